@@ -1,0 +1,81 @@
+"""Every error Scopeview raises on purpose, and the exit code each one ends the command line with.
+
+    ScopeviewError              1  the run failed
+    ├── InputError              2  the input or the configuration is wrong; nothing was started
+    │   ├── ModelError             a CLIP folder, its config or its weights
+    │   ├── CheckpointError        an SAE file, its config or its weights
+    │   ├── SourceError            an image source as a whole (one bad image is counted, not raised)
+    │   ├── IndexFormatError       an index folder that is damaged, unfinished or of another format
+    │   ├── ConfigMismatchError    a resumed run whose configuration or checkpoint has changed
+    │   ├── RevisionError          a repository, revision or file that the hub does not have
+    │   └── NotFoundError          a slot, feature or image that this index does not hold (HTTP 404)
+    ├── ImageError              1  one image that cannot be used; carries a `BadReason`
+    ├── TransferError           1  a download that broke off
+    └── TooManyBadImagesError   3  more bad images than the threshold allows
+
+A message says what was wrong, which value, and what would be accepted or what to run next.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class BadReason(StrEnum):
+    """Why one sample (or one whole shard) of a source was left out; the keys of a run's report."""
+
+    EMPTY = "empty file"
+    UNSUPPORTED = "unsupported format"
+    CORRUPT = "corrupt image"
+    TOO_LARGE = "too many bytes"
+    TOO_MANY_PIXELS = "too many pixels"
+    DUPLICATE_KEY = "duplicate key"
+    UNSAFE_KEY = "unsafe key"
+    NO_IMAGE = "no image"
+    BAD_METADATA = "bad metadata"
+    TRUNCATED_SHARD = "truncated shard"
+    UNREADABLE_SHARD = "unreadable shard"
+    NON_FINITE = "non-finite activations"
+
+
+class ScopeviewError(Exception):
+    exit_code: ClassVar[int] = 1
+
+
+class InputError(ScopeviewError):
+    exit_code = 2
+
+
+class ModelError(InputError): ...
+
+
+class CheckpointError(InputError): ...
+
+
+class SourceError(InputError): ...
+
+
+class IndexFormatError(InputError): ...
+
+
+class ConfigMismatchError(InputError): ...
+
+
+class RevisionError(InputError): ...
+
+
+class NotFoundError(InputError): ...
+
+
+class ImageError(ScopeviewError):
+    """`reason` says which bin of the report the image falls into; the message says the rest."""
+
+    def __init__(self, reason: BadReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class TransferError(ScopeviewError): ...
+
+
+class TooManyBadImagesError(ScopeviewError):
+    exit_code = 3
