@@ -1,0 +1,63 @@
+"""The names of the files in an index folder, and the one way any of them is written.
+
+A file is written beside its place, flushed to disk and renamed into it, so that a name that exists holds a
+whole file; a kill at any moment leaves at most a `.part` behind, which the next run overwrites.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scopeview.slots import Slot
+
+MANIFEST = "manifest.json"
+RUN = "run.json"
+REPORT = "report.json"
+NORMALIZATION = "normalization.safetensors"
+LOCK = ".lock"
+SHARD_MARKER = "shard.json"
+
+
+def shard_dir(index_dir: Path, shard: int) -> Path:
+    """Where encode leaves the codes, pictures and embeddings of one source shard."""
+    return index_dir / "shards" / f"{shard:05d}"
+
+
+def grid_pack(index_dir: Path, slot: Slot) -> Path:
+    return index_dir / "grids" / f"{slot.name}.pack"
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Yields a `.part` path to write to; on success it is fsynced and renamed to `path`, else removed."""
+    part = path.with_name(path.name + ".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.unlink(missing_ok=True)
+    try:
+        yield part
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    with part.open("rb") as handle:
+        os.fsync(handle.fileno())
+    part.replace(path)
+    _sync_folder(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Keys sorted and NaN refused, so that equal content is equal bytes."""
+    with written_aside(path) as part:
+        part.write_text(
+            json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

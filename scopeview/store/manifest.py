@@ -1,0 +1,120 @@
+"""`manifest.json`: what an index holds and where every number in it came from.
+
+It is written last, so a folder with a manifest is a whole index. Unknown versions are refused by name.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from scopeview.errors import IndexFormatError
+from scopeview.slots import Layer, Slot, Token, slots_of
+from scopeview.store.files import MANIFEST, write_json
+
+FORMAT = "scopeview-index"
+VERSION = 1
+
+Normalization = Literal["none", "standardize"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelRecord(_Record):
+    """The CLIP model the images went through."""
+
+    ref: str = Field(description="Hugging Face id or local folder, as given")
+    revision: str | None = Field(description="commit hash of the download; None for a local folder")
+    sha256: str = Field(description="of the weight file")
+    n_layers: int
+    width: int = Field(description="width of the residual stream")
+    projection_dim: int
+    image_px: int
+    patch_px: int
+    random_weights: bool = Field(description="True while nothing was trained: every page says so")
+    preprocessing: dict[str, Any] = Field(description="resize, crop, mean and std that were applied")
+
+    @property
+    def grid_size(self) -> int:
+        """Patches along one side of the picture."""
+        return self.image_px // self.patch_px
+
+
+class SaeFigures(_Record):
+    """Reconstruction on sampled tokens of the indexed images, in the SAE's own input space."""
+
+    explained_variance: float
+    mse: float = Field(description="summed over dimensions, mean over tokens")
+    l0: float = Field(description="mean number of features with a positive value at a token")
+    n_tokens: int = Field(description="tokens the figures were measured on")
+
+
+class LayerRecord(_Record):
+    """One layer and the SAE that reads it."""
+
+    layer: Layer
+    sae: str = Field(description="Hugging Face id or local folder of the suite, as given")
+    sae_revision: str | None
+    sae_file: str = Field(description="the checkpoint inside the suite")
+    sae_sha256: str
+    architecture: Literal["topk", "relu"]
+    d_in: int
+    n_features: int
+    k: int | None = Field(description="None for a ReLU SAE, whose number of active features varies")
+    normalization: Normalization
+    figures: SaeFigures | None = None
+
+
+class Manifest(_Record):
+    """The whole of `manifest.json`."""
+
+    format: Literal["scopeview-index"] = "scopeview-index"
+    version: Literal[1] = 1
+    scopeview: str = Field(description="version of the program that wrote the index")
+    slug: str
+    created: str = Field(description="UTC, ISO 8601, to the second")
+    dataset: str = Field(description="the source the images came from, as given")
+    source_kind: Literal["folder", "webdataset", "parquet"]
+    database: str = Field(description="file name of the DuckDB database; it changes with its content")
+    n_images: int
+    skipped: dict[str, int] = Field(description="samples left out, by reason")
+    model: ModelRecord
+    layers: list[LayerRecord]
+    tokens: list[Token]
+    dtype: Literal["float32", "bfloat16"]
+    device: str
+    top_n: int = Field(description="images kept in each feature's own row")
+    n_bins: int = Field(description="bins of each histogram, equal slices of (0, max]")
+    thumb_px: int
+
+    @cached_property
+    def slots(self) -> list[Slot]:
+        """Every slot of the index, in its order."""
+        return slots_of([record.layer for record in self.layers], self.tokens)
+
+    def layer(self, layer: Layer) -> LayerRecord | None:
+        return next((record for record in self.layers if record.layer == layer), None)
+
+
+def read_manifest(index_dir: Path) -> Manifest:
+    """Raises `IndexFormatError` when there is none, or none that this program can read."""
+    path = index_dir / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise IndexFormatError(
+            f"{index_dir} is not a finished index: it has no {MANIFEST}; run 'scopeview index ... --out {index_dir}'"
+        ) from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "the file"
+        raise IndexFormatError(
+            f"{path}: {where}: {problem['msg']}; this program reads {FORMAT} version {VERSION}"
+        ) from error
+
+
+def write_manifest(index_dir: Path, manifest: Manifest) -> None:
+    write_json(index_dir / MANIFEST, manifest.model_dump(mode="json"))
