@@ -1,0 +1,178 @@
+"""Bytes to RGB pixels, and pixels to WebP: the one path that the index and uploads share.
+
+The format is told by the content, never by a name. This module knows nothing of models: what a CLIP sees of
+the picture is cut out in `preprocess`. Safe to call from many threads; no global Pillow setting is touched.
+"""
+
+import contextlib
+import io
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL.ImageFile import ImageFile
+
+from scopeview.errors import BadReason, ImageError
+
+ACCEPTED = "JPEG, PNG, WebP or GIF"
+
+_PNG_END = b"IEND\xaeB`\x82"
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Filters of `warnings` belong to the process, so one thread at a time may change them. Headers are read under
+# this lock, pixels (the slow part) outside it.
+_quiet_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """`max_bytes` of the encoded file, and `max_pixels` by its header, looked at before any decoding."""
+
+    max_bytes: int = 10 * 1024**2
+    max_pixels: int = 50_000_000
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """`image` is RGB and upright and carries no metadata; `width` and `height` are its own, in pixels."""
+
+    image: Image.Image
+    format: str
+    width: int
+    height: int
+
+
+def decode(data: bytes, limits: ImageLimits) -> DecodedImage:
+    """The picture in `data` (the first frame, if it moves), upright and in RGB.
+
+    To RGB by Pillow's `convert`, as Hugging Face's CLIP processor did it when the SAEs were trained: a
+    palette by way of RGBA, alpha dropped (transformers 5 blends it onto white instead), colour profiles
+    ignored. Pillow cuts 16-bit greyscale off at 255, so most such pictures come out nearly white; kept, since
+    these are the pixels the models know. Of a moving picture only the first frame has to be whole.
+    Raises `ImageError` and nothing else.
+    """
+    if not data:
+        raise ImageError(BadReason.EMPTY, "the file is empty (0 bytes)")
+    if len(data) > limits.max_bytes:
+        found = f"the file has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted"
+        raise ImageError(BadReason.TOO_LARGE, found)
+    kind = _sniff(data)
+    with _corrupt_unless_decoded(kind), _open(kind, data) as opened:
+        _check_pixels(opened, limits)
+        opened.load()
+        _check_complete(kind, data)
+        upright = _turn(opened, _orientation(opened))
+        image = _to_rgb(upright)
+    return DecodedImage(image, kind, image.width, image.height)
+
+
+def encode_webp(image: Image.Image, quality: int = 80) -> bytes:
+    """The same pixels always give the same bytes; no EXIF, XMP or colour profile is written."""
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=quality, method=4, exif=b"", xmp=b"", icc_profile=b"")
+    return buffer.getvalue()
+
+
+def thumbnail(crop: UInt8[np.ndarray, "3 height width"], size_px: int, quality: int = 80) -> bytes:
+    """WebP of what the model saw, shrunk or grown to `size_px` x `size_px`."""
+    image = Image.fromarray(np.ascontiguousarray(crop.transpose(1, 2, 0)))
+    if image.size != (size_px, size_px):
+        image = image.resize((size_px, size_px), Image.Resampling.LANCZOS)
+    return encode_webp(image, quality)
+
+
+def _sniff(data: bytes) -> str:
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    raise ImageError(BadReason.UNSUPPORTED, f"not a {ACCEPTED} image (it starts with {data[:12]!r})")
+
+
+@contextlib.contextmanager
+def _corrupt_unless_decoded(kind: str) -> Iterator[None]:
+    """On hostile bytes decoders raise nearly anything: OSError, SyntaxError, struct.error, MemoryError..."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(BadReason.CORRUPT, f"this {kind} is damaged or cut short: {error}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Odd metadata makes Pillow warn; the pixels are what counts here."""
+    with _quiet_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _open(kind: str, data: bytes) -> ImageFile:
+    """Headers only. Decoders are called by name: `Image.open` would try others and warn of large pictures."""
+    decoders: dict[str, Callable[[io.BytesIO], ImageFile]] = {
+        "JPEG": JpegImagePlugin.jpeg_factory,
+        "PNG": PngImagePlugin.PngImageFile,
+        "WebP": WebPImagePlugin.WebPImageFile,
+        "GIF": GifImagePlugin.GifImageFile,
+    }
+    with _quiet():
+        return decoders[kind](io.BytesIO(data))
+
+
+def _check_pixels(opened: ImageFile, limits: ImageLimits) -> None:
+    n_pixels = opened.width * opened.height
+    if n_pixels > limits.max_pixels:
+        size = f"{opened.width} x {opened.height} = {n_pixels:,} pixels"
+        raise ImageError(
+            BadReason.TOO_MANY_PIXELS, f"the image has {size}; at most {limits.max_pixels:,} are accepted"
+        )
+
+
+def _check_complete(kind: str, data: bytes) -> None:
+    """What Pillow forgives: a JPEG with no end marker after its last scan, a PNG with bad or absent chunks."""
+    if kind == "JPEG" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise ImageError(BadReason.CORRUPT, "this JPEG is cut short: it has no end marker")
+    if kind == "PNG":
+        if _PNG_END not in data:
+            raise ImageError(BadReason.CORRUPT, "this PNG is cut short: it has no end chunk")
+        with _open(kind, data) as opened:
+            opened.verify()
+
+
+def _orientation(opened: ImageFile) -> int:
+    """1 to 8 as EXIF numbers them; 1, upright, where the metadata is absent or unreadable."""
+    with _quiet():
+        try:
+            return int(opened.getexif().get(_ORIENTATION_TAG, 1))
+        except Exception:
+            return 1
+
+
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
+    method = _TRANSPOSE.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    via = image.convert("RGBA") if image.mode in ("P", "PA") else image
+    rgb = via.convert("RGB")
+    rgb.info.clear()
+    return rgb

@@ -1,0 +1,229 @@
+"""One decode path: formats by content, limits by header, nothing damaged let in, nothing but pixels let out."""
+
+import io
+import struct
+import tarfile
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from scopeview.errors import BadReason, ImageError
+from scopeview.images import ImageLimits, decode, encode_webp, thumbnail
+
+LIMITS = ImageLimits()
+
+
+def picture(width: int = 40, height: int = 30) -> Image.Image:
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(decode(data, LIMITS).image)
+
+
+def reason_of(data: bytes, limits: ImageLimits = LIMITS) -> BadReason:
+    with pytest.raises(ImageError) as caught:
+        decode(data, limits)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP", "GIF"])
+def test_the_four_formats_are_told_by_content(kind: str) -> None:
+    decoded = decode(encoded(picture(), kind), LIMITS)
+    assert (decoded.format, decoded.width, decoded.height) == (kind, 40, 30)
+    assert (decoded.image.mode, decoded.image.size) == ("RGB", (40, 30))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WebP", "GIF"])
+def test_only_the_first_frame_of_a_moving_picture_counts(kind: str) -> None:
+    first, second = picture().quantize(32).convert("RGB"), Image.new("RGB", (40, 30), "red")
+    moving = encoded(first, kind, save_all=True, append_images=[second], lossless=True)
+    np.testing.assert_array_equal(pixels(moving), np.asarray(first))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP"])
+def test_exif_orientation_is_applied_and_exif_is_gone(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F] = "a camera maker"
+    data = encoded(picture(), kind, exif=exif)
+    decoded = decode(data, LIMITS)
+    with Image.open(io.BytesIO(data)) as opened:
+        expected = ImageOps.exif_transpose(opened).convert("RGB")
+    np.testing.assert_array_equal(np.asarray(decoded.image), np.asarray(expected))
+    assert (decoded.width, decoded.height) == expected.size
+    assert decoded.image.info == {}
+    assert not decoded.image.getexif()
+    assert b"camera" not in encode_webp(decoded.image)
+
+
+def test_broken_exif_leaves_the_picture_as_it_is() -> None:
+    broken = b"Exif\0\0MM\0*\0\0\0\x08\0\xff" + b"\xff" * 30
+    data = encoded(picture(), "JPEG", exif=broken)
+    np.testing.assert_array_equal(pixels(data), pixels(encoded(picture(), "JPEG")))
+
+
+def test_colours_are_converted_as_the_models_processor_did() -> None:
+    rgb = np.asarray(picture())
+    alpha = np.random.default_rng(1).integers(0, 256, (30, 40, 1), dtype=np.uint8)
+    rgba = Image.fromarray(np.concatenate([rgb, alpha], axis=2))
+    np.testing.assert_array_equal(pixels(encoded(rgba, "PNG")), rgb)
+    palette = picture().quantize(16)
+    expected = np.asarray(palette.convert("RGB"))
+    np.testing.assert_array_equal(pixels(encoded(palette, "PNG")), expected)
+    np.testing.assert_array_equal(pixels(encoded(palette, "PNG", transparency=bytes(range(16)))), expected)
+    grey = picture().convert("L")
+    np.testing.assert_array_equal(pixels(encoded(grey, "PNG")), np.asarray(grey.convert("RGB")))
+    with_alpha = grey.convert("LA")
+    np.testing.assert_array_equal(pixels(encoded(with_alpha, "PNG")), np.asarray(grey.convert("RGB")))
+    two_levels = picture().convert("1")
+    np.testing.assert_array_equal(pixels(encoded(two_levels, "PNG")), np.asarray(two_levels.convert("RGB")))
+
+
+def test_cmyk_goes_through_pillows_conversion() -> None:
+    data = encoded(picture().convert("CMYK"), "JPEG")
+    with Image.open(io.BytesIO(data)) as opened:
+        assert opened.mode == "CMYK"
+        np.testing.assert_array_equal(pixels(data), np.asarray(opened.convert("RGB")))
+
+
+def test_sixteen_bit_grey_is_cut_off_at_255_as_pillow_does_it() -> None:
+    levels = np.array([[0, 100, 255, 256, 60000]], dtype=np.uint16)
+    found = pixels(encoded(Image.fromarray(levels), "PNG"))
+    np.testing.assert_array_equal(found[0, :, 0], [0, 100, 255, 255, 255])
+
+
+def test_an_empty_file_says_so() -> None:
+    assert reason_of(b"") is BadReason.EMPTY
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", "ICO", "PPM", "PDF"])
+def test_other_image_formats_are_unsupported(kind: str) -> None:
+    assert reason_of(encoded(picture(), kind)) is BadReason.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    "data", [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<!doctype html>", b"\0" * 64, b"GIF"]
+)
+def test_what_is_no_image_is_unsupported_and_the_message_says_what_is_accepted(data: bytes) -> None:
+    assert reason_of(data) is BadReason.UNSUPPORTED
+    with pytest.raises(ImageError, match="JPEG, PNG, WebP or GIF"):
+        decode(data, LIMITS)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP", "GIF"])
+def test_a_file_cut_anywhere_is_corrupt(kind: str) -> None:
+    data = encoded(picture(), kind)
+    last = len(data) - (3 if kind == "GIF" else 1)  # a GIF's end marker comes after its pixels
+    for cut in [12, 40, *range(50, last, 37), *range(last - 12, last + 1)]:
+        assert reason_of(data[:cut]) in (BadReason.CORRUPT, BadReason.UNSUPPORTED), cut
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {"progressive": False, "restart_marker_rows": 1}])
+def test_a_cut_jpeg_is_corrupt_in_every_coding(options: dict[str, object]) -> None:
+    data = encoded(picture(160, 120), "JPEG", **options)
+    assert decode(data, LIMITS).width == 160
+    for cut in [len(data) // 2, len(data) - 100, len(data) - 2, len(data) - 1]:
+        assert reason_of(data[:cut]) is BadReason.CORRUPT, cut
+
+
+def test_a_png_with_a_wrong_checksum_is_corrupt() -> None:
+    data = bytearray(encoded(picture(), "PNG"))
+    data[data.index(b"IDAT") + 40] ^= 0xFF
+    assert reason_of(bytes(data)) is BadReason.CORRUPT
+
+
+def test_bytes_after_the_end_of_a_jpeg_do_no_harm() -> None:
+    data = encoded(picture(), "JPEG")
+    np.testing.assert_array_equal(pixels(data + b"trailing bytes some cameras write"), pixels(data))
+
+
+@given(
+    st.sampled_from(["JPEG", "PNG", "WebP", "GIF"]), st.integers(4, 2000), st.binary(min_size=1, max_size=40)
+)
+def test_damage_gives_a_picture_or_an_image_error_and_nothing_else(kind: str, at: int, junk: bytes) -> None:
+    data = encoded(picture(20, 15), kind)
+    at %= len(data)
+    try:
+        decoded = decode(data[:at] + junk + data[at + len(junk) :], LIMITS)
+    except ImageError:
+        return
+    assert decoded.image.mode == "RGB"
+
+
+def test_too_many_bytes_are_refused_before_anything_is_read() -> None:
+    data = encoded(picture(), "PNG")
+    assert reason_of(data, ImageLimits(max_bytes=len(data) - 1)) is BadReason.TOO_LARGE
+    assert decode(data, ImageLimits(max_bytes=len(data))).format == "PNG"
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds one byte of pixels."""
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"\0")),
+    ]
+    body = b"".join(
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in [*chunks, (b"IEND", b"")]
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize("side_px", [7072, 20_000, 60_000])
+def test_too_many_pixels_are_refused_by_the_header_without_decoding(side_px: int) -> None:
+    assert reason_of(png_header(side_px, side_px)) is BadReason.TOO_MANY_PIXELS
+
+
+def test_the_pixel_limit_itself_is_accepted() -> None:
+    assert decode(encoded(picture(), "PNG"), ImageLimits(max_pixels=1200)).width == 40
+    assert reason_of(encoded(picture(), "PNG"), ImageLimits(max_pixels=1199)) is BadReason.TOO_MANY_PIXELS
+    assert reason_of(png_header(7071, 7071)) is BadReason.CORRUPT
+
+
+def test_every_real_web_image_decodes_the_same_in_many_threads(real_images: Path) -> None:
+    files: list[bytes] = []
+    for tar_path in sorted((real_images / "laion").glob("*.tar")):
+        with tarfile.open(tar_path) as tar:
+            members = [member for member in tar if member.name.endswith(".jpg")]
+            files += [opened.read() for member in members if (opened := tar.extractfile(member))]
+    assert len(files) == 70
+    alone = [pixels(data).tobytes() for data in files]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda data: pixels(data).tobytes(), files)) == alone
+
+
+def test_webp_is_the_same_every_time_and_carries_no_metadata() -> None:
+    image = picture()
+    image.info["icc_profile"] = b"secret profile"
+    image.info["exif"] = b"Exif\0\0secret"
+    first = encode_webp(image)
+    assert first == encode_webp(image.copy())
+    assert b"secret" not in first
+    assert decode(first, LIMITS).image.size == (40, 30)
+
+
+def test_a_thumbnail_shows_the_crop() -> None:
+    crop = np.zeros((3, 64, 64), dtype=np.uint8)
+    crop[0, :, :32] = 200
+    with Image.open(io.BytesIO(thumbnail(crop, 32))) as image:
+        assert (image.format, image.size) == ("WEBP", (32, 32))
+        left, right = image.convert("RGB").getpixel((4, 16)), image.convert("RGB").getpixel((28, 16))
+    assert isinstance(left, tuple)
+    assert isinstance(right, tuple)
+    assert left[0] > 180
+    assert right[0] < 20

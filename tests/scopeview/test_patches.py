@@ -1,0 +1,41 @@
+"""Token numbers, grid cells and pixel boxes agree with each other and with the suite's own numbering."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scopeview.patches import Box, Cell, box_of, cell_of, n_tokens, token_at, token_of
+
+
+def test_token_137_is_row_8_column_8_of_16() -> None:
+    assert n_tokens(16) == 257
+    assert cell_of(137, 16) == Cell(8, 8)
+    assert box_of(137, 16, 14) == Box(112, 112, 126, 126)
+
+
+def test_the_corners() -> None:
+    assert cell_of(1, 16) == Cell(0, 0)
+    assert cell_of(16, 16) == Cell(0, 15)
+    assert cell_of(17, 16) == Cell(1, 0)
+    assert box_of(256, 16, 14) == Box(210, 210, 224, 224)
+
+
+@given(st.integers(1, 40), st.integers(1, 32), st.data())
+def test_cell_and_pixel_lead_back_to_the_token(grid: int, patch_px: int, data: st.DataObject) -> None:
+    token = data.draw(st.integers(1, grid * grid))
+    assert token_of(cell_of(token, grid), grid) == token
+    box = box_of(token, grid, patch_px)
+    assert token_at(box.left, box.top, grid, patch_px) == token
+    assert token_at(box.right - 1, box.bottom - 1, grid, patch_px) == token
+
+
+@pytest.mark.parametrize("token", [0, -1, 257])
+def test_a_token_that_is_no_patch_is_refused(token: int) -> None:
+    with pytest.raises(ValueError, match=r"1 to 256"):
+        cell_of(token, 16)
+
+
+@pytest.mark.parametrize("cell", [Cell(-1, 0), Cell(0, 16), Cell(16, 0)])
+def test_a_cell_outside_the_grid_is_refused(cell: Cell) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        token_of(cell, 16)
