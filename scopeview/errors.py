@@ -33,6 +33,7 @@ class BadReason(StrEnum):
     NO_IMAGE = "no image"
     BAD_METADATA = "bad metadata"
     TRUNCATED_SHARD = "truncated shard"
+    UNREADABLE = "unreadable file"
     UNREADABLE_SHARD = "unreadable shard"
     NON_FINITE = "non-finite activations"
 

@@ -1,0 +1,6 @@
+"""Image sources: a folder, WebDataset tars or Parquet files, all read as shards of samples."""
+
+from indexer.sources.open import open_source
+from indexer.sources.sample import BadSample, Sample, Shard, Source
+
+__all__ = ["BadSample", "Sample", "Shard", "Source", "open_source"]

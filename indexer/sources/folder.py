@@ -1,0 +1,194 @@
+"""A folder of images: every image below it, by path, with `STEM.txt` and `STEM.json` beside it.
+
+The folder is listed once; its shards are slices of that list. Links that leave the folder are reported and
+not followed, links to folders not even entered.
+"""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from indexer.sources import metadata
+from indexer.sources.digest import listing_digest
+from indexer.sources.keys import printable, unsafe_because
+from indexer.sources.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, MAX_METADATA_BYTES, BadSample, Sample
+from scopeview.errors import BadReason
+
+# What lies about in folders of images and is none. Any other file is reported, so that none is missed silently.
+_OTHER_SUFFIXES = frozenset(
+    {
+        "bin",
+        "css",
+        "csv",
+        "db",
+        "gz",
+        "htm",
+        "html",
+        "ini",
+        "ipynb",
+        "js",
+        "json",
+        "jsonl",
+        "license",
+        "log",
+        "md",
+    }
+    | {
+        "md5",
+        "npy",
+        "npz",
+        "parquet",
+        "pdf",
+        "pkl",
+        "py",
+        "readme",
+        "rst",
+        "sh",
+        "sha256",
+        "sqlite",
+        "tar",
+        "toml",
+    }
+    | {"tsv", "txt", "xml", "yaml", "yml", "zip"}
+)
+
+
+class Entry(NamedTuple):
+    """One file of the listing; paths are relative to the folder, with `/`."""
+
+    path: str
+    sidecars: tuple[str, ...]
+    is_duplicate: bool
+    """Another image before it has the same key."""
+
+    @property
+    def key(self) -> str:
+        return _stem(self.path)
+
+
+@dataclass(frozen=True)
+class FolderShard:
+    root: Path
+    name: str
+    entries: tuple[Entry, ...]
+
+    def fingerprint(self) -> str:
+        """Of names and sizes: contents are not read."""
+        paths = (path for entry in self.entries for path in (entry.path, *entry.sidecars))
+        return listing_digest((path, _size_or_gone(self.root / path)) for path in paths)
+
+    def samples(self) -> Iterator[Sample | BadSample]:
+        for entry in self.entries:
+            yield self._read(entry)
+
+    def _read(self, entry: Entry) -> Sample | BadSample:
+        path, key = printable(entry.path), entry.key
+        unsafe = unsafe_because(key)
+        if unsafe:
+            return BadSample(printable(key), BadReason.UNSAFE_KEY, f"{path}: {unsafe}")
+        if _suffix(entry.path) not in IMAGE_SUFFIXES:
+            accepted = ", ".join(sorted(IMAGE_SUFFIXES))
+            return BadSample(key, BadReason.UNSUPPORTED, f"{path}: only names ending in {accepted} are read")
+        if entry.is_duplicate:
+            return BadSample(key, BadReason.DUPLICATE_KEY, f"{path}: another image before it is named {key}")
+        try:
+            image = self._contents(entry.path, MAX_IMAGE_BYTES)
+        except _RefusedError as refusal:
+            return BadSample(key, refusal.reason, f"{path}: {refusal}")
+        if not image:
+            return BadSample(key, BadReason.EMPTY, f"{path} has 0 bytes")
+        return Sample(key, image, **self._describe(entry)._asdict())
+
+    def _describe(self, entry: Entry) -> metadata.Metadata:
+        contents: dict[str, bytes] = {}
+        is_refused = False
+        for path in entry.sidecars:
+            try:
+                contents[_suffix(path)] = self._contents(path, MAX_METADATA_BYTES)
+            except _RefusedError:
+                is_refused = True
+        described = metadata.from_files(contents.get("json"), contents.get("txt"))
+        return described._replace(note=BadReason.BAD_METADATA) if is_refused else described
+
+    def _contents(self, path: str, max_bytes: int) -> bytes:
+        """Raises `_RefusedError`. A pipe named `a.jpg` is not opened: that would wait for ever."""
+        file = self.root / path
+        try:
+            if file.is_symlink() and not file.resolve().is_relative_to(self.root.resolve()):
+                raise _RefusedError(BadReason.UNSAFE_KEY, "a link that leaves the folder")
+            found = file.stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise _RefusedError(BadReason.UNSUPPORTED, "not a regular file")
+            if found.st_size > max_bytes:
+                raise _RefusedError(
+                    BadReason.TOO_LARGE, f"{found.st_size} bytes, at most {max_bytes} are read"
+                )
+            return file.read_bytes()
+        except (OSError, RuntimeError) as error:  # RuntimeError: links that go round in a circle
+            raise _RefusedError(
+                BadReason.UNREADABLE, getattr(error, "strerror", None) or str(error)
+            ) from error
+
+
+class _RefusedError(Exception):
+    def __init__(self, reason: BadReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def list_files(root: Path) -> list[str]:
+    """Relative paths of all files below `root`, sorted; hidden ones and folders behind links left out."""
+    found: list[str] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(folder).relative_to(root)
+        found += [(here / name).as_posix() for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def is_image_name(path: str) -> bool:
+    return _suffix(path) in IMAGE_SUFFIXES
+
+
+def folder_shards(root: Path, files: Sequence[str], images_per_shard: int) -> tuple[FolderShard, ...]:
+    """`folder-00000`, ...: slices of the files that are images or might be, `images_per_shard` in each."""
+    entries = list(_entries(files))
+    return tuple(
+        FolderShard(root, f"folder-{number:05d}", tuple(entries[start : start + images_per_shard]))
+        for number, start in enumerate(range(0, len(entries), images_per_shard))
+    )
+
+
+def _entries(files: Iterable[str]) -> Iterator[Entry]:
+    listed = frozenset(files)
+    keys: set[str] = set()
+    for path in sorted(listed):
+        if _suffix(path) in _OTHER_SUFFIXES:
+            continue
+        stem = _stem(path)
+        sidecars = tuple(name for name in (f"{stem}.json", f"{stem}.txt") if name in listed)
+        yield Entry(path, sidecars, is_image_name(path) and stem in keys)
+        if is_image_name(path):
+            keys.add(stem)
+
+
+def _stem(path: str) -> str:
+    """`a/b.c.jpg` -> `a/b.c`; a name without a dot is its own stem."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + (name.rpartition(".")[0] or name)
+
+
+def _suffix(path: str) -> str:
+    """`a/b.JPG` -> `jpg`; a name without a dot in lower case."""
+    return path.rpartition("/")[2].rpartition(".")[2].lower()
+
+
+def _size_or_gone(path: Path) -> int:
+    """Bytes, or -1 for what is no longer there (which makes another fingerprint)."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

@@ -1,0 +1,69 @@
+"""Members of a tar gathered into samples, by webdataset's rule: one name up to the first dot, side by side.
+
+It reads no bytes and knows no metadata.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from indexer.sources.keys import unsafe_because
+from indexer.sources.sample import IMAGE_SUFFIXES
+from indexer.sources.tar import Cut, Member
+
+# Directories, then the key, then everything from the first dot of the file's own name.
+_NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)
+
+
+class Group(NamedTuple):
+    """The files of one sample, by what follows the first dot, in the tar's order (so one may come twice)."""
+
+    key: str
+    files: list[tuple[str, Member]]
+
+    @property
+    def suffixes(self) -> set[str]:
+        return {suffix for suffix, _ in self.files}
+
+    def first(self, suffix: str) -> Member | None:
+        """The first plain file with this suffix."""
+        return next((member for name, member in self.files if name == suffix and member.is_plain), None)
+
+    def images(self) -> list[Member]:
+        """`KEY.jpg` before `KEY.mask.png`, else as they come."""
+        found = [(suffix, member) for suffix, member in self.files if _last(suffix) in IMAGE_SUFFIXES]
+        found.sort(key=lambda one: "." in one[0])
+        return [member for _, member in found if member.is_plain]
+
+
+def group_members(members: Iterable[Member | Cut]) -> Iterator[Group | Cut]:
+    """Groups in order. A `Cut` comes last, before it the group that it may have cut into."""
+    group: Group | None = None
+    for member in members:
+        if isinstance(member, Cut):
+            if group:
+                yield group
+            yield member
+            return
+        key, suffix = _split(member.name)
+        if suffix is None and unsafe_because(key) is None:
+            continue  # a README, a hidden file: no sample, as webdataset has it
+        if group is None or group.key != key:
+            if group:
+                yield group
+            group = Group(key, [])
+        group.files.append((suffix or "", member))
+    if group:
+        yield group
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """`a/b.seg.png` -> (`a/b`, `seg.png`); the whole name and None where there is no suffix."""
+    while name.startswith("./"):  # what `tar -c .` writes
+        name = name[2:]
+    match = _NAME.fullmatch(name)
+    return (match[1], match[2].lower()) if match else (name, None)
+
+
+def _last(suffix: str) -> str:
+    return suffix.rpartition(".")[2]

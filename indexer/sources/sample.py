@@ -1,0 +1,70 @@
+"""What a source hands to the encoder: samples, and what stands in their place when they cannot be used.
+
+It knows nothing of where a sample comes from, nor whether its bytes decode: that is found out later.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from scopeview.errors import BadReason
+
+# Far above any photograph, far below what would exhaust the memory of a machine that decodes several at once.
+MAX_IMAGE_BYTES = 64 * 1024**2
+MAX_METADATA_BYTES = 1024**2
+
+IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp", "gif"})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image as it was found, undecoded. Texts are hostile (anyone's words), but valid UTF-8."""
+
+    key: str
+    """Unique within its source: the path without its extension, or `shard/key`."""
+    image: bytes
+    caption: str | None = None
+    source_url: str | None = None
+    """http or https, nothing else."""
+    label: str | None = None
+    punsafe: float | None = None
+    pwatermark: float | None = None
+    note: BadReason | None = None
+    """Set when the image is used but something beside it was not: unreadable metadata."""
+
+
+@dataclass(frozen=True)
+class BadSample:
+    """A sample that is left out, or, with the shard's name as its key, what is wrong with a whole shard."""
+
+    key: str
+    """Printable, whatever it was in the source."""
+    reason: BadReason
+    detail: str
+
+
+class Shard(Protocol):
+    """The unit of work and of resuming. Picklable; `samples` can be called again and gives the same again."""
+
+    @property
+    def name(self) -> str:
+        """Unique within the source, and usable as a file name."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hex digest of what the shard is: equal for a copy elsewhere, different when a file has changed."""
+        ...
+
+    def samples(self) -> Iterator[Sample | BadSample]:
+        """In the source's own order. What is wrong with the shard is yielded as a `BadSample`, never raised."""
+        ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image set, cut into shards in a fixed order."""
+
+    kind: Literal["folder", "webdataset", "parquet"]
+    root: Path
+    shards: tuple[Shard, ...]
