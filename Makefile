@@ -1,0 +1,48 @@
+# One word a chore, the same by hand and in CI. `make` lists them.
+
+PYTHON ?= python3
+PORT ?= 8000
+PIP_ARGS ?=
+TORCH ?=
+ARGS ?=
+
+BIN = .venv/bin
+INSTALLED = .venv/.installed
+
+.DEFAULT_GOAL = help
+.PHONY: help demo test lint bench conformance clean
+.DELETE_ON_ERROR:
+
+help: ## List the chores
+	@echo 'make CHORE [VARIABLE=value ...]'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@echo 'Variables: PYTHON (3.11 or later), PORT of the demo, ARGS for pytest or the benchmarks,'
+	@echo '  TORCH=cpu for the small PyTorch on Linux, PIP_ARGS for pip (CONTRIBUTING.md has examples)'
+
+# The environment is made again only when what it is made from has changed.
+$(INSTALLED): pyproject.toml constraints.txt scripts/install
+	PIP_ARGS='$(PIP_ARGS)' TORCH='$(TORCH)' scripts/install '$(PYTHON)'
+	touch $@
+
+demo: $(INSTALLED) ## Build the demo index once and serve it on 127.0.0.1:8000
+	$(BIN)/scopeview demo --port $(PORT)
+
+# One thread a worker: two workers with two threads each would fight for the cores.
+test: $(INSTALLED) ## Run every test; installs Chromium where it is missing
+	CHROMIUM="$$(scripts/chromium --install)" && export CHROMIUM && \
+	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(INSTALLED) ## Check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED) ## Run the benchmarks
+	$(BIN)/python -m bench $(ARGS)
+
+conformance: $(INSTALLED) ## Compare with the CLIP-Scope authors' own package
+	scripts/conformance
+
+clean: ## Remove caches and build products (.venv, uploads and indexes stay)
+	rm -rf build dist artifacts *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
