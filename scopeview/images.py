@@ -147,7 +147,7 @@ def _check_pixels(opened: ImageFile, limits: ImageLimits) -> None:
 
 
 def _check_complete(kind: str, data: bytes) -> None:
-    """What Pillow forgives: a JPEG with no end marker after its last scan, a PNG with bad or absent chunks."""
+    """What Pillow forgives: a JPEG with no end marker after its last scan, a PNG with bad or lost chunks."""
     if kind == "JPEG" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise ImageError(BadReason.CORRUPT, "this JPEG is cut short: it has no end marker")
     if kind == "PNG":

@@ -1,4 +1,4 @@
-"""One decode path: formats by content, limits by header, nothing damaged let in, nothing but pixels let out."""
+"""One decode path: formats by content, limits by header, nothing damaged let in, only pixels let out."""
 
 import io
 import struct
