@@ -17,42 +17,26 @@ from indexer.sources.keys import printable, unsafe_because
 from indexer.sources.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, MAX_METADATA_BYTES, BadSample, Sample
 from scopeview.errors import BadReason
 
-# What lies about in folders of images and is none. Any other file is reported, so that none is missed silently.
-_OTHER_SUFFIXES = frozenset(
-    {
-        "bin",
-        "css",
-        "csv",
-        "db",
-        "gz",
-        "htm",
-        "html",
-        "ini",
-        "ipynb",
-        "js",
-        "json",
-        "jsonl",
-        "license",
-        "log",
-        "md",
-    }
-    | {
-        "md5",
-        "npy",
-        "npz",
-        "parquet",
-        "pdf",
-        "pkl",
-        "py",
-        "readme",
-        "rst",
-        "sh",
-        "sha256",
-        "sqlite",
-        "tar",
-        "toml",
-    }
-    | {"tsv", "txt", "xml", "yaml", "yml", "zip"}
+# What lies about in folders of images and is none. Any other file is reported: no image is missed silently.
+_TEXTS = {
+    "css",
+    "csv",
+    "htm",
+    "html",
+    "ini",
+    "json",
+    "jsonl",
+    "log",
+    "md",
+    "toml",
+    "tsv",
+    "txt",
+    "xml",
+    "yaml",
+}
+_ARCHIVES = {"bin", "db", "gz", "npy", "npz", "parquet", "pdf", "pkl", "sqlite", "tar", "zip"}
+_OTHER_SUFFIXES = (
+    _TEXTS | _ARCHIVES | {"ipynb", "js", "license", "md5", "py", "readme", "rst", "sh", "sha256", "yml"}
 )
 
 

@@ -44,7 +44,7 @@ def _open_folder(root: Path, images_per_shard: int) -> Source:
     tars = [path for path in here if path.suffix == ".tar"]
     parquets = [path for path in here if path.suffix == ".parquet"]
     with_images = {path: has_images(path) for path in parquets}
-    # img2dataset's tables beside its tars hold no images. One that cannot be read counts where nothing else does.
+    # img2dataset's tables beside its tars hold no images. An unreadable one counts where nothing else does.
     tables = [path for path in parquets if with_images[path] is not False]
     has_tables = any(with_images.values())
     files = [] if tars or has_tables else list_files(root)

@@ -46,7 +46,7 @@ class ParquetShard:
         n_rows = 0
         seen: set[str] = set()
         try:
-            with pq.ParquetFile(self.path, pre_buffer=False) as file:
+            with pq.ParquetFile(self.path, pre_buffer=False, page_checksum_verification=True) as file:
                 columns = find_columns(file.schema_arrow)
                 if columns is None:
                     yield self._unreadable(f"no column of images among {', '.join(file.schema_arrow.names)}")

@@ -6,7 +6,7 @@ It knows nothing of where a sample comes from, nor whether its bytes decode: tha
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from scopeview.errors import BadReason
 
@@ -44,6 +44,7 @@ class BadSample:
     detail: str
 
 
+@runtime_checkable
 class Shard(Protocol):
     """The unit of work and of resuming. Picklable; `samples` can be called again and gives the same again."""
 
@@ -57,7 +58,7 @@ class Shard(Protocol):
         ...
 
     def samples(self) -> Iterator[Sample | BadSample]:
-        """In the source's own order. What is wrong with the shard is yielded as a `BadSample`, never raised."""
+        """In the source's own order. What is wrong with the shard is yielded as a `BadSample`, not raised."""
         ...
 
 

@@ -9,8 +9,7 @@ import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 # What tarfile reads by itself: headers, and the long names and attributes in front of them.
 _MAX_HEADER_BYTES = 1024**2
@@ -56,12 +55,7 @@ class TarReader:
             self._file.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._file.close()
 
     def __iter__(self) -> Iterator[Member | Cut]:

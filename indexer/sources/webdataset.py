@@ -7,6 +7,7 @@ truncated shard without a word.
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class TarShard:
     def samples(self) -> Iterator[Sample | BadSample]:
         """Every sample before a cut, then what is wrong with the tar itself."""
         try:
-            with TarReader(self.path) as tar:
+            with closing(TarReader(self.path)) as tar:
                 yield from _TarSamples(self, tar)
         except (NotATarError, CutError, OSError) as error:
             yield self.complaint(BadReason.UNREADABLE_SHARD, f"{self.path.name}: {error}")
