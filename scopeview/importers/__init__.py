@@ -1,0 +1,11 @@
+"""SAE checkpoints of every supported format, read into one `scopeview.sae.Sae`.
+
+`read_suite` finds and checks what a folder or a Hugging Face repository holds without loading any weights;
+`load_sae` loads one of them. Whatever is wrong with a file is a `CheckpointError` that names it, and is found
+before any model or device is touched. Nothing in a checkpoint is ever executed.
+"""
+
+from scopeview.importers.source import SaeSource
+from scopeview.importers.suite import Suite, check_fits, load_sae, read_suite
+
+__all__ = ["SaeSource", "Suite", "check_fits", "load_sae", "read_suite"]

@@ -1,0 +1,188 @@
+"""CLIP-Scope checkpoints: `{layer}_resid/{tokens}.pt`, TopK, trained on standardised activations.
+
+A `.pt` is a zip with a pickle inside. It is only ever read with `weights_only=True` (nothing executes), memory
+mapped, and written once as safetensors to a cache (`SCOPEVIEW_CACHE`, else `~/.cache/scopeview`)
+under the sha256 of the file it came from; later loads read that. The optimizer's state and all else but the
+three weights is ignored. The figures that the authors published are in `scopeview.calibration`.
+"""
+
+import os
+import re
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from scopeview.errors import CheckpointError
+from scopeview.importers.source import (
+    Found,
+    Loaded,
+    SaeSource,
+    TensorSpec,
+    check_finite,
+    check_k,
+    check_tensors,
+    check_widths,
+    read_tensors,
+    sha256_of,
+)
+from scopeview.sae import SaeConfig, Weights
+from scopeview.slots import Layer, parse_layer
+
+# Some files of the suite do not say their k; it is that of the suite's training config.
+SUITE_K = 32
+TENSORS = ("pre_b", "enc", "dec")
+_FOLDER = re.compile(r"(0|[1-9][0-9]*)_resid")
+
+
+class Sizes(NamedTuple):
+    """The three numbers of a TopK SAE."""
+
+    d_in: int
+    n_features: int
+    k: int
+
+
+def patterns(layers: Sequence[Layer] | None) -> list[str]:
+    """Which files of a repository belong to these layers."""
+    return [f"{layer}_resid/*.pt" for layer in layers] if layers is not None else ["*_resid/*.pt"]
+
+
+def find(root: Path) -> Iterator[Found]:
+    """The `.pt` files of a suite folder, of one layer's folder, or a single file."""
+    files = [root] if root.is_file() else [*sorted(root.glob("*_resid/*.pt")), *sorted(root.glob("*.pt"))]
+    for path in files:
+        folder = _FOLDER.fullmatch(path.absolute().parent.name)
+        if folder is not None:
+            yield Found("clip-scope", parse_layer(folder[1]), path, f"{folder[0]}/{path.name}")
+        elif root.is_file():
+            raise CheckpointError(
+                f"cannot tell which layer {path} is for; expected it in a folder such as 22_resid"
+            )
+
+
+def read(found: Found) -> SaeSource:
+    """Checks the file's structure, widths and types; the numbers are only mapped, not read."""
+    sha256 = sha256_of(found.path)
+    d_in, n_features, k = _converted_sizes(_converted_path(sha256)) or _checked_sizes(found.path)
+    config = SaeConfig(
+        architecture="topk",
+        layer=found.layer,
+        d_in=d_in,
+        n_features=n_features,
+        k=k,
+        normalization="standardize",
+        source=found.name,
+        sha256=sha256,
+    )
+    return SaeSource("clip-scope", found.path, config)
+
+
+def load(source: SaeSource) -> Loaded:
+    """The weights, by way of the converted copy, which is made here if it is not there yet."""
+    converted = _converted_path(source.config.sha256)
+    if _converted_sizes(converted) is None:
+        _convert(source, converted)
+    return Loaded(Weights(**read_tensors(converted, TENSORS)))
+
+
+def _load_pt(path: Path) -> Mapping[str, object]:
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(
+            f"{path} ({path.stat().st_size:,} bytes) is not a complete torch checkpoint: expected the zip "
+            "archive that torch.save writes; it may be truncated, or of another format"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice to load TorchScript by other means
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # a hostile or damaged archive makes torch raise almost anything
+        raise CheckpointError(
+            f"{path} cannot be read as plain weights (nothing in it was executed): found {_reason(error)}; "
+            "expected a dict of tensors and numbers"
+        ) from None
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"{path} holds a {type(checkpoint).__name__}; expected a dict")
+    return checkpoint
+
+
+def _reason(error: Exception) -> str:
+    """The one useful part of torch's advice, which otherwise recommends to load the file unsafely."""
+    forbidden = re.search(r"GLOBAL (\S+)", str(error))
+    if forbidden:
+        return f"a pickled {forbidden[1]}"
+    return f"a damaged archive ({type(error).__name__}: {str(error).splitlines()[0][:160]})"
+
+
+def _weights_in(path: Path, checkpoint: Mapping[str, object]) -> list[tuple[str, object]]:
+    state = checkpoint.get("model_state_dict")
+    if not isinstance(state, dict):
+        raise CheckpointError(
+            f"{path} holds the keys {sorted(map(str, checkpoint))}; expected model_state_dict, a dict with "
+            f"{', '.join(TENSORS)}"
+        )
+    return list(state.items())
+
+
+def _spec(path: Path, name: str, value: object) -> TensorSpec:
+    if not isinstance(value, Tensor) or value.layout != torch.strided:
+        raise CheckpointError(
+            f"{path}: model_state_dict[{name!r}] is a {type(value).__name__}; expected a tensor"
+        )
+    return TensorSpec(tuple(value.shape), str(value.dtype).removeprefix("torch."))
+
+
+def _checked_sizes(path: Path) -> Sizes:
+    checkpoint = _load_pt(path)
+    specs = {name: _spec(path, name, value) for name, value in _weights_in(path, checkpoint)}
+    # Where one is missing, check_tensors says which.
+    d_in, n_features = (
+        check_widths(path, specs["enc"], specs["dec"]) if {"enc", "dec"} <= set(specs) else (0, 0)
+    )
+    check_tensors(path, specs, {"pre_b": (d_in,), "enc": (d_in, n_features), "dec": (n_features, d_in)})
+    for key, size in (("d_in", d_in), ("n_features", n_features)):
+        if checkpoint.get(key, size) != size:
+            raise CheckpointError(
+                f"{path}: {key} says {checkpoint[key]!r} but the weights have {size}; expected them to agree"
+            )
+    return Sizes(d_in, n_features, check_k(path, checkpoint.get("k", SUITE_K), n_features))
+
+
+def _converted_path(sha256: str) -> Path:
+    cache = os.environ.get("SCOPEVIEW_CACHE")
+    return (Path(cache) if cache else Path.home() / ".cache" / "scopeview") / "saes" / f"{sha256}.safetensors"
+
+
+def _converted_sizes(converted: Path) -> Sizes | None:
+    """None where there is no usable copy: not yet made, or damaged since, and then made again."""
+    try:
+        with safe_open(converted, framework="pt") as file:
+            d_in, n_features = file.get_slice("enc").get_shape()
+            return Sizes(d_in, n_features, int(file.metadata()["k"]))
+    except (OSError, SafetensorError, KeyError, TypeError):
+        return None
+
+
+def _convert(source: SaeSource, converted: Path) -> None:
+    """Written aside and renamed, so that no other process ever sees half a file."""
+    state = dict(_weights_in(source.path, _load_pt(source.path)))
+    weights = {name: tensor.contiguous() for name, tensor in state.items() if isinstance(tensor, Tensor)}
+    check_finite(source.path, weights)
+    try:
+        converted.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=converted.parent) as aside:
+            written = Path(aside) / converted.name
+            save_file(weights, written, metadata={"k": str(source.config.k), "source": source.config.source})
+            written.replace(converted)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot keep a converted copy of {source.path} at {converted}: {error}; "
+            "set SCOPEVIEW_CACHE to a folder with room for it"
+        ) from None

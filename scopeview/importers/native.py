@@ -1,0 +1,146 @@
+"""Scopeview's own SAE format: a folder with `cfg.json` and `sae.safetensors`.
+
+A suite has one such folder a layer, named `5` or `embed`. Tensors: pre_b [d_in], enc [d_in, n_features], dec
+[n_features, d_in], and where they apply enc_b [n_features], input_mean [d_in], input_std [d_in]. The config's
+fields are those of `NativeConfig`; any other field is provenance, kept for people and ignored here.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import save_file
+
+from scopeview.errors import CheckpointError
+from scopeview.importers.source import (
+    CONFIG_NAME,
+    Found,
+    Loaded,
+    SaeSource,
+    check_finite,
+    check_k,
+    check_tensors,
+    read_config,
+    read_header,
+    read_json,
+    read_tensors,
+    sha256_of,
+)
+from scopeview.sae import Architecture, Normalization, Sae, SaeConfig, Standardization, Weights
+from scopeview.slots import Embed, Layer
+
+FORMAT: Literal["scopeview-sae"] = "scopeview-sae"
+VERSION: Literal[1] = 1
+WEIGHTS_NAME = "sae.safetensors"
+_STATISTICS = ("input_mean", "input_std")
+
+Size = Annotated[int, Field(ge=1)]
+
+
+class NativeConfig(BaseModel):
+    """`cfg.json`. `n_calibration_tokens` is how many tokens the mean and std were taken over."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    format: Literal["scopeview-sae"]
+    version: Literal[1]
+    architecture: Architecture
+    layer: Annotated[int, Field(ge=0)] | Embed
+    d_in: Size
+    n_features: Size
+    k: int | None = None
+    normalization: Normalization
+    relu_after_topk: bool = False
+    subtract_pre_b: bool = True
+    n_calibration_tokens: Annotated[int, Field(ge=0)] = 0
+
+
+def patterns(layers: Sequence[Layer] | None) -> list[str]:
+    """Which files of a repository belong to these layers."""
+    folders = ["*"] if layers is None else [str(layer) for layer in layers]
+    return [f"{folder}/{name}" for folder in folders for name in (CONFIG_NAME, WEIGHTS_NAME)]
+
+
+def find(root: Path) -> Iterator[Found]:
+    """Every folder of ours at or directly below `root`."""
+    for path in [root / CONFIG_NAME, *sorted(root.glob(f"*/{CONFIG_NAME}"))]:
+        if path.is_file() and read_json(path).get("format") == FORMAT:
+            config = read_config(path, NativeConfig)
+            weights = path.with_name(WEIGHTS_NAME)
+            if not weights.is_file():
+                raise CheckpointError(f"{path} has no {WEIGHTS_NAME} beside it")
+            yield Found(FORMAT, config.layer, weights, weights.relative_to(root).as_posix())
+
+
+def read(found: Found) -> SaeSource:
+    path = found.path
+    config = read_config(path.with_name(CONFIG_NAME), NativeConfig)
+    header = read_header(path)
+    shapes: dict[str, tuple[int, ...]] = {
+        "pre_b": (config.d_in,),
+        "enc": (config.d_in, config.n_features),
+        "dec": (config.n_features, config.d_in),
+    }
+    if config.normalization == "standardize":
+        shapes |= dict.fromkeys(_STATISTICS, (config.d_in,))
+    if "enc_b" in header:
+        shapes["enc_b"] = (config.n_features,)
+    check_tensors(path, header, shapes)
+    if config.architecture == "topk":
+        check_k(path.with_name(CONFIG_NAME), config.k, config.n_features)
+    return SaeSource(FORMAT, path, _sae_config(config, found))
+
+
+def load(source: SaeSource) -> Loaded:
+    tensors = read_tensors(source.path, read_header(source.path))
+    check_finite(source.path, tensors)
+    mean, std = (tensors.pop(name, None) for name in _STATISTICS)
+    if mean is None or std is None:
+        return Loaded(Weights(**tensors))
+    if bool((std < 0).any()):
+        raise CheckpointError(
+            f"{source.path}: input_std holds negative numbers; expected standard deviations"
+        )
+    config = read_config(source.path.with_name(CONFIG_NAME), NativeConfig)
+    return Loaded(Weights(**tensors), Standardization(mean, std, config.n_calibration_tokens))
+
+
+def save(sae: Sae, folder: Path, provenance: Mapping[str, object] | None = None) -> Path:
+    """Writes `cfg.json` and `sae.safetensors` into `folder`; the config last, for it makes an SAE of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stats = sae.standardization
+    tensors = dict(sae.named_buffers())
+    if stats is not None:
+        tensors |= {"input_mean": stats.mean, "input_std": stats.std}
+    save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, folder / WEIGHTS_NAME)
+    config = NativeConfig(
+        format=FORMAT,
+        version=VERSION,
+        n_calibration_tokens=stats.n_tokens if stats is not None else 0,
+        **{name: getattr(sae.config, name) for name in _SHARED},
+    )
+    text = json.dumps({**(provenance or {}), **config.model_dump()}, indent=2)
+    (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+    return folder
+
+
+# The fields that the config file and `SaeConfig` have in common, under one name.
+_SHARED = (
+    "architecture",
+    "layer",
+    "d_in",
+    "n_features",
+    "k",
+    "normalization",
+    "relu_after_topk",
+    "subtract_pre_b",
+)
+
+
+def _sae_config(config: NativeConfig, found: Found) -> SaeConfig:
+    shared = {name: getattr(config, name) for name in _SHARED}
+    if config.architecture == "relu":
+        shared["k"] = None
+    return SaeConfig(**shared, source=found.name, sha256=sha256_of(found.path))

@@ -1,0 +1,159 @@
+"""SAELens checkpoints: `cfg.json` and `sae_weights.safetensors`, architectures `standard` and `topk`.
+
+Both of its config layouts are read: the flat one of versions up to 5 (`hook_layer`, `activation_fn_str`) and
+the one of version 6 (`metadata.hook_name`). Its TopK keeps the k largest pre-activations and then applies a
+ReLU; with `rescale_acts_by_decoder_norm` the choice is made as if decoder rows had unit length, which is
+folded into the weights here, as SAELens itself does for inference. What would change the numbers and is not
+supported (input normalisation, gated or jumprelu units, hooks off the residual stream) is refused by name.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
+
+from scopeview.errors import CheckpointError
+from scopeview.importers.source import (
+    CONFIG_NAME,
+    Found,
+    Loaded,
+    SaeSource,
+    check_finite,
+    check_k,
+    check_tensors,
+    read_config,
+    read_header,
+    read_json,
+    read_tensors,
+    sha256_of,
+)
+from scopeview.sae import SaeConfig, Weights
+from scopeview.slots import Layer
+
+WEIGHTS_NAME = "sae_weights.safetensors"
+TENSORS = ("W_enc", "W_dec", "b_enc", "b_dec")
+_RESIDUAL = re.compile(r"blocks\.(0|[1-9][0-9]*)\.hook_resid_post")
+
+
+def _in_metadata(name: str) -> AliasChoices:
+    return AliasChoices(name, AliasPath("metadata", name))
+
+
+class SaeLensConfig(BaseModel):
+    """The fields of `cfg.json` that decide the numbers; all others are ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    d_in: Annotated[int, Field(ge=1)]
+    d_sae: Annotated[int, Field(ge=1)]
+    architecture: str = "standard"
+    activation: str | None = Field(None, validation_alias=AliasChoices("activation_fn_str", "activation_fn"))
+    k: int | None = Field(None, validation_alias=AliasChoices("k", AliasPath("activation_fn_kwargs", "k")))
+    hook_name: str | None = Field(None, validation_alias=_in_metadata("hook_name"))
+    hook_layer: int | None = Field(None, validation_alias=_in_metadata("hook_layer"))
+    hook_head_index: int | None = Field(None, validation_alias=_in_metadata("hook_head_index"))
+    apply_b_dec_to_input: bool = True
+    normalize_activations: str = "none"
+    reshape_activations: str = "none"
+    rescale_acts_by_decoder_norm: bool = False
+    finetuning_scaling_factor: bool = False
+
+    @property
+    def is_topk(self) -> bool:
+        return self.architecture == "topk" or self.activation == "topk"
+
+
+def patterns(layers: Sequence[Layer] | None) -> list[str]:
+    """Which files of a repository belong to these layers, by the folder names SAELens gives them."""
+    folders = ["*"] if layers is None else [f"*.{layer}.*" for layer in layers]
+    return [
+        f"{folder}{name}"
+        for folder in ["", *(f"{f}/" for f in folders)]
+        for name in (CONFIG_NAME, WEIGHTS_NAME)
+    ]
+
+
+def find(root: Path) -> Iterator[Found]:
+    """Every SAELens folder at or below `root`."""
+    for path in sorted(root.rglob(WEIGHTS_NAME)):
+        config_path = path.with_name(CONFIG_NAME)
+        if not config_path.is_file():
+            raise CheckpointError(f"{path} has no {CONFIG_NAME} beside it")
+        if "format" not in read_json(config_path):
+            layer = _layer_of(config_path, read_config(config_path, SaeLensConfig))
+            yield Found("saelens", layer, path, path.relative_to(root).as_posix())
+
+
+def read(found: Found) -> SaeSource:
+    config_path = found.path.with_name(CONFIG_NAME)
+    config = read_config(config_path, SaeLensConfig)
+    _refuse_unsupported(config_path, config)
+    d_in, d_sae = config.d_in, config.d_sae
+    shapes = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_enc": (d_sae,), "b_dec": (d_in,)}
+    # Files of old versions carry the unused factor of a fine-tuning step that was not run.
+    check_tensors(found.path, read_header(found.path), shapes, allowed=["scaling_factor"])
+    sae_config = SaeConfig(
+        architecture="topk" if config.is_topk else "relu",
+        layer=found.layer,
+        d_in=d_in,
+        n_features=d_sae,
+        k=check_k(config_path, config.k, d_sae) if config.is_topk else None,
+        normalization="none",
+        source=found.name,
+        sha256=sha256_of(found.path),
+        relu_after_topk=config.is_topk,
+        subtract_pre_b=config.apply_b_dec_to_input,
+    )
+    return SaeSource("saelens", found.path, sae_config)
+
+
+def load(source: SaeSource) -> Loaded:
+    tensors = read_tensors(source.path, TENSORS)
+    check_finite(source.path, tensors)
+    enc, dec, enc_b = tensors["W_enc"], tensors["W_dec"], tensors["b_enc"]
+    if read_config(source.path.with_name(CONFIG_NAME), SaeLensConfig).rescale_acts_by_decoder_norm:
+        norms = torch.linalg.vector_norm(dec, dim=1)
+        if not bool((norms > 0).all()):
+            raise CheckpointError(
+                f"{source.path}: W_dec has rows of length zero, which rescale_acts_by_decoder_norm divides by"
+            )
+        enc, enc_b, dec = enc * norms, enc_b * norms, dec / norms[:, None]
+    return Loaded(Weights(tensors["b_dec"], enc, dec, enc_b))
+
+
+def _layer_of(path: Path, config: SaeLensConfig) -> Layer:
+    """From `hook_name`, else `hook_layer`; they must agree where both are given."""
+    if config.hook_name is None:
+        if config.hook_layer is None or config.hook_layer < 0:
+            raise CheckpointError(f"{path} does not say its layer: expected hook_name or hook_layer")
+        return config.hook_layer
+    hook = _RESIDUAL.fullmatch(config.hook_name)
+    if hook is None:
+        raise CheckpointError(
+            f"{path}: hook_name is {config.hook_name!r}; supported is the residual stream after a block, "
+            "such as 'blocks.11.hook_resid_post'"
+        )
+    if config.hook_layer not in (None, int(hook[1])):
+        raise CheckpointError(
+            f"{path}: hook_layer is {config.hook_layer} but hook_name is {config.hook_name!r}"
+        )
+    return int(hook[1])
+
+
+def _refuse_unsupported(path: Path, config: SaeLensConfig) -> None:
+    supported: dict[str, tuple[object, ...]] = {
+        "architecture": ("standard", "topk"),
+        "activation": (None, "relu", "topk"),
+        "normalize_activations": ("none",),
+        "reshape_activations": ("none",),
+        "finetuning_scaling_factor": (False,),
+        "hook_head_index": (None,),
+    }
+    for name, accepted in supported.items():
+        value = getattr(config, name)
+        if value not in accepted:
+            names = ", ".join(repr(a) for a in accepted if a is not None)
+            raise CheckpointError(f"{path}: {name} is {value!r}; supported: {names or 'absent'}")

@@ -1,0 +1,169 @@
+"""What a format's reader hands back, and the checks that all formats share. Knows no format."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
+
+import torch
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from scopeview.errors import CheckpointError
+from scopeview.sae import SaeConfig, Standardization, Weights
+from scopeview.slots import Layer
+
+Format = Literal["clip-scope", "scopeview-sae", "saelens"]
+WEIGHT_DTYPES = ("float32", "float16", "bfloat16")
+CONFIG_NAME = "cfg.json"
+Model = TypeVar("Model", bound=BaseModel)
+# safetensors' names for dtypes, as its header spells them.
+_HEADER_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+@dataclass(frozen=True)
+class SaeSource:
+    """One SAE on disk, checked but not loaded. `path` is its weight file."""
+
+    format: Format
+    path: Path
+    config: SaeConfig
+
+    @property
+    def layer(self) -> Layer:
+        return self.config.layer
+
+
+class Found(NamedTuple):
+    """A weight file, the layer it is for, and its name within the suite."""
+
+    format: Format
+    layer: Layer
+    path: Path
+    name: str
+
+
+class Loaded(NamedTuple):
+    """Weights on the CPU in fp32, and the mean and std if the file brings them."""
+
+    weights: Weights
+    standardization: Standardization | None = None
+
+
+class TensorSpec(NamedTuple):
+    """What a file's header says of one tensor."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {list(self.shape)}"
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_config(path: Path, model: type[Model]) -> Model:
+    """A `cfg.json` as `model`. Raises `CheckpointError` naming the fields that are wrong."""
+    try:
+        return model.model_validate(read_json(path))
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}, found {e['input']!r}"
+            if e["type"] != "missing"
+            else f"{'.'.join(map(str, e['loc']))} is missing"
+            for e in error.errors()
+        )
+        raise CheckpointError(f"{path} is not a usable SAE config: {problems}") from None
+
+
+def read_json(path: Path) -> dict[str, object]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a JSON {type(content).__name__}; expected an object")
+    return content
+
+
+def read_header(path: Path) -> dict[str, TensorSpec]:
+    """Shapes and dtypes of a safetensors file, without its data."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {
+                name: TensorSpec(
+                    tuple(s.get_shape()), _HEADER_DTYPES.get(s.get_dtype(), s.get_dtype().lower())
+                )
+                for name, s in slices.items()
+            }
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is not a complete safetensors file: {error}") from None
+
+
+def read_tensors(path: Path, names: Iterable[str]) -> dict[str, Tensor]:
+    """The named tensors in fp32 on the CPU."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name).float() for name in names}
+
+
+def check_tensors(
+    path: Path,
+    found: Mapping[str, TensorSpec],
+    expected: Mapping[str, tuple[int, ...]],
+    allowed: Iterable[str] = (),
+) -> None:
+    """Every expected tensor is there, with its shape and a type that fp32 holds exactly; no others."""
+    missing = sorted(set(expected) - set(found))
+    unknown = sorted(set(found) - set(expected) - set(allowed))
+    if missing or unknown:
+        raise CheckpointError(
+            f"{path} holds the tensors {sorted(found)}; expected {sorted(expected)}"
+            + (f" (missing: {', '.join(missing)})" if missing else "")
+            + (f" (unknown: {', '.join(unknown)})" if unknown else "")
+        )
+    for name, shape in expected.items():
+        if found[name].shape != shape:
+            raise CheckpointError(
+                f"{path}: tensor {name} has shape {list(found[name].shape)}; expected {list(shape)}"
+            )
+        if found[name].dtype not in WEIGHT_DTYPES:
+            raise CheckpointError(
+                f"{path}: tensor {name} is {found[name].dtype}; expected one of {', '.join(WEIGHT_DTYPES)}"
+            )
+
+
+def check_widths(path: Path, enc: TensorSpec | None, dec: TensorSpec | None) -> tuple[int, int]:
+    """(d_in, n_features) from the encoder's shape, which the decoder's must mirror."""
+    if enc is None or dec is None or len(enc.shape) != 2 or dec.shape != enc.shape[::-1] or 0 in enc.shape:
+        raise CheckpointError(
+            f"{path}: the encoder is {enc or 'missing'} and the decoder {dec or 'missing'}; "
+            "expected [d_in, n_features] and [n_features, d_in]"
+        )
+    return enc.shape[0], enc.shape[1]
+
+
+def check_k(path: Path, k: object, n_features: int) -> int:
+    """A TopK SAE's k, an int from 1 to n_features."""
+    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= n_features:
+        raise CheckpointError(f"{path}: k is {k!r}; expected a whole number from 1 to {n_features}")
+    return k
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raises `CheckpointError` for NaN and infinities, saying how many and where the first one is."""
+    for name, tensor in tensors.items():
+        # A float64 sum of finite fp32 numbers cannot overflow, and needs no mask of the tensor's size.
+        if not tensor.sum(dtype=torch.float64).isfinite():
+            bad = (~tensor.isfinite()).nonzero()
+            value = tensor[tuple(bad[0])].item()
+            raise CheckpointError(
+                f"{path}: tensor {name} holds {len(bad)} values that are not finite, "
+                f"the first ({value}) at {bad[0].tolist()}; expected finite weights"
+            )

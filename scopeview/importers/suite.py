@@ -1,0 +1,111 @@
+"""A suite: the SAEs, one a layer, in a local folder or a Hugging Face repository, of whatever format.
+
+Knows how to choose the layers asked for and which module reads which format; the formats know the rest.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from scopeview.errors import CheckpointError
+from scopeview.hub import resolve
+from scopeview.importers import clipscope, native, saelens
+from scopeview.importers.source import Format, Found, Loaded, SaeSource
+from scopeview.sae import Sae, SaeConfig
+from scopeview.slots import EMBED, Layer
+
+_READ: dict[Format, Callable[[Found], SaeSource]] = {
+    "clip-scope": clipscope.read,
+    "scopeview-sae": native.read,
+    "saelens": saelens.read,
+}
+_LOAD: dict[Format, Callable[[SaeSource], Loaded]] = {
+    "clip-scope": clipscope.load,
+    "scopeview-sae": native.load,
+    "saelens": saelens.load,
+}
+_EXPECTED = (
+    "22_resid/1200013184.pt (CLIP-Scope), 22/cfg.json with 22/sae.safetensors (Scopeview), "
+    "or cfg.json with sae_weights.safetensors (SAELens)"
+)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The SAEs of a run, in the order asked for. `repo_id` and `revision` are None for a local folder."""
+
+    ref: str
+    repo_id: str | None
+    revision: str | None
+    sources: tuple[SaeSource, ...]
+
+    @property
+    def layers(self) -> list[Layer]:
+        return [source.layer for source in self.sources]
+
+
+def read_suite(ref: str, layers: Sequence[Layer] | None = None) -> Suite:
+    """The SAEs for these layers (None: all there are, by layer, `embed` last), checked but not loaded.
+
+    `ref` is a folder, one `.pt` file, or a Hugging Face id with an optional `@revision`, of which only what
+    the layers need is downloaded. Reads every chosen file once for its sha256. Raises `CheckpointError`.
+    """
+    if Path(ref).is_file():
+        return _choose(ref, list(clipscope.find(Path(ref))), layers)
+    wanted = [p for module in (clipscope, native, saelens) for p in module.patterns(layers)]
+    resolved = resolve(ref, patterns=wanted)
+    found = [f for module in (clipscope, native, saelens) for f in module.find(resolved.path)]
+    return _choose(ref, found, layers, resolved.repo_id, resolved.revision)
+
+
+def load_sae(source: SaeSource, device: str | torch.device = "cpu") -> Sae:
+    """The SAE in fp32 on `device`. Raises `CheckpointError` for weights that are not finite."""
+    weights, standardization = _LOAD[source.format](source)
+    sae = Sae(source.config, weights, standardization)
+    return sae.to(device)
+
+
+def check_fits(config: SaeConfig, width: int) -> None:
+    """Refuses an SAE whose input is not as wide as its layer (for `embed`, the model's projection)."""
+    if config.d_in != width:
+        raise CheckpointError(
+            f"{config.source} takes {config.d_in} dimensions, but layer {config.layer} of the model has "
+            f"{width}; expected an SAE that was trained on this model"
+        )
+
+
+def _choose(
+    ref: str,
+    found: Sequence[Found],
+    layers: Sequence[Layer] | None,
+    repo_id: str | None = None,
+    revision: str | None = None,
+) -> Suite:
+    if not found:
+        raise CheckpointError(f"no SAE found in {ref}; expected {_EXPECTED}")
+    by_layer: dict[Layer, list[Found]] = {}
+    for one in sorted(found, key=lambda f: _position(f.layer)):
+        by_layer.setdefault(one.layer, []).append(one)
+    chosen = list(by_layer) if layers is None else list(layers)
+    sources = tuple(_READ[one.format](one) for one in [_only(ref, by_layer, layer) for layer in chosen])
+    return Suite(ref, repo_id, revision, sources)
+
+
+def _only(ref: str, by_layer: dict[Layer, list[Found]], layer: Layer) -> Found:
+    if layer not in by_layer:
+        raise CheckpointError(
+            f"{ref} has no SAE for layer {layer}; it has layers {', '.join(map(str, by_layer))}"
+        )
+    candidates = by_layer[layer]
+    if len(candidates) > 1:
+        names = ", ".join(one.name for one in candidates)
+        raise CheckpointError(
+            f"{ref} has several SAEs for layer {layer}: {names}; expected one, or name one file"
+        )
+    return candidates[0]
+
+
+def _position(layer: Layer) -> tuple[bool, int]:
+    return (True, 0) if layer == EMBED else (False, layer)

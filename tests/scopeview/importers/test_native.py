@@ -1,0 +1,116 @@
+"""Scopeview's own format: a round trip, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from scopeview.errors import CheckpointError
+from scopeview.importers import load_sae, read_suite
+from scopeview.sae import Sae, Standardization
+from tests.saes import random_tensors, save_random_native
+
+
+def save(suite: Path, **options: object) -> Path:
+    sizes = {"layer": 5, "d_in": 4, "n_features": 12, "k": 3, **options}
+    return save_random_native(suite, **sizes)  # type: ignore[arg-type]
+
+
+def load(suite: Path) -> Sae:
+    return load_sae(read_suite(str(suite)).sources[0])
+
+
+def edit(folder: Path, **fields: object) -> None:
+    path = folder / "cfg.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    save(tmp_path)
+    sae = load(tmp_path)
+    assert (sae.config.architecture, sae.config.k, sae.config.source) == ("topk", 3, "5/sae.safetensors")
+    assert torch.equal(sae.enc, random_tensors(4, 12, seed=0)["enc"])
+    assert sae.standardization is None
+
+
+def test_statistics_travel_in_the_file(tmp_path: Path) -> None:
+    save(tmp_path, standardization=Standardization(torch.arange(4.0), torch.ones(4), n_tokens=257))
+    sae = load(tmp_path)
+    assert sae.config.normalization == "standardize"
+    assert sae.standardization is not None
+    assert sae.standardization.n_tokens == 257
+    assert sae.normalize(torch.arange(4.0)[None]).tolist() == [[0.0, 0.0, 0.0, 0.0]]
+
+
+def test_the_embedding_and_relu_are_supported(tmp_path: Path) -> None:
+    save(tmp_path, layer="embed", k=None)
+    sae = load(tmp_path)
+    assert (sae.config.layer, sae.config.architecture, sae.config.k) == ("embed", "relu", None)
+
+
+def test_a_layers_own_folder_is_a_suite(tmp_path: Path) -> None:
+    assert read_suite(str(save(tmp_path))).layers == [5]
+
+
+def test_provenance_is_kept_for_people(tmp_path: Path) -> None:
+    assert json.loads((save(tmp_path) / "cfg.json").read_text())["trained_on"] == "nothing: random weights"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"version": 2}, "version: Input should be 1, found 2"),
+        ({"architecture": "gated"}, "architecture: Input should be 'topk' or 'relu', found 'gated'"),
+        ({"normalization": "layer"}, "normalization"),
+        ({"layer": -1}, "layer"),
+        ({"d_in": "4"}, "d_in: Input should be a valid integer, found '4'"),
+        ({"k": None}, "k is None; expected a whole number from 1 to 12"),
+        ({"k": 13}, "k is 13"),
+        ({"n_features": 13}, "tensor enc has shape [4, 12]; expected [4, 13]"),
+        ({"normalization": "standardize"}, "missing: input_mean, input_std"),
+    ],
+)
+def test_a_config_that_is_wrong_is_refused(tmp_path: Path, fields: dict[str, object], expected: str) -> None:
+    edit(save(tmp_path), **fields)
+    with pytest.raises(CheckpointError) as caught:
+        load(tmp_path)
+    assert str(tmp_path / "5") in str(caught.value)
+    assert expected in str(caught.value)
+
+
+def test_a_missing_field_is_named(tmp_path: Path) -> None:
+    path = save(tmp_path) / "cfg.json"
+    path.write_text(json.dumps({"format": "scopeview-sae", "version": 1}))
+    with pytest.raises(CheckpointError, match="d_in is missing"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+def test_a_config_that_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
+    path = save(tmp_path) / "cfg.json"
+    path.write_text(text)
+    with pytest.raises(CheckpointError, match=r"cfg\.json"):
+        load(tmp_path)
+
+
+def test_missing_or_truncated_weights_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path) / "sae.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(CheckpointError, match=r"sae\.safetensors is not a complete safetensors file"):
+        load(tmp_path)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"has no sae\.safetensors beside it"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("enc", float("nan")), ("input_std", -1.0)])
+def test_impossible_numbers_are_refused(tmp_path: Path, name: str, value: float) -> None:
+    folder = save(tmp_path, standardization=Standardization(torch.zeros(4), torch.ones(4), n_tokens=1))
+    path = folder / "sae.safetensors"
+    tensors = load_file(path)
+    tensors[name].flatten()[0] = value
+    save_file(tensors, path)
+    with pytest.raises(CheckpointError, match=rf"sae\.safetensors.*{name}"):
+        load(tmp_path)
