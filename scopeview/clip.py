@@ -1,0 +1,186 @@
+"""CLIP's vision tower with taps on its residual stream, and the final image embedding.
+
+A *tap* at layer L is the residual stream after block L, 0-based: `hidden_states[L + 1]` of transformers,
+neither before the block nor layer-normed. Loads folders of Hugging Face's `CLIPModel`. Knows nothing of SAEs.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from transformers import CLIPVisionModelWithProjection
+
+from scopeview import hub, weights
+from scopeview.clip_info import MODEL_CONFIG_NAME, ClipInfo, check_layers, check_tokens, read_info
+from scopeview.clip_info import read_vision_config as _read_vision_config
+from scopeview.errors import InputError, ModelError
+from scopeview.hub import Resolved
+from scopeview.preprocess import CONFIG_NAME, Preprocessing
+
+__all__ = [
+    "Clip",
+    "ClipInfo",
+    "Taps",
+    "check_layers",
+    "check_tokens",
+    "normalization_table",
+    "read_info",
+    "resolve_model",
+]
+
+CONFIG_PATTERNS = (MODEL_CONFIG_NAME, CONFIG_NAME)
+SAFETENSORS_PATTERNS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
+PICKLE_PATTERNS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
+
+_TOWER = ("vision_model.", "visual_projection.")
+# Not a weight: counts the positions. Older checkpoints hold it, newer ones do not.
+_POSITION_IDS = "vision_model.embeddings.position_ids"
+
+
+class Taps(NamedTuple):
+    """`residuals` by layer, as asked for; `embedding` as CLIP projects it, not normalised. All float32."""
+
+    residuals: dict[int, Float[Tensor, "batch token width"]]
+    embedding: Float[Tensor, "batch projection"]
+
+
+def resolve_model(ref: str, *, with_weights: bool = True) -> Resolved:
+    """The local folder of `ref`, fetched first if it is a hub id; without weights, a few kilobytes.
+
+    Of a repository that holds the weights twice, only the safetensors are fetched. Raises as `hub.resolve`.
+    """
+    if not with_weights:
+        return hub.resolve(ref, patterns=CONFIG_PATTERNS)
+    resolved = hub.resolve(ref, patterns=(*CONFIG_PATTERNS, *SAFETENSORS_PATTERNS))
+    if resolved.repo_id is None or weights.has_weights(resolved.path):
+        return resolved
+    return hub.resolve(ref, patterns=(*CONFIG_PATTERNS, *PICKLE_PATTERNS))
+
+
+def normalization_table(preprocessing: Preprocessing) -> Float[Tensor, "colour=3 level=256"]:
+    """What each of the 256 levels of each colour becomes.
+
+    Computed in NumPy with the roundings of transformers' Pillow processor (rescaled in float64, rounded to
+    float32, then normalised in float32), so that looking pixels up gives its `pixel_values` bit for bit, on
+    any device and whatever a compiler fuses.
+    """
+    factor = 1.0 if preprocessing.rescale_factor is None else preprocessing.rescale_factor
+    mean = np.array(preprocessing.mean or (0, 0, 0), dtype=np.float32)
+    std = np.array(preprocessing.std or (1, 1, 1), dtype=np.float32)
+    levels = (np.arange(256, dtype=np.float64) * factor).astype(np.float32)
+    return torch.from_numpy((levels[None, :] - mean[:, None]) / std[:, None])
+
+
+class Clip:
+    """A vision tower on its device. `forward` keeps no state, so threads may share one."""
+
+    def __init__(
+        self,
+        model: CLIPVisionModelWithProjection,
+        info: ClipInfo,
+        preprocessing: Preprocessing,
+        folder: Path,
+    ) -> None:
+        self.model = model
+        self.info = info
+        self.preprocessing = preprocessing
+        self.folder = folder
+        self.device: torch.device = model.visual_projection.weight.device
+        self.dtype: torch.dtype = model.visual_projection.weight.dtype
+        self._table = normalization_table(preprocessing).to(self.device)
+
+    @classmethod
+    def load(cls, ref: str | Resolved, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> "Clip":
+        """Config, preprocessing and weights are checked on the CPU; the device is touched last.
+
+        With a `dtype` of less precision the weights are rounded to it; taps come out as float32 all the same.
+        Raises `ModelError` for a bad folder, `InputError` for a bad device, and as `hub.resolve`.
+        """
+        checked_device = _check_device(device)
+        resolved = resolve_model(ref) if isinstance(ref, str) else ref
+        info = read_info(resolved)
+        preprocessing = Preprocessing.from_folder(resolved.path)
+        if preprocessing.output_px() != (info.image_px, info.image_px):
+            raise ModelError(
+                f"{resolved.path / CONFIG_NAME} gives images of {preprocessing.output_px()} pixels (height, "
+                f"width), but {MODEL_CONFIG_NAME} expects {(info.image_px, info.image_px)}"
+            )
+        model = _load_tower(resolved.path, checked_device, dtype)
+        return cls(model, info, preprocessing, resolved.path)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the weight file; of several, see `weights.sha256_of`. Reads them whole, once."""
+        return weights.sha256_of(weights.weight_files(self.folder))
+
+    def normalize(
+        self, pixels: UInt8[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """What transformers calls `pixel_values`, exactly, in float32 on the model's device."""
+        levels = pixels.to(self.device).long()
+        return torch.stack([self._table[colour][levels[:, colour]] for colour in range(3)], dim=1)
+
+    @torch.inference_mode()
+    def forward(self, pixels: UInt8[Tensor, "batch 3 height width"], layers: Sequence[int]) -> Taps:
+        """`layers` are block numbers in any order; `Preprocessing.crop` makes the pixels."""
+        tower, wanted = self.model.vision_model, frozenset(layers)
+        residuals: dict[int, Tensor] = {}
+        residual = tower.pre_layrnorm(tower.embeddings(self.normalize(pixels)))
+        for number, block in enumerate(tower.encoder.layers):
+            output = block(residual, None)
+            # A tensor in transformers 5; a tuple in 4, of which `output[0]` must not be taken from a tensor.
+            residual = output[0] if isinstance(output, tuple) else output
+            if number in wanted:
+                residuals[number] = residual.float()
+        embedding = self.model.visual_projection(tower.post_layernorm(residual[:, 0]))
+        return Taps({layer: residuals[layer] for layer in layers}, embedding.float())
+
+
+def _check_device(device: str) -> torch.device:
+    try:
+        checked = torch.device(device)
+        torch.empty(0, device=checked)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {device!r} cannot be used here ({reason}); 'cpu' always can") from error
+    return checked
+
+
+def _load_tower(folder: Path, device: torch.device, dtype: torch.dtype) -> CLIPVisionModelWithProjection:
+    """Laid out without memory, then given the file's tensors: no weight can silently stay at random."""
+    config = _read_vision_config(folder / MODEL_CONFIG_NAME)
+    with torch.device("meta"):
+        model: Any = CLIPVisionModelWithProjection._from_config(config, attn_implementation="sdpa")  # type: ignore[no-untyped-call]
+    tensors = weights.read_tensors(folder, _TOWER)
+    tensors.pop(_POSITION_IDS, None)
+    _check_tensors(folder, model.state_dict(), tensors)
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    embeddings = model.vision_model.embeddings
+    embeddings.position_ids = torch.arange(math.prod(embeddings.position_ids.shape))[None]
+    return cast(
+        CLIPVisionModelWithProjection, model.eval().requires_grad_(False).to(device=device, dtype=dtype)
+    )
+
+
+def _check_tensors(folder: Path, expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    files = ", ".join(str(path) for path in weights.weight_files(folder))
+    if missing := sorted(expected.keys() - found.keys()):
+        raise ModelError(f"{files}: {len(missing)} weights are missing, among them {_some(missing)}")
+    if unknown := sorted(found.keys() - expected.keys()):
+        raise ModelError(f"{files}: {len(unknown)} weights have no place in the model: {_some(unknown)}")
+    for name, tensor in found.items():
+        if tensor.shape != expected[name].shape:
+            shapes = f"{tuple(tensor.shape)}, expected {tuple(expected[name].shape)} by {MODEL_CONFIG_NAME}"
+            raise ModelError(f"{files}: {name} has shape {shapes}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise ModelError(f"{files}: {name} holds NaN or infinite values")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

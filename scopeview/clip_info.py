@@ -1,0 +1,112 @@
+"""A CLIP's sizes, from its `config.json` alone, and whether asked-for layers and tokens exist in it.
+
+So that a wrong layer is refused before any weight is fetched or read. Knows no weights.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import CLIPConfig
+
+from scopeview.errors import InputError, ModelError
+from scopeview.hub import Resolved
+from scopeview.slots import EMBED, Layer, Token, token_number
+
+MODEL_CONFIG_NAME = "config.json"
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """A CLIP's sizes, from its config alone. `revision` is the hub's commit hash, None for a local folder."""
+
+    ref: str
+    revision: str | None
+    n_layers: int
+    width: int
+    projection_dim: int
+    image_px: int
+    patch_px: int
+
+    @property
+    def grid(self) -> int:
+        """Patches a side."""
+        return self.image_px // self.patch_px
+
+    @property
+    def n_tokens(self) -> int:
+        """CLS and the patches."""
+        return self.grid**2 + 1
+
+    def d_in(self, layer: Layer) -> int:
+        """How long an activation at that layer is."""
+        return self.projection_dim if layer == EMBED else self.width
+
+
+def read_info(model: Resolved | Path) -> ClipInfo:
+    """From `config.json` alone, before any weight is looked at. Raises `ModelError`."""
+    folder = model if isinstance(model, Path) else model.path
+    vision = read_vision_config(folder / MODEL_CONFIG_NAME)
+    return ClipInfo(
+        ref=str(model) if isinstance(model, Path) else model.ref,
+        revision=None if isinstance(model, Path) else model.revision,
+        n_layers=vision.num_hidden_layers,
+        width=vision.hidden_size,
+        projection_dim=vision.projection_dim,
+        image_px=vision.image_size,
+        patch_px=vision.patch_size,
+    )
+
+
+def check_layers(info: ClipInfo, layers: Sequence[Layer]) -> None:
+    """Raises `InputError` for a layer that the model does not have."""
+    for layer in layers:
+        if layer != EMBED and not (isinstance(layer, int) and 0 <= layer < info.n_layers):
+            raise InputError(
+                f"layer {layer} does not exist: {info.ref} has blocks 0 to {info.n_layers - 1}, and 'embed'"
+            )
+
+
+def check_tokens(info: ClipInfo, tokens: Sequence[Token]) -> None:
+    """Raises `InputError` for a token that the model does not have."""
+    for token in tokens:
+        number = token_number(token)
+        if number is not None and not 0 <= number < info.n_tokens:
+            raise InputError(
+                f"token {token} does not exist: {info.ref} has 'cls', 1 to {info.n_tokens - 1}, and 'any'"
+            )
+
+
+def read_vision_config(path: Path) -> Any:
+    """The vision half of a `CLIPModel`'s config, with the projection that the whole model uses."""
+    if not path.is_file():
+        raise ModelError(f"{path} is missing: expected the folder of a Hugging Face CLIPModel")
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        kind = values.get("model_type")
+        if kind != "clip":
+            raise ValueError(f"model_type is {kind!r}, expected 'clip' (a CLIPModel)")
+        config = CLIPConfig(**values)
+        vision: Any = config.vision_config
+        vision.projection_dim = config.projection_dim
+        _check_sizes(vision)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: {error}") from error
+    except Exception as error:  # huggingface_hub's own validation errors share no narrower base
+        raise ModelError(f"{path} is not a CLIP config: {error}") from error
+    return vision
+
+
+def _check_sizes(vision: Any) -> None:
+    names = ("num_hidden_layers", "hidden_size", "projection_dim", "image_size", "patch_size")
+    for name in names:
+        value = getattr(vision, name)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value!r}, expected a whole number above 0")
+    if vision.patch_size > vision.image_size or vision.num_channels != 3:
+        raise ValueError(
+            f"patches of {vision.patch_size} px in {vision.num_channels} x {vision.image_size} px images; "
+            f"expected 3 colours and patches no larger than the image"
+        )

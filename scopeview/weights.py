@@ -1,0 +1,134 @@
+"""Reads the weights of a model folder, and only safely: safetensors, or `pytorch_model.bin` without its code.
+
+One file or shards with an index. It knows names and tensors, not what they are for: `clip` does. Whatever is
+wrong is a `ModelError` that names the file.
+"""
+
+import hashlib
+import json
+import pickle
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from scopeview.errors import ModelError
+
+SAFETENSORS = "model.safetensors"
+PICKLE = "pytorch_model.bin"
+_HEADER_BYTES = 8
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether there is a weight file, or an index of shards, to look at."""
+    return any(
+        (folder / name).is_file() for base in (SAFETENSORS, PICKLE) for name in (base, _index_name(base))
+    )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Safetensors where there is a choice; shards in order of their names. Raises `ModelError` for none."""
+    for base in (SAFETENSORS, PICKLE):
+        if (folder / base).is_file():
+            return [folder / base]
+        if (folder / _index_name(base)).is_file():
+            return _shards(folder / _index_name(base))
+    raise ModelError(
+        f"{folder} holds no weights: expected {SAFETENSORS} or {PICKLE}, or shards with an index"
+    )
+
+
+def read_tensors(folder: Path, prefixes: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors whose names start with one of `prefixes`, on the CPU, in the file's own precision."""
+    tensors: dict[str, Tensor] = {}
+    for path in weight_files(folder):
+        read = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
+        tensors |= read(path, tuple(prefixes))
+    return tensors
+
+
+def sha256_of(paths: Sequence[Path]) -> str:
+    """One file's own SHA-256, as `sha256sum` prints it; for several, that of their `sha256sum` lines."""
+    lines = [f"{_file_sha256(path)}  {path.name}\n" for path in paths]
+    return lines[0].split()[0] if len(lines) == 1 else hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _index_name(base: str) -> str:
+    return f"{base}.index.json"
+
+
+def _shards(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{index} is not an index of shards (a JSON object with a weight_map)") from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or not (index.parent / name).is_file():
+            raise ModelError(f"{index} lists the shard {name!r}, which is not in its folder")
+    return [index.parent / name for name in names]
+
+
+def _read_safetensors(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    _check_size(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys() if name.startswith(prefixes)}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _check_size(path: Path) -> None:
+    """A file cut short by a broken copy is the usual damage, so the message says by how much."""
+    size, expected = path.stat().st_size, _expected_size(path)
+    if size != expected:
+        raise ModelError(f"{path} has {size:,} bytes, but its header promises {expected:,}: copy it again")
+
+
+def _expected_size(path: Path) -> int:
+    """8 bytes that say how long the header is, the header (JSON), and tensors up to the last offset in it."""
+    with path.open("rb") as file:
+        n_header = int.from_bytes(file.read(_HEADER_BYTES), "little")
+        size = path.stat().st_size
+        if size < _HEADER_BYTES + n_header:
+            raise ModelError(
+                f"{path} has {size:,} bytes, too few for its header (at least {_HEADER_BYTES + n_header:,} "
+                f"expected): it is cut short, or no safetensors file"
+            )
+        header = file.read(n_header)
+    try:
+        ends = [
+            entry["data_offsets"][1] for name, entry in json.loads(header).items() if name != "__metadata__"
+        ]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} is not a safetensors file: its header is not readable") from error
+    return _HEADER_BYTES + n_header + max(ends, default=0)
+
+
+def _read_pickle(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    """`weights_only` refuses everything but tensors and plain containers; nothing in the file is executed."""
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"{path} ({path.stat().st_size:,} bytes) is damaged, or holds code (nothing was run): {reason}"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        size = path.stat().st_size
+        raise ModelError(f"{path} ({size:,} bytes) is not a readable PyTorch weight file: {error}") from error
+    if not isinstance(loaded, dict):
+        raise ModelError(f"{path} holds a {type(loaded).__name__}, expected a dict of tensors by name")
+    named = {name: value for name, value in loaded.items() if str(name).startswith(prefixes)}
+    wrong = [name for name, value in named.items() if not isinstance(value, Tensor)]
+    if wrong:
+        raise ModelError(f"{path}: {wrong[0]!r} is no tensor")
+    return named
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
