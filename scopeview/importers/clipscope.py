@@ -1,9 +1,9 @@
 """CLIP-Scope checkpoints: `{layer}_resid/{tokens}.pt`, TopK, trained on standardised activations.
 
-A `.pt` is a zip with a pickle inside. It is only ever read with `weights_only=True` (nothing executes), memory
-mapped, and written once as safetensors to a cache (`SCOPEVIEW_CACHE`, else `~/.cache/scopeview`)
-under the sha256 of the file it came from; later loads read that. The optimizer's state and all else but the
-three weights is ignored. The figures that the authors published are in `scopeview.calibration`.
+A `.pt` is a zip with a pickle inside. It is only ever read with `weights_only=True` (nothing executes), and
+is written once as safetensors to a cache (`SCOPEVIEW_CACHE`, else `~/.cache/scopeview`), under the sha256 of
+the file it came from; later loads read that. The optimizer's state and all else but the three weights is
+ignored. The figures that the authors published are in `scopeview.importers.published`.
 """
 
 import os

@@ -1,0 +1,28 @@
+"""The figures that CLIP-Scope's authors published on their model card, to be shown beside measured ones.
+
+All are of standardised activations; the checkpoints alone, without mean and std, cannot reproduce them.
+"""
+
+from typing import NamedTuple
+
+
+class PublishedFigures(NamedTuple):
+    """`dead`: share of features silent over 10,000,000 tokens; `sort_eval`: accuracy of the judge at CLS."""
+
+    mse: float
+    explained_variance: float
+    dead: float
+    active: float
+    sort_eval: float | None
+
+
+PUBLISHED: dict[int, PublishedFigures] = {
+    2: PublishedFigures(267.95, 0.763, 0.000912, 0.001, None),
+    5: PublishedFigures(354.46, 0.665, 0.0, 0.0034, None),
+    8: PublishedFigures(357.58, 0.642, 0.0, 0.01074, None),
+    11: PublishedFigures(321.23, 0.674, 0.0, 0.0415, 0.7334),
+    14: PublishedFigures(319.64, 0.689, 0.0, 0.07866, 0.7427),
+    17: PublishedFigures(261.20, 0.731, 0.0, 0.1477, 0.8689),
+    20: PublishedFigures(278.06, 0.706, 0.0000763, 0.2036, 0.9149),
+    22: PublishedFigures(299.96, 0.684, 0.0, 0.1588, 0.8641),
+}

@@ -1,0 +1,60 @@
+"""Reconstruction figures of an SAE, each with one definition. Knows tensors, not where they come from.
+
+`x` is what the SAE saw (after its input normalisation) and `x_hat` its reconstruction, one row a token. Every
+function returns the mean over tokens, computed in float64.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Tokens = Float[Tensor, "batch d_in"]
+
+
+def mse(x: Tokens, x_hat: Tokens) -> float:
+    """Squared error, summed over dimensions, mean over tokens: CLIP-Scope's published MSE."""
+    return _mean(_squared_error(x, x_hat))
+
+
+def explained_variance(x: Tokens, x_hat: Tokens) -> float:
+    """One minus squared error over the variance *across the dimensions of one token*: CLIP-Scope's figure."""
+    x = x.double()
+    variance = (x - x.mean(dim=-1, keepdim=True)).pow(2).sum(dim=-1)
+    return _mean(1 - _squared_error(x, x_hat) / variance)
+
+
+def fvu(x: Tokens, x_hat: Tokens) -> float:
+    """Fraction of variance unexplained: total squared error over total variance around the mean token."""
+    x = x.double()
+    return float(_squared_error(x, x_hat).sum() / (x - x.mean(dim=0)).pow(2).sum())
+
+
+def normalized_mae(x: Tokens, x_hat: Tokens) -> float:
+    """Absolute error of a token over the sum of its absolute values."""
+    x = x.double()
+    return _mean((x - x_hat.double()).abs().sum(dim=-1) / x.abs().sum(dim=-1))
+
+
+def cosine(x: Tokens, x_hat: Tokens) -> float:
+    """Cosine similarity of a token and its reconstruction."""
+    return _mean(torch.nn.functional.cosine_similarity(x.double(), x_hat.double(), dim=-1))
+
+
+def l0(values: Float[Tensor, "batch k"]) -> float:
+    """Active features a token. Active means above zero: a kept value that is negative is not active."""
+    return _mean((values > 0).sum(dim=-1))
+
+
+def tokenwise_mse(
+    x: Float[Tensor, "batch token d_in"], x_hat: Float[Tensor, "batch token d_in"]
+) -> Float[Tensor, "token"]:
+    """`mse` at each position: index 0 is CLS, 1 to 256 the 16 x 16 grid row by row."""
+    return _squared_error(x, x_hat).mean(dim=0).float()
+
+
+def _squared_error(x: Tensor, x_hat: Tensor) -> Tensor:
+    return (x.double() - x_hat.double()).pow(2).sum(dim=-1)
+
+
+def _mean(per_token: Tensor) -> float:
+    return float(per_token.double().mean())
