@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import CLIPConfig
+from transformers.activations import ACT2FN
 
 from scopeview.errors import InputError, ModelError
 from scopeview.hub import Resolved
@@ -105,6 +106,8 @@ def _check_sizes(vision: Any) -> None:
         value = getattr(vision, name)
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} is {value!r}, expected a whole number above 0")
+    if vision.hidden_act not in ACT2FN:
+        raise ValueError(f"hidden_act is {vision.hidden_act!r}, which transformers does not know")
     if vision.patch_size > vision.image_size or vision.num_channels != 3:
         raise ValueError(
             f"patches of {vision.patch_size} px in {vision.num_channels} x {vision.image_size} px images; "

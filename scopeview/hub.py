@@ -1,4 +1,4 @@
-"""Makes a local path of a reference to a model or SAE suite: a path itself, or `org/name[@revision]` on a hub.
+"""A local path for a reference to a model or SAE suite: a path itself, or a hub id `org/name[@revision]`.
 
 Knows no file formats. Downloads go through huggingface_hub, so its cache, `HF_HOME`, `HF_ENDPOINT`,
 `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they mean everywhere else.

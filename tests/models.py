@@ -5,6 +5,7 @@ They know nothing of what they see: for tests of plumbing, shapes and exactness.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -52,7 +53,7 @@ def save_random_clip(
     return folder
 
 
-def preprocessor_config(image_px: int = 128) -> dict[str, object]:
+def preprocessor_config(image_px: int = 128) -> dict[str, Any]:
     """What the repositories of CLIP models hold in `preprocessor_config.json`."""
     return {
         "crop_size": image_px,
