@@ -1,0 +1,7 @@
+"""The procedural world: pictures of simple things, with captions and the truth about what is where."""
+
+from indexer.world.scene import Scene, make_scene
+from indexer.world.things import Thing
+from indexer.world.write import write_world
+
+__all__ = ["Scene", "Thing", "make_scene", "write_world"]

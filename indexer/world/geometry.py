@@ -1,0 +1,89 @@
+"""Outlines as points in a unit square that reaches from -1 to 1, y downwards: no pixels and no colours."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+Length = int | float
+Point = tuple[Length, Length]
+Outline = tuple[Point, ...]
+
+
+class Pose(NamedTuple):
+    """Where an outline stands on the picture, in pixels of the canvas."""
+
+    x: int
+    y: int
+    radius: int
+    turn_degrees: int
+    mirrored: bool
+
+    def place(self, outline: Outline) -> list[Point]:
+        """In whole pixels, so that the last bit of a sine makes no difference between machines."""
+        angle = math.radians(self.turn_degrees)
+        cos, sin = math.cos(angle), math.sin(angle)
+        flip = -1 if self.mirrored else 1
+        return [
+            (
+                self.x + round(self.radius * (flip * x * cos - y * sin)),
+                self.y + round(self.radius * (flip * x * sin + y * cos)),
+            )
+            for x, y in outline
+        ]
+
+
+def arc(x: Length, y: Length, rx: Length, ry: Length, start: int, end: int, n_points: int = 48) -> Outline:
+    """From `start` to `end` degrees, clockwise on the picture from 3 o'clock; back where `end` < `start`."""
+    step = (end - start) / (n_points - 1)
+    angles = (math.radians(start + step * number) for number in range(n_points))
+    return tuple((x + rx * math.cos(angle), y + ry * math.sin(angle)) for angle in angles)
+
+
+def ellipse(x: Length, y: Length, rx: Length, ry: Length, turn_degrees: int = 0) -> Outline:
+    return turned(arc(x, y, rx, ry, 0, 360), turn_degrees, (x, y))
+
+
+def disc(x: Length, y: Length, radius: Length) -> Outline:
+    return ellipse(x, y, radius, radius)
+
+
+def box(left: Length, top: Length, right: Length, bottom: Length) -> Outline:
+    return ((left, top), (right, top), (right, bottom), (left, bottom))
+
+
+def burst(x: Length, y: Length, outer: Length, inner: Length, n_tips: int) -> Outline:
+    """A star with its first tip upwards."""
+    radii = (outer, inner) * n_tips
+    angles = (math.pi * (number / n_tips - 0.5) for number in range(2 * n_tips))
+    return tuple((x + r * math.cos(a), y + r * math.sin(a)) for r, a in zip(radii, angles, strict=True))
+
+
+def heart() -> Outline:
+    """The classic curve (16 sin^3 t, 13 cos t - 5 cos 2t - 2 cos 3t - cos 4t), scaled to the unit square."""
+    angles = (2 * math.pi * number / 64 for number in range(64))
+    return tuple(
+        (
+            math.sin(t) ** 3 * 0.98,
+            -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 16.5 - 0.12,
+        )
+        for t in angles
+    )
+
+
+def turned(outline: Outline, degrees: int, about: Point = (0.0, 0.0)) -> Outline:
+    angle = math.radians(degrees)
+    cos, sin = math.cos(angle), math.sin(angle)
+    ox, oy = about
+    return tuple(
+        (ox + (x - ox) * cos - (y - oy) * sin, oy + (x - ox) * sin + (y - oy) * cos) for x, y in outline
+    )
+
+
+def mirrored(outline: Outline) -> Outline:
+    return tuple((-x, y) for x, y in outline)
+
+
+def bounds(points: Iterable[Point]) -> tuple[Length, Length, Length, Length]:
+    """Left, top, right, bottom."""
+    xs, ys = zip(*points, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)

@@ -1,0 +1,59 @@
+"""A world written as WebDataset tars: `KEY.jpg`, `KEY.txt` (caption) and `KEY.json` (truth) for each scene.
+
+The same seed gives the same tars, byte for byte, under one version of Pillow (and of its JPEG encoder).
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from indexer.world.scene import Scene, make_scene
+
+_JPEG_QUALITY = 92
+
+
+def write_world(
+    out: Path,
+    n_images: int,
+    seed: int,
+    *,
+    images_per_shard: int = 1000,
+    progress: Callable[[int], None] | None = None,
+) -> list[Path]:
+    """Scenes 0 to `n_images` - 1 of world `seed` as `00000.tar`, ... in `out`; gives the tars in order.
+
+    A tar that is there already is made again and replaced whole. `progress` is told how many scenes are done.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    tars: list[Path] = []
+    for start in range(0, n_images, images_per_shard):
+        path = out / f"{len(tars):05d}.tar"
+        aside = path.with_name(path.name + ".tmp")
+        with tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for number in range(start, min(start + images_per_shard, n_images)):
+                _add_scene(tar, f"{number:09d}", make_scene(seed, number))
+                if progress is not None:
+                    progress(number + 1)
+        aside.replace(path)
+        tars.append(path)
+    return tars
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """Without colour subsampling, which would smear the edges of flat colours."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    return file.getvalue()
+
+
+def _add_scene(tar: tarfile.TarFile, key: str, scene: Scene) -> None:
+    about = {"key": key, "caption": scene.caption, **scene.truth()}
+    contents = {"jpg": jpeg(scene.image), "txt": scene.caption.encode(), "json": json.dumps(about).encode()}
+    for suffix, content in contents.items():
+        header = tarfile.TarInfo(f"{key}.{suffix}")  # time 0, owner 0: nothing of this machine
+        header.size = len(content)
+        tar.addfile(header, io.BytesIO(content))
