@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import (
@@ -21,6 +22,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils.tqdm import tqdm
 
 from scopeview.errors import RevisionError, ScopeviewError, TransferError
 
@@ -55,11 +57,22 @@ def resolve(ref: str, *, patterns: Sequence[str]) -> Resolved:
         )
     repo_id, revision = match["repo_id"], match["revision"]
     try:
-        snapshot = Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(patterns)))
+        folder = snapshot_download(
+            repo_id, revision=revision, allow_patterns=list(patterns), tqdm_class=_TerminalBar
+        )
     except Exception as error:  # the HTTP client's own errors differ from one huggingface_hub to the next
         raise _explained(ref, repo_id, revision, patterns, error) from error
+    snapshot = Path(folder)
     _check_something_matched(ref, repo_id, snapshot, patterns)
     return Resolved(ref, snapshot, repo_id, snapshot.name)
+
+
+class _TerminalBar(tqdm):
+    """Progress of downloads on a terminal, and nothing in a log file."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options["disable"] = options.get("disable") or None  # None: off unless it is a terminal
+        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
 
 
 def _explained(
@@ -91,7 +104,7 @@ def _explained(
             return RevisionError(f"{where} refuses access to {repo_id}: {_first_line(error)}; check HF_TOKEN")
         case _:
             return TransferError(
-                f"downloading {ref} from {where} broke off: {_first_line(error)}. "
+                f"downloading {ref} from {where} broke off: {_first_line(error.__cause__ or error)}. "
                 f"Run the same command again: what has arrived is kept"
             )
 
@@ -125,5 +138,5 @@ def _download_command(repo_id: str, revision: str | None, patterns: Sequence[str
     return shlex.join(["hf", "download", repo_id, *pinned, *included])
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
