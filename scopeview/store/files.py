@@ -16,6 +16,7 @@ from scopeview.slots import Slot
 MANIFEST = "manifest.json"
 RUN = "run.json"
 REPORT = "report.json"
+FIGURES = "figures.json"
 NORMALIZATION = "normalization.safetensors"
 LOCK = ".lock"
 SHARD_MARKER = "shard.json"

@@ -106,7 +106,7 @@ def read_manifest(index_dir: Path) -> Manifest:
         return Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise IndexFormatError(
-            f"{index_dir} is not a finished index: it has no {MANIFEST}; run 'scopeview index ... --out {index_dir}'"
+            f"{index_dir} is no finished index: it has no {MANIFEST}; 'scopeview index --out' makes one"
         ) from None
     except ValidationError as error:
         problem = error.errors()[0]

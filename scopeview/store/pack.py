@@ -8,6 +8,7 @@ The offsets are written last: a pack without them is unfinished.
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 
@@ -19,17 +20,38 @@ def offsets_path(pack: Path) -> Path:
     return pack.with_suffix(".offsets.npy")
 
 
-def write_pack(path: Path, blobs: Iterable[bytes | None]) -> int:
-    """Writes the blobs in order (None leaves its number empty); returns how many numbers there are."""
-    offsets = [0]
-    with written_aside(path) as part, part.open("wb") as handle:
+class PackWriter:
+    """Appends blobs in order of their number; a context manager that keeps all of the pack or nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offsets = [0]
+
+    def __enter__(self) -> "PackWriter":
+        self._aside = written_aside(self._path)
+        self._handle = self._aside.__enter__().open("wb")
+        return self
+
+    def append(self, blob: bytes | None) -> None:
+        """The next number's blob; None leaves the number empty."""
+        self._handle.write(blob or b"")
+        self._offsets.append(self._offsets[-1] + len(blob or b""))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._handle.close()
+        self._aside.__exit__(kind, error, trace)
+        if kind is None:
+            with written_aside(offsets_path(self._path)) as part, part.open("wb") as handle:
+                np.save(handle, np.asarray(self._offsets, dtype=np.int64))
+
+
+def write_pack(path: Path, blobs: Iterable[bytes | None]) -> None:
+    """Writes the blobs in order; None leaves its number empty."""
+    with PackWriter(path) as writer:
         for blob in blobs:
-            handle.write(blob or b"")
-            offsets.append(offsets[-1] + len(blob or b""))
-        handle.flush()
-    with written_aside(offsets_path(path)) as part, part.open("wb") as handle:
-        np.save(handle, np.asarray(offsets, dtype=np.int64))
-    return len(offsets) - 1
+            writer.append(blob)
 
 
 class Pack:

@@ -46,10 +46,13 @@ _PACKS_OPEN = 64
 class IndexReader:
     """A finished index, open for reading. Close it, or use it as a context manager."""
 
-    def __init__(self, index_dir: Path) -> None:
-        """Raises `IndexFormatError` when the folder is no finished index."""
+    def __init__(self, index_dir: Path, manifest: Manifest | None = None) -> None:
+        """Reads the folder's manifest unless one is given, as the indexer does before it writes its own.
+
+        Raises `IndexFormatError` when the folder is no finished index.
+        """
         self.index_dir = index_dir
-        self.manifest: Manifest = read_manifest(index_dir)
+        self.manifest: Manifest = manifest or read_manifest(index_dir)
         self._connection = _open_database(index_dir / self.manifest.database)
         self._local = threading.local()
         self._pack = lru_cache(maxsize=_PACKS_OPEN)(Pack)
@@ -89,7 +92,7 @@ class IndexReader:
     def feature(self, layer: Layer | str, feature: int, token: str | int = "cls") -> FeatureRecord:
         """One feature with its histogram and stored top images. Raises `NotFoundError`."""
         slot = self.slot(layer, token)
-        rows = self._all(
+        rows = self.sql(
             "SELECT n_active, sum, max, histogram, top_images, top_values, top_positions FROM features"
             f" WHERE {_IN_SLOT} AND feature = $feature LIMIT 1",
             {**_slot(slot), "feature": feature},
@@ -123,7 +126,7 @@ class IndexReader:
         matching = f"FROM features WHERE {_IN_SLOT} AND n_active >= $least"
         values = {**_slot(slot), "least": min_images}
         seeded = {"seed": seed} if sort == "random" else {}
-        rows = self._all(
+        rows = self.sql(
             f"SELECT feature, n_active, max, top_images[:{MIN_GRID_IMAGES}] {matching}"
             f" ORDER BY {_ORDER[sort]} LIMIT $limit OFFSET $offset",
             {**values, **seeded, "limit": limit, "offset": offset},
@@ -135,7 +138,7 @@ class IndexReader:
 
     def cards(self, slot: Slot, features: Sequence[int]) -> dict[int, FeatureCard]:
         """Cards of the given features, by feature; those that do not exist are absent."""
-        rows = self._all(
+        rows = self.sql(
             f"SELECT feature, n_active, max, top_images[:{MIN_GRID_IMAGES}] FROM features"
             f" WHERE {_IN_SLOT} AND feature IN (SELECT unnest($features::INTEGER[]))",
             {**_slot(slot), "features": list(features)},
@@ -149,7 +152,7 @@ class IndexReader:
         self, slot: Slot, feature: int, *, limit: int = 50, offset: int = 0
     ) -> list[TopImage]:
         """Every image on which the feature fires, by rank, past the stored top ones too."""
-        rows = self._all(
+        rows = self.sql(
             f"SELECT image_id, activation, position FROM activations WHERE {_IN_SLOT} AND feature = $feature"
             " ORDER BY activation DESC, image_id LIMIT $limit OFFSET $offset",
             {**_slot(slot), "feature": feature, "limit": limit, "offset": offset},
@@ -180,8 +183,9 @@ class IndexReader:
             raise NotFoundError(
                 f"{self.manifest.slug} has no image {image_id}; it has 0 to {self.manifest.n_images - 1}"
             )
-        rows = self._all(
-            "SELECT layer, token, n_active, features, activations, positions FROM codes WHERE image_id = $image_id",
+        rows = self.sql(
+            "SELECT layer, token, n_active, features, activations, positions"
+            " FROM codes WHERE image_id = $image_id",
             {"image_id": image_id},
         )
         codes = {Slot(parse_layer(row[0]), row[1]): _code(row) for row in rows}
@@ -189,7 +193,7 @@ class IndexReader:
 
     def images(self, *, limit: int = 100, after: int = -1) -> list[ImageRow]:
         """Images in id order, beginning after the given id."""
-        rows = self._all(
+        rows = self.sql(
             f"SELECT {IMAGE_COLUMNS} FROM images WHERE image_id > $after ORDER BY image_id LIMIT $limit",
             {"after": after, "limit": limit},
         )
@@ -197,7 +201,7 @@ class IndexReader:
 
     def image_rows(self, image_ids: Sequence[int]) -> dict[int, ImageRow]:
         """Those images, by id; ids that do not exist are absent."""
-        rows = self._all(
+        rows = self.sql(
             f"SELECT {IMAGE_COLUMNS} FROM images WHERE image_id IN (SELECT unnest($ids::INTEGER[]))",
             {"ids": list(image_ids)},
         )
@@ -215,7 +219,7 @@ class IndexReader:
 
     def thumb(self, image_id: int) -> bytes:
         """WebP of the square the model saw. Raises `NotFoundError`."""
-        rows = self._all(
+        rows = self.sql(
             "SELECT shard, shard_row FROM images WHERE image_id = $image_id LIMIT 1", {"image_id": image_id}
         )
         blob = (
@@ -228,7 +232,7 @@ class IndexReader:
         return blob
 
     def grid(self, slot: Slot, feature: int) -> bytes:
-        """WebP of the feature's 3 x 3 grid. Raises `NotFoundError` when it fires on fewer than nine images."""
+        """WebP of the feature's 3 x 3 grid. Raises `NotFoundError` where it fires on too few images."""
         blob = self._pack(grid_pack(self.index_dir, slot)).read(feature)
         if blob is None:
             raise NotFoundError(
@@ -273,11 +277,12 @@ class IndexReader:
         cursor: duckdb.DuckDBPyConnection = self._local.cursor
         return cursor
 
-    def _all(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    def sql(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of any read-only query, with `$name` parameters."""
         return self._cursor().execute(sql, values or {}).fetchall()
 
     def _one(self, sql: str, values: dict[str, Any] | None = None) -> tuple[Any, ...]:
-        return self._all(sql, values)[0]
+        return self.sql(sql, values)[0]
 
 
 def _open_database(path: Path) -> duckdb.DuckDBPyConnection:

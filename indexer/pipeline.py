@@ -1,0 +1,193 @@
+"""The runner: calibrate -> encode -> build -> grids -> manifest, each step doing only what is missing.
+
+Everything that can be wrong with the input is found in `_plan`, before a weight touches a device.
+"""
+
+import re
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from indexer.build import BuildPlan, LayerWidth, build_slot, write_database
+from indexer.calibrate import calibrated_saes, read_figures
+from indexer.encode import ShardEncoder, encode_shards
+from indexer.grids import write_grids
+from indexer.provenance import manifest_of
+from indexer.report import Report, summarize
+from indexer.run import RunConfig, begin, is_finished, locked, shard_list, weight_refs
+from indexer.shard_output import ShardMarker, read_marker
+from indexer.sources import Source, open_source
+from scopeview.encoder import Encoder
+from scopeview.errors import InputError
+from scopeview.progress import task
+from scopeview.recipe import Recipe, pick_device, plan_recipe
+from scopeview.sae import Normalization
+from scopeview.slots import Layer, Token, slots_of
+from scopeview.store.manifest import Manifest, read_manifest, write_manifest
+from scopeview.store.reader import IndexReader
+
+Dtype = Literal["float32", "bfloat16"]
+
+DEFAULT_TOKENS: tuple[Token, ...] = ("cls", "137")
+DEFAULT_CALIBRATION_IMAGES = 512
+DEFAULT_MAX_BAD = 0.1
+MAX_THUMB_PX = 256
+RESERVED_SLUGS = (
+    "api",
+    "static",
+    "docs",
+    "openapi.json",
+    "healthz",
+    "readyz",
+    "metrics",
+    "robots.txt",
+    "patterns",
+)
+_BATCH_SIZE = {"cpu": 16, "cuda": 256}
+
+
+@dataclass(frozen=True)
+class IndexRequest:
+    """What `scopeview index` was asked for."""
+
+    source: Path
+    model: str  # Hugging Face id (with @revision) or local folder
+    sae: str
+    out: Path
+    layers: Sequence[Layer] | None = None  # None: every layer that the suite has
+    tokens: Sequence[Token] = DEFAULT_TOKENS
+    normalization: Normalization | None = None  # None: each SAE's own
+    slug: str | None = None  # None: the name of the out folder
+    limit: int | None = None  # samples, good or bad; None: all
+    device: str = "auto"
+    dtype: Dtype | Literal["auto"] = "auto"  # float32 on CPUs, bfloat16 on CUDA
+    batch_size: int | None = None
+    calibration_images: int = DEFAULT_CALIBRATION_IMAGES
+    max_bad: float = DEFAULT_MAX_BAD  # largest share of samples that may be left out
+    memory_limit: str | None = None  # for DuckDB, such as "8GB"
+
+
+class _Plan(NamedTuple):
+    source: Source
+    recipe: Recipe
+    config: RunConfig
+    device: str
+
+
+def run_index(request: IndexRequest) -> Manifest:
+    """Makes the index, or resumes it, or finds it finished. Raises an `InputError` before any device work."""
+    plan = _plan(request)
+    with locked(request.out):
+        begin(request.out, plan.config, weight_refs(plan.recipe))
+        if is_finished(request.out):
+            return read_manifest(request.out)
+        markers = _encode(request, plan)
+        report = summarize(markers)
+        report.write(request.out)
+        report.check(request.max_bad)
+        return _finish(request, plan, markers, report)
+
+
+def _plan(request: IndexRequest) -> _Plan:
+    source = open_source(request.source)
+    recipe = plan_recipe(
+        request.model,
+        request.sae,
+        layers=request.layers,
+        tokens=request.tokens,
+        normalization=request.normalization,
+    )
+    device = pick_device(request.device)
+    default_dtype: Dtype = "float32" if device == "cpu" else "bfloat16"
+    config = RunConfig(
+        slug=_slug(request.slug or request.out.resolve().name),
+        source_kind=source.kind,
+        shards=shard_list(source),
+        model=recipe.model_sha256,
+        preprocessing=recipe.preprocessing.to_dict(),
+        saes={str(sae.layer): sae.config.sha256 for sae in recipe.suite.sources},
+        tokens=list(recipe.tokens),
+        normalization={str(layer): how for layer, how in recipe.normalization.items()},
+        calibration_images=request.calibration_images,
+        limit=request.limit,
+        dtype=default_dtype if request.dtype == "auto" else request.dtype,
+        thumb_px=min(recipe.info.image_px, MAX_THUMB_PX),
+    )
+    return _Plan(source, recipe, config, device)
+
+
+def _encode(request: IndexRequest, plan: _Plan) -> list[ShardMarker]:
+    """Every shard's marker, encoding those that have none yet."""
+    done = {number: read_marker(request.out, number) for number in range(len(plan.source.shards))}
+    finished = [marker for marker in done.values() if marker]
+    if len(finished) == len(done):
+        return finished
+    batch_size = request.batch_size or _BATCH_SIZE[plan.device.split(":")[0]]
+    clip = plan.recipe.load_clip(device=plan.device, dtype=plan.config.dtype)
+    saes = calibrated_saes(
+        request.out,
+        plan.source,
+        plan.recipe,
+        clip,
+        n_images=request.calibration_images,
+        batch_size=batch_size,
+    )
+    encoder = Encoder(clip, saes, plan.recipe.tokens)
+    shards = ShardEncoder(request.out, encoder, thumb_px=plan.config.thumb_px, batch_size=batch_size)
+    with closing(shards):
+        return encode_shards(shards, plan.source.shards, done, limit=request.limit)
+
+
+def _finish(request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], report: Report) -> Manifest:
+    widths = {sae.layer: LayerWidth(sae.config.n_features, sae.config.k) for sae in plan.recipe.suite.sources}
+    slots = slots_of(plan.recipe.layers, plan.recipe.tokens)
+    build = BuildPlan(request.out, markers, slots, widths, request.memory_limit)
+    manifest = manifest_of(
+        plan.recipe,
+        plan.config,
+        report,
+        dataset=request.source.resolve().name,
+        device=plan.device,
+        figures=read_figures(request.out),
+    )
+    _build(build, request.out / manifest.database)
+    _grids(request.out, manifest)
+    write_manifest(request.out, manifest)
+    shutil.rmtree(build.work_dir, ignore_errors=True)
+    return manifest
+
+
+def _build(plan: BuildPlan, database: Path) -> None:
+    if database.exists():
+        return
+    with task("build", len(plan.slots) + 1, "slots") as progress:
+        for slot in plan.slots:
+            build_slot(plan, slot)
+            progress.advance()
+        write_database(plan, database)
+        progress.advance()
+
+
+def _grids(index_dir: Path, manifest: Manifest) -> None:
+    n_features = sum(record.n_features for slot in manifest.slots if (record := manifest.layer(slot.layer)))
+    with (
+        IndexReader(index_dir, manifest) as reader,
+        ThreadPoolExecutor(thread_name_prefix="grids") as pool,
+        task("grids", n_features, "features") as progress,
+    ):
+        for slot in manifest.slots:
+            write_grids(reader, slot, pool, progress.advance)
+
+
+def _slug(name: str) -> str:
+    """The index's first URL segment. Raises `InputError` where it cannot be one."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", name) or name in RESERVED_SLUGS:
+        raise InputError(
+            f"slug {name!r} cannot stand in a URL: use 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with"
+            f" a letter or digit, and none of {', '.join(RESERVED_SLUGS)}; choose one with --slug"
+        )
+    return name

@@ -1,0 +1,83 @@
+"""The manifest of a run: what was made, of what, and by which weights."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from indexer.build import N_BINS, TOP_N
+from indexer.report import Report
+from indexer.run import RunConfig
+from scopeview import __version__
+from scopeview.recipe import Recipe
+from scopeview.slots import Layer
+from scopeview.store.manifest import LayerRecord, Manifest, ModelRecord, SaeFigures
+
+
+def manifest_of(
+    recipe: Recipe,
+    config: RunConfig,
+    report: Report,
+    *,
+    dataset: str,
+    device: str,
+    figures: Mapping[Layer, SaeFigures],
+) -> Manifest:
+    """Local folders are named, never by their path: a manifest is published, a machine's folders are not."""
+    return Manifest(
+        scopeview=__version__,
+        slug=config.slug,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        dataset=dataset,
+        source_kind=config.source_kind,
+        database=f"scope-{_digest(config)}.duckdb",
+        n_images=report.n_images,
+        skipped=report.skipped,
+        model=_model(recipe),
+        layers=[_layer(recipe, layer, figures.get(layer)) for layer in recipe.layers],
+        tokens=config.tokens,
+        dtype=config.dtype,
+        device=device,
+        top_n=TOP_N,
+        n_bins=N_BINS,
+        thumb_px=config.thumb_px,
+    )
+
+
+def _model(recipe: Recipe) -> ModelRecord:
+    return ModelRecord(
+        ref=recipe.model.repo_id or recipe.model.path.resolve().name,
+        revision=recipe.model.revision,
+        sha256=recipe.model_sha256,
+        n_layers=recipe.info.n_layers,
+        width=recipe.info.width,
+        projection_dim=recipe.info.projection_dim,
+        image_px=recipe.info.image_px,
+        patch_px=recipe.info.patch_px,
+        random_weights=recipe.random_weights,
+        preprocessing=recipe.preprocessing.to_dict(),
+    )
+
+
+def _layer(recipe: Recipe, layer: Layer, figures: SaeFigures | None) -> LayerRecord:
+    sae = recipe.source(layer).config
+    return LayerRecord(
+        layer=layer,
+        sae=recipe.suite.repo_id or Path(recipe.suite.ref).resolve().name,
+        sae_revision=recipe.suite.revision,
+        sae_file=sae.source,
+        sae_sha256=sae.sha256,
+        architecture=sae.architecture,
+        d_in=sae.d_in,
+        n_features=sae.n_features,
+        k=sae.k,
+        normalization=recipe.normalization[layer],
+        figures=figures,
+    )
+
+
+def _digest(config: RunConfig) -> str:
+    """The same for the same run: a database of other content never takes the name of one that is served."""
+    return sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,116 @@
+"""What one run of the indexer was asked to do, kept in `run.json` so that only the same run can be resumed.
+
+Everything that shapes the index is here, weights and images by their digests; what only shapes the running
+(batch size, device, where a folder is mounted) is not compared.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from indexer.sources import Source
+from scopeview.errors import ConfigMismatchError, InputError
+from scopeview.recipe import Recipe
+from scopeview.slots import Token
+from scopeview.store.files import LOCK, MANIFEST, RUN, write_json
+
+CONFIG_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Two runs with equal configs make the same index."""
+
+    slug: str
+    source_kind: Literal["folder", "webdataset", "parquet"]
+    shards: list[list[str]]  # [name, fingerprint] of every shard, in order
+    model: str  # sha256 of the weights
+    preprocessing: dict[str, Any]
+    saes: dict[str, str]  # layer -> sha256 of the weights
+    tokens: list[Token]
+    normalization: dict[str, str]  # layer -> none or standardize
+    calibration_images: int
+    limit: int | None
+    dtype: Literal["float32", "bfloat16"]
+    thumb_px: int
+    version: int = CONFIG_VERSION
+
+
+@dataclass(frozen=True)
+class WeightRefs:
+    """Where the weights are: kept beside the config, not compared, read again when uploads are encoded."""
+
+    model: str
+    sae: str
+
+
+def weight_refs(recipe: Recipe) -> WeightRefs:
+    """Hub ids pinned to the commit that was used, local folders as absolute paths."""
+    suite = recipe.suite
+    return WeightRefs(
+        model=_pinned(recipe.model.repo_id, recipe.model.revision) or str(recipe.model.path.resolve()),
+        sae=_pinned(suite.repo_id, suite.revision) or str(Path(suite.ref).resolve()),
+    )
+
+
+def _pinned(repo_id: str | None, revision: str | None) -> str | None:
+    return f"{repo_id}@{revision}" if repo_id else None
+
+
+def shard_list(source: Source) -> list[list[str]]:
+    return [[shard.name, shard.fingerprint()] for shard in source.shards]
+
+
+@contextmanager
+def locked(index_dir: Path) -> Iterator[None]:
+    """Keeps a second writer out. Raises `InputError` when there is one already."""
+    index_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(index_dir / LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise InputError(
+            f"{index_dir} is being written by another run; wait for it, or choose another --out"
+        ) from None
+
+
+def begin(index_dir: Path, config: RunConfig, refs: WeightRefs) -> None:
+    """Starts a run in this folder or resumes it. Raises `ConfigMismatchError` naming what differs."""
+    path = index_dir / RUN
+    if path.exists():
+        _check_same(path, json.loads(path.read_bytes())["config"], json.loads(json.dumps(asdict(config))))
+    elif strange := _strangers(index_dir):
+        raise InputError(
+            f"{index_dir} is not empty and holds no run to resume (found {strange}); choose another --out"
+        )
+    write_json(path, {"config": asdict(config), "weights": asdict(refs)})
+
+
+def is_finished(index_dir: Path) -> bool:
+    return (index_dir / MANIFEST).exists()
+
+
+def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            raise ConfigMismatchError(
+                f"{path}: this folder was begun with another {name}: {_shown(name, before, now)}; "
+                "choose another --out, or remove the folder to begin again"
+            )
+
+
+def _shown(name: str, before: dict[str, Any], now: dict[str, Any]) -> str:
+    if name != "shards":
+        return f"then {before.get(name)!r}, now {now.get(name)!r}"
+    then, today = dict(before[name]), dict(now[name])
+    changed = [shard for shard in {**then, **today} if then.get(shard) != today.get(shard)]
+    return f"{len(changed)} of {len(today)} differ, first {changed[0] if changed else 'their order'}"
+
+
+def _strangers(index_dir: Path) -> str:
+    return ", ".join(sorted(path.name for path in index_dir.iterdir() if path.name != LOCK)[:3])

@@ -1,0 +1,181 @@
+"""What encode leaves behind for one source shard, and the only code that writes or reads it.
+
+A shard is written into `NNNNN.part/` and the folder renamed when all of it is on disk: a folder without the
+suffix is whole. See `data/README.md` for the files.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float16, Shaped
+
+from scopeview.encoder import Encoded, SlotCodes
+from scopeview.slots import Slot
+from scopeview.store.files import SHARD_MARKER, shard_dir, write_json
+from scopeview.store.pack import PackWriter
+
+_FLUSH_PAIRS = 1_000_000
+
+_CODES = pa.schema(
+    [
+        ("shard_row", pa.int32()),
+        ("features", pa.list_(pa.int32())),
+        ("activations", pa.list_(pa.float32())),
+        ("positions", pa.list_(pa.int16())),
+    ]
+)
+_IMAGES = pa.schema(
+    [
+        ("shard_row", pa.int32()),
+        ("key", pa.string()),
+        ("caption", pa.string()),
+        ("source_url", pa.string()),
+        ("label", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("sha256", pa.string()),
+        ("punsafe", pa.float32()),
+        ("pwatermark", pa.float32()),
+    ]
+)
+
+
+class ImageEntry(NamedTuple):
+    """One image's row in `images.parquet`, less its row number."""
+
+    key: str
+    caption: str | None
+    source_url: str | None
+    label: str | None
+    width: int
+    height: int
+    sha256: str
+    punsafe: float | None
+    pwatermark: float | None
+
+
+@dataclass(frozen=True)
+class ShardMarker:
+    """`shard.json`: what became of one shard."""
+
+    name: str
+    fingerprint: str
+    n_seen: int  # samples, good and bad
+    n_images: int
+    bad: list[dict[str, str]] = field(default_factory=list)  # key, reason, detail
+    notes: list[dict[str, str]] = field(default_factory=list)  # images kept although something was amiss
+
+
+class ShardWriter:
+    """Collects the encoded batches of one shard; a context manager that keeps all of it or nothing."""
+
+    def __init__(self, index_dir: Path, shard: int, slots: Sequence[Slot]) -> None:
+        self._final = shard_dir(index_dir, shard)
+        self._part = self._final.with_name(self._final.name + ".part")
+        self._slots = slots
+        self._entries: list[ImageEntry] = []
+        self._embeddings: list[Float16[np.ndarray, "batch projection"]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "ShardWriter":
+        shutil.rmtree(self._part, ignore_errors=True)
+        self._part.mkdir(parents=True)
+        self._thumbs = self._stack.enter_context(PackWriter(self._part / "thumbs.pack"))
+        self._codes = {
+            slot: self._stack.enter_context(_CodesWriter(codes_file(self._part, slot)))
+            for slot in self._slots
+        }
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._stack.close()
+        if kind is not None:
+            shutil.rmtree(self._part, ignore_errors=True)
+
+    @property
+    def n_images(self) -> int:
+        return len(self._entries)
+
+    def add(self, entries: Sequence[ImageEntry], thumbs: Sequence[bytes], encoded: Encoded) -> None:
+        """Appends a batch, every image of which is kept."""
+        for slot, codes in encoded.codes.items():
+            self._codes[slot].add(codes, first_row=self.n_images)
+        for thumb in thumbs:
+            self._thumbs.append(thumb)
+        self._entries.extend(entries)
+        self._embeddings.append(encoded.embeddings)
+
+    def finish(self, marker: ShardMarker, projection_dim: int) -> None:
+        """Writes the rest, the marker last, and puts the folder in its place."""
+        self._stack.close()
+        rows = [{"shard_row": i, **entry._asdict()} for i, entry in enumerate(self._entries)]
+        pq.write_table(pa.Table.from_pylist(rows, _IMAGES), self._part / "images.parquet", compression="zstd")
+        empty = np.empty((0, projection_dim), np.float16)
+        np.save(self._part / "embeddings.npy", np.concatenate([empty, *self._embeddings]))
+        for path in self._part.iterdir():
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
+        write_json(self._part / SHARD_MARKER, asdict(marker))
+        self._part.rename(self._final)
+
+
+class _CodesWriter:
+    """Appends the codes of one slot, a row group whenever about a million pairs have come together."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pq.ParquetWriter(path, _CODES, compression="zstd")
+        self._tables: list[pa.Table] = []
+        self._n_pairs = 0
+
+    def __enter__(self) -> "_CodesWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+        self._writer.close()
+
+    def add(self, codes: SlotCodes, first_row: int) -> None:
+        self._tables.append(_codes_table(codes, first_row))
+        self._n_pairs += len(codes.features)
+        if self._n_pairs >= _FLUSH_PAIRS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._tables:
+            self._writer.write_table(pa.concat_tables(self._tables), row_group_size=1 << 20)
+        self._tables, self._n_pairs = [], 0
+
+
+def codes_file(folder: Path, slot: Slot) -> Path:
+    return folder / f"codes-{slot.name}.parquet"
+
+
+def read_marker(index_dir: Path, shard: int) -> ShardMarker | None:
+    """The marker of a finished shard, or None where the shard is still to do."""
+    try:
+        return ShardMarker(**json.loads((shard_dir(index_dir, shard) / SHARD_MARKER).read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
+def _codes_table(codes: SlotCodes, first_row: int) -> pa.Table:
+    offsets = np.concatenate([[0], np.cumsum(codes.lengths)]).astype(np.int32)
+
+    def as_lists(values: Shaped[np.ndarray, " pairs"]) -> pa.Array:
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+
+    n = len(codes.lengths)
+    positions = pa.nulls(n, pa.list_(pa.int16())) if codes.positions is None else as_lists(codes.positions)
+    rows = pa.array(np.arange(first_row, first_row + n, dtype=np.int32))
+    return pa.Table.from_arrays(
+        [rows, as_lists(codes.features), as_lists(codes.values), positions], schema=_CODES
+    )

@@ -1,0 +1,22 @@
+"""Scopeview: see what a vision transformer sees. `open_index` opens a finished index from Python."""
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scopeview.store.reader import IndexReader
+
+try:
+    __version__ = version("scopeview")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
+
+__all__ = ["__version__", "open_index"]
+
+
+def open_index(index_dir: str | Path) -> "IndexReader":
+    """The finished index in that folder. Raises `IndexFormatError` when there is none."""
+    from scopeview.store.reader import IndexReader
+
+    return IndexReader(Path(index_dir))

@@ -1,0 +1,269 @@
+"""The command line: the only module that may reach both the indexer and the server, when a command asks.
+
+Exit codes: 0 done, 1 the run failed, 2 wrong input or configuration, 3 too many bad images.
+"""
+
+import sys
+from collections.abc import Hashable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from scopeview.errors import InputError, ScopeviewError
+from scopeview.slots import Layer, parse_layer, parse_token
+
+cli = typer.Typer(
+    name="scopeview",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="See what a vision transformer sees: index images by the features that sparse autoencoders find,"
+    " and browse them.",
+)
+
+
+_Value = TypeVar("_Value", bound=Hashable)
+
+
+class NormalizationChoice(StrEnum):
+    none = "none"
+    standardize = "standardize"
+
+
+class DtypeChoice(StrEnum):
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+class EncoderDevice(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    off = "off"
+
+
+Model = Annotated[str, typer.Option(help="CLIP: Hugging Face id (with @revision) or local folder.")]
+Sae = Annotated[str, typer.Option(help="SAE suite: Hugging Face id (with @revision), folder or .pt file.")]
+Layers = Annotated[
+    str | None,
+    typer.Option(help="Such as 11,22,embed. Default: every layer that the suite has.", show_default=False),
+]
+Tokens = Annotated[str, typer.Option(help="cls, a token number, any; with commas between.")]
+Normalization = Annotated[
+    NormalizationChoice | None,
+    typer.Option(help="Of the SAEs' inputs. Default: as each SAE was trained.", show_default=False),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Dtype = Annotated[DtypeChoice, typer.Option(help="auto: float32 on CPUs, bfloat16 on CUDA.")]
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+
+
+@cli.command()
+def index(
+    source: Annotated[Path, typer.Argument(help="Folder of images, WebDataset tars or Parquet with images.")],
+    model: Model,
+    sae: Sae,
+    out: Annotated[Path, typer.Option(help="Folder of the index; an unfinished one is resumed.")],
+    layers: Layers = None,
+    tokens: Tokens = "cls,137",
+    normalization: Normalization = None,
+    slug: Annotated[str | None, typer.Option(help="First URL segment. Default: the name of --out.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
+    device: Device = "auto",
+    dtype: Dtype = DtypeChoice.auto,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a forward pass.")] = None,
+    calibration_images: Annotated[
+        int, typer.Option(min=1, help="Images that statistics and figures come from.")
+    ] = 512,
+    max_bad: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of bad images above which the run fails.")
+    ] = 0.1,
+    memory_limit: Annotated[str | None, typer.Option(help="For DuckDB, such as 8GB.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished index (always so).")
+    ] = True,
+) -> None:
+    """Run an image set through CLIP and its SAEs, and leave a browsable index behind."""
+    assert resume
+    from indexer.pipeline import IndexRequest, run_index
+    from scopeview.info import print_info
+
+    manifest = run_index(
+        IndexRequest(
+            source=source,
+            model=model,
+            sae=sae,
+            out=out,
+            layers=_layers(layers),
+            tokens=_tokens(tokens),
+            normalization=normalization.value if normalization else None,
+            slug=slug,
+            limit=limit,
+            device=device,
+            dtype=dtype.value,
+            batch_size=batch_size,
+            calibration_images=calibration_images,
+            max_bad=max_bad,
+            memory_limit=memory_limit,
+        )
+    )
+    print_info(out, manifest)
+
+
+@cli.command()
+def calibrate(
+    source: Annotated[Path, typer.Argument(help="Images to measure on: as for `index`.")],
+    model: Model,
+    sae: Sae,
+    layers: Layers = None,
+    device: Device = "auto",
+    dtype: Dtype = DtypeChoice.auto,
+    images: Annotated[int, typer.Option(min=1, help="How many images to measure on.")] = 512,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Measure each SAE's reconstruction under both normalisations, beside the published figures."""
+    from indexer.calibrate import print_calibration
+
+    print_calibration(
+        source,
+        model,
+        sae,
+        layers=_layers(layers),
+        device=device,
+        dtype=dtype.value,
+        n_images=images,
+        batch_size=batch_size,
+        as_json=json_output,
+    )
+
+
+@cli.command()
+def verify(index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index.")]) -> None:
+    """Check that an index is whole and that its parts agree."""
+    from indexer.verify import verify as find_problems
+
+    problems = find_problems(index_dir)
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise ScopeviewError(f"{index_dir}: {len(problems)} problems found")
+    typer.echo(f"{index_dir}: whole, and its parts agree")
+
+
+@cli.command()
+def info(
+    index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index.")],
+    json_output: Annotated[bool, typer.Option("--json", help="Print the manifest itself.")] = False,
+) -> None:
+    """Say what an index holds and what it was made with."""
+    from scopeview.info import print_info
+    from scopeview.store.manifest import read_manifest
+
+    manifest = read_manifest(index_dir)
+    if json_output:
+        typer.echo(manifest.model_dump_json(indent=1))
+    else:
+        print_info(index_dir, manifest)
+
+
+@cli.command()
+def serve(
+    index_dirs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="One or more finished indexes.")],
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    uploads: Annotated[Path | None, typer.Option(help="Folder for uploaded pictures.")] = None,
+    device: Annotated[EncoderDevice, typer.Option(help="For uploads.")] = EncoderDevice.auto,
+) -> None:
+    """Serve indexes as a web site."""
+    from app.main import serve as serve_site
+    from app.settings import Settings
+
+    given = {"upload_dir": uploads} if uploads else {}
+    serve_site(Settings(index_dirs=index_dirs, host=host, port=port, encoder_device=device.value, **given))
+
+
+@cli.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the demo's images, model and index are kept.")] = Path(
+        "data"
+    ),
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    images: Annotated[int, typer.Option(min=100, help="Scenes to draw and index.")] = 2000,
+    build_only: Annotated[
+        bool, typer.Option("--build-only", help="Make the index and do not serve it.")
+    ] = False,
+) -> None:
+    """Draw a world of scenes, index it with the small built-in CLIP, and serve it."""
+    from indexer.demo import build_demo
+
+    index_dir = build_demo(out, n_images=images)
+    if not build_only:
+        serve([index_dir], host=host, port=port)
+
+
+@cli.command()
+def demo_images(
+    out: Annotated[Path, typer.Argument(help="Folder for the WebDataset tars.")],
+    n: Annotated[int, typer.Argument(metavar="N", min=1, help="How many scenes.")],
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Draw N scenes of the procedural world, with captions and ground truth, as WebDataset."""
+    from indexer.world import write_world
+    from scopeview.progress import task
+
+    with task("draw", n, "scenes") as progress:
+        write_world(out, n, seed, progress=progress.advance)
+
+
+@cli.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    from scopeview import __version__
+
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command line and ends the process with the error's exit code."""
+    try:
+        cli()
+    except ScopeviewError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped; the same command goes on from here", 130)
+    except OSError as error:
+        _fail(f"{error.filename or 'the file system'}: {error.strerror or error}", 1)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    typer.echo(f"scopeview: {message}", err=True)
+    sys.exit(exit_code)
+
+
+def _layers(text: str | None) -> list[Layer] | None:
+    return (
+        None
+        if text is None
+        else _distinct("--layers", [parse_layer(part.strip()) for part in text.split(",")])
+    )
+
+
+def _tokens(text: str) -> list[str]:
+    return _distinct("--tokens", [parse_token(part.strip()) for part in text.split(",")])
+
+
+def _distinct(option: str, values: list[_Value]) -> list[_Value]:
+    if len(set(values)) != len(values):
+        raise InputError(f"{option} names {', '.join(map(str, values))}: one of them twice")
+    return values
+
+
+if __name__ == "__main__":
+    main()

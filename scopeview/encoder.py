@@ -1,0 +1,155 @@
+"""Pictures in, codes out: the one path that both the indexer and uploads go through.
+
+An encoder holds one CLIP model and the SAEs of the layers it taps. It knows
+nothing of files, shards or requests.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float16, Float32, Int, Int16, Int32, UInt8
+from PIL import Image
+from torch import Tensor
+
+from scopeview.clip import Clip, Taps
+from scopeview.sae import Codes, Sae
+from scopeview.slots import ANY, EMBED, Layer, Slot, Token, slots_of, token_number
+from scopeview.store.records import ActiveFeature, Code
+
+
+class SlotCodes(NamedTuple):
+    """The codes of a batch at one slot, laid end to end: image i owns the next `lengths[i]` pairs.
+
+    A fixed token gives the SAE's k pairs an image; `any` gives every feature that fires at some token, with
+    its maximum over the tokens and the first token at which that is reached. In descending order of value;
+    equal values by ascending feature.
+    """
+
+    lengths: Int32[np.ndarray, " batch"]
+    features: Int32[np.ndarray, " pairs"]
+    values: Float32[np.ndarray, " pairs"]
+    positions: Int16[np.ndarray, " pairs"] | None
+
+
+class Encoded(NamedTuple):
+    """What a batch of pictures became."""
+
+    codes: dict[Slot, SlotCodes]
+    embeddings: Float16[np.ndarray, "batch projection"]
+    finite: Bool[np.ndarray, " batch"]  # False where an activation is NaN or infinite: not to be kept
+
+
+class Encoder:
+    """CLIP and the SAEs of its tapped layers, on one device."""
+
+    def __init__(self, clip: Clip, saes: Mapping[Layer, Sae], tokens: Sequence[Token]) -> None:
+        self.clip = clip
+        self.saes = dict(saes)
+        self.slots = slots_of(self.saes, tokens)
+
+    def crop(self, image: Image.Image) -> UInt8[np.ndarray, "3 height width"]:
+        """The square of an RGB picture that the model sees, as the model's own processor cuts it."""
+        return self.clip.preprocessing.crop(image)
+
+    def encode(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> Encoded:
+        """Every slot's codes and the image embedding, in one pass over the batch."""
+        with torch.inference_mode():
+            taps = self.clip.forward(torch.from_numpy(crops), [at for at in self.saes if at != EMBED])
+            codes = {
+                slot: found for layer in self.saes for slot, found in self._layer_codes(layer, taps).items()
+            }
+            finite = _finite_images(taps)
+        embeddings = taps.embedding.to(torch.float16).cpu().numpy()
+        return Encoded(codes, embeddings, finite)
+
+    def codes(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> list[list[Code]]:
+        """For each picture its code at every slot, in slot order; `any` is cut to its k strongest."""
+        encoded = self.encode(crops)
+        return [
+            [_code(slot, encoded.codes[slot], i, self.saes[slot.layer].config.k) for slot in self.slots]
+            for i in range(len(crops))
+        ]
+
+    def _layer_codes(self, layer: Layer, taps: Taps) -> dict[Slot, SlotCodes]:
+        sae, slots = self.saes[layer], [slot for slot in self.slots if slot.layer == layer]
+        if layer == EMBED:
+            return {slot: _fixed_token(sae.encode(taps.embedding), sae) for slot in slots}
+        residual = taps.residuals[layer]
+        if ANY not in (slot.token for slot in slots):
+            return {slot: _fixed_token(sae.encode(residual[:, _number(slot)]), sae) for slot in slots}
+        # All tokens once, so that `cls` and `any` agree to the last bit where they speak of the same token.
+        codes = _per_image(sae.encode(residual.flatten(0, 1)), len(residual))
+        return {
+            slot: _any_token(codes, sae)
+            if slot.token == ANY
+            else _fixed_token(_at(codes, _number(slot)), sae)
+            for slot in slots
+        }
+
+
+class _TokenCodes(NamedTuple):
+    features: Int[Tensor, "batch token k"]
+    values: Float[Tensor, "batch token k"]
+
+
+def _number(slot: Slot) -> int:
+    number = token_number(slot.token)
+    assert number is not None
+    return number
+
+
+def _per_image(codes: Codes, batch: int) -> _TokenCodes:
+    return _TokenCodes(*(part.reshape(batch, -1, part.shape[1]) for part in codes))
+
+
+def _at(codes: _TokenCodes, token: int) -> Codes:
+    return Codes(codes.features[:, token], codes.values[:, token])
+
+
+def _fixed_token(codes: Codes, sae: Sae) -> SlotCodes:
+    features, values = codes.features.cpu().numpy().astype(np.int32), codes.values.cpu().numpy()
+    # A TopK SAE keeps its k values whatever their sign; a ReLU SAE's zeros are padding.
+    kept = np.ones_like(values, dtype=bool) if sae.config.k is not None else values > 0
+    return SlotCodes(kept.sum(axis=1, dtype=np.int32), features[kept], values[kept], None)
+
+
+def _any_token(codes: _TokenCodes, sae: Sae) -> SlotCodes:
+    batch, n_tokens, k = codes.values.shape
+    features, values = codes.features.flatten(1), codes.values.flatten(1)
+    token = torch.arange(n_tokens, device=values.device).repeat_interleave(k)
+    # Dense over features but not over tokens: 256 KB an image at 65,536 features.
+    highest = torch.zeros(batch, sae.config.n_features, device=values.device)
+    highest.scatter_reduce_(1, features, values, "amax")
+    reached = torch.where(values == highest.gather(1, features), token, n_tokens)
+    first = torch.full(highest.shape, n_tokens, dtype=torch.long, device=values.device)
+    first.scatter_reduce_(1, features, reached, "amin")
+    image, feature = (highest > 0).nonzero(as_tuple=True)
+    pairs = (image, feature, highest[image, feature], first[image, feature])
+    rows, columns, peaks, positions = (part.cpu().numpy() for part in pairs)
+    order = np.lexsort((columns, -peaks, rows))
+    return SlotCodes(
+        np.bincount(rows, minlength=batch).astype(np.int32),
+        columns[order].astype(np.int32),
+        peaks[order],
+        positions[order].astype(np.int16),
+    )
+
+
+def _finite_images(taps: Taps) -> Bool[np.ndarray, " batch"]:
+    finite = taps.embedding.isfinite().all(dim=1)
+    for residual in taps.residuals.values():
+        finite &= residual.isfinite().flatten(1).all(dim=1)
+    return finite.cpu().numpy()
+
+
+def _code(slot: Slot, codes: SlotCodes, i: int, k: int | None) -> Code:
+    start, length = int(codes.lengths[:i].sum()), int(codes.lengths[i])
+    kept = slice(start, start + (length if k is None else min(length, k)))
+    features, values = codes.features[kept].tolist(), codes.values[kept].tolist()
+    positions: list[int | None] = (
+        [None] * len(features) if codes.positions is None else codes.positions[kept].tolist()
+    )
+    active = [ActiveFeature(*pair) for pair in zip(features, values, positions, strict=True)]
+    return Code(slot.layer, slot.token, int((codes.values[start : start + length] > 0).sum()), active)

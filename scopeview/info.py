@@ -1,0 +1,41 @@
+"""`scopeview info`: what an index holds, as a table for a terminal."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from scopeview.store.manifest import Manifest
+from scopeview.store.reader import IndexReader
+
+
+def print_info(index_dir: Path, manifest: Manifest) -> None:
+    """The manifest in a few lines, and for each slot how many of its features fire."""
+    console = Console()
+    model = manifest.model
+    console.print(f"[bold]{manifest.slug}[/bold]  {index_dir}")
+    console.print(
+        f"{manifest.n_images:,} images of {manifest.dataset} ({manifest.source_kind}), {manifest.created}"
+    )
+    console.print(f"model {model.ref}@{model.revision or 'local'}, {manifest.dtype} on {manifest.device}")
+    if model.random_weights:
+        console.print("its weights are random: nothing was trained")
+    for reason, count in manifest.skipped.items():
+        console.print(f"left out: {count:,} {reason}")
+    console.print(_slots(index_dir, manifest))
+
+
+def _slots(index_dir: Path, manifest: Manifest) -> Table:
+    table = Table(
+        "layer", "token", "features", "live", "active", "normalization", "explained variance", "SAE"
+    )
+    with IndexReader(index_dir) as reader:
+        for slot in manifest.slots:
+            summary, record = reader.summary(slot), manifest.layer(slot.layer)
+            assert record is not None
+            explained = f"{record.figures.explained_variance:.3f}" if record.figures else "not measured"
+            counts = (f"{n:,}" for n in (summary.n_features, summary.n_live, summary.n_active))
+            table.add_row(
+                str(slot.layer), slot.token, *counts, record.normalization, explained, record.sae_file
+            )
+    return table

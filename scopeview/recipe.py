@@ -1,0 +1,146 @@
+"""Which model and which SAEs an index is made with: checked first, loaded later.
+
+`plan_recipe` finds everything that can be wrong with names, layers, tokens, widths and configurations without
+loading a weight. The same recipe then encodes the image set and, when the index is served, the uploads.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from scopeview import weights
+from scopeview.calibration import load_standardizations
+from scopeview.clip import Clip, ClipInfo, check_layers, check_tokens, read_info, resolve_model
+from scopeview.encoder import Encoder
+from scopeview.errors import ConfigMismatchError
+from scopeview.hub import Resolved
+from scopeview.importers import SaeSource, Suite, check_fits, load_sae, read_suite
+from scopeview.preprocess import Preprocessing
+from scopeview.sae import Normalization, Sae, Standardization
+from scopeview.slots import Layer, Token
+from scopeview.store.files import NORMALIZATION, RUN
+from scopeview.store.manifest import Manifest, read_manifest
+
+RANDOM_WEIGHTS_NOTE = "scopeview.json"
+"""A model folder may say `{"random_weights": true}` in this file: right architecture, never trained."""
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model, the SAEs of the chosen layers, and how each one's input is normalised."""
+
+    model: Resolved
+    info: ClipInfo
+    preprocessing: Preprocessing
+    suite: Suite
+    tokens: list[Token]
+    normalization: dict[Layer, Normalization]
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """Of the weight files. Reads them whole, once."""
+        return weights.sha256_of(weights.weight_files(self.model.path))
+
+    @property
+    def random_weights(self) -> bool:
+        note = self.model.path / RANDOM_WEIGHTS_NOTE
+        return note.is_file() and bool(json.loads(note.read_bytes()).get("random_weights"))
+
+    @property
+    def layers(self) -> list[Layer]:
+        return self.suite.layers
+
+    def source(self, layer: Layer) -> SaeSource:
+        return next(source for source in self.suite.sources if source.layer == layer)
+
+    def load_clip(self, *, device: str, dtype: str) -> Clip:
+        return Clip.load(self.model, device=device, dtype=DTYPES[dtype])
+
+    def load_saes(self, device: str, stats: Mapping[Layer, Standardization]) -> dict[Layer, Sae]:
+        """Every layer's SAE as the recipe normalises it.
+
+        `stats` are the calibrated ones. A layer without them keeps what its own file brings; where that is
+        nothing, its SAE refuses to encode until it is calibrated.
+        """
+        return {
+            source.layer: self._normalized(load_sae(source, device), stats) for source in self.suite.sources
+        }
+
+    def _normalized(self, sae: Sae, stats: Mapping[Layer, Standardization]) -> Sae:
+        layer = sae.config.layer
+        if self.normalization[layer] == "none":
+            return sae.without_standardization()
+        return sae.with_standardization(stats[layer]) if layer in stats else sae
+
+
+def plan_recipe(
+    model: str,
+    sae: str,
+    *,
+    layers: Sequence[Layer] | None = None,
+    tokens: Sequence[Token] = (),
+    normalization: Normalization | None = None,
+) -> Recipe:
+    """Checks that these fit together.
+
+    `layers` None: all that the suite has. `normalization` None: each SAE's own. Raises an
+    `InputError` that names what does not fit and what would.
+    """
+    info = read_info(resolve_model(model, with_weights=False))
+    check_tokens(info, tokens)
+    if layers is not None:
+        check_layers(info, layers)
+    suite = read_suite(sae, layers)
+    check_layers(info, suite.layers)
+    for source in suite.sources:
+        check_fits(source.config, info.d_in(source.layer))
+    resolved = resolve_model(model)
+    chosen: dict[Layer, Normalization] = {
+        source.layer: normalization or source.config.normalization for source in suite.sources
+    }
+    preprocessing = Preprocessing.from_folder(resolved.path)
+    return Recipe(resolved, read_info(resolved), preprocessing, suite, list(tokens), chosen)
+
+
+def pick_device(name: str) -> str:
+    """`auto` is the first CUDA device where there is one, else the CPU; any other name stays as it is."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_encoder(index_dir: Path, *, device: str = "auto") -> Encoder:
+    """The encoder an index was made with, for uploads: same weights, same statistics, same precision.
+
+    Raises an `InputError` when the weights are no longer where they were, or are no longer the same.
+    """
+    manifest = read_manifest(index_dir)
+    refs = json.loads((index_dir / RUN).read_bytes())["weights"]
+    layers = [record.layer for record in manifest.layers]
+    recipe = plan_recipe(refs["model"], refs["sae"], layers=layers, tokens=manifest.tokens)
+    _check_unchanged(recipe, manifest)
+    same = replace(recipe, normalization={record.layer: record.normalization for record in manifest.layers})
+    stats_path = index_dir / NORMALIZATION
+    stats = load_standardizations(stats_path) if stats_path.exists() else {}
+    picked = pick_device(device)
+    clip = same.load_clip(device=picked, dtype=manifest.dtype)
+    return Encoder(clip, same.load_saes(picked, stats), manifest.tokens)
+
+
+def _check_unchanged(recipe: Recipe, manifest: Manifest) -> None:
+    found = {f"the model {recipe.model.ref}": (recipe.model_sha256, manifest.model.sha256)}
+    for record in manifest.layers:
+        source = recipe.source(record.layer)
+        found[f"{recipe.suite.ref}/{source.config.source}"] = (source.config.sha256, record.sae_sha256)
+    for name, (now, then) in found.items():
+        if now != then:
+            raise ConfigMismatchError(
+                f"{name} has changed since the index was made (sha256 {now[:12]}, indexed with {then[:12]}); "
+                "put the indexed weights back, or index again"
+            )
