@@ -1,0 +1,195 @@
+"""Records of the store to the shapes of `/api/v1`. Pure: nothing is read here."""
+
+from app.api import models
+from app.formatting import moment, safe_link
+from app.site import OpenIndex
+from app.upload.store import Upload
+from app.urls import Urls
+from scopeview.slots import Layer, Slot
+from scopeview.store.manifest import LayerRecord, Manifest
+from scopeview.store.records import (
+    Code,
+    FeatureCard,
+    FeatureRecord,
+    Gallery,
+    ImageRecord,
+    ImageRow,
+    TopImage,
+)
+
+
+def index_summary(index: OpenIndex, urls: Urls) -> models.IndexSummaryOut:
+    manifest = index.manifest
+    return models.IndexSummaryOut(
+        index=index.slug,
+        url=urls.index(index.slug),
+        n_images=manifest.n_images,
+        dataset=manifest.dataset,
+        created=manifest.created,
+        random_weights=manifest.model.random_weights,
+    )
+
+
+def index_out(index: OpenIndex, urls: Urls) -> models.IndexOut:
+    manifest = index.manifest
+    return models.IndexOut(
+        **index_summary(index, urls).model_dump(),
+        skipped=manifest.skipped,
+        dtype=manifest.dtype,
+        model=models.ModelOut(**manifest.model.model_dump(exclude={"projection_dim", "preprocessing"})),
+        layers=[_layer(index, record, urls) for record in manifest.layers],
+    )
+
+
+def _layer(index: OpenIndex, record: LayerRecord, urls: Urls) -> models.LayerOut:
+    summaries = [index.summaries[Slot(record.layer, token)] for token in index.tokens(record.layer)]
+    slots = [
+        models.SlotOut(
+            token=summary.token,
+            n_features=summary.n_features,
+            n_live=summary.n_live,
+            n_active=summary.n_active,
+            url=urls.gallery(index.slug, record.layer, token=summary.token),
+        )
+        for summary in summaries
+    ]
+    return models.LayerOut.model_validate({**record.model_dump(), "tokens": slots})
+
+
+def provenance(manifest: Manifest, layer: Layer) -> models.ProvenanceOut:
+    record = manifest.layer(layer)
+    assert record is not None, "the slot was found in this manifest"
+    return models.ProvenanceOut(
+        model=manifest.model.ref,
+        model_revision=manifest.model.revision,
+        sae=f"{record.sae}/{record.sae_file}",
+        sae_sha256=record.sae_sha256,
+        normalization=record.normalization,
+        dataset=manifest.dataset,
+        created=manifest.created,
+    )
+
+
+def feature_out(index: OpenIndex, feature: FeatureRecord, urls: Urls) -> models.FeatureOut:
+    return models.FeatureOut(
+        index=index.slug,
+        layer=feature.layer,
+        token=feature.token,
+        feature=feature.feature,
+        url=urls.feature(index.slug, feature.layer, feature.feature, feature.token),
+        n_images=feature.n_images,
+        n_active=feature.n_active,
+        density=feature.density,
+        max_activation=feature.max_activation,
+        mean_activation=feature.mean_activation,
+        histogram=models.HistogramOut(edges=feature.histogram.edges, counts=feature.histogram.counts),
+        grid_url=grid_url(index, feature, urls),
+        top_images=[top_image(index, image, urls) for image in feature.top_images],
+        names=[],
+        neighbors=[],
+        provenance=provenance(index.manifest, feature.layer),
+    )
+
+
+def top_image(index: OpenIndex, image: TopImage, urls: Urls) -> models.TopImageOut:
+    return models.TopImageOut(
+        rank=image.rank,
+        image_id=image.image_id,
+        key=image.key,
+        activation=image.activation,
+        position=image.position,
+        caption=image.caption,
+        source_url=safe_link(image.source_url),
+        punsafe=image.punsafe,
+        url=urls.image(index.slug, image.image_id),
+        thumb_url=urls.thumb(index.slug, image.image_id, index.version),
+    )
+
+
+def grid_url(index: OpenIndex, feature: FeatureRecord | FeatureCard, urls: Urls) -> str | None:
+    if not feature.has_grid:
+        return None
+    return urls.grid(index.slug, feature.layer, feature.token, feature.feature, index.version)
+
+
+def gallery_out(
+    index: OpenIndex, slot: Slot, gallery: Gallery, urls: Urls, following: str | None
+) -> models.GalleryOut:
+    summary = index.summaries[slot]
+    return models.GalleryOut(
+        index=index.slug,
+        layer=slot.layer,
+        token=slot.token,
+        n_features=summary.n_features,
+        n_live=summary.n_live,
+        n_active=summary.n_active,
+        n_matching=gallery.n_matching,
+        n_images=index.manifest.n_images,
+        features=[_card(index, card, urls) for card in gallery.cards],
+        next=following,
+    )
+
+
+def _card(index: OpenIndex, card: FeatureCard, urls: Urls) -> models.FeatureCardOut:
+    return models.FeatureCardOut(
+        feature=card.feature,
+        n_active=card.n_active,
+        density=card.density,
+        max_activation=card.max_activation,
+        top_image_ids=card.top_image_ids,
+        grid_url=grid_url(index, card, urls),
+        url=urls.feature(index.slug, card.layer, card.feature, card.token),
+    )
+
+
+def image_row(index: OpenIndex, row: ImageRow, urls: Urls) -> models.ImageRowOut:
+    return models.ImageRowOut(
+        image_id=row.image_id,
+        key=row.key,
+        caption=row.caption,
+        url=urls.image(index.slug, row.image_id),
+        thumb_url=urls.thumb(index.slug, row.image_id, index.version),
+    )
+
+
+def image_out(index: OpenIndex, image: ImageRecord, urls: Urls) -> models.ImageOut:
+    row = image.row
+    return models.ImageOut(
+        **image_row(index, row, urls).model_dump(),
+        index=index.slug,
+        source_url=safe_link(row.source_url),
+        label=row.label,
+        width=row.width,
+        height=row.height,
+        punsafe=row.punsafe,
+        codes=codes_out(image.codes),
+    )
+
+
+def codes_out(codes: list[Code]) -> list[models.CodeOut]:
+    return [
+        models.CodeOut(
+            layer=code.layer,
+            token=code.token,
+            n_active=code.n_active,
+            features=[
+                models.ActiveFeatureOut(
+                    feature=pair.feature, activation=pair.activation, position=pair.position
+                )
+                for pair in code.features
+            ],
+        )
+        for code in codes
+    ]
+
+
+def upload_out(upload: Upload, urls: Urls) -> models.UploadOut:
+    return models.UploadOut(
+        index=upload.index,
+        upload_id=upload.upload_id,
+        url=urls.upload(upload.index, upload.upload_id),
+        picture_url=urls.upload_picture(upload.index, upload.upload_id),
+        created=moment(upload.created_s),
+        expires=moment(upload.expires_s),
+        codes=codes_out(upload.codes),
+    )

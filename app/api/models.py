@@ -1,0 +1,231 @@
+"""The shapes of `/api/v1`. A layer is an int or "embed", a token always a string, and every float finite."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from scopeview.slots import Layer
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class ModelOut(_Model):
+    ref: str = Field(description="Hugging Face id or local folder, as given to the indexer")
+    revision: str | None = Field(description="commit hash; null for a local folder")
+    sha256: str = Field(description="of the weight file")
+    n_layers: int
+    width: int
+    image_px: int
+    patch_px: int
+    random_weights: bool = Field(description="true while nothing was trained: features mean nothing")
+
+
+class FiguresOut(_Model):
+    explained_variance: float = Field(description="across the dimensions of one token, mean over tokens")
+    mse: float = Field(description="summed over dimensions, mean over tokens, in the SAE's own input space")
+    l0: float = Field(description="mean number of features with a positive value at a token")
+    n_tokens: int = Field(description="tokens the figures were measured on")
+
+
+class SlotOut(_Model):
+    token: str
+    n_features: int
+    n_live: int = Field(description="features that fire on at least one image")
+    n_active: int = Field(description="features that fire on at least nine images")
+    url: str = Field(description="the gallery")
+
+
+class LayerOut(_Model):
+    layer: Layer
+    sae: str = Field(description="Hugging Face id or local folder of the suite")
+    sae_revision: str | None
+    sae_file: str
+    sae_sha256: str
+    architecture: str
+    d_in: int
+    n_features: int
+    k: int | None = Field(description="null for a ReLU SAE")
+    normalization: str
+    figures: FiguresOut | None = Field(description="null where they were not measured")
+    tokens: list[SlotOut]
+
+
+class IndexSummaryOut(_Model):
+    index: str = Field(description="the slug: first segment of every URL of the index")
+    url: str
+    n_images: int
+    dataset: str
+    created: str = Field(description="UTC, ISO 8601")
+    random_weights: bool
+
+
+class IndexesOut(_Model):
+    indexes: list[IndexSummaryOut]
+
+
+class IndexOut(IndexSummaryOut):
+    skipped: dict[str, int] = Field(description="samples that were left out, by reason")
+    dtype: str = Field(description="precision of the model while indexing")
+    model: ModelOut
+    layers: list[LayerOut]
+
+
+class HistogramOut(_Model):
+    edges: list[float] = Field(description="equal slices of (0, max]; one more than counts")
+    counts: list[int] = Field(description="counts[i]: images with edges[i] < activation <= edges[i + 1]")
+
+
+class TopImageOut(_Model):
+    rank: int = Field(description="1 is the highest activation; equal ones rank by image_id")
+    image_id: int
+    key: str = Field(description="the file's stem in its source, or its shard and key")
+    activation: float
+    position: int | None = Field(description="for the token any: the token number with the maximum")
+    caption: str | None
+    source_url: str | None = Field(description="http or https only; null when it is anything else")
+    punsafe: float | None = Field(description="probability of being unsafe, where the source states it")
+    url: str
+    thumb_url: str
+
+
+class NameOut(_Model):
+    word: str
+    score: float
+
+
+class NeighborOut(_Model):
+    layer: Layer
+    feature: int
+    similarity: float
+
+
+class ProvenanceOut(_Model):
+    model: str
+    model_revision: str | None
+    sae: str = Field(description="suite and checkpoint file")
+    sae_sha256: str
+    normalization: str
+    dataset: str
+    created: str
+
+
+class FeatureOut(_Model):
+    index: str
+    layer: Layer
+    token: str
+    feature: int
+    url: str
+    n_images: int = Field(description="images in the index")
+    n_active: int = Field(description="images on which the activation is above zero")
+    density: float = Field(description="n_active / n_images, exact")
+    max_activation: float | None = Field(description="null when it never fires")
+    mean_activation: float | None = Field(description="over the images on which it fires; null when none")
+    histogram: HistogramOut
+    grid_url: str | None = Field(description="3 x 3 sprite of the nine highest; null below nine images")
+    top_images: list[TopImageOut]
+    names: list[NameOut] = Field(description="empty until a later stage of the indexer computes them")
+    neighbors: list[NeighborOut] = Field(description="empty until a later stage of the indexer computes them")
+    provenance: ProvenanceOut
+
+
+class FeatureImagesOut(_Model):
+    index: str
+    layer: Layer
+    token: str
+    feature: int
+    n_active: int
+    images: list[TopImageOut] = Field(description="by rank, from offset + 1 on")
+    next: str | None = Field(description="URL of the next page; null on the last")
+
+
+class FeatureCardOut(_Model):
+    feature: int
+    n_active: int
+    density: float
+    max_activation: float | None
+    top_image_ids: list[int] = Field(description="at most nine, by rank")
+    grid_url: str | None
+    url: str
+
+
+class GalleryOut(_Model):
+    index: str
+    layer: Layer
+    token: str
+    n_features: int
+    n_live: int = Field(description="features that fire on at least one image")
+    n_active: int = Field(description="features that fire on at least nine images")
+    n_matching: int = Field(description="features that pass min_images, on all pages")
+    n_images: int
+    features: list[FeatureCardOut]
+    next: str | None = Field(description="URL of the next page; null on the last")
+
+
+class ImageRowOut(_Model):
+    image_id: int
+    key: str
+    caption: str | None
+    url: str
+    thumb_url: str
+
+
+class ImagesOut(_Model):
+    index: str
+    n_images: int
+    images: list[ImageRowOut] = Field(description="by image_id, after `after`")
+    next: str | None = Field(description="URL of the next page; null on the last")
+
+
+class ActiveFeatureOut(_Model):
+    feature: int
+    activation: float
+    position: int | None = Field(description="for the token any: the token number with the maximum")
+
+
+class CodeOut(_Model):
+    layer: Layer
+    token: str
+    n_active: int = Field(description="features that fire here; for the token any it may exceed the list")
+    features: list[ActiveFeatureOut] = Field(
+        description="the k strongest, highest first; a TopK SAE may keep values that are not above zero"
+    )
+
+
+class ImageOut(_Model):
+    index: str
+    image_id: int
+    key: str
+    caption: str | None
+    source_url: str | None
+    label: str | None
+    width: int = Field(description="of the original, in pixels")
+    height: int
+    punsafe: float | None
+    url: str
+    thumb_url: str
+    codes: list[CodeOut]
+
+
+class UploadOut(_Model):
+    index: str
+    upload_id: str
+    url: str = Field(description="the page to share")
+    picture_url: str = Field(description="WebP of the square that the model saw, without metadata")
+    created: str
+    expires: str = Field(description="UTC, ISO 8601; afterwards 410")
+    codes: list[CodeOut]
+
+
+class NewUploadOut(UploadOut):
+    delete_key: str = Field(description="told this once; send it as the header Delete-Key to DELETE")
+
+
+class ReadyOut(_Model):
+    ready: bool
+    indexes: list[str]
+    encoder: dict[str, str] = Field(description="by index: loaded, not loaded yet, or why it is absent")
+
+
+Responses = dict[int | str, dict[str, Any]]

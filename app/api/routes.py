@@ -1,0 +1,124 @@
+"""`GET /api/v1/...`: what an index holds. Uploads have their own module."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from app.api import answers, models
+from app.params import (
+    PAGE_SIZE,
+    FeaturePath,
+    ImagePath,
+    IndexDep,
+    LimitQuery,
+    MinImagesQuery,
+    Number,
+    OffsetQuery,
+    SeedQuery,
+    SiteDep,
+    SlotDep,
+    SortQuery,
+    known_sort,
+)
+from app.problems import ProblemBody
+from app.urls import API
+from scopeview.store.records import MIN_GRID_IMAGES
+
+NOT_FOUND: models.Responses = {404: {"model": ProblemBody, "description": "unknown or malformed id"}}
+ERRORS: models.Responses = {
+    **NOT_FOUND,
+    422: {"model": ProblemBody, "description": "a query value that is not accepted; `detail` names what is"},
+}
+
+router = APIRouter(prefix="", tags=["index"], responses=ERRORS)
+
+
+@router.get(f"{API}/indexes", summary="The indexes served here")
+def indexes(site: SiteDep) -> models.IndexesOut:
+    found = [answers.index_summary(index, site.json_urls) for index in site.indexes.values()]
+    return models.IndexesOut(indexes=found)
+
+
+@router.get(API + "/{index}", summary="One index: its model, layers and SAEs")
+def index_overview(site: SiteDep, index: IndexDep) -> models.IndexOut:
+    return answers.index_out(index, site.json_urls)
+
+
+@router.get(API + "/{index}/images", summary="Page through the images")
+def images(
+    site: SiteDep,
+    index: IndexDep,
+    limit: LimitQuery = 100,
+    after: Annotated[Number | None, Query(description="begin after this image_id")] = None,
+) -> models.ImagesOut:
+    rows = index.reader.images(limit=limit + 1, after=-1 if after is None else after)
+    following = None
+    if len(rows) > limit:
+        following = site.json_urls.images(index.slug, limit=limit, after=rows[limit - 1].image_id)
+    return models.ImagesOut(
+        index=index.slug,
+        n_images=index.manifest.n_images,
+        images=[answers.image_row(index, row, site.json_urls) for row in rows[:limit]],
+        next=following,
+    )
+
+
+@router.get(API + "/{index}/images/{image_id}", summary="One image and its code at every slot")
+def image(site: SiteDep, index: IndexDep, image_id: ImagePath) -> models.ImageOut:
+    return answers.image_out(index, index.reader.image(image_id), site.json_urls)
+
+
+@router.get(API + "/{index}/{layer}", summary="The features of a layer, as the gallery lists them")
+def gallery(
+    site: SiteDep,
+    index: IndexDep,
+    slot: SlotDep,
+    sort: SortQuery = "feature",
+    min_images: MinImagesQuery = MIN_GRID_IMAGES,
+    seed: SeedQuery = 0,
+    limit: LimitQuery = PAGE_SIZE,
+    offset: OffsetQuery = 0,
+) -> models.GalleryOut:
+    found = index.reader.gallery(
+        slot, sort=known_sort(sort), min_images=min_images, seed=seed, limit=limit, offset=offset
+    )
+    following = None
+    if offset + limit < found.n_matching:
+        query = {"sort": sort, "min_images": min_images, "seed": seed}
+        page = {"limit": limit, "offset": offset + limit}
+        following = site.json_urls.gallery(
+            index.slug, slot.layer, api=True, token=slot.token, **query, **page
+        )
+    return answers.gallery_out(index, slot, found, site.json_urls, following)
+
+
+@router.get(API + "/{index}/{layer}/{feature}", summary="One feature at one token")
+def feature(site: SiteDep, index: IndexDep, slot: SlotDep, feature: FeaturePath) -> models.FeatureOut:
+    found = index.reader.feature(slot.layer, feature, slot.token)
+    return answers.feature_out(index, found, site.json_urls)
+
+
+@router.get(API + "/{index}/{layer}/{feature}/images", summary="Every image on which the feature fires")
+def feature_images(
+    site: SiteDep,
+    index: IndexDep,
+    slot: SlotDep,
+    feature: FeaturePath,
+    limit: LimitQuery = 50,
+    offset: OffsetQuery = 0,
+) -> models.FeatureImagesOut:
+    record = index.reader.feature(slot.layer, feature, slot.token)
+    found = index.reader.activating_images(slot, feature, limit=limit, offset=offset)
+    following = None
+    if offset + limit < record.n_active:
+        page = {"limit": limit, "offset": offset + limit}
+        following = site.json_urls.feature_images(index.slug, slot.layer, feature, slot.token, **page)
+    return models.FeatureImagesOut(
+        index=index.slug,
+        layer=slot.layer,
+        token=slot.token,
+        feature=feature,
+        n_active=record.n_active,
+        images=[answers.top_image(index, top, site.json_urls) for top in found],
+        next=following,
+    )

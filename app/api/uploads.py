@@ -1,0 +1,96 @@
+"""`/api/v1/{index}/uploads`: send a picture, read what it was taken apart into, delete it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+from fastapi.responses import JSONResponse, Response
+from starlette.requests import Request
+
+from app.api import models
+from app.api.answers import upload_out
+from app.api.routes import NOT_FOUND
+from app.params import IndexDep, SiteDep
+from app.problems import ProblemBody
+from app.security import refuse_cross_site
+from app.upload.form import FIELD
+from app.upload.store import Kept
+from app.upload.taking import take_in
+from app.urls import API, Urls
+
+PRIVATE = {"Cache-Control": "private, no-store"}
+GONE: models.Responses = {410: {"model": ProblemBody, "description": "expired or deleted"}}
+CROSS_SITE: models.Responses = {403: {"model": ProblemBody, "description": "sent by another site's page"}}
+TAKING: models.Responses = {
+    **NOT_FOUND,
+    **CROSS_SITE,
+    201: {"model": models.NewUploadOut, "description": "kept; Location is its page"},
+    400: {"model": ProblemBody, "description": "the connection broke off"},
+    408: {"model": ProblemBody, "description": "the picture did not arrive in time"},
+    413: {"model": ProblemBody, "description": "too many bytes or pixels"},
+    415: {"model": ProblemBody, "description": "not multipart, or not JPEG, PNG, WebP or GIF"},
+    422: {"model": ProblemBody, "description": "no field `image`, an empty file or a damaged picture"},
+    503: {"model": ProblemBody, "description": "no encoder here, or busy: see Retry-After"},
+}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD],
+                    "properties": {FIELD: {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
+DeleteKey = Annotated[str, Header(alias="Delete-Key", description="the delete_key of the 201 answer")]
+
+router = APIRouter(tags=["uploads"])
+
+
+@router.post(
+    API + "/{index}/uploads",
+    status_code=201,
+    summary="Take a picture apart",
+    responses=TAKING,
+    openapi_extra=BODY,
+)
+async def create(request: Request, site: SiteDep, index: IndexDep) -> Response:
+    kept = await take_in(request, site, index)
+    return created(kept, site.json_urls)
+
+
+@router.get(API + "/{index}/uploads/{upload_id}", summary="One upload", responses={**NOT_FOUND, **GONE})
+def read(site: SiteDep, index: IndexDep, upload_id: str, response: Response) -> models.UploadOut:
+    response.headers.update(PRIVATE)
+    return upload_out(site.uploads.get(index.slug, upload_id), site.json_urls)
+
+
+@router.delete(
+    API + "/{index}/uploads/{upload_id}",
+    status_code=204,
+    summary="Delete an upload",
+    responses={
+        **NOT_FOUND,
+        **GONE,
+        403: {
+            "model": ProblemBody,
+            "description": "not the key it was given, or sent by another site's page",
+        },
+    },
+)
+def delete(
+    request: Request, site: SiteDep, index: IndexDep, upload_id: str, delete_key: DeleteKey = ""
+) -> Response:
+    refuse_cross_site(request.headers, site.settings.base_url)
+    site.uploads.delete(index.slug, upload_id, delete_key)
+    return Response(status_code=204, headers=PRIVATE)
+
+
+def created(kept: Kept, urls: Urls) -> JSONResponse:
+    """201 with the one telling of the delete key."""
+    body = models.NewUploadOut(**upload_out(kept.upload, urls).model_dump(), delete_key=kept.delete_key)
+    headers = {**PRIVATE, "Location": body.url}
+    return JSONResponse(body.model_dump(mode="json"), status_code=201, headers=headers)

@@ -1,0 +1,124 @@
+"""Numbers as people read them, beside the exact value that JSON gives. Pages write figures by this alone."""
+
+import math
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from scopeview.patches import cell_of
+from scopeview.slots import ANY, CLS, EMBED, Layer, Token
+
+UNSAFE_ABOVE = 0.5
+"""A picture whose `punsafe` is above this is blurred until it is clicked."""
+
+_HEAT_STEPS = 10
+
+
+def exact(value: float) -> str:
+    """As JSON writes it, so that `float(exact(x)) == x`."""
+    return repr(value)
+
+
+def count(value: int) -> str:
+    """1204 -> `1,204`"""
+    return f"{value:,}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """12.3456 -> `12.3`, 0.00012345 -> `0.000123`: never rounded to zero, never in exponents."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else "–"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    rounded = round(value, decimals)
+    return f"{rounded:,.{max(decimals, 0)}f}"
+
+
+def percent(ratio: float) -> str:
+    """0.0224 -> `2.24 %`; 1 -> `100 %`"""
+    return f"{significant(100 * ratio)} %"
+
+
+def days(created: str) -> str:
+    """ISO 8601 -> `21 November 2026`; text that is no date stays as it is."""
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    return f"{moment.day} {moment:%B %Y}"
+
+
+def moment(timestamp_s: float) -> str:
+    """Seconds since 1970 -> `2026-11-21T05:30:00Z`"""
+    return datetime.fromtimestamp(timestamp_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def readable_moment(timestamp_s: float) -> str:
+    """Seconds since 1970 -> `22 November 2026, 05:30 UTC`"""
+    when = datetime.fromtimestamp(timestamp_s, UTC)
+    return f"{when.day} {when:%B %Y, %H:%M} UTC"
+
+
+def size(n_bytes: int) -> str:
+    """10485760 -> `10 MB`"""
+    return f"{significant(n_bytes / 1024**2)} MB".replace(".0 ", " ")
+
+
+def layer_name(layer: Layer) -> str:
+    """22 -> `L22`; `embed` stays a word."""
+    return layer if layer == EMBED else f"L{layer}"
+
+
+def token_name(token: Token) -> str:
+    """`cls` is an abbreviation and is written as one."""
+    return "CLS" if token == CLS else token
+
+
+def token_words(layer: Layer, token: Token, grid_size: int) -> str:
+    """What a token is, in a sentence's words."""
+    if layer == EMBED:
+        return "the embedding of the whole picture"
+    if token == CLS:
+        return "the CLS token, which stands for the whole picture"
+    if token == ANY:
+        return "any token: the highest over the whole picture"
+    return f"token {token}, the {place(int(token), grid_size)}"
+
+
+def place(position: int, grid_size: int) -> str:
+    """Token number -> `patch at row 8, column 8`; 0 -> `CLS`."""
+    if not 1 <= position <= grid_size**2:
+        return "CLS"
+    cell = cell_of(position, grid_size)
+    return f"patch at row {cell.row}, column {cell.column}"
+
+
+def fraction(value: float | None, highest: float | None) -> float:
+    """`value` as a part of `highest`, within 0 and 1; 0 where either is absent or below zero."""
+    if value is None or highest is None or highest <= 0:
+        return 0.0
+    return min(max(value / highest, 0.0), 1.0)
+
+
+def heat(part: float) -> int:
+    """Which step of the activation colours, 0 to 9, a part of the maximum wears."""
+    return min(int(part * _HEAT_STEPS), _HEAT_STEPS - 1)
+
+
+def is_unsafe(punsafe: float | None) -> bool:
+    return punsafe is not None and punsafe > UNSAFE_ABOVE
+
+
+def safe_link(url: str | None) -> str | None:
+    """The URL when it is plain http or https with a host, else None: sources of images are hostile."""
+    if url is None or any(ord(letter) <= 32 for letter in url):
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return url if parts.scheme in ("http", "https") and parts.hostname else None
+
+
+def short(text: str | None, limit: int = 140) -> str:
+    """One line of at most `limit` letters, cut with an ellipsis."""
+    words = " ".join((text or "").split())
+    return words if len(words) <= limit else words[: limit - 1].rstrip() + "…"

@@ -1,0 +1,178 @@
+"""The server put together: settings in, an application out. Nothing happens at import."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+
+from app import pictures, service
+from app.api import routes as api_routes
+from app.api import uploads as api_uploads
+from app.assets import Assets
+from app.metrics import Metrics, MetricsMiddleware
+from app.pages import api_help, feature, gallery, home, image, lucky, uploads
+from app.pages.problem import problem_page
+from app.pages.render import environment, render
+from app.problems import ProblemBody, ProblemError, answer_for
+from app.security import HeadLikeGet, SecurityHeaders
+from app.settings import Settings
+from app.site import Site, close_indexes, open_indexes
+from app.upload.store import UploadStore
+from app.upload.taking import decode_limiter
+from app.urls import API
+from app.worker import EncoderFactory, Worker, scopeview_encoders
+from scopeview.errors import InputError, ScopeviewError
+
+log = logging.getLogger("scopeview.app")
+
+SWEEP_EVERY_S = 600.0
+DESCRIPTION = "What the pages of a Scopeview server show, as JSON. Bulk data: the index's own files."
+
+# In a path the first match wins: words (`uploads`, `images`, ...) come before `{layer}` and `{feature}`.
+ROUTERS = (
+    service.router,
+    api_help.router,
+    api_uploads.router,
+    api_routes.router,
+    pictures.router,
+    uploads.router,
+    image.router,
+    lucky.router,
+    home.router,
+    gallery.router,
+    feature.router,
+)
+
+
+def create_app(settings: Settings, *, encoder_factory: EncoderFactory | None = None) -> FastAPI:
+    """Indexes open when the app starts. `encoder_factory` stands in for `scopeview.encoder` in tests."""
+    assets, metrics = Assets(), Metrics()
+    app = FastAPI(
+        title="Scopeview",
+        description=DESCRIPTION,
+        version="1",
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,  # FastAPI's pages load scripts from another host
+        redoc_url=None,
+        lifespan=_lifespan(settings, encoder_factory, assets, metrics),
+        redirect_slashes=False,
+    )
+    app.state.templates = environment(assets)
+    for router in ROUTERS:
+        app.include_router(router)
+    for kind in (ProblemError, ScopeviewError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, _answer_error)
+    _add_middleware(app, settings, metrics)
+    return app
+
+
+def serve(
+    index_dirs: Sequence[Path],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    upload_dir: Path | None = None,
+    device: str = "auto",
+) -> None:
+    """Runs until it is told to stop; everything else is set by `SCOPEVIEW_...` (see `settings`).
+
+    Raises `InputError` before it listens when an index cannot be served. Put a reverse proxy with time-outs
+    before it on the open web.
+    """
+    given = {"index_dirs": list(index_dirs), "host": host, "port": port, "encoder_device": device}
+    settings = Settings.model_validate(given | ({"upload_dir": upload_dir} if upload_dir else {}))
+    close_indexes(open_indexes(settings.index_dirs))
+    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, server_header=False)
+
+
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+    """The last one added is the outermost."""
+    app.add_middleware(MetricsMiddleware, metrics=metrics)
+    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(HeadLikeGet)
+
+
+def _lifespan(
+    settings: Settings, factory: EncoderFactory | None, assets: Assets, metrics: Metrics
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        site = await run_in_threadpool(_open_site, settings, factory, assets, metrics)
+        app.state.site, app.state.decode_limiter = site, decode_limiter()
+        site.worker.start()
+        tasks = [asyncio.create_task(_sweep(site)), asyncio.create_task(_load_at_start(site))]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await run_in_threadpool(site.worker.stop)
+            close_indexes(site.indexes)
+
+    return lifespan
+
+
+def _open_site(settings: Settings, factory: EncoderFactory | None, assets: Assets, metrics: Metrics) -> Site:
+    if not settings.index_dirs:
+        raise InputError("no index to serve: name at least one index folder")
+    ttl_s = timedelta(hours=settings.upload_ttl_hours).total_seconds()
+    store = UploadStore(settings.upload_dir, ttl_s=ttl_s, max_uploads=settings.max_uploads)
+    store.open()
+    worker = Worker(
+        factory or scopeview_encoders(settings.encoder_device),
+        bound=settings.upload_queue,
+        batch=settings.upload_batch,
+        deadline_s=settings.upload_deadline_s,
+    )
+    return Site(settings, open_indexes(settings.index_dirs), store, worker, metrics, assets)
+
+
+async def _sweep(site: Site) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_EVERY_S)
+        await run_in_threadpool(site.uploads.sweep)
+
+
+async def _load_at_start(site: Site) -> None:
+    """A failure is in the log and on `/readyz`; pages are served all the same."""
+    if site.settings.encoder_load == "start":
+        for index in site.indexes.values():
+            with suppress(ProblemError):
+                await run_in_threadpool(site.worker.encoder, index.reader.index_dir)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """The one place where errors become HTML or JSON."""
+    answer = answer_for(error)
+    if answer.status == 500:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    if _wants_json(request):
+        body = ProblemBody(error=answer.error, detail=answer.detail)
+        return JSONResponse(body.model_dump(), answer.status, answer.headers)
+    indexes = request.app.state.site.indexes
+    named = indexes.get(request.url.path.split("/")[1])
+    page = problem_page(answer, named)
+    return await run_in_threadpool(
+        render, request, page, status=answer.status, headers={**answer.headers, "Cache-Control": "no-store"}
+    )
+
+
+def _wants_json(request: Request) -> bool:
+    if request.url.path.startswith(f"{API}/"):
+        return True
+    accept = request.headers.get("accept", "")
+    return "application/json" in accept and "text/html" not in accept

@@ -1,0 +1,48 @@
+"""`/api`: the operations of `/api/v1` on one page, from the OpenAPI document itself."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+from starlette.requests import Request
+
+from app.pages.frame import URLS, Frame
+from app.pages.render import Page, render
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path."""
+
+    method: str
+    path: str
+    summary: str
+    parameters: list[tuple[str, str]]  # name and description
+    statuses: list[tuple[str, str]]  # code and description
+
+
+@dataclass(frozen=True)
+class ApiPage(Page):
+    template = "api.html"
+
+    operations: list[Operation]
+    openapi_url: str
+
+
+@router.get("/api", name="api_help")
+def api_help(request: Request) -> HTMLResponse:
+    document = request.app.openapi()
+    operations = [
+        Operation(
+            method=method.upper(),
+            path=path,
+            summary=found["summary"],
+            parameters=[(each["name"], each.get("description", "")) for each in found.get("parameters", [])],
+            statuses=[(code, each.get("description", "")) for code, each in found["responses"].items()],
+        )
+        for path, methods in document["paths"].items()
+        for method, found in methods.items()
+    ]
+    return render(request, ApiPage(Frame("API"), operations, URLS.openapi()))

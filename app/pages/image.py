@@ -1,0 +1,82 @@
+"""`/{index}/images/{image_id}`: one indexed image and the features that see it."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
+from starlette.requests import Request
+
+from app.formatting import safe_link
+from app.pages.frame import URLS, Frame, Link, frame_for
+from app.pages.parts import PictureView, picture_of
+from app.pages.render import Page, render
+from app.pages.taken_apart import Shown, SlotOfPicture, picture_link, shown, slots_of_picture
+from app.params import ImagePath, IndexDep, TokenQuery
+from app.site import OpenIndex
+from scopeview.slots import Slot
+from scopeview.store.records import ImageRow
+
+LayerQuery = Annotated[str | None, Query(description="one layer alone; all when not given")]
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class ImagePage(Page):
+    template = "image.html"
+
+    image: ImageRow
+    picture: PictureView
+    source: str | None  # http or https
+    slots: list[SlotOfPicture]  # what is shown of its codes
+    all_layers: str | None  # the page with all layers, when one is shown alone
+    previous: Link | None  # by image id
+    following: Link | None
+
+
+@router.get("/{index}/images/{image_id}", name="image")
+def image_page(
+    request: Request, index: IndexDep, image_id: ImagePath, layer: LayerQuery = None, token: TokenQuery = None
+) -> HTMLResponse:
+    found = index.reader.image(image_id)
+    what = shown(index, layer, token)
+    link = picture_link(partial(URLS.image, index.slug, image_id))
+    page = ImagePage(
+        frame=picture_frame(index, f"image {image_id}", what, partial(URLS.image, index.slug, image_id)),
+        image=found.row,
+        picture=replace(picture_of(index, found.row), url=None),
+        source=safe_link(found.row.source_url),
+        slots=slots_of_picture(index, found.codes, what, link),
+        all_layers=URLS.image(index.slug, image_id, token=what.token) if what.layer is not None else None,
+        previous=_image_link(index, image_id - 1),
+        following=_image_link(index, image_id + 1),
+    )
+    return render(request, page)
+
+
+def picture_frame(index: OpenIndex, title: str, what: Shown, url: "partial[str]") -> Frame:
+    """The rail and the switch keep the picture; with no layer chosen the switch changes them all."""
+    frame = frame_for(
+        index,
+        title,
+        layer=what.layer,
+        token=what.token,
+        link=picture_link(url),
+        json_url=url(api=True),
+    )
+    if what.layer is not None:
+        return frame
+    first = next((slot for slot in index.manifest.slots if slot.token == what.token), None)
+    assert isinstance(first, Slot)
+    switch = frame_for(
+        index, title, layer=first.layer, token=what.token, link=lambda _, token: url(token=token)
+    )
+    return replace(frame, tokens=switch.tokens)
+
+
+def _image_link(index: OpenIndex, image_id: int) -> Link | None:
+    if not 0 <= image_id < index.manifest.n_images:
+        return None
+    return Link(f"image {image_id}", URLS.image(index.slug, image_id))

@@ -1,0 +1,29 @@
+"""Pages of a list: how many there are, and where the previous and the next one is. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.problems import unprocessable
+
+
+@dataclass(frozen=True)
+class Paging:
+    """Where one is in a list of pages."""
+
+    page: int  # from 1
+    n_pages: int  # at least 1
+    previous: str | None
+    following: str | None
+
+
+def paged(page: int, n_items: int, page_size: int, url: Callable[[int], str]) -> Paging:
+    """Raises a 422 for a page past the last, naming the last."""
+    n_pages = max(-(-n_items // page_size), 1)
+    if page > n_pages:
+        raise unprocessable("page", page, f"1 to {n_pages}")
+    return Paging(
+        page=page,
+        n_pages=n_pages,
+        previous=url(page - 1) if page > 1 else None,
+        following=url(page + 1) if page < n_pages else None,
+    )

@@ -1,0 +1,128 @@
+"""What pages are made of: a picture and a feature, each introduced the same way everywhere. Pure."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from app.formatting import fraction, heat, is_unsafe, layer_name, place, short, token_name
+from app.pages.frame import URLS
+from app.site import OpenIndex
+from scopeview.patches import cell_of
+from scopeview.slots import Layer, Token, token_number
+from scopeview.store.records import ActiveFeature, FeatureCard, FeatureRecord, ImageRow, TopImage
+
+SPRITE_PX = 336
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A patch to outline on a picture, in units of one patch of a `grid` x `grid` grid."""
+
+    x: int
+    y: int
+    grid: int
+    words: str  # for those who do not see it
+
+
+@dataclass(frozen=True)
+class PictureView:
+    """A square picture that links to its page."""
+
+    src: str
+    alt: str
+    url: str | None  # None: it is on its own page already
+    unsafe: bool  # blurred until it is clicked
+    size_px: int
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A value as a part of a maximum, in the colours of activation."""
+
+    value: float
+    part: float  # 0 to 1
+    step: int  # 0 to 9, of the colours
+
+
+@dataclass(frozen=True)
+class FeatureView:
+    """`L22 · 31415` with its pictures, its density and a link to copy."""
+
+    name: str  # `L22 · 31415`
+    token: str  # as it is shown: `CLS`, `137`, `any`
+    url: str
+    n_active: int
+    n_images: int
+    density: float
+    sprite: str | None  # URL of the 3 x 3 grid; None below nine images
+    thumbs: list[PictureView]  # at most nine, where there is no sprite
+    unsafe: bool  # one of its nine pictures is
+    size_px: int  # of the sprite
+    bar: Bar | None  # its activation on the picture at hand
+    place: str | None  # where in that picture, for the token `any`
+
+
+def feature_name(layer: Layer, feature: int) -> str:
+    return f"{layer_name(layer)} · {feature}"
+
+
+def bar(value: float, highest: float | None) -> Bar:
+    part = fraction(value, highest)
+    return Bar(value, part, heat(part))
+
+
+def mark_at(index: OpenIndex, token: Token, position: int | None) -> Mark | None:
+    """The patch a value was read at: the token's own, or for `any` the one with the maximum. None for CLS."""
+    number = position if position is not None else token_number(token)
+    grid = index.manifest.model.grid_size
+    if number is None or not 1 <= number <= grid * grid:
+        return None
+    cell = cell_of(number, grid)
+    return Mark(cell.column, cell.row, grid, place(number, grid))
+
+
+def picture_of(index: OpenIndex, image: ImageRow | TopImage, mark: Mark | None = None) -> PictureView:
+    """An indexed image, small; its caption is its text alternative."""
+    return PictureView(
+        src=URLS.thumb(index.slug, image.image_id, index.version),
+        alt=short(image.caption) or f"image {image.image_id}",
+        url=URLS.image(index.slug, image.image_id),
+        unsafe=is_unsafe(image.punsafe),
+        size_px=index.manifest.thumb_px,
+        mark=mark,
+    )
+
+
+def feature_view(
+    index: OpenIndex,
+    card: FeatureCard | FeatureRecord,
+    rows: Mapping[int, ImageRow],
+    top_image_ids: Sequence[int],
+    found: ActiveFeature | None = None,
+) -> FeatureView:
+    """`rows` holds the top images; `found` is the feature's value on the picture that is being looked at."""
+    tops = [rows[image_id] for image_id in top_image_ids if image_id in rows]
+    where = found.position if found else None
+    return FeatureView(
+        name=feature_name(card.layer, card.feature),
+        token=token_name(card.token),
+        url=URLS.feature(index.slug, card.layer, card.feature, card.token),
+        n_active=card.n_active,
+        n_images=card.n_images,
+        density=card.density,
+        sprite=URLS.grid(index.slug, card.layer, card.token, card.feature, index.version)
+        if card.has_grid
+        else None,
+        thumbs=[] if card.has_grid else [picture_of(index, row) for row in tops],
+        unsafe=any(is_unsafe(row.punsafe) for row in tops),
+        size_px=SPRITE_PX,
+        bar=bar(found.activation, card.max_activation) if found else None,
+        place=None if where is None else place(where, index.manifest.model.grid_size),
+    )
+
+
+def feature_views(index: OpenIndex, cards: Collection[FeatureCard]) -> list[FeatureView]:
+    """With one question to the store for the pictures of them all."""
+    ids = {image_id for card in cards for image_id in card.top_image_ids}
+    rows = index.reader.image_rows(sorted(ids))
+    return [feature_view(index, card, rows, card.top_image_ids) for card in cards]

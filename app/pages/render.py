@@ -1,0 +1,70 @@
+"""Contexts to answers: the whole page, or the one block of it that an htmx request asks for.
+
+A block is named after the id of the element it replaces, which htmx sends as `HX-Target`. A plain GET, a
+boosted one and a history restore always get the whole page.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import jinja2
+from fastapi.responses import HTMLResponse
+from jinja2_fragments import render_block
+from starlette.requests import Request
+
+from app import formatting
+from app.assets import TEMPLATES_DIR, Assets
+from app.pages.frame import URLS, Frame
+
+VARY = "HX-Request, HX-Target, HX-Boosted, HX-History-Restore-Request"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page's template is given: exactly the fields of its subclass."""
+
+    template: ClassVar[str]
+    blocks: ClassVar[frozenset[str]] = frozenset()  # that htmx may ask for alone
+    always: ClassVar[str | None] = None  # the block that answers htmx whatever it asks for
+
+    frame: Frame  # what is around the page
+
+
+def environment(assets: Assets) -> jinja2.Environment:
+    """Autoescaped, and an undeclared name is an error."""
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES_DIR),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.globals.update(fmt=formatting, urls=URLS, asset=assets.url)
+    return env
+
+
+def render(
+    request: Request, page: Page, *, status: int = 200, headers: dict[str, str] | None = None
+) -> HTMLResponse:
+    env: jinja2.Environment = request.app.state.templates
+    block = wanted_block(request, page)
+    if block is None:
+        html = env.get_template(page.template).render(context_of(page))
+    else:
+        html = render_block(env, page.template, block, context_of(page))
+    return HTMLResponse(html, status, {"Cache-Control": "no-cache", **(headers or {}), "Vary": VARY})
+
+
+def wanted_block(request: Request, page: Page) -> str | None:
+    """None for the whole page."""
+    headers = request.headers
+    if headers.get("hx-request") != "true":
+        return None
+    if headers.get("hx-boosted") == "true" or headers.get("hx-history-restore-request") == "true":
+        return None
+    target = headers.get("hx-target", "")
+    return target if target in page.blocks else page.always
+
+
+def context_of(page: Page) -> dict[str, Any]:
+    return {field.name: getattr(page, field.name) for field in fields(page)}

@@ -1,0 +1,103 @@
+"""A picture's codes as features: one component for indexed images and uploads alike."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from app.formatting import layer_name, token_name
+from app.pages.frame import LinkTo
+from app.pages.parts import FeatureView, feature_view
+from app.params import known_token
+from app.problems import listed, unprocessable
+from app.site import OpenIndex
+from scopeview.errors import InputError
+from scopeview.slots import Layer, Slot, Token, parse_layer
+from scopeview.store.records import Code
+
+FEW = 6
+"""Features shown of each layer while all layers are."""
+
+
+@dataclass(frozen=True)
+class SlotOfPicture:
+    """What one slot sees in the picture."""
+
+    name: str  # `L22`
+    token: str  # `CLS`
+    n_active: int  # features that fire there
+    n_listed: int  # in the code, at most k
+    features: list[FeatureView]  # highest first: all that are listed, or the first few
+    url: str  # this slot alone, with all that are listed; empty when it is shown alone
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Which slots of a picture a page shows: all layers at one token, or one layer."""
+
+    layer: Layer | None
+    token: Token
+
+
+def shown(index: OpenIndex, layer: str | None, token: str | None) -> Shown:
+    """From the query; raises a 422 naming what is accepted."""
+    at = None if layer is None else _known_layer(index, layer)
+    tokens = index.manifest.tokens if at is None else index.tokens(at)
+    return Shown(at, tokens[0] if token is None else known_token(token, list(tokens)))
+
+
+def slots_of_picture(
+    index: OpenIndex, codes: Sequence[Code], what: Shown, link: LinkTo
+) -> list[SlotOfPicture]:
+    """In index order; a layer without that token (the embedding) is shown at its first."""
+    by_slot = {Slot(code.layer, code.token): code for code in codes}
+    layers = index.layers if what.layer is None else [what.layer]
+    wanted = [_slot_at(index, layer, what.token) for layer in layers]
+    alone = what.layer is not None
+    return [
+        _view(index, by_slot[slot], alone, "" if alone else link(slot.layer, slot.token))
+        for slot in wanted
+        if slot in by_slot
+    ]
+
+
+def picture_link(url: Callable[..., str]) -> LinkTo:
+    """The page of a picture at one layer; `url` takes the query as keywords."""
+
+    def link(layer: Layer, token: Token | None) -> str:
+        return url(layer=layer, token=token)
+
+    return link
+
+
+def _slot_at(index: OpenIndex, layer: Layer, token: Token) -> Slot:
+    tokens = index.tokens(layer)
+    return Slot(layer, token if token in tokens else tokens[0])
+
+
+def _view(index: OpenIndex, code: Code, alone: bool, url: str) -> SlotOfPicture:
+    kept = code.features if alone else code.features[:FEW]
+    cards = index.reader.cards(Slot(code.layer, code.token), [found.feature for found in kept])
+    ids = {image_id for card in cards.values() for image_id in card.top_image_ids}
+    rows = index.reader.image_rows(sorted(ids))
+    views = [
+        feature_view(index, cards[found.feature], rows, cards[found.feature].top_image_ids, found)
+        for found in kept
+        if found.feature in cards
+    ]
+    return SlotOfPicture(
+        name=layer_name(code.layer),
+        token=token_name(code.token),
+        n_active=code.n_active,
+        n_listed=len(code.features),
+        features=views,
+        url=url,
+    )
+
+
+def _known_layer(index: OpenIndex, layer: str) -> Layer:
+    try:
+        parsed = parse_layer(layer)
+    except InputError:
+        parsed = -1
+    if parsed not in index.layers:
+        raise unprocessable("layer", layer, listed(index.layers))
+    return parsed

@@ -1,0 +1,103 @@
+"""Ids in the path and values in the query, parsed once for pages and JSON alike.
+
+A malformed id in the path is a 404, a bad query value a 422 that names what is accepted (see `problems`).
+"""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Query
+from pydantic import BeforeValidator
+from starlette.requests import Request
+
+from app.problems import listed, unprocessable
+from app.site import OpenIndex, Site
+from scopeview.errors import InputError, NotFoundError
+from scopeview.slots import Layer, Slot, parse_layer, parse_number, parse_token
+from scopeview.store.records import SORTS, Sort
+
+PAGE_SIZE = 48
+MAX_LIMIT = 500
+
+
+def _number(value: Any) -> int:
+    """Python's int() also takes `1_0` and `+1`: a page has one URL, so we do not."""
+    number = value if isinstance(value, int) else parse_number(str(value))
+    if number is None or number > 2**31 - 1:
+        raise ValueError("it is a whole number: 0, 1, 2, ...")
+    return number
+
+
+def _layer(value: Any) -> Layer:
+    try:
+        return parse_layer(str(value))
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+Number = Annotated[int, BeforeValidator(_number)]
+LayerPath = Annotated[Layer, BeforeValidator(_layer), Path(description='block number, or "embed"')]
+FeaturePath = Annotated[Number, Path(description="number of the feature")]
+ImagePath = Annotated[Number, Path(description="number of the image in this index")]
+TokenQuery = Annotated[
+    str | None, Query(description="`cls`, a token number or `any`; the layer's first when not given")
+]
+SortQuery = Annotated[str, Query(description=f"one of {listed(SORTS)}")]
+MinImagesQuery = Annotated[Number, Query(description="leave out features that fire on fewer images")]
+SeedQuery = Annotated[Number, Query(description="of the random order")]
+PageQuery = Annotated[Number, Query(ge=1, description="counts from 1")]
+LimitQuery = Annotated[Number, Query(ge=1, le=MAX_LIMIT, description=f"at most {MAX_LIMIT}")]
+OffsetQuery = Annotated[Number, Query(description="how many to pass over")]
+
+
+def site_of(request: Request) -> Site:
+    site: Site = request.app.state.site
+    return site
+
+
+SiteDep = Annotated[Site, Depends(site_of)]
+
+
+def open_index(site: SiteDep, index: Annotated[str, Path(description="slug of the index")]) -> OpenIndex:
+    """Raises `NotFoundError` for an index that is not served here."""
+    found = site.indexes.get(index)
+    if found is None:
+        raise NotFoundError(f"There is no index {index[:80]!r} here; there is {listed(list(site.indexes))}.")
+    return found
+
+
+IndexDep = Annotated[OpenIndex, Depends(open_index)]
+
+
+def found_slot(index: IndexDep, layer: LayerPath, token: TokenQuery = None) -> Slot:
+    """An unknown layer is a 404 (it is in the path), an unknown token a 422 (it is in the query)."""
+    return slot_of(index, layer, token)
+
+
+SlotDep = Annotated[Slot, Depends(found_slot)]
+
+
+def slot_of(index: OpenIndex, layer: Layer, token: str | None) -> Slot:
+    """That slot of the index; with no token the layer's first."""
+    tokens = index.tokens(layer)
+    if not tokens:
+        raise NotFoundError(f"{index.slug} has no layer {layer}; it has {listed(index.layers)}.")
+    return Slot(layer, tokens[0] if token is None else known_token(token, tokens))
+
+
+def known_token(token: str, tokens: list[str]) -> str:
+    """Raises a 422 naming the tokens there are."""
+    try:
+        parsed = parse_token(token)
+    except InputError:
+        parsed = ""
+    if parsed not in tokens:
+        raise unprocessable("token", token, listed(tokens))
+    return parsed
+
+
+def known_sort(sort: str) -> Sort:
+    """Raises a 422 naming the orders there are."""
+    for known in SORTS:
+        if sort == known:
+            return known
+    raise unprocessable("sort", sort, listed(SORTS))

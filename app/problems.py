@@ -1,0 +1,103 @@
+"""Answers that are no success: one exception, and what it and every other error becomes over HTTP.
+
+NotFoundError                 404  from the store, or a malformed id in the path
+ProblemError                       its own status
+RequestValidationError        404 when it is about the path, else 422 naming what is accepted
+HTTPException (the router)    its own status
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from scopeview.errors import BadReason, ImageError, NotFoundError
+
+IMAGE_STATUS = {
+    BadReason.UNSUPPORTED: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    BadReason.TOO_LARGE: HTTPStatus.CONTENT_TOO_LARGE
+    if hasattr(HTTPStatus, "CONTENT_TOO_LARGE")
+    else HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    BadReason.TOO_MANY_PIXELS: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+}
+
+
+class ProblemBody(BaseModel):
+    """What every answer that is no success looks like in JSON."""
+
+    error: str = Field(description="a word for programs", examples=["not_found"])
+    detail: str = Field(description="a sentence for people: what was wrong and what is accepted")
+
+
+class ProblemError(Exception):
+    """An HTTP answer that is no success; `detail` is a sentence a visitor can act on."""
+
+    def __init__(
+        self, status: int, error: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.answer = Answer(status, error, detail, dict(headers or {}))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A problem, ready to be written as HTML or JSON."""
+
+    status: int
+    error: str
+    detail: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def unprocessable(name: str, value: object, accepted: str) -> ProblemError:
+    """A bad query value or form field, named."""
+    return ProblemError(422, "unprocessable", f"{name}={value!s:.80} is not accepted; {name} is {accepted}")
+
+
+def listed(values: Sequence[object]) -> str:
+    """`cls, 137 or any`"""
+    words = [str(value) for value in values]
+    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def answer_for(error: Exception) -> Answer:
+    """Never lets out what an unexpected error says: that belongs in the log."""
+    if isinstance(error, ProblemError):
+        return error.answer
+    if isinstance(error, NotFoundError):
+        return Answer(404, "not_found", str(error))
+    if isinstance(error, ImageError):
+        status = IMAGE_STATUS.get(error.reason, HTTPStatus.UNPROCESSABLE_ENTITY)
+        return Answer(status, error.reason.name.lower(), str(error))
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return _from_router(error)
+    return Answer(500, "internal", "Something broke on our side. The server's log says what.")
+
+
+def _invalid(error: RequestValidationError) -> Answer:
+    first: dict[str, Any] = error.errors()[0]
+    where, name = first["loc"][0], ".".join(map(str, first["loc"][1:]))
+    if where == "path":
+        return Answer(404, "not_found", f"There is no such page: {_message(first)}")
+    return Answer(
+        422, "unprocessable", f"{name}={first.get('input')!s:.80} is not accepted: {_message(first)}"
+    )
+
+
+def _message(problem: Mapping[str, Any]) -> str:
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _from_router(error: HTTPException) -> Answer:
+    word = HTTPStatus(error.status_code).name.lower()
+    detail = {
+        404: "There is no such page.",
+        405: "This address does not take that kind of request.",
+    }.get(error.status_code, str(error.detail))
+    return Answer(error.status_code, word, detail, dict(error.headers or {}))

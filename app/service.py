@@ -1,0 +1,41 @@
+"""`/healthz`, `/readyz`, `/metrics`: for those who run the server."""
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+
+from app.api.models import ReadyOut
+from app.metrics import CONTENT_TYPE
+from app.params import SiteDep
+from app.site import OpenIndex, Site
+
+router = APIRouter(include_in_schema=False)
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+@router.get("/healthz")
+def healthz() -> JSONResponse:
+    """The process answers."""
+    return JSONResponse({"ok": True}, headers=NO_STORE)
+
+
+@router.get("/readyz")
+def readyz(site: SiteDep) -> JSONResponse:
+    """What is loaded. Pages need indexes alone, so an absent encoder does not make the server unready."""
+    state = ReadyOut(
+        ready=bool(site.indexes),
+        indexes=list(site.indexes),
+        encoder={slug: _encoder(site, index) for slug, index in site.indexes.items()},
+    )
+    return JSONResponse(state.model_dump(), 200 if state.ready else 503, headers=NO_STORE)
+
+
+@router.get("/metrics")
+def metrics(site: SiteDep) -> Response:
+    return Response(site.metrics.render(), media_type=CONTENT_TYPE, headers=NO_STORE)
+
+
+def _encoder(site: Site, index: OpenIndex) -> str:
+    index_dir = index.reader.index_dir
+    if site.worker.is_loaded(index_dir):
+        return "loaded"
+    return site.worker.why_absent(index_dir) or "not loaded yet"

@@ -1,0 +1,109 @@
+"""What one running server holds: its settings, the indexes it has open, uploads and the inference worker."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from app.assets import Assets
+from app.metrics import Metrics
+from app.settings import Settings
+from app.upload.store import UploadStore
+from app.urls import RESERVED_SLUGS, Urls
+from app.worker import Worker
+from scopeview.errors import IndexFormatError
+from scopeview.slots import Layer, Slot, Token
+from scopeview.store.manifest import Manifest
+from scopeview.store.reader import IndexReader
+from scopeview.store.records import SlotSummary
+
+_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class OpenIndex:
+    """One index that is being served."""
+
+    reader: IndexReader
+    summaries: dict[Slot, SlotSummary] = field(repr=False)
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.reader.manifest
+
+    @property
+    def slug(self) -> str:
+        return self.manifest.slug
+
+    @cached_property
+    def version(self) -> str:
+        """Changes when the index is rebuilt, since the database's name does."""
+        return hashlib.sha256(self.manifest.database.encode()).hexdigest()[:12]
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        return list(dict.fromkeys(slot.layer for slot in self.manifest.slots))
+
+    def tokens(self, layer: Layer) -> list[Token]:
+        """In index order; empty for a layer that there is not."""
+        return [slot.token for slot in self.manifest.slots if slot.layer == layer]
+
+    def n_features(self, layer: Layer) -> int:
+        record = self.manifest.layer(layer)
+        return record.n_features if record else 0
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything a request may reach."""
+
+    settings: Settings
+    indexes: dict[str, OpenIndex]
+    uploads: UploadStore
+    worker: Worker
+    metrics: Metrics
+    assets: Assets
+
+    @cached_property
+    def json_urls(self) -> Urls:
+        return Urls(self.settings.base_url)
+
+
+def open_indexes(index_dirs: Iterable[Path]) -> dict[str, OpenIndex]:
+    """By slug, in the order given. Raises `IndexFormatError` for two of one slug; then none stays open."""
+    opened: dict[str, OpenIndex] = {}
+    try:
+        for index_dir in index_dirs:
+            reader = IndexReader(index_dir)
+            earlier = opened.setdefault(reader.manifest.slug, OpenIndex(reader, _summaries(reader)))
+            _check_slug(reader, earlier)
+    except BaseException:
+        close_indexes(opened)
+        raise
+    return opened
+
+
+def close_indexes(opened: dict[str, OpenIndex]) -> None:
+    for index in opened.values():
+        index.reader.close()
+
+
+def _summaries(reader: IndexReader) -> dict[Slot, SlotSummary]:
+    return {slot: reader.summary(slot) for slot in reader.manifest.slots}
+
+
+def _check_slug(reader: IndexReader, earlier: OpenIndex) -> None:
+    slug = reader.manifest.slug
+    if earlier.reader is not reader:
+        reader.close()
+        raise IndexFormatError(
+            f"{earlier.reader.index_dir} and {reader.index_dir} are both called {slug!r}, which is the first"
+            " segment of an index's URLs: serve one of them, or build one again with --slug"
+        )
+    if slug in RESERVED_SLUGS or not _SLUG.fullmatch(slug):
+        raise IndexFormatError(
+            f"{reader.index_dir}: the slug {slug!r} cannot be a URL segment; use letters, digits, '-', '_',"
+            f" and none of {', '.join(sorted(RESERVED_SLUGS))}"
+        )

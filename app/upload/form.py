@@ -1,0 +1,89 @@
+"""Reads one picture out of a multipart request, in memory and within bounds. Knows nothing of pictures."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from python_multipart.exceptions import MultipartParseError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from app.formatting import size
+from app.problems import ProblemError
+
+FIELD = "image"
+_ENVELOPE_BYTES = 64 * 1024
+"""What a form may hold beside the picture: boundaries, part headers, small fields."""
+
+
+async def read_picture(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
+    """The bytes of the field `image`. Raises `ProblemError` (408, 413, 415, 422); writes nothing to disk."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        detail = (
+            f"Send the picture as multipart/form-data, in the field {FIELD!r}; this is {kind or 'untyped'}."
+        )
+        raise ProblemError(415, "unsupported", detail)
+    _check_length(request.headers.get("content-length"), max_bytes)
+    try:
+        async with asyncio.timeout(timeout_s):
+            form = await _parse(request, max_bytes)
+            return await _picture(form, max_bytes)
+    except TimeoutError:
+        raise ProblemError(
+            408, "timeout", f"The picture did not arrive within {timeout_s:.0f} seconds."
+        ) from None
+    except ClientDisconnect:
+        raise ProblemError(
+            400, "disconnected", "The connection ended before the picture was whole."
+        ) from None
+
+
+class _InMemory(MultiPartParser):
+    """Starlette rolls large parts over to a temporary file; a picture must touch no disk."""
+
+    spool_max_size = 2**40
+
+
+async def _parse(request: Request, max_bytes: int) -> FormData:
+    stream = _bounded(request.stream(), max_bytes)
+    parser = _InMemory(request.headers, stream, max_files=4, max_fields=16, max_part_size=_ENVELOPE_BYTES)
+    try:
+        return await parser.parse()
+    except (MultiPartException, MultipartParseError, UnicodeDecodeError) as error:
+        raise ProblemError(422, "unprocessable", f"This is not a whole multipart form: {error}.") from None
+
+
+async def _bounded(stream: AsyncGenerator[bytes, None], max_bytes: int) -> AsyncGenerator[bytes, None]:
+    """Content-Length may be absent (chunked): what counts is what arrives."""
+    seen = 0
+    async for chunk in stream:
+        seen += len(chunk)
+        if seen > max_bytes + _ENVELOPE_BYTES:
+            raise _too_large(max_bytes)
+        yield chunk
+
+
+async def _picture(form: FormData, max_bytes: int) -> bytes:
+    found = form.getlist(FIELD)
+    if len(found) != 1 or not isinstance(found[0], UploadFile):
+        names = ", ".join(repr(name[:40]) for name in form) or "no fields"
+        detail = f"Exactly one picture is needed, as a file in the field {FIELD!r}; this form has {names}."
+        raise ProblemError(422, "unprocessable", detail)
+    data = await found[0].read()
+    if len(data) > max_bytes:
+        raise _too_large(max_bytes)
+    if not data:
+        raise ProblemError(422, "empty", "No picture was chosen, or the file is empty.")
+    return data
+
+
+def _check_length(stated: str | None, max_bytes: int) -> None:
+    if stated is not None and stated.isdecimal() and int(stated) > max_bytes + _ENVELOPE_BYTES:
+        raise _too_large(max_bytes)
+
+
+def _too_large(max_bytes: int) -> ProblemError:
+    return ProblemError(
+        413, "too_large", f"This picture is too large: at most {size(max_bytes)} are accepted."
+    )

@@ -1,0 +1,177 @@
+"""Uploads on disk: `{id}.json` and `{id}.webp`, flat in one folder, and nothing else anywhere.
+
+What is kept is the square that the model saw, as a fresh WebP without metadata, and its codes. The bytes that
+were sent are never written. An upload that expires or is deleted loses both at once and leaves a tombstone, so
+that its link says 410 and not 404; a month later the tombstone goes too.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import TypeAdapter
+
+from app.problems import ProblemError
+from scopeview.errors import NotFoundError
+from scopeview.store.files import write_json, written_aside
+from scopeview.store.records import Code
+
+_ID = re.compile(r"[A-Za-z0-9_-]{22}")
+TOMBSTONE_S = 30 * 24 * 3600.0
+
+State = Literal["kept", "deleted", "expired"]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One upload as `{id}.json` holds it."""
+
+    upload_id: str
+    index: str  # slug
+    version: str  # of the index it was taken apart for
+    created_s: float  # since 1970
+    expires_s: float
+    delete_key_sha256: str
+    state: State
+    codes: list[Code]
+
+
+class Kept(NamedTuple):
+    """A new upload, and the key that deletes it: told once, stored only as a hash."""
+
+    upload: Upload
+    delete_key: str
+
+
+_UPLOAD = TypeAdapter(Upload)
+
+
+class UploadStore:
+    """Call from any thread."""
+
+    def __init__(self, folder: Path, *, ttl_s: float, max_uploads: int) -> None:
+        self.folder = folder
+        self._ttl_s, self._max_uploads = ttl_s, max_uploads
+        self._n_kept = 0
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Makes the folder and counts what is in it. Raises `OSError` when it cannot be written to."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.sweep()
+
+    def refuse_when_full(self) -> None:
+        """Raises a 503 while as many uploads are kept as the operator allows."""
+        if self._n_kept >= self._max_uploads:
+            detail = "This server keeps as many uploads as it may. Some expire soon; try again later."
+            raise ProblemError(503, "full", detail, {"Retry-After": "600"})
+
+    def keep(self, index: str, version: str, picture: bytes, codes: list[Code]) -> Kept:
+        """`picture` is WebP. The JSON is written last: an upload without it does not exist."""
+        delete_key, now = secrets.token_urlsafe(16), time.time()
+        upload = Upload(
+            upload_id=secrets.token_urlsafe(16),
+            index=index,
+            version=version,
+            created_s=now,
+            expires_s=now + self._ttl_s,
+            delete_key_sha256=_hashed(delete_key),
+            state="kept",
+            codes=codes,
+        )
+        with written_aside(self._path(upload.upload_id, "webp")) as part:
+            part.write_bytes(picture)
+        self._write(upload)
+        with self._lock:
+            self._n_kept += 1
+        return Kept(upload, delete_key)
+
+    def get(self, index: str, upload_id: str) -> Upload:
+        """Raises `NotFoundError` for what never was, and a 410 for what is no more."""
+        upload = self._read(upload_id) if _ID.fullmatch(upload_id) else None
+        if upload is None or upload.index != index:
+            raise NotFoundError(
+                f"{index} has no such upload. Links to uploads are long: was it copied whole?"
+            )
+        if upload.state == "deleted":
+            raise ProblemError(410, "gone", "This upload was deleted by the person who sent it.")
+        if upload.state == "expired" or time.time() >= upload.expires_s:
+            raise ProblemError(
+                410, "gone", "This upload has expired. Pictures are kept for a short time only."
+            )
+        return upload
+
+    def picture(self, index: str, upload_id: str) -> bytes:
+        """WebP. Raises as `get` does."""
+        upload = self.get(index, upload_id)
+        try:
+            return self._path(upload.upload_id, "webp").read_bytes()
+        except FileNotFoundError:  # deleted between the two reads
+            raise ProblemError(410, "gone", "This upload was deleted by the person who sent it.") from None
+
+    def delete(self, index: str, upload_id: str, delete_key: str) -> None:
+        """Raises as `get` does, and a 403 when the key is not the one that was given out."""
+        upload = self.get(index, upload_id)
+        if not may_delete(upload, delete_key):
+            detail = "Only the browser that sent this picture, or the delete key it was given, can delete it."
+            raise ProblemError(403, "wrong_delete_key", detail)
+        self._bury(upload, "deleted")
+
+    def sweep(self) -> None:
+        """Turns what has expired into tombstones, removes old tombstones and pictures without a JSON."""
+        n_kept, now = 0, time.time()
+        for path in self.folder.glob("*.json"):
+            upload = self._read(path.stem) if _ID.fullmatch(path.stem) else None
+            if upload is None:
+                continue
+            if upload.expires_s + TOMBSTONE_S < now:
+                path.unlink(missing_ok=True)
+            elif upload.state == "kept" and upload.expires_s <= now:
+                self._bury(upload, "expired")
+            n_kept += upload.state == "kept" and upload.expires_s > now
+        self._remove_strays(now)
+        with self._lock:
+            self._n_kept = n_kept
+
+    def _remove_strays(self, now: float) -> None:
+        """A kill between picture and JSON leaves the picture; an hour is longer than any upload takes."""
+        for path in [*self.folder.glob("*.webp"), *self.folder.glob("*.part")]:
+            is_ours = _ID.fullmatch(path.name.partition(".")[0]) is not None
+            has_json = path.suffix == ".webp" and path.with_suffix(".json").exists()
+            if is_ours and not has_json and path.stat().st_mtime < now - 3600:
+                path.unlink(missing_ok=True)
+
+    def _bury(self, upload: Upload, state: State) -> None:
+        self._write(replace(upload, state=state, codes=[], delete_key_sha256=""))
+        self._path(upload.upload_id, "webp").unlink(missing_ok=True)
+        with self._lock:
+            self._n_kept = max(self._n_kept - 1, 0)
+
+    def _path(self, upload_id: str, suffix: str) -> Path:
+        assert _ID.fullmatch(upload_id), "an id is checked before it becomes a path"
+        return self.folder / f"{upload_id}.{suffix}"
+
+    def _read(self, upload_id: str) -> Upload | None:
+        try:
+            return _UPLOAD.validate_json(self._path(upload_id, "json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _write(self, upload: Upload) -> None:
+        content = json.loads(_UPLOAD.dump_json(upload))
+        write_json(self._path(upload.upload_id, "json"), content)
+
+
+def may_delete(upload: Upload, delete_key: str) -> bool:
+    return hmac.compare_digest(_hashed(delete_key), upload.delete_key_sha256)
+
+
+def _hashed(delete_key: str) -> str:
+    return hashlib.sha256(delete_key.encode()).hexdigest()

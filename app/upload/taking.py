@@ -1,0 +1,79 @@
+"""From bytes to codes: admit, read, decode, crop, encode, keep. The one path of the form and the API."""
+
+import asyncio
+import math
+import time
+from functools import partial
+
+import anyio
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from app.problems import ProblemError
+from app.security import refuse_cross_site
+from app.site import OpenIndex, Site
+from app.upload.form import read_picture
+from app.upload.store import Kept
+from app.worker import Crop, EncoderAbsentError, TooSlowError
+from scopeview.images import ImageLimits, decode, thumbnail
+from scopeview.store.records import Code
+
+DECODES_AT_ONCE = 2
+"""A 50-megapixel picture is 150 MB of pixels; these many may be in memory at one time."""
+
+
+async def take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
+    """Raises `ProblemError` or `ImageError`; every outcome is counted."""
+    try:
+        kept = await _take_in(request, site, index)
+    except Exception as error:
+        site.metrics.uploads.labels(type(error).__name__).inc()
+        raise
+    site.metrics.uploads.labels("kept").inc()
+    return kept
+
+
+async def _take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
+    settings = site.settings
+    refuse_cross_site(request.headers, settings.base_url)
+    why = site.worker.why_absent(index.reader.index_dir)
+    if why is not None:
+        raise EncoderAbsentError(why)
+    site.uploads.refuse_when_full()
+    with site.worker.place(), site.metrics.queue.track_inprogress():
+        data = await read_picture(
+            request, max_bytes=settings.max_upload_bytes, timeout_s=settings.upload_read_s
+        )
+        crop = await anyio.to_thread.run_sync(
+            partial(_crop, site, index, data), limiter=request.app.state.decode_limiter
+        )
+        codes = await _codes(site, index, crop)
+        picture = await run_in_threadpool(thumbnail, crop, crop.shape[1])
+        return await run_in_threadpool(site.uploads.keep, index.slug, index.version, picture, codes)
+
+
+def _crop(site: Site, index: OpenIndex, data: bytes) -> Crop:
+    """Decodes first: a file that is no picture must not load a model."""
+    settings = site.settings
+    decoded = decode(data, ImageLimits(settings.max_upload_bytes, settings.max_upload_pixels))
+    return site.worker.encoder(index.reader.index_dir).crop(decoded.image)
+
+
+async def _codes(site: Site, index: OpenIndex, crop: Crop) -> list[Code]:
+    waiting = asyncio.wrap_future(site.worker.submit(index.reader.index_dir, crop))
+    try:
+        codes = await asyncio.wait_for(waiting, site.settings.upload_deadline_s)
+    except TimeoutError:
+        raise TooSlowError from None
+    if not all(math.isfinite(pair.activation) for code in codes for pair in code.features):
+        raise ProblemError(422, "non_finite", "The model gives no finite numbers for this picture.")
+    return codes
+
+
+def time_left_s(expires_s: float) -> int:
+    return max(int(expires_s - time.time()), 0)
+
+
+def decode_limiter() -> anyio.CapacityLimiter:
+    """Made inside the running loop, by the lifespan."""
+    return anyio.CapacityLimiter(DECODES_AT_ONCE)

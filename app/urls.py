@@ -1,0 +1,90 @@
+"""Every URL of the site. No other module, template or script puts one together.
+
+Pictures carry a version of the index in the query, so that a browser may keep them for good and still sees
+the new ones when an index of the same name is rebuilt.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from scopeview.slots import Layer, Token
+
+API = "/api/v1"
+RESERVED_SLUGS = frozenset(
+    ["api", "static", "healthz", "readyz", "metrics", "indexes", "openapi.json", "favicon.ico", "robots.txt"]
+)
+"""First segments that an index may not be named after."""
+
+
+@dataclass(frozen=True)
+class Urls:
+    """`base` is put before every path: empty for pages, the operator's `base_url` for JSON."""
+
+    base: str = ""
+
+    def home(self) -> str:
+        return f"{self.base}/"
+
+    def api_help(self) -> str:
+        return f"{self.base}/api"
+
+    def openapi(self) -> str:
+        return f"{self.base}{API}/openapi.json"
+
+    def static(self, name: str, version: str) -> str:
+        return f"{self.base}/static/{name}?{urlencode({'v': version})}"
+
+    # -- pages, and their twins in JSON ----------------------------------------------------------------------
+
+    def index(self, index: str, *, api: bool = False) -> str:
+        return self._path(api, index)
+
+    def gallery(self, index: str, layer: Layer, *, api: bool = False, **query: object) -> str:
+        return self._path(api, index, layer) + _query(query)
+
+    def feature(
+        self, index: str, layer: Layer, feature: int, token: Token, *, api: bool = False, **query: object
+    ) -> str:
+        return self._path(api, index, layer, feature) + _query({"token": token, **query})
+
+    def feature_images(self, index: str, layer: Layer, feature: int, token: Token, **query: object) -> str:
+        return self._path(True, index, layer, feature, "images") + _query({"token": token, **query})
+
+    def image(self, index: str, image_id: int, *, api: bool = False, **query: object) -> str:
+        return self._path(api, index, "images", image_id) + _query(query)
+
+    def images(self, index: str, **query: object) -> str:
+        return self._path(True, index, "images") + _query(query)
+
+    def uploads(self, index: str, *, api: bool = False) -> str:
+        return self._path(api, index, "uploads")
+
+    def upload(self, index: str, upload_id: str, *, api: bool = False, **query: object) -> str:
+        return self._path(api, index, "uploads", upload_id) + _query(query)
+
+    def delete_upload(self, index: str, upload_id: str) -> str:
+        return self._path(False, index, "uploads", upload_id, "delete")
+
+    def random(self, index: str, **query: object) -> str:
+        return self._path(False, index, "random") + _query(query)
+
+    # -- pictures --------------------------------------------------------------------------------------------
+
+    def thumb(self, index: str, image_id: int, version: str) -> str:
+        return self._path(False, index, "thumbs", f"{image_id}.webp") + _query({"v": version})
+
+    def grid(self, index: str, layer: Layer, token: Token, feature: int, version: str) -> str:
+        return self._path(False, index, "grids", layer, token, f"{feature}.webp") + _query({"v": version})
+
+    def upload_picture(self, index: str, upload_id: str) -> str:
+        return self._path(False, index, "uploads", f"{upload_id}.webp")
+
+    def _path(self, api: bool, *segments: object) -> str:
+        path = "/".join(quote(str(segment), safe="") for segment in segments)
+        return f"{self.base}{API if api else ''}/{path}"
+
+
+def _query(values: dict[str, object]) -> str:
+    """What is None is left out, so that a default has one URL: the short one."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return f"?{urlencode(given)}" if given else ""

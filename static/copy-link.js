@@ -1,0 +1,25 @@
+// <copy-link data-url="/demo/5/12?token=cls">: a button that copies the whole URL; no URL means this page's.
+customElements.define(
+  "copy-link",
+  class extends HTMLElement {
+    connectedCallback() {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "plain";
+      button.textContent = "copy link";
+      button.addEventListener("click", () => this.copy(button));
+      this.replaceChildren(button);
+    }
+
+    async copy(button) {
+      const url = new URL(this.dataset.url || location.href, location.href).href;
+      try {
+        await navigator.clipboard.writeText(url);
+        button.textContent = "copied";
+      } catch {
+        prompt("Copy this link", url); // the clipboard is shut on plain http
+      }
+      setTimeout(() => (button.textContent = "copy link"), 1500);
+    }
+  },
+);

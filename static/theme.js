@@ -1,0 +1,50 @@
+// Light, dark, or as the system has it. Runs before the first paint, so that no page flashes.
+const THEMES = ["auto", "light", "dark"];
+
+function storedTheme() {
+  try {
+    return localStorage.getItem("theme") || "auto";
+  } catch {
+    return "auto"; // storage may be shut; the switch then holds for one page
+  }
+}
+
+function applyTheme(theme) {
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+}
+
+document.documentElement.classList.add("scripted");
+applyTheme(storedTheme());
+
+customElements.define(
+  "theme-switch",
+  class extends HTMLElement {
+    connectedCallback() {
+      this.button = document.createElement("button");
+      this.button.type = "button";
+      this.button.className = "plain";
+      this.button.title = "Colours: as your system has them, light or dark";
+      this.button.addEventListener("click", () => this.turn());
+      this.replaceChildren(this.button);
+      this.name(storedTheme());
+    }
+
+    name(theme) {
+      this.theme = theme;
+      this.button.textContent = theme;
+      this.button.setAttribute("aria-label", `colours: ${theme}`);
+    }
+
+    turn() {
+      const next = THEMES[(THEMES.indexOf(this.theme) + 1) % THEMES.length];
+      applyTheme(next);
+      this.name(next);
+      try {
+        localStorage.setItem("theme", next);
+      } catch {
+        // see storedTheme
+      }
+    }
+  },
+);

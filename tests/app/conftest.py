@@ -1,0 +1,55 @@
+"""One small index for all of these tests, and sites that serve it."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # starlette prefers a client that is not among our packages
+    from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.settings import Settings
+from app.worker import EncoderFactory
+from tests.app.encoder import FakeEncoder, factory_of
+from tests.app.index import SmallIndex, write_index
+
+StartSite = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session")
+def small_index(tmp_path_factory: pytest.TempPathFactory) -> SmallIndex:
+    return write_index(tmp_path_factory.mktemp("indexes") / "tiny")
+
+
+@pytest.fixture
+def encoder() -> FakeEncoder:
+    return FakeEncoder()
+
+
+@pytest.fixture
+def upload_dir(tmp_path: Path) -> Path:
+    return tmp_path / "uploads"
+
+
+@pytest.fixture
+def start_site(small_index: SmallIndex, encoder: FakeEncoder, upload_dir: Path) -> Iterator[StartSite]:
+    """A client of a site with the settings given; ended with the test."""
+    with ExitStack() as stack:
+
+        def start(*, factory: EncoderFactory | None = None, **settings: Any) -> TestClient:
+            given = {"index_dirs": [small_index.index_dir], "upload_dir": upload_dir, **settings}
+            app = create_app(Settings(**given), encoder_factory=factory or factory_of(encoder))
+            client = TestClient(app, follow_redirects=False, raise_server_exceptions=False)
+            return stack.enter_context(client)
+
+        yield start
+
+
+@pytest.fixture
+def site(start_site: StartSite) -> TestClient:
+    return start_site()
