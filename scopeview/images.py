@@ -32,6 +32,9 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 
+# 0 to 6: at 2 a sprite takes half the time of Pillow's default of 4 and is 2 % larger.
+_WEBP_EFFORT = 2
+
 # Filters of `warnings` belong to the process, so one thread at a time may change them. Headers are read under
 # this lock, pixels (the slow part) outside it.
 _quiet_lock = threading.Lock()
@@ -82,7 +85,7 @@ def decode(data: bytes, limits: ImageLimits) -> DecodedImage:
 def encode_webp(image: Image.Image, quality: int = 80) -> bytes:
     """The same pixels always give the same bytes; no EXIF, XMP or colour profile is written."""
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=quality, method=4, exif=b"", xmp=b"", icc_profile=b"")
+    image.save(buffer, "WEBP", quality=quality, method=_WEBP_EFFORT, exif=b"", xmp=b"", icc_profile=b"")
     return buffer.getvalue()
 
 
