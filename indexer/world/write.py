@@ -22,11 +22,11 @@ def write_world(
     seed: int,
     *,
     images_per_shard: int = 1000,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[], object] | None = None,
 ) -> list[Path]:
     """Scenes 0 to `n_images` - 1 of world `seed` as `00000.tar`, ... in `out`; gives the tars in order.
 
-    A tar that is there already is made again and replaced whole. `progress` is told how many scenes are done.
+    A tar that is there already is made again and replaced whole. `progress` is called after every scene.
     """
     out.mkdir(parents=True, exist_ok=True)
     tars: list[Path] = []
@@ -37,7 +37,7 @@ def write_world(
             for number in range(start, min(start + images_per_shard, n_images)):
                 _add_scene(tar, f"{number:09d}", make_scene(seed, number))
                 if progress is not None:
-                    progress(number + 1)
+                    progress()
         aside.replace(path)
         tars.append(path)
     return tars

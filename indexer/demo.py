@@ -1,0 +1,75 @@
+"""The demo: scenes of the procedural world, a small CLIP and its SAEs, and an index of them.
+
+Until trained weights ship, the model is made here at random, and every page of the index says so.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from indexer.demo_clip import write_clip
+from indexer.demo_saes import write_saes
+from indexer.pipeline import IndexRequest, run_index
+from indexer.world import write_world
+from scopeview.clip import Clip
+from scopeview.progress import task
+
+_SEED = 0
+_IMAGES_PER_SHARD = 500
+_CALIBRATION_IMAGES = 128  # 32,896 tokens: plenty for so simple a world
+
+
+class DemoModel(NamedTuple):
+    """The folders that `--model` and `--sae` take."""
+
+    clip: Path
+    saes: Path
+
+
+def build_demo(out: Path, *, n_images: int) -> Path:
+    """The index in `out/demo`, made or resumed or found finished; images and model beside it."""
+    images = out / "demo-images"
+    _once(images, lambda folder: _draw(folder, n_images))
+    _once(out / "demo-model", lambda folder: write_demo_model(folder, _SEED))
+    model = _demo_model(out / "demo-model")
+    index_dir = out / "demo"
+    request = IndexRequest(
+        images,
+        str(model.clip),
+        str(model.saes),
+        index_dir,
+        tokens=("cls", "137", "any"),
+        slug="demo",
+        calibration_images=_CALIBRATION_IMAGES,
+    )
+    run_index(request)
+    return index_dir
+
+
+def write_demo_model(folder: Path, seed: int) -> DemoModel:
+    """An untrained CLIP in `folder/clip` and its SAEs in `folder/saes`, in the formats of trained ones."""
+    model = _demo_model(folder)
+    write_clip(model.clip, seed)
+    write_saes(model.saes, Clip.load(str(model.clip)), seed)
+    return model
+
+
+def _demo_model(folder: Path) -> DemoModel:
+    return DemoModel(folder / "clip", folder / "saes")
+
+
+def _draw(folder: Path, n_images: int) -> None:
+    with task("draw", n_images, "scenes") as progress:
+        write_world(folder, n_images, _SEED, images_per_shard=_IMAGES_PER_SHARD, progress=progress.advance)
+
+
+def _once(folder: Path, write: Callable[[Path], object]) -> None:
+    """Written aside and renamed: what is there is whole, and is not made again."""
+    if folder.exists():
+        return
+    aside = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    write(aside)
+    aside.rename(folder)
