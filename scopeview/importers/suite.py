@@ -5,7 +5,6 @@ Knows how to choose the layers asked for and which module reads which format; th
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -52,11 +51,10 @@ def read_suite(ref: str, layers: Sequence[Layer] | None = None) -> Suite:
     `ref` is a folder, one `.pt` file, or a Hugging Face id with an optional `@revision`, of which only what
     the layers need is downloaded. Reads every chosen file once for its sha256. Raises `CheckpointError`.
     """
-    if Path(ref).is_file():
-        return _choose(ref, list(clipscope.find(Path(ref))), layers)
-    wanted = [p for module in (clipscope, native, saelens) for p in module.patterns(layers)]
-    resolved = resolve(ref, patterns=wanted)
-    found = [f for module in (clipscope, native, saelens) for f in module.find(resolved.path)]
+    formats = (clipscope, native, saelens)
+    resolved = resolve(ref, patterns=[p for module in formats for p in module.patterns(layers)])
+    readers = (clipscope,) if resolved.path.is_file() else formats
+    found = [f for module in readers for f in module.find(resolved.path)]
     return _choose(ref, found, layers, resolved.repo_id, resolved.revision)
 
 

@@ -174,6 +174,11 @@ def test_statistics_are_kept_exactly(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+def test_an_index_without_standardised_layers_keeps_an_empty_file(tmp_path: Path) -> None:
+    save_standardizations(tmp_path / "normalization.safetensors", {}, n_images=3)
+    assert load_standardizations(tmp_path / "normalization.safetensors") == {}
+
+
 def test_a_damaged_statistics_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "normalization.safetensors"
     stats = Standardization(torch.zeros(2), torch.ones(2), n_tokens=9)
