@@ -220,7 +220,7 @@ def scopeview_encoders(device: str) -> EncoderFactory | None:
         return None
 
     def load(index_dir: Path) -> Encoder:
-        from scopeview.encoder import load_encoder
+        from scopeview.recipe import load_encoder
 
         encoder: Encoder = load_encoder(index_dir, device=device)
         return encoder

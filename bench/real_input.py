@@ -1,7 +1,7 @@
 """The main job at full size on real images: `scopeview index`, end to end, on this machine's CPU.
 
-ViT-L/14 and two 65,536-feature SAEs (random weights, real shapes and formats), layers 11 and 22, tokens `cls`,
-`137` and `any`, over the image sets given. Each run is a process of its own, with a peak memory of its own.
+ViT-L/14 and two 65,536-feature SAEs (random weights, real shapes and formats), layers 11 and 22, at `cls`,
+`137` and `any`, over the image sets given. Each run is a process with a peak memory of its own.
 """
 
 import json

@@ -1,13 +1,16 @@
 """Calibrate: the statistics that standardise each SAE's input, and how well each SAE rebuilds these images.
 
-One pass over some images from every shard. The index keeps the result, and uploads use it too.
+One pass over the first images to be indexed: the choice must not depend on how the source is cut into shards,
+or the same pictures would give other features from tars than from a folder. The index keeps the result, and
+uploads use it too.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -34,29 +37,39 @@ from scopeview.store.files import FIGURES, NORMALIZATION, write_json
 from scopeview.store.manifest import SaeFigures
 
 
+@dataclass(frozen=True)
+class CalibrationSet:
+    """The first `n_images` usable pictures among the first `limit` samples (None: all) of a source."""
+
+    source: Source
+    n_images: int
+    limit: int | None = None
+
+
 def calibrated_saes(
-    index_dir: Path, source: Source, recipe: Recipe, clip: Clip, *, n_images: int, batch_size: int
+    index_dir: Path,
+    images: CalibrationSet,
+    recipe: Recipe,
+    clip: Clip,
+    saes: Mapping[Layer, Sae],
+    batch_size: int,
 ) -> dict[Layer, Sae]:
     """The recipe's SAEs, ready to encode; the pass is made once an index, and found again on resuming."""
-    device = str(clip.device)
-    if not (index_dir / FIGURES).exists():
-        calibration = calibrate_source(source, recipe, clip, n_images=n_images, batch_size=batch_size)
-        saes = recipe.load_saes(device, {})
-        waiting = [layer for layer, sae in saes.items() if sae.needs_standardization]
-        stats = {layer: calibration.statistics[layer] for layer in waiting}
-        save_standardizations(index_dir / NORMALIZATION, stats, n_images=calibration.n_images)
-        saes |= {layer: saes[layer].with_standardization(stats[layer]) for layer in waiting}
-        _write_figures(index_dir, {layer: _figures(sae, calibration) for layer, sae in saes.items()})
-        return saes
-    return recipe.load_saes(device, load_standardizations(index_dir / NORMALIZATION))
+    if (index_dir / FIGURES).exists():
+        return recipe.normalized(saes, load_standardizations(index_dir / NORMALIZATION), clip.device)
+    calibration = run_calibration(images, recipe, clip, batch_size=batch_size)
+    waiting = [layer for layer, sae in saes.items() if recipe.waits_for_statistics(sae)]
+    stats = {layer: calibration.statistics[layer] for layer in waiting}
+    save_standardizations(index_dir / NORMALIZATION, stats, n_images=calibration.n_images)
+    ready = recipe.normalized(saes, stats, clip.device)
+    _write_figures(index_dir, {layer: _figures(sae, calibration) for layer, sae in ready.items()})
+    return ready
 
 
-def calibrate_source(
-    source: Source, recipe: Recipe, clip: Clip, *, n_images: int, batch_size: int
-) -> Calibration:
-    """A pass over `n_images` images, as many from each shard as from any other."""
-    with task("calibrate", n_images, "images") as progress:
-        batches = _batches(source, recipe, n_images, batch_size, progress)
+def run_calibration(images: CalibrationSet, recipe: Recipe, clip: Clip, *, batch_size: int) -> Calibration:
+    """The pass itself. Raises `TooManyBadImagesError` when none of the pictures can be used."""
+    with task("calibrate", images.n_images, "images") as progress:
+        batches = _batches(images, recipe, batch_size, progress)
         return calibrate(batches, clip, recipe.layers)
 
 
@@ -78,22 +91,22 @@ def _write_figures(index_dir: Path, figures: dict[Layer, SaeFigures]) -> None:
 
 
 def _batches(
-    source: Source, recipe: Recipe, n_images: int, batch_size: int, progress: Task
+    images: CalibrationSet, recipe: Recipe, batch_size: int, progress: Task
 ) -> Iterator[UInt8[Tensor, "batch 3 height width"]]:
     n_found = 0
-    for batch in batched(islice(_crops(source, recipe, n_images), n_images), batch_size):
+    for batch in batched(islice(_crops(images, recipe), images.n_images), batch_size):
         n_found += len(batch)
         progress.advance(len(batch))
         yield torch.from_numpy(np.stack(batch))
     progress.expect(n_found)
     if n_found == 0:
-        raise TooManyBadImagesError(f"{source.root}: none of the first images of any shard can be used")
+        raise TooManyBadImagesError(f"{images.source.root}: none of its images can be used")
 
 
-def _crops(source: Source, recipe: Recipe, n_images: int) -> Iterator[UInt8[np.ndarray, "3 height width"]]:
-    share = -(-n_images // len(source.shards))
+def _crops(images: CalibrationSet, recipe: Recipe) -> Iterator[UInt8[np.ndarray, "3 height width"]]:
     prepare = Preparer(recipe.preprocessing, thumb_px=None)
+    samples = chain.from_iterable(shard.samples() for shard in images.source.shards)
     with ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="decode") as pool:
-        for shard in source.shards:
-            found = (p for _, p in ordered(pool, prepare, shard.samples(), ahead=32) if p is not None)
-            yield from (prepared.crop for prepared in islice(found, share))
+        for _, prepared in ordered(pool, prepare, islice(samples, images.limit), ahead=32):
+            if prepared is not None:
+                yield prepared.crop

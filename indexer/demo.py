@@ -16,6 +16,7 @@ from scopeview.clip import Clip
 from scopeview.progress import task
 
 _SEED = 0
+_BATCH_SIZE = 32
 _IMAGES_PER_SHARD = 500
 _CALIBRATION_IMAGES = 128  # 32,896 tokens: plenty for so simple a world
 
@@ -28,11 +29,12 @@ class DemoModel(NamedTuple):
 
 
 def build_demo(out: Path, *, n_images: int) -> Path:
-    """The index in `out/demo`, made or resumed or found finished; images and model beside it."""
-    images = out / "demo-images"
+    """The index in `out/demo`, made, resumed or found finished; what it is made of is in `out/demo-made`."""
+    made = out / "demo-made"
+    images = made / f"{n_images}-scenes"
     _once(images, lambda folder: _draw(folder, n_images))
-    _once(out / "demo-model", lambda folder: write_demo_model(folder, _SEED))
-    model = _demo_model(out / "demo-model")
+    _once(made / "random-clip", lambda folder: write_demo_model(folder, _SEED))
+    model = _demo_model(made / "random-clip")
     index_dir = out / "demo"
     request = IndexRequest(
         images,
@@ -41,6 +43,7 @@ def build_demo(out: Path, *, n_images: int) -> Path:
         index_dir,
         tokens=("cls", "137", "any"),
         slug="demo",
+        batch_size=_BATCH_SIZE,
         calibration_images=_CALIBRATION_IMAGES,
     )
     run_index(request)

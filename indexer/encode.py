@@ -11,11 +11,12 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from indexer.prepare import Prepared, Preparer, batched, ordered
 from indexer.shard_output import ShardMarker, ShardWriter
 from indexer.sources import BadSample, Sample, Shard
-from scopeview.encoder import Encoder
+from scopeview.encoder import Encoded, Encoder
 from scopeview.errors import BadReason
 from scopeview.progress import Task, task
 
@@ -62,11 +63,18 @@ class ShardEncoder:
         samples = islice(shard.samples(), limit)
         return ordered(self._pool, self._prepare, samples, ahead=2 * self._batch_size)
 
+    def _encode(self, crops: list[UInt8[np.ndarray, "3 height width"]]) -> Encoded:
+        """Always a full batch, filled up with black: matrix products round differently at other sizes, and
+        an image's codes must not depend on which batch was its shard's last."""
+        full = np.zeros((self._batch_size, *crops[0].shape), dtype=np.uint8)
+        np.stack(crops, out=full[: len(crops)])
+        return self._encoder.encode(full).first(len(crops))
+
     def _write(self, writer: ShardWriter, batch: list[Prepared]) -> list[BadSample]:
         """Encodes and appends the batch; returns the images whose activations were not finite."""
         if not batch:
             return []
-        encoded = self._encoder.encode(np.stack([prepared.crop for prepared in batch]))
+        encoded = self._encode([prepared.crop for prepared in batch])
         if encoded.finite.all():
             writer.add([p.entry for p in batch], [p.thumb for p in batch], encoded)
             return []

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from indexer.build import BuildPlan, LayerWidth, build_slot, write_database
-from indexer.calibrate import calibrated_saes, read_figures
+from indexer.calibrate import CalibrationSet, calibrated_saes, read_figures
 from indexer.encode import ShardEncoder, encode_shards
 from indexer.grids import write_grids
 from indexer.provenance import manifest_of
@@ -24,13 +24,11 @@ from indexer.sources import Source, open_source
 from scopeview.encoder import Encoder
 from scopeview.errors import InputError
 from scopeview.progress import task
-from scopeview.recipe import Recipe, pick_device, plan_recipe
+from scopeview.recipe import Dtype, Recipe, pick_batch_size, pick_device, pick_dtype, plan_recipe
 from scopeview.sae import Normalization
 from scopeview.slots import Layer, Token, slots_of
 from scopeview.store.manifest import Manifest, read_manifest, write_manifest
 from scopeview.store.reader import IndexReader
-
-Dtype = Literal["float32", "bfloat16"]
 
 DEFAULT_TOKENS: tuple[Token, ...] = ("cls", "137")
 DEFAULT_CALIBRATION_IMAGES = 512
@@ -47,7 +45,6 @@ RESERVED_SLUGS = (
     "robots.txt",
     "patterns",
 )
-_BATCH_SIZE = {"cpu": 16, "cuda": 256}
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,6 @@ def _plan(request: IndexRequest) -> _Plan:
         normalization=request.normalization,
     )
     device = pick_device(request.device)
-    default_dtype: Dtype = "float32" if device == "cpu" else "bfloat16"
     config = RunConfig(
         slug=_slug(request.slug or request.out.resolve().name),
         source_kind=source.kind,
@@ -114,7 +110,7 @@ def _plan(request: IndexRequest) -> _Plan:
         normalization={str(layer): how for layer, how in recipe.normalization.items()},
         calibration_images=request.calibration_images,
         limit=request.limit,
-        dtype=default_dtype if request.dtype == "auto" else request.dtype,
+        dtype=pick_dtype(request.dtype, device),
         thumb_px=min(recipe.info.image_px, MAX_THUMB_PX),
     )
     return _Plan(source, recipe, config, device)
@@ -126,17 +122,12 @@ def _encode(request: IndexRequest, plan: _Plan) -> list[ShardMarker]:
     finished = [marker for marker in done.values() if marker]
     if len(finished) == len(done):
         return finished
-    batch_size = request.batch_size or _BATCH_SIZE[plan.device.split(":")[0]]
+    batch_size = request.batch_size or pick_batch_size(plan.device)
+    saes = plan.recipe.load_saes()  # first, so that bad weights are found before any device is touched
     clip = plan.recipe.load_clip(device=plan.device, dtype=plan.config.dtype)
-    saes = calibrated_saes(
-        request.out,
-        plan.source,
-        plan.recipe,
-        clip,
-        n_images=request.calibration_images,
-        batch_size=batch_size,
-    )
-    encoder = Encoder(clip, saes, plan.recipe.tokens)
+    images = CalibrationSet(plan.source, request.calibration_images, request.limit)
+    ready = calibrated_saes(request.out, images, plan.recipe, clip, saes, batch_size)
+    encoder = Encoder(clip, ready, plan.recipe.tokens)
     shards = ShardEncoder(request.out, encoder, thumb_px=plan.config.thumb_px, batch_size=batch_size)
     with closing(shards):
         return encode_shards(shards, plan.source.shards, done, limit=request.limit)

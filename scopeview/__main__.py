@@ -77,7 +77,7 @@ def index(
     dtype: Dtype = DtypeChoice.auto,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images a forward pass.")] = None,
     calibration_images: Annotated[
-        int, typer.Option(min=1, help="Images that statistics and figures come from.")
+        int, typer.Option(min=1, help="Statistics and figures come from the first N images.")
     ] = 512,
     max_bad: Annotated[
         float, typer.Option(min=0, max=1, help="Share of bad images above which the run fails.")
@@ -127,9 +127,9 @@ def calibrate(
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure each SAE's reconstruction under both normalisations, beside the published figures."""
-    from indexer.calibrate import print_calibration
+    from indexer.figures import compare_normalizations, print_comparisons
 
-    print_calibration(
+    found = compare_normalizations(
         source,
         model,
         sae,
@@ -138,8 +138,8 @@ def calibrate(
         dtype=dtype.value,
         n_images=images,
         batch_size=batch_size,
-        as_json=json_output,
     )
+    print_comparisons(found, as_json=json_output)
 
 
 @cli.command()
@@ -181,10 +181,8 @@ def serve(
 ) -> None:
     """Serve indexes as a web site."""
     from app.main import serve as serve_site
-    from app.settings import Settings
 
-    given = {"upload_dir": uploads} if uploads else {}
-    serve_site(Settings(index_dirs=index_dirs, host=host, port=port, encoder_device=device.value, **given))
+    serve_site(index_dirs, host=host, port=port, upload_dir=uploads, device=device.value)
 
 
 @cli.command()
@@ -194,7 +192,7 @@ def demo(
     ),
     host: Host = "127.0.0.1",
     port: Port = 8000,
-    images: Annotated[int, typer.Option(min=100, help="Scenes to draw and index.")] = 2000,
+    images: Annotated[int, typer.Option(min=100, help="Scenes to draw and index.")] = 1200,
     build_only: Annotated[
         bool, typer.Option("--build-only", help="Make the index and do not serve it.")
     ] = False,

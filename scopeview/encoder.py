@@ -32,6 +32,12 @@ class SlotCodes(NamedTuple):
     values: Float32[np.ndarray, " pairs"]
     positions: Int16[np.ndarray, " pairs"] | None
 
+    def first(self, n: int) -> "SlotCodes":
+        """The codes of the first `n` images."""
+        end = int(self.lengths[:n].sum())
+        positions = None if self.positions is None else self.positions[:end]
+        return SlotCodes(self.lengths[:n], self.features[:end], self.values[:end], positions)
+
 
 class Encoded(NamedTuple):
     """What a batch of pictures became."""
@@ -39,6 +45,11 @@ class Encoded(NamedTuple):
     codes: dict[Slot, SlotCodes]
     embeddings: Float16[np.ndarray, "batch projection"]
     finite: Bool[np.ndarray, " batch"]  # False where an activation is NaN or infinite: not to be kept
+
+    def first(self, n: int) -> "Encoded":
+        """The first `n` images of the batch."""
+        codes = {slot: found.first(n) for slot, found in self.codes.items()}
+        return Encoded(codes, self.embeddings[:n], self.finite[:n])
 
 
 class Encoder:

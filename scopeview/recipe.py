@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -16,7 +17,7 @@ from scopeview import weights
 from scopeview.calibration import load_standardizations
 from scopeview.clip import Clip, ClipInfo, check_layers, check_tokens, read_info, resolve_model
 from scopeview.encoder import Encoder
-from scopeview.errors import ConfigMismatchError
+from scopeview.errors import CheckpointError, ConfigMismatchError
 from scopeview.hub import Resolved
 from scopeview.importers import SaeSource, Suite, check_fits, load_sae, read_suite
 from scopeview.preprocess import Preprocessing
@@ -28,7 +29,8 @@ from scopeview.store.manifest import Manifest, read_manifest
 RANDOM_WEIGHTS_NOTE = "scopeview.json"
 """A model folder may say `{"random_weights": true}` in this file: right architecture, never trained."""
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+Dtype = Literal["float32", "bfloat16"]
+DTYPES: dict[Dtype, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -59,24 +61,32 @@ class Recipe:
     def source(self, layer: Layer) -> SaeSource:
         return next(source for source in self.suite.sources if source.layer == layer)
 
-    def load_clip(self, *, device: str, dtype: str) -> Clip:
+    def load_clip(self, *, device: str, dtype: Dtype) -> Clip:
         return Clip.load(self.model, device=device, dtype=DTYPES[dtype])
 
-    def load_saes(self, device: str, stats: Mapping[Layer, Standardization]) -> dict[Layer, Sae]:
-        """Every layer's SAE as the recipe normalises it.
+    def load_saes(self) -> dict[Layer, Sae]:
+        """Every layer's SAE on the CPU, as its file has it. Raises `CheckpointError` for bad weights."""
+        return {source.layer: load_sae(source) for source in self.suite.sources}
 
-        `stats` are the calibrated ones. A layer without them keeps what its own file brings; where that is
-        nothing, its SAE refuses to encode until it is calibrated.
+    def waits_for_statistics(self, sae: Sae) -> bool:
+        """Is it to be standardised, by a mean and std that its own file does not bring?"""
+        return self.normalization[sae.config.layer] == "standardize" and sae.standardization is None
+
+    def normalized(
+        self, saes: Mapping[Layer, Sae], stats: Mapping[Layer, Standardization], device: str | torch.device
+    ) -> dict[Layer, Sae]:
+        """The SAEs as the recipe normalises them, on the device; `stats` for those that wait for them.
+
+        Raises `CheckpointError` for one that waits in vain.
         """
-        return {
-            source.layer: self._normalized(load_sae(source, device), stats) for source in self.suite.sources
-        }
+        return {layer: self._normalized(sae, stats.get(layer)).to(device) for layer, sae in saes.items()}
 
-    def _normalized(self, sae: Sae, stats: Mapping[Layer, Standardization]) -> Sae:
-        layer = sae.config.layer
-        if self.normalization[layer] == "none":
+    def _normalized(self, sae: Sae, stats: Standardization | None) -> Sae:
+        if self.normalization[sae.config.layer] == "none":
             return sae.without_standardization()
-        return sae.with_standardization(stats[layer]) if layer in stats else sae
+        if stats is None and self.waits_for_statistics(sae):
+            raise CheckpointError(f"{sae.config.source} waits for a mean and std that were not calibrated")
+        return sae if stats is None else sae.with_standardization(stats)
 
 
 def plan_recipe(
@@ -115,6 +125,18 @@ def pick_device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def pick_dtype(name: Dtype | Literal["auto"], device: str) -> Dtype:
+    """`auto` is bfloat16 where the device is made for it (CUDA), else float32."""
+    if name != "auto":
+        return name
+    return "bfloat16" if device.startswith("cuda") else "float32"
+
+
+def pick_batch_size(device: str) -> int:
+    """Images a forward pass where nobody says otherwise: large ones gain nothing on a CPU."""
+    return 256 if device.startswith("cuda") else 8
+
+
 def load_encoder(index_dir: Path, *, device: str = "auto") -> Encoder:
     """The encoder an index was made with, for uploads: same weights, same statistics, same precision.
 
@@ -126,11 +148,11 @@ def load_encoder(index_dir: Path, *, device: str = "auto") -> Encoder:
     recipe = plan_recipe(refs["model"], refs["sae"], layers=layers, tokens=manifest.tokens)
     _check_unchanged(recipe, manifest)
     same = replace(recipe, normalization={record.layer: record.normalization for record in manifest.layers})
-    stats_path = index_dir / NORMALIZATION
-    stats = load_standardizations(stats_path) if stats_path.exists() else {}
+    saes = same.load_saes()
     picked = pick_device(device)
     clip = same.load_clip(device=picked, dtype=manifest.dtype)
-    return Encoder(clip, same.load_saes(picked, stats), manifest.tokens)
+    stats = load_standardizations(index_dir / NORMALIZATION)
+    return Encoder(clip, same.normalized(saes, stats, clip.device), manifest.tokens)
 
 
 def _check_unchanged(recipe: Recipe, manifest: Manifest) -> None:

@@ -114,11 +114,6 @@ class Sae(torch.nn.Module):
         return self._standardization
 
     @property
-    def needs_standardization(self) -> bool:
-        """True while it waits for a mean and std: it standardises its input, and its file brought none."""
-        return self.config.normalization == "standardize" and self._standardization is None
-
-    @property
     def decoder_norms(self) -> Float[Tensor, "n_features"]:
         """The length of each decoder row; activation times this is the activation's mass."""
         norms: Tensor = torch.linalg.vector_norm(self.dec, dim=1)

@@ -2,7 +2,8 @@
 
 A *layer* is a block number, 0-based (the residual stream after that block), or `embed`, the final projected
 image embedding. A *token* is `cls`, a token number written as a string such as `137`, or `any` (the maximum
-over all tokens). A *slot* is one (layer, token). The embedding has no tokens, so its only slot is (`embed`, `cls`).
+over all tokens). A *slot* is one (layer, token). The embedding has no
+tokens: its only slot is (`embed`, `cls`).
 """
 
 import re

@@ -163,11 +163,11 @@ def _sql(folder: Path, sql: str) -> list[tuple[object, ...]]:
         return connection.execute(sql).fetchall()
 
 
-def _pixels(webp: bytes) -> np.ndarray:  # type: ignore[type-arg]
+def _pixels(webp: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(webp)).convert("RGB"), dtype=np.int16)
 
 
-def _nearest(reader: IndexReader, cell: np.ndarray) -> int:  # type: ignore[type-arg]
+def _nearest(reader: IndexReader, cell: np.ndarray) -> int:
     """The image of the index that looks most like this cell."""
     if not hasattr(_nearest, "thumbs"):
         shrunk = [
