@@ -29,7 +29,7 @@ def significant(value: float, digits: int = 3) -> str:
         return "0" if value == 0 else "–"
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
     rounded = round(value, decimals)
-    return f"{rounded:,.{max(decimals, 0)}f}"
+    return f"{rounded:,.{max(decimals, 0)}f}".replace("-", "−")
 
 
 def percent(ratio: float) -> str:
@@ -80,15 +80,16 @@ def token_words(layer: Layer, token: Token, grid_size: int) -> str:
         return "the CLS token, which stands for the whole picture"
     if token == ANY:
         return "any token: the highest over the whole picture"
-    return f"token {token}, the {place(int(token), grid_size)}"
+    cell = cell_of(int(token), grid_size)
+    return f"token {token}, the patch at row {cell.row}, column {cell.column} of {grid_size} × {grid_size}"
 
 
 def place(position: int, grid_size: int) -> str:
-    """Token number -> `patch at row 8, column 8`; 0 -> `CLS`."""
+    """Token number -> `patch (8, 8)`, row first; 0 -> `CLS`."""
     if not 1 <= position <= grid_size**2:
         return "CLS"
     cell = cell_of(position, grid_size)
-    return f"patch at row {cell.row}, column {cell.column}"
+    return f"patch ({cell.row}, {cell.column})"
 
 
 def fraction(value: float | None, highest: float | None) -> float:

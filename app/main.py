@@ -1,7 +1,6 @@
 """The server put together: settings in, an application out. Nothing happens at import."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import timedelta
@@ -26,7 +25,7 @@ from app.pages import api_help, feature, gallery, home, image, lucky, uploads
 from app.pages.problem import problem_page
 from app.pages.render import environment, render
 from app.problems import ProblemBody, ProblemError, answer_for
-from app.security import HeadLikeGet, SecurityHeaders
+from app.security import HEADERS, HeadLikeGet, SecurityHeaders
 from app.settings import Settings
 from app.site import Site, close_indexes, open_indexes
 from app.upload.store import UploadStore
@@ -34,8 +33,6 @@ from app.upload.taking import decode_limiter
 from app.urls import API
 from app.worker import EncoderFactory, Worker, scopeview_encoders
 from scopeview.errors import InputError, ScopeviewError
-
-log = logging.getLogger("scopeview.app")
 
 SWEEP_EVERY_S = 600.0
 DESCRIPTION = "What the pages of a Scopeview server show, as JSON. Bulk data: the index's own files."
@@ -158,17 +155,15 @@ async def _load_at_start(site: Site) -> None:
 async def _answer_error(request: Request, error: Exception) -> Response:
     """The one place where errors become HTML or JSON."""
     answer = answer_for(error)
-    if answer.status == 500:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    # What nothing expected is answered outside of all our middleware, and logged by the server.
+    headers = {**HEADERS, **answer.headers, "Cache-Control": "no-store"}
     if _wants_json(request):
         body = ProblemBody(error=answer.error, detail=answer.detail)
-        return JSONResponse(body.model_dump(), answer.status, answer.headers)
+        return JSONResponse(body.model_dump(), answer.status, headers)
     indexes = request.app.state.site.indexes
     named = indexes.get(request.url.path.split("/")[1])
     page = problem_page(answer, named)
-    return await run_in_threadpool(
-        render, request, page, status=answer.status, headers={**answer.headers, "Cache-Control": "no-store"}
-    )
+    return await run_in_threadpool(render, request, page, status=answer.status, headers=headers)
 
 
 def _wants_json(request: Request) -> bool:

@@ -48,13 +48,20 @@ class MetricsMiddleware:
 
         async def counting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "none")
-                method = scope["method"] if scope["method"] in _METHODS else "other"
-                self.metrics.requests.labels(route, method, message["status"]).inc()
-                self.metrics.latency.labels(route).observe(time.perf_counter() - started)
+                self._count(scope, message["status"], time.perf_counter() - started)
             await send(message)
 
-        await self.app(scope, receive, counting)
+        try:
+            await self.app(scope, receive, counting)
+        except Exception:
+            self._count(scope, 500, time.perf_counter() - started)
+            raise
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "none")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self.metrics.requests.labels(route, method, status).inc()
+        self.metrics.latency.labels(route).observe(seconds)
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"})

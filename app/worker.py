@@ -83,6 +83,7 @@ class Worker:
         self._loading = threading.Lock()
         self._places = threading.BoundedSemaphore(bound)
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._held: list[Job | None] = []  # at most one, taken from the queue and not yet run
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
 
     def start(self) -> None:
@@ -139,28 +140,27 @@ class Worker:
             raise EncoderAbsentError(why) from error
 
     def _run(self) -> None:
-        while (first := self._jobs.get()) is not None:
-            jobs, rest = self._take_batch(first)
+        while (first := self._next()) is not None:
+            jobs = self._take_batch(first)
             self._answer([job for job in jobs if _in_time(job)])
-            if rest is None:
-                continue
-            self._jobs.put(rest.job)
-            if rest.job is None:
-                break
         self._refuse_waiting()
 
-    def _take_batch(self, first: Job) -> "tuple[list[Job], _Rest | None]":
-        """What waits for the same encoder already; stops at the first job that does not."""
+    def _next(self) -> Job | None:
+        return self._held.pop() if self._held else self._jobs.get()
+
+    def _take_batch(self, first: Job) -> list[Job]:
+        """What waits for the same encoder already; the first that does not is held for the next batch."""
         jobs = [first]
         while len(jobs) < self._batch:
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
-                return jobs, None
+                break
             if job is None or job.index_dir != first.index_dir:
-                return jobs, _Rest(job)
+                self._held.append(job)
+                break
             jobs.append(job)
-        return jobs, None
+        return jobs
 
     def _answer(self, jobs: list[Job]) -> None:
         if not jobs:
@@ -183,11 +183,6 @@ class Worker:
                 return
             if job is not None:
                 _settle(job, TooSlowError())
-
-
-@dataclass(frozen=True)
-class _Rest:
-    job: Job | None
 
 
 def _in_time(job: Job) -> bool:

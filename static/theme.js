@@ -24,7 +24,7 @@ customElements.define(
       this.button = document.createElement("button");
       this.button.type = "button";
       this.button.className = "plain";
-      this.button.title = "Colours: as your system has them, light or dark";
+      this.button.textContent = "theme";
       this.button.addEventListener("click", () => this.turn());
       this.replaceChildren(this.button);
       this.name(storedTheme());
@@ -32,8 +32,8 @@ customElements.define(
 
     name(theme) {
       this.theme = theme;
-      this.button.textContent = theme;
-      this.button.setAttribute("aria-label", `colours: ${theme}`);
+      this.button.title = `now ${theme === "auto" ? "as your system has it" : theme}`;
+      this.button.setAttribute("aria-label", `theme: ${theme}`);
     }
 
     turn() {

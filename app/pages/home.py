@@ -74,7 +74,7 @@ def home(request: Request, site: SiteDep) -> HTMLResponse:
 def overview(request: Request, index: IndexDep) -> HTMLResponse:
     frame = frame_for(index, "overview", json_url=URLS.index(index.slug, api=True))
     layers = [_layer_view(index, record) for record in index.manifest.layers]
-    return render(request, IndexPage(frame, index.manifest, layers, _samples(index, 8)))
+    return render(request, IndexPage(frame, index.manifest, layers, _samples(index, 6)))
 
 
 def _index_view(index: OpenIndex) -> IndexView:

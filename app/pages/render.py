@@ -40,6 +40,8 @@ def environment(assets: Assets) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.globals.update(fmt=formatting, urls=URLS, asset=assets.url)
+    # A block that is rendered alone does not run its template's imports, so the components are a global.
+    env.globals["parts"] = env.get_template("parts.html").module
     return env
 
 

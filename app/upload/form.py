@@ -28,7 +28,10 @@ async def read_picture(request: Request, *, max_bytes: int, timeout_s: float) ->
     try:
         async with asyncio.timeout(timeout_s):
             form = await _parse(request, max_bytes)
-            return await _picture(form, max_bytes)
+            try:
+                return await _picture(form, max_bytes)
+            finally:
+                await form.close()
     except TimeoutError:
         raise ProblemError(
             408, "timeout", f"The picture did not arrive within {timeout_s:.0f} seconds."
@@ -43,6 +46,15 @@ class _InMemory(MultiPartParser):
     """Starlette rolls large parts over to a temporary file; a picture must touch no disk."""
 
     spool_max_size = 2**40
+
+    async def parse(self) -> FormData:
+        """Starlette closes the parts when the form is broken, but not when the stream is."""
+        try:
+            return await super().parse()
+        except BaseException:
+            for part in self._files_to_close_on_error:
+                part.close()
+            raise
 
 
 async def _parse(request: Request, max_bytes: int) -> FormData:

@@ -1,7 +1,7 @@
 """Uploads on disk: `{id}.json` and `{id}.webp`, flat in one folder, and nothing else anywhere.
 
-What is kept is the square that the model saw, as a fresh WebP without metadata, and its codes. The bytes that
-were sent are never written. An upload that expires or is deleted loses both at once and leaves a tombstone, so
+What is kept is the square that the model saw, as a fresh WebP without metadata, and its codes. The bytes
+that were sent are never written. An upload that expires or is deleted loses both and leaves a tombstone, so
 that its link says 410 and not 404; a month later the tombstone goes too.
 """
 
@@ -58,6 +58,7 @@ class UploadStore:
 
     def __init__(self, folder: Path, *, ttl_s: float, max_uploads: int) -> None:
         self.folder = folder
+        self.clock = time.time
         self._ttl_s, self._max_uploads = ttl_s, max_uploads
         self._n_kept = 0
         self._lock = threading.Lock()
@@ -75,7 +76,7 @@ class UploadStore:
 
     def keep(self, index: str, version: str, picture: bytes, codes: list[Code]) -> Kept:
         """`picture` is WebP. The JSON is written last: an upload without it does not exist."""
-        delete_key, now = secrets.token_urlsafe(16), time.time()
+        delete_key, now = secrets.token_urlsafe(16), self.clock()
         upload = Upload(
             upload_id=secrets.token_urlsafe(16),
             index=index,
@@ -102,7 +103,7 @@ class UploadStore:
             )
         if upload.state == "deleted":
             raise ProblemError(410, "gone", "This upload was deleted by the person who sent it.")
-        if upload.state == "expired" or time.time() >= upload.expires_s:
+        if upload.state == "expired" or self.clock() >= upload.expires_s:
             raise ProblemError(
                 410, "gone", "This upload has expired. Pictures are kept for a short time only."
             )
@@ -126,7 +127,7 @@ class UploadStore:
 
     def sweep(self) -> None:
         """Turns what has expired into tombstones, removes old tombstones and pictures without a JSON."""
-        n_kept, now = 0, time.time()
+        n_kept, now = 0, self.clock()
         for path in self.folder.glob("*.json"):
             upload = self._read(path.stem) if _ID.fullmatch(path.stem) else None
             if upload is None:

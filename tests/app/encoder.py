@@ -11,7 +11,7 @@ from PIL import Image
 from app.worker import Crop
 from scopeview.slots import slots_of
 from scopeview.store.records import ActiveFeature, Code
-from tests.app.index import K, LAYERS, TOKENS
+from tests.app.index import LAYERS, TOKENS, K
 
 CROP_PX = 128
 

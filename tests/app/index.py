@@ -1,6 +1,6 @@
 """A small finished index, written by hand with the store's own tools: no model, no indexer.
 
-Its captions, keys and URLs are as hostile as the web's. Every count is worked out from one dense array a slot,
+Its captions, keys and URLs are as hostile as the web's. Counts are worked out from one dense array a slot,
 so that a test can ask the array.
 """
 
