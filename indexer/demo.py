@@ -31,10 +31,10 @@ class DemoModel(NamedTuple):
 def build_demo(out: Path, *, n_images: int) -> Path:
     """The index in `out/demo`, made, resumed or found finished; what it is made of is in `out/demo-made`."""
     made = out / "demo-made"
-    images = made / f"{n_images}-scenes"
+    images = made / f"procedural-world-{n_images}"
     _once(images, lambda folder: _draw(folder, n_images))
-    _once(made / "random-clip", lambda folder: write_demo_model(folder, _SEED))
-    model = _demo_model(made / "random-clip")
+    _once(made / "model", lambda folder: write_demo_model(folder, _SEED))
+    model = _demo_model(made / "model")
     index_dir = out / "demo"
     request = IndexRequest(
         images,
@@ -51,7 +51,7 @@ def build_demo(out: Path, *, n_images: int) -> Path:
 
 
 def write_demo_model(folder: Path, seed: int) -> DemoModel:
-    """An untrained CLIP in `folder/clip` and its SAEs in `folder/saes`, in the formats of trained ones."""
+    """An untrained CLIP and its SAEs, in the formats of trained ones."""
     model = _demo_model(folder)
     write_clip(model.clip, seed)
     write_saes(model.saes, Clip.load(str(model.clip)), seed)
@@ -59,7 +59,7 @@ def write_demo_model(folder: Path, seed: int) -> DemoModel:
 
 
 def _demo_model(folder: Path) -> DemoModel:
-    return DemoModel(folder / "clip", folder / "saes")
+    return DemoModel(folder / "random-clip", folder / "random-saes")
 
 
 def _draw(folder: Path, n_images: int) -> None:
