@@ -11,8 +11,10 @@ from pathlib import Path
 import duckdb
 
 from indexer.shard_output import ShardMarker, codes_file
+from scopeview.errors import InputError
 from scopeview.slots import Layer, Slot
 from scopeview.store.files import shard_dir, written_aside
+from scopeview.store.interrupt import interruptible
 from scopeview.store.schema import TABLES
 
 TOP_N = 20
@@ -26,6 +28,21 @@ class LayerWidth:
 
     n_features: int
     k: int | None  # None: a ReLU SAE, whose codes are kept whole
+
+
+def work_dir(index_dir: Path) -> Path:
+    """Parts and spill files; to be removed when the index is whole."""
+    return index_dir / "build"
+
+
+def check_memory_limit(memory_limit: str | None) -> None:
+    """Raises `InputError` for what DuckDB does not take for an amount of memory."""
+    try:
+        duckdb.connect(config={} if memory_limit is None else {"memory_limit": memory_limit}).close()
+    except duckdb.Error as error:
+        raise InputError(
+            f"--memory-limit {memory_limit!r} is no amount of memory ({error}); expected such as '8GB'"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -42,8 +59,7 @@ class BuildPlan:
 
     @property
     def work_dir(self) -> Path:
-        """Parts and spill files; removed when the index is whole."""
-        return self.index_dir / "build"
+        return work_dir(self.index_dir)
 
     def shards_with_images(self) -> list[tuple[int, Path, int]]:
         """(shard number, its folder, image id of its first image)."""
@@ -63,7 +79,7 @@ def build_slot(plan: BuildPlan, slot: Slot) -> None:
     features, activations = plan.part(slot, "features"), plan.part(slot, "activations")
     if features.exists():
         return
-    with _connect(plan) as connection:
+    with interruptible(), _connect(plan) as connection:
         connection.execute(f"CREATE TEMP TABLE firing AS {_firing_sql(plan, slot)}")
         _copy(connection, "SELECT * FROM firing ORDER BY feature, activation DESC, image_id", activations)
         _copy(connection, _features_sql(plan.widths[slot.layer].n_features), features)
@@ -71,7 +87,7 @@ def build_slot(plan: BuildPlan, slot: Slot) -> None:
 
 def write_database(plan: BuildPlan, database: Path) -> None:
     """The four tables, from the shards and the slots' parts, each in its own key order."""
-    with written_aside(database) as part, _connect(plan, part) as connection:
+    with interruptible(), written_aside(database) as part, _connect(plan, part) as connection:
         connection.execute(TABLES)
         for shard in plan.shards_with_images():
             connection.execute(_images_sql(*shard))

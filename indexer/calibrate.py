@@ -37,6 +37,10 @@ from scopeview.store.files import FIGURES, NORMALIZATION, write_json
 from scopeview.store.manifest import SaeFigures
 
 
+class NoUsableImagesError(TooManyBadImagesError):
+    """Not one picture can be used."""
+
+
 @dataclass(frozen=True)
 class CalibrationSet:
     """The first `n_images` usable pictures among the first `limit` samples (None: all) of a source."""
@@ -67,7 +71,7 @@ def calibrated_saes(
 
 
 def run_calibration(images: CalibrationSet, recipe: Recipe, clip: Clip, *, batch_size: int) -> Calibration:
-    """The pass itself. Raises `TooManyBadImagesError` when none of the pictures can be used."""
+    """The pass itself. Raises `NoUsableImagesError` when none of the pictures can be used."""
     with task("calibrate", images.n_images, "images") as progress:
         batches = _batches(images, recipe, batch_size, progress)
         return calibrate(batches, clip, recipe.layers)
@@ -100,7 +104,7 @@ def _batches(
         yield torch.from_numpy(np.stack(batch))
     progress.expect(n_found)
     if n_found == 0:
-        raise TooManyBadImagesError(f"{images.source.root}: none of its images can be used")
+        raise NoUsableImagesError(f"{images.source.root}: none of its images can be used")
 
 
 def _crops(images: CalibrationSet, recipe: Recipe) -> Iterator[UInt8[np.ndarray, "3 height width"]]:

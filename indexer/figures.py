@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
 from rich.table import Table
 
 from indexer.calibrate import CalibrationSet, run_calibration
 from indexer.sources import open_source
 from scopeview.calibration import Comparison, compare
+from scopeview.info import results_console
 from scopeview.recipe import Dtype, pick_batch_size, pick_device, pick_dtype, plan_recipe
 from scopeview.slots import Layer
 
@@ -69,4 +69,4 @@ def print_comparisons(comparisons: Sequence[Comparison], *, as_json: bool) -> No
             f"{theirs.mse:.2f}" if theirs else "",
             f"{ours.l0:.1f}",
         )
-    Console().print(table)
+    results_console().print(table)

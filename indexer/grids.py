@@ -5,7 +5,7 @@ its own colour.
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import lru_cache
 
@@ -39,6 +39,11 @@ def write_grids(reader: IndexReader, slot: Slot, pool: Executor, advance: Callab
             advance()
 
 
+def compose(image_ids: Sequence[int], thumb: Callable[[int], bytes]) -> Image.Image:
+    """The sprite of these images, by rank, from their thumbnails."""
+    return _compose(image_ids, lambda image_id: _cell(thumb(image_id)))
+
+
 def _top_nines(reader: IndexReader, slot: Slot) -> Iterator[list[int]]:
     """The image ids of every feature's grid, by feature; an empty list where there is none."""
     record = reader.manifest.layer(slot.layer)
@@ -52,10 +57,14 @@ def _top_nines(reader: IndexReader, slot: Slot) -> Iterator[list[int]]:
 def _sprite(image_ids: list[int], cell: Cells) -> bytes | None:
     if len(image_ids) < MIN_GRID_IMAGES:
         return None
+    return encode_webp(_compose(image_ids, cell))
+
+
+def _compose(image_ids: Sequence[int], cell: Cells) -> Image.Image:
     sprite = Image.new("RGB", (_SIDE * CELL_PX, _SIDE * CELL_PX))
     for i, image_id in enumerate(image_ids):
         sprite.paste(cell(image_id), ((i % _SIDE) * CELL_PX, (i // _SIDE) * CELL_PX))
-    return encode_webp(sprite)
+    return sprite
 
 
 def _cell(thumb: bytes) -> Image.Image:

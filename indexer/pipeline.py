@@ -5,27 +5,35 @@ Everything that can be wrong with the input is found in `_plan`, before a weight
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from indexer.build import BuildPlan, LayerWidth, build_slot, write_database
-from indexer.calibrate import CalibrationSet, calibrated_saes, read_figures
+from indexer.build import (
+    BuildPlan,
+    LayerWidth,
+    build_slot,
+    check_memory_limit,
+    work_dir,
+    write_database,
+)
+from indexer.calibrate import CalibrationSet, NoUsableImagesError, calibrated_saes, read_figures
 from indexer.encode import ShardEncoder, encode_shards
 from indexer.grids import write_grids
 from indexer.provenance import manifest_of
 from indexer.report import Report, summarize
-from indexer.run import RunConfig, begin, is_finished, locked, shard_list, weight_refs
+from indexer.run import RunConfig, begin, check_resumable, is_finished, locked, shard_list, weight_refs
 from indexer.shard_output import ShardMarker, read_marker
 from indexer.sources import Source, open_source
+from scopeview.clip import Clip
 from scopeview.encoder import Encoder
 from scopeview.errors import InputError
 from scopeview.progress import task
 from scopeview.recipe import Dtype, Recipe, pick_batch_size, pick_device, pick_dtype, plan_recipe
-from scopeview.sae import Normalization
+from scopeview.sae import Normalization, Sae
 from scopeview.slots import Layer, Token, slots_of
 from scopeview.store.manifest import Manifest, read_manifest, write_manifest
 from scopeview.store.reader import IndexReader
@@ -75,14 +83,26 @@ class _Plan(NamedTuple):
     device: str
 
 
+class _Weights(NamedTuple):
+    saes: dict[Layer, Sae]
+    clip: Clip
+
+
 def run_index(request: IndexRequest) -> Manifest:
     """Makes the index, or resumes it, or finds it finished. Raises an `InputError` before any device work."""
     plan = _plan(request)
     with locked(request.out):
+        check_resumable(request.out, plan.config)
+        done = {number: read_marker(request.out, number) for number in range(len(plan.source.shards))}
+        # Before anything is written: a run that is refused for its weights leaves no record to disagree with.
+        weights = None if all(done.values()) else _load(plan)
         begin(request.out, plan.config, weight_refs(plan.recipe))
         if is_finished(request.out):
+            _tidy(request.out)
             return read_manifest(request.out)
-        markers = _encode(request, plan)
+        markers = [marker for marker in done.values() if marker]
+        if weights is not None:
+            markers = _encode(request, plan, weights, done)
         report = summarize(markers)
         report.write(request.out)
         report.check(request.max_bad)
@@ -90,7 +110,11 @@ def run_index(request: IndexRequest) -> Manifest:
 
 
 def _plan(request: IndexRequest) -> _Plan:
+    slug = _slug(request.slug or request.out.resolve().name)
+    device = pick_device(request.device)
+    check_memory_limit(request.memory_limit)
     source = open_source(request.source)
+    _check_apart(source, request.out)
     recipe = plan_recipe(
         request.model,
         request.sae,
@@ -98,9 +122,8 @@ def _plan(request: IndexRequest) -> _Plan:
         tokens=request.tokens,
         normalization=request.normalization,
     )
-    device = pick_device(request.device)
     config = RunConfig(
-        slug=_slug(request.slug or request.out.resolve().name),
+        slug=slug,
         source_kind=source.kind,
         shards=shard_list(source),
         model=recipe.model_sha256,
@@ -116,18 +139,29 @@ def _plan(request: IndexRequest) -> _Plan:
     return _Plan(source, recipe, config, device)
 
 
-def _encode(request: IndexRequest, plan: _Plan) -> list[ShardMarker]:
+def _check_apart(source: Source, out: Path) -> None:
+    """An index inside a folder of images would be among its own images on the next run."""
+    if source.kind == "folder" and out.resolve().is_relative_to(source.root.resolve()):
+        raise InputError(f"--out {out} lies inside the images of {source.root}; choose a folder outside")
+
+
+def _load(plan: _Plan) -> _Weights:
+    """Weights that are damaged or not finite are found here, on the CPU. Raises an `InputError`."""
+    saes = plan.recipe.load_saes()
+    return _Weights(saes, plan.recipe.load_clip(device=plan.device, dtype=plan.config.dtype))
+
+
+def _encode(
+    request: IndexRequest, plan: _Plan, weights: _Weights, done: Mapping[int, ShardMarker | None]
+) -> list[ShardMarker]:
     """Every shard's marker, encoding those that have none yet."""
-    done = {number: read_marker(request.out, number) for number in range(len(plan.source.shards))}
-    finished = [marker for marker in done.values() if marker]
-    if len(finished) == len(done):
-        return finished
     batch_size = request.batch_size or pick_batch_size(plan.device)
-    saes = plan.recipe.load_saes()  # first, so that bad weights are found before any device is touched
-    clip = plan.recipe.load_clip(device=plan.device, dtype=plan.config.dtype)
     images = CalibrationSet(plan.source, request.calibration_images, request.limit)
-    ready = calibrated_saes(request.out, images, plan.recipe, clip, saes, batch_size)
-    encoder = Encoder(clip, ready, plan.recipe.tokens)
+    try:
+        ready = calibrated_saes(request.out, images, plan.recipe, weights.clip, weights.saes, batch_size)
+    except NoUsableImagesError:
+        ready = weights.saes  # they will have nothing to encode either, and the report will say why
+    encoder = Encoder(weights.clip, ready, plan.recipe.tokens)
     shards = ShardEncoder(request.out, encoder, thumb_px=plan.config.thumb_px, batch_size=batch_size)
     with closing(shards):
         return encode_shards(shards, plan.source.shards, done, limit=request.limit)
@@ -148,8 +182,13 @@ def _finish(request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], 
     _build(build, request.out / manifest.database)
     _grids(request.out, manifest)
     write_manifest(request.out, manifest)
-    shutil.rmtree(build.work_dir, ignore_errors=True)
+    _tidy(request.out)
     return manifest
+
+
+def _tidy(index_dir: Path) -> None:
+    """Removes what only the making of an index needs."""
+    shutil.rmtree(work_dir(index_dir), ignore_errors=True)
 
 
 def _build(plan: BuildPlan, database: Path) -> None:

@@ -54,7 +54,7 @@ def weight_refs(recipe: Recipe) -> WeightRefs:
     suite = recipe.suite
     return WeightRefs(
         model=_pinned(recipe.model.repo_id, recipe.model.revision) or str(recipe.model.path.resolve()),
-        sae=_pinned(suite.repo_id, suite.revision) or str(Path(suite.ref).resolve()),
+        sae=_pinned(suite.repo_id, suite.revision) or str(Path(suite.ref).expanduser().resolve()),
     )
 
 
@@ -69,7 +69,10 @@ def shard_list(source: Source) -> list[list[str]]:
 @contextmanager
 def locked(index_dir: Path) -> Iterator[None]:
     """Keeps a second writer out. Raises `InputError` when there is one already."""
-    index_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        index_dir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"--out {index_dir} is no folder, or lies below a file; choose another") from None
     try:
         with FileLock(index_dir / LOCK, timeout=0):
             yield
@@ -79,20 +82,33 @@ def locked(index_dir: Path) -> Iterator[None]:
         ) from None
 
 
-def begin(index_dir: Path, config: RunConfig, refs: WeightRefs) -> None:
-    """Starts a run in this folder or resumes it. Raises `ConfigMismatchError` naming what differs."""
+def check_resumable(index_dir: Path, config: RunConfig) -> None:
+    """May this run begin, or go on, in this folder? Raises `ConfigMismatchError` naming what differs."""
     path = index_dir / RUN
     if path.exists():
-        _check_same(path, json.loads(path.read_bytes())["config"], json.loads(json.dumps(asdict(config))))
+        _check_same(path, _read_config(path), json.loads(json.dumps(asdict(config))))
     elif strange := _strangers(index_dir):
         raise InputError(
             f"{index_dir} is not empty and holds no run to resume (found {strange}); choose another --out"
         )
-    write_json(path, {"config": asdict(config), "weights": asdict(refs)})
+
+
+def begin(index_dir: Path, config: RunConfig, refs: WeightRefs) -> None:
+    """From here on the folder belongs to this run."""
+    write_json(index_dir / RUN, {"config": asdict(config), "weights": asdict(refs)})
 
 
 def is_finished(index_dir: Path) -> bool:
     return (index_dir / MANIFEST).exists()
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_bytes())["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is not the record of a run ({error!r}); choose another --out, or remove the folder"
+        ) from error
 
 
 def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -105,12 +121,23 @@ def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None
 
 
 def _shown(name: str, before: dict[str, Any], now: dict[str, Any]) -> str:
-    if name != "shards":
-        return f"then {before.get(name)!r}, now {now.get(name)!r}"
-    then, today = dict(before[name]), dict(now[name])
-    changed = [shard for shard in {**then, **today} if then.get(shard) != today.get(shard)]
-    return f"{len(changed)} of {len(today)} differ, first {changed[0] if changed else 'their order'}"
+    then, today = before.get(name), now.get(name)
+    if name == "shards":
+        then, today = dict(before[name]), dict(now[name])
+        changed = _changed(then, today)
+        return f"{len(changed)} of {len(today)} differ, first {changed[0] if changed else 'their order'}"
+    if isinstance(then, dict) and isinstance(today, dict):
+        return "; ".join(
+            f"{key}: then {then.get(key)!r}, now {today.get(key)!r}" for key in _changed(then, today)
+        )
+    return f"then {then!r}, now {today!r}"
+
+
+def _changed(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [key for key in {**then, **now} if then.get(key) != now.get(key)]
 
 
 def _strangers(index_dir: Path) -> str:
-    return ", ".join(sorted(path.name for path in index_dir.iterdir() if path.name != LOCK)[:3])
+    """What is there and cannot be of an earlier run that was killed before it wrote its record."""
+    mine = (LOCK, f"{RUN}.part")
+    return ", ".join(sorted(path.name for path in index_dir.iterdir() if path.name not in mine)[:3])

@@ -20,7 +20,7 @@ from jaxtyping import Float16, Shaped
 
 from scopeview.encoder import Encoded, SlotCodes
 from scopeview.slots import Slot
-from scopeview.store.files import SHARD_MARKER, shard_dir, write_json
+from scopeview.store.files import SHARD_MARKER, shard_dir, sync_folder, write_json
 from scopeview.store.pack import PackWriter
 
 _FLUSH_PAIRS = 1_000_000
@@ -126,6 +126,7 @@ class ShardWriter:
                 os.fsync(handle.fileno())
         write_json(self._part / SHARD_MARKER, asdict(marker))
         self._part.rename(self._final)
+        sync_folder(self._final.parent)
 
 
 class _CodesWriter:

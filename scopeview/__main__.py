@@ -228,6 +228,10 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_STOPPED = "stopped; the same command goes on from here"
+
+
 def main() -> None:
     """Runs the command line and ends the process with the error's exit code."""
     try:
@@ -235,7 +239,11 @@ def main() -> None:
     except ScopeviewError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail("stopped; the same command goes on from here", 130)
+        _fail(_STOPPED, _INTERRUPTED)
+    except SystemExit as ended:  # what typer makes of Ctrl-C, without a word
+        if ended.code == _INTERRUPTED:
+            _fail(_STOPPED, _INTERRUPTED)
+        raise
     except OSError as error:
         _fail(f"{error.filename or 'the file system'}: {error.strerror or error}", 1)
 

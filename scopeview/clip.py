@@ -27,6 +27,7 @@ __all__ = [
     "Clip",
     "ClipInfo",
     "Taps",
+    "check_device",
     "check_layers",
     "check_tokens",
     "normalization_table",
@@ -102,7 +103,7 @@ class Clip:
         With a `dtype` of less precision the weights are rounded to it; taps come out as float32 all the same.
         Raises `ModelError` for a bad folder, `InputError` for a bad device, and as `hub.resolve`.
         """
-        checked_device = _check_device(device)
+        checked_device = check_device(device)
         resolved = resolve_model(ref) if isinstance(ref, str) else ref
         info = read_info(resolved)
         preprocessing = Preprocessing.from_folder(resolved.path)
@@ -142,10 +143,11 @@ class Clip:
         return Taps({layer: residuals[layer] for layer in layers}, embedding.float())
 
 
-def _check_device(device: str) -> torch.device:
+def check_device(device: str) -> torch.device:
+    """Raises `InputError` for a device that is not there, or that holds no numbers (`meta`)."""
     try:
         checked = torch.device(device)
-        torch.empty(0, device=checked)
+        torch.zeros(1, device=checked).cpu()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device {device!r} cannot be used here ({reason}); 'cpu' always can") from error

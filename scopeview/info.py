@@ -1,5 +1,6 @@
 """`scopeview info`: what an index holds, as a table for a terminal."""
 
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -9,11 +10,16 @@ from scopeview.store.manifest import Manifest
 from scopeview.store.reader import IndexReader
 
 
+def results_console() -> Console:
+    """For results on standard output: names are printed as they are, and in a file no cell is cut short."""
+    return Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
 def print_info(index_dir: Path, manifest: Manifest) -> None:
     """The manifest in a few lines, and for each slot how many of its features fire."""
-    console = Console()
+    console = results_console()
     model = manifest.model
-    console.print(f"[bold]{manifest.slug}[/bold]  {index_dir}")
+    console.print(f"{manifest.slug}  {index_dir}", style="bold")
     console.print(
         f"{manifest.n_images:,} images of {manifest.dataset} ({manifest.source_kind}), {manifest.created}"
     )

@@ -15,9 +15,17 @@ import torch
 
 from scopeview import weights
 from scopeview.calibration import load_standardizations
-from scopeview.clip import Clip, ClipInfo, check_layers, check_tokens, read_info, resolve_model
+from scopeview.clip import (
+    Clip,
+    ClipInfo,
+    check_device,
+    check_layers,
+    check_tokens,
+    read_info,
+    resolve_model,
+)
 from scopeview.encoder import Encoder
-from scopeview.errors import CheckpointError, ConfigMismatchError
+from scopeview.errors import CheckpointError, ConfigMismatchError, IndexFormatError
 from scopeview.hub import Resolved
 from scopeview.importers import SaeSource, Suite, check_fits, load_sae, read_suite
 from scopeview.preprocess import Preprocessing
@@ -119,10 +127,13 @@ def plan_recipe(
 
 
 def pick_device(name: str) -> str:
-    """`auto` is the first CUDA device where there is one, else the CPU; any other name stays as it is."""
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """`auto` is the first CUDA device where there is one, else the CPU; any other name stays as it is.
+
+    Raises `InputError` for a device that cannot be used here.
+    """
+    picked = name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    check_device(picked)
+    return picked
 
 
 def pick_dtype(name: Dtype | Literal["auto"], device: str) -> Dtype:
@@ -143,7 +154,7 @@ def load_encoder(index_dir: Path, *, device: str = "auto") -> Encoder:
     Raises an `InputError` when the weights are no longer where they were, or are no longer the same.
     """
     manifest = read_manifest(index_dir)
-    refs = json.loads((index_dir / RUN).read_bytes())["weights"]
+    refs = _weight_refs(index_dir / RUN)
     layers = [record.layer for record in manifest.layers]
     recipe = plan_recipe(refs["model"], refs["sae"], layers=layers, tokens=manifest.tokens)
     _check_unchanged(recipe, manifest)
@@ -153,6 +164,16 @@ def load_encoder(index_dir: Path, *, device: str = "auto") -> Encoder:
     clip = same.load_clip(device=picked, dtype=manifest.dtype)
     stats = load_standardizations(index_dir / NORMALIZATION)
     return Encoder(clip, same.normalized(saes, stats, clip.device), manifest.tokens)
+
+
+def _weight_refs(path: Path) -> dict[str, str]:
+    try:
+        refs: dict[str, str] = json.loads(path.read_bytes())["weights"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IndexFormatError(
+            f"{path}, which says where the weights are, cannot be read ({error!r}): uploads need it"
+        ) from error
+    return refs
 
 
 def _check_unchanged(recipe: Recipe, manifest: Manifest) -> None:

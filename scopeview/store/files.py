@@ -36,7 +36,9 @@ def written_aside(path: Path) -> Iterator[Path]:
     """Yields a `.part` path to write to; on success it is fsynced and renamed to `path`, else removed."""
     part = path.with_name(path.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    part.unlink(missing_ok=True)
+    part.touch()  # some writers make files that only their owner can read; a server may be another user
+    mode = part.stat().st_mode
+    part.unlink()
     try:
         yield part
     except BaseException:
@@ -44,8 +46,9 @@ def written_aside(path: Path) -> Iterator[Path]:
         raise
     with part.open("rb") as handle:
         os.fsync(handle.fileno())
+    part.chmod(mode)
     part.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -56,7 +59,8 @@ def write_json(path: Path, content: Any) -> None:
         )
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Flushes the names in it to disk: a rename is not safe before."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

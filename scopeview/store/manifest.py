@@ -104,7 +104,7 @@ def read_manifest(index_dir: Path) -> Manifest:
     path = index_dir / MANIFEST
     try:
         return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise IndexFormatError(
             f"{index_dir} is no finished index: it has no {MANIFEST}; 'scopeview index --out' makes one"
         ) from None
