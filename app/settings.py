@@ -17,25 +17,35 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SCOPEVIEW_", frozen=True, extra="forbid")
 
     index_dirs: Annotated[list[Path], NoDecode] = Field(description="finished index folders to serve")
-    upload_dir: Path = Field(Path("uploads"), description="the only folder the server writes to")
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8000, ge=0, le=65535)
-    base_url: str = Field("", description="https://example.org: put before the URLs in JSON; empty for paths")
+    upload_dir: Path = Field(default=Path("uploads"), description="the only folder the server writes to")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535)
+    base_url: str = Field(
+        default="", description="https://example.org: put before the URLs in JSON; empty for paths"
+    )
     trusted_hosts: Annotated[list[str], NoDecode] = Field(
-        ["*"], description="Host headers that are answered; name yours when the site is public"
+        default=["*"], description="Host headers that are answered; name yours when the site is public"
     )
 
-    max_upload_bytes: int = Field(10 * 1024**2, gt=0)
-    max_upload_pixels: int = Field(50_000_000, gt=0, description="by the picture's header, before decoding")
-    upload_ttl_hours: float = Field(24.0, gt=0, description="how long an upload is kept")
-    max_uploads: int = Field(10_000, gt=0, description="uploads kept at one time; more are refused")
-    upload_read_s: float = Field(60.0, gt=0, description="time a client has to send its picture")
+    max_upload_bytes: int = Field(default=10 * 1024**2, gt=0)
+    max_upload_pixels: int = Field(
+        default=50_000_000, gt=0, description="by the picture's header, before decoding"
+    )
+    upload_ttl_hours: float = Field(default=24.0, gt=0, description="how long an upload is kept")
+    max_uploads: int = Field(default=10_000, gt=0, description="uploads kept at one time; more are refused")
+    upload_read_s: float = Field(default=60.0, gt=0, description="time a client has to send its picture")
 
-    encoder_device: Literal["auto", "cpu", "cuda", "off"] = Field("auto", description="off: no uploads")
-    encoder_load: Literal["lazy", "start"] = Field("lazy", description="load models at the first upload")
-    upload_queue: int = Field(16, gt=0, description="uploads taken in at one time; over it 503")
-    upload_batch: int = Field(8, gt=0, description="pictures that go through the model together, at most")
-    upload_deadline_s: float = Field(60.0, gt=0, description="time an upload may wait for its codes")
+    encoder_device: Literal["auto", "cpu", "cuda", "off"] = Field(
+        default="auto", description="off: no uploads"
+    )
+    encoder_load: Literal["lazy", "start"] = Field(
+        default="lazy", description="load models at the first upload"
+    )
+    upload_queue: int = Field(default=16, gt=0, description="uploads taken in at one time; over it 503")
+    upload_batch: int = Field(
+        default=8, gt=0, description="pictures that go through the model together, at most"
+    )
+    upload_deadline_s: float = Field(default=60.0, gt=0, description="time an upload may wait for its codes")
 
     @field_validator("index_dirs", mode="before")
     @classmethod

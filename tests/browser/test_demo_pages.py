@@ -1,0 +1,102 @@
+"""Every page of the demo in Chromium, on a desk, in the dark and on a phone; a screenshot of each is kept.
+
+Look at them: artifacts/screenshots/.
+"""
+
+import json
+import urllib.request
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import OpenPage, Watched
+from tests.conftest import PROJECT_DIR
+
+SCREENSHOTS_DIR = PROJECT_DIR / "artifacts" / "screenshots"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "desktop": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+    "phone": {
+        "viewport": {"width": 390, "height": 844},
+        "color_scheme": "light",
+        "is_mobile": True,
+        "has_touch": True,
+        "device_scale_factor": 2,
+    },
+}
+LAYER = 5
+NOT_THERE = {"problem-404", "problem-422"}
+
+
+@pytest.fixture(scope="module")
+def addresses(demo_site: str) -> dict[str, str]:
+    """Every kind of page, by the name of its screenshot."""
+    feature = middle_feature(demo_site)
+    return {
+        "home": "/",
+        "index": "/demo",
+        "gallery": f"/demo/{LAYER}?sort=density",
+        "gallery-any": f"/demo/{LAYER}?token=any&min_images=1",
+        "feature": f"/demo/{LAYER}/{feature}?token=cls",
+        "feature-any": f"/demo/{LAYER}/{feature}?token=any",
+        "image": "/demo/images/5",
+        "image-one-layer": f"/demo/images/5?layer={LAYER}&token=any",
+        "upload": "/demo/uploads",
+        "api": "/api",
+        "problem-404": "/demo/99",
+        "problem-422": f"/demo/{LAYER}?sort=best",
+    }
+
+
+def middle_feature(base: str) -> int:
+    """Not the most common one: those say little."""
+    with urllib.request.urlopen(f"{base}/api/v1/demo/{LAYER}?sort=density&limit=48") as answer:
+        cards = json.load(answer)["features"]
+    return int(cards[len(cards) // 3]["feature"])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_page_of_the_demo_opens_cleanly(
+    demo_site: str, addresses: dict[str, str], open_page: OpenPage, variant: str
+) -> None:
+    clean = open_page(demo_site, **VARIANTS[variant])
+    wrong = open_page(demo_site, expect={404, 422}, **VARIANTS[variant])
+    for name, address in addresses.items():
+        page = (wrong if name in NOT_THERE else clean).goto(address)
+        assert page.locator("h1").count() == 1, name
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
+        keep_screenshot(page, f"{name}-{variant}")
+
+
+def test_a_picture_of_the_demo_is_taken_apart_by_the_real_encoder(
+    demo_site: str, open_page: OpenPage
+) -> None:
+    watched = open_page(demo_site)
+    with urllib.request.urlopen(f"{demo_site}/demo/thumbs/5.webp") as answer:
+        thumb = answer.read()
+    upload(watched, "/demo/uploads", thumb)
+    page = watched.page
+    assert page.locator("h1").inner_text() == "Your image"
+    assert page.locator(".slot .feature").count() >= 12
+    for variant in ("light", "dark"):
+        page.emulate_media(color_scheme=variant)
+        keep_screenshot(page, f"upload-result-{'desktop' if variant == 'light' else variant}")
+    page.set_viewport_size({"width": 390, "height": 844})
+    keep_screenshot(page, "upload-result-phone")
+
+
+def upload(watched: Watched, address: str, content: bytes) -> None:
+    page = watched.goto(address)
+    page.set_input_files("#image", {"name": "a.webp", "mimeType": "image/webp", "buffer": content})
+    page.get_by_role("button", name="Take it apart").click()
+    page.wait_for_url("**/uploads/*", timeout=60_000)
+    page.wait_for_load_state("networkidle")
+
+
+def keep_screenshot(page: Page, name: str) -> None:
+    """Of the whole page, once every lazy picture is there."""
+    page.evaluate("document.querySelectorAll('img').forEach((img) => { img.loading = 'eager'; })")
+    page.wait_for_function("[...document.images].every((img) => img.complete)")
+    SCREENSHOTS_DIR.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS_DIR / f"{name}.png", full_page=True)

@@ -1,0 +1,185 @@
+"""What a visitor does: browse, filter, load more, uncover, upload, share, delete; with and without script."""
+
+import io
+import re
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.app.index import UNSAFE_IMAGE
+from tests.browser.conftest import OpenPage
+
+# A checkbox over a picture is not seen itself: its label wears the ring.
+OUTLINE = """() => {
+  const active = document.activeElement;
+  const seen = active.matches(".cover input") ? active.parentElement : active;
+  return getComputedStyle(seen).outlineStyle;
+}"""
+
+
+def picture() -> Any:
+    buffer = io.BytesIO()
+    Image.new("RGB", (60, 40), (10, 160, 90)).save(buffer, "PNG")
+    return {"name": "my picture.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+
+
+def test_from_home_to_an_image_by_links_alone(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site, java_script_enabled=False).goto("/")
+    page.get_by_role("link", name="tiny").first.click()
+    page.get_by_role("navigation", name="Layer").get_by_role("link", name="3").click()
+    page.get_by_role("navigation", name="Token").get_by_role("link", name="137").click()
+    page.locator(".feature h3 a").first.click()
+    assert re.search(r"/tiny/3/[0-9]+\?token=137$", page.url)
+    page.locator(".big-grid a").first.click()
+    assert re.search(r"/tiny/images/[0-9]+$", page.url)
+    page.locator(".more-link, .feature h3 a").first.click()
+    expect(page.locator("h1")).to_be_visible()
+
+
+def test_filters_work_without_script(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site, java_script_enabled=False).goto("/tiny/1?token=any")
+    page.get_by_label("order by").select_option("density")
+    page.get_by_label("fires on at least").fill("1")
+    page.get_by_role("button", name="show").click()
+    page.wait_for_url("**/tiny/1?token=any&sort=density&min_images=1")
+    expect(page.get_by_text("page 1 of 2")).to_be_visible()
+    page.get_by_role("link", name="next page").click()
+    expect(page.get_by_text("page 2 of 2")).to_be_visible()
+
+
+def test_filters_swap_the_results_and_the_url_is_the_state(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site).goto("/tiny/1?token=any")
+    page.evaluate("window.stayed = true")
+    page.get_by_label("fires on at least").fill("1")
+    page.get_by_label("order by").select_option("max")
+    expect(page.get_by_text("page 1 of 2")).to_be_visible()
+    page.wait_for_url("**/tiny/1?token=any&sort=max&min_images=1")
+    first = page.locator(".feature h3").first.inner_text()
+    rail = page.get_by_role("navigation", name="Layer").get_by_role("link", name="3")
+    assert "sort=max" in (rail.get_attribute("href") or "")
+    assert page.evaluate("window.stayed")
+    page.reload()
+    assert page.locator(".feature h3").first.inner_text() == first
+    page.go_back()
+    expect(page.get_by_label("order by")).to_have_value("feature")
+
+
+def test_load_more_adds_the_next_page_below(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site).goto("/tiny/1?token=any&min_images=1")
+    assert page.locator(".feature").count() == 48
+    page.get_by_role("button", name="load more here").click()
+    expect(page.locator("#more")).to_contain_text("2 of 2")
+    names = page.locator(".feature h3").all_inner_texts()
+    assert len(names) == len(set(names)) > 48
+
+
+def test_more_images_of_a_feature_are_added_by_rank(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site).goto("/tiny/1/0")
+    page.get_by_role("button", name="load more here").click()
+    expect(page.locator("#more")).to_contain_text("2 of 2")
+    ranks = [int(rank) for rank in page.locator(".rank").all_inner_texts()]
+    assert ranks == list(range(1, len(ranks) + 1))
+    assert len(ranks) > 24
+
+
+def test_a_bad_value_is_told_beside_the_form(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site, expect={422}).goto("/tiny/1")
+    page.get_by_label("fires on at least").fill("-1")
+    page.get_by_label("fires on at least").evaluate("(input) => { input.min = ''; }")
+    page.get_by_label("fires on at least").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("min_images=-1 is not accepted")
+    assert page.locator(".feature").count() > 0
+
+
+def test_an_unsafe_picture_is_shown_by_a_click_and_not_before(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site, java_script_enabled=False).goto(f"/tiny/images/{UNSAFE_IMAGE}")
+    covered = page.locator(".subject .picture")
+    assert "blur" in covered.locator("img").evaluate("(img) => getComputedStyle(img).filter")
+    covered.get_by_text("may be unsafe").click()
+    assert covered.locator("img").evaluate("(img) => getComputedStyle(img).filter") == "none"
+
+
+def test_an_upload_with_script_shows_preview_and_result(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site).goto("/tiny/uploads")
+    page.set_input_files("#image", picture())
+    expect(page.locator(".drop img")).to_be_visible()
+    expect(page.locator(".drop-words")).to_have_text("my picture.png")
+    page.get_by_role("button", name="Take it apart").click()
+    page.wait_for_url("**/tiny/uploads/*")
+    assert_is_result(page)
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_what_is_no_picture_is_told_in_words(tiny_site: str, open_page: OpenPage, script: bool) -> None:
+    page = open_page(tiny_site, expect={415}, java_script_enabled=script).goto("/tiny/uploads")
+    page.set_input_files("#image", {"name": "a.png", "mimeType": "image/png", "buffer": b"%PDF-1.7"})
+    page.get_by_role("button", name="Take it apart").click()
+    expect(page.get_by_text("not a JPEG, PNG, WebP or GIF image")).to_be_visible()
+
+
+def test_an_upload_without_script_is_shared_and_deleted(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site, java_script_enabled=False, expect={410}).goto("/tiny/uploads")
+    page.set_input_files("#image", picture())
+    page.get_by_role("button", name="Take it apart").click()
+    page.wait_for_url("**/tiny/uploads/*")
+    assert_is_result(page)
+    friend = open_page(tiny_site).goto(page.url.removeprefix(tiny_site))
+    expect(friend.locator(".subject img")).to_be_visible()
+    expect(friend.get_by_role("button", name="Delete it now")).to_have_count(0)
+    page.get_by_role("button", name="Delete it now").click()
+    expect(page.get_by_role("heading", name="This is gone")).to_be_visible()
+
+
+def assert_is_result(page: Page) -> None:
+    expect(page.get_by_role("heading", name="Your image")).to_be_visible()
+    expect(page.get_by_role("button", name="Delete it now")).to_be_visible()
+    assert page.locator(".slot").count() == 3
+    assert page.locator(".slot .feature").count() >= 9
+
+
+def test_a_link_is_copied(tiny_site: str, open_page: OpenPage) -> None:
+    watched = open_page(tiny_site, permissions=["clipboard-read", "clipboard-write"])
+    page = watched.goto("/tiny/1/0")
+    page.get_by_role("button", name="copy link").first.click()
+    expect(page.get_by_role("button", name="copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == f"{tiny_site}/tiny/1/0?token=cls"
+
+
+def test_the_theme_is_switched_and_remembered(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site, color_scheme="light").goto("/tiny")
+    light = background(page)
+    for _ in range(2):  # auto, light, dark
+        page.get_by_role("button", name="theme").click()
+    assert background(page) != light
+    page.reload()
+    assert background(page) != light
+
+
+def background(page: Page) -> str:
+    return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+def test_the_keyboard_reaches_everything_and_focus_is_seen(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site).goto("/tiny/1")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    reached = set[str]()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement === document.body"):
+            break
+        reached.add(str(page.evaluate("document.activeElement.innerText || document.activeElement.name")))
+        assert page.evaluate(OUTLINE) != "none"
+    assert {"tiny", "3", "137", "upload", "random", "theme", "min_images", "L1 · 0"} <= reached
+
+
+@pytest.mark.parametrize("address", ["/", "/tiny/1?min_images=0", "/tiny/3/0?token=any", "/tiny/images/3"])
+def test_nothing_jumps_while_pictures_load(tiny_site: str, open_page: OpenPage, address: str) -> None:
+    watched = open_page(tiny_site)
+    watched.page.add_init_script(
+        "window.shift = 0; new PerformanceObserver((list) => { for (const entry of list.getEntries())"
+        " window.shift += entry.value; }).observe({type: 'layout-shift', buffered: true});"
+    )
+    assert watched.goto(address).evaluate("window.shift") < 0.01
