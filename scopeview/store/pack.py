@@ -6,9 +6,12 @@ The offsets are written last: a pack without them is unfinished.
 """
 
 import os
+import weakref
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +29,13 @@ class PackWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offsets = [0]
+        self._stack = ExitStack()
 
     def __enter__(self) -> "PackWriter":
-        self._aside = written_aside(self._path)
-        self._handle = self._aside.__enter__().open("wb")
+        with self._stack:  # nothing is left open, or behind, when the file cannot be made
+            part = self._stack.enter_context(written_aside(self._path))
+            self._handle = self._stack.enter_context(part.open("wb"))
+            self._stack = self._stack.pop_all()
         return self
 
     def append(self, blob: bytes | None) -> None:
@@ -40,8 +46,7 @@ class PackWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._handle.close()
-        self._aside.__exit__(kind, error, trace)
+        self._stack.__exit__(kind, error, trace)
         if kind is None:
             with written_aside(offsets_path(self._path)) as part, part.open("wb") as handle:
                 np.save(handle, np.asarray(self._offsets, dtype=np.int64))
@@ -63,9 +68,11 @@ class Pack:
         try:
             self._offsets = np.load(offsets_path(path), mmap_mode="r", allow_pickle=False)
             self._handle = os.open(path, os.O_RDONLY)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise IndexFormatError(f"{path}: not a readable pack ({error}); rebuild the index") from error
-        if self._offsets.ndim != 1 or int(self._offsets[-1]) != os.fstat(self._handle).st_size:
+        # Also when it is dropped unclosed: of many packs, a reader forgets those it has not used for long.
+        self.close = weakref.finalize(self, os.close, self._handle)
+        if not _fits(self._offsets, os.fstat(self._handle).st_size):
             self.close()
             raise IndexFormatError(
                 f"{path}: its size does not fit {offsets_path(path).name}; rebuild the index"
@@ -81,5 +88,9 @@ class Pack:
         start, end = int(self._offsets[number]), int(self._offsets[number + 1])
         return os.pread(self._handle, end - start, start) or None
 
-    def close(self) -> None:
-        os.close(self._handle)
+
+def _fits(offsets: np.ndarray[Any, np.dtype[Any]], n_bytes: int) -> bool:
+    """Do they cut a file of that size into blobs, end to end?"""
+    if offsets.dtype != np.int64 or offsets.ndim != 1 or len(offsets) == 0:
+        return False
+    return bool(offsets[0] == 0 and offsets[-1] == n_bytes and (np.diff(offsets) >= 0).all())

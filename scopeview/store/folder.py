@@ -1,0 +1,63 @@
+"""An index folder, opened: its manifest, its database and its packs, and which slots it has."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from scopeview.errors import NotFoundError
+from scopeview.slots import Layer, Slot, parse_layer, parse_token
+from scopeview.store.database import Database
+from scopeview.store.manifest import Manifest, read_manifest
+from scopeview.store.pack import Pack
+
+_PACKS_OPEN = 64
+
+_Opened = TypeVar("_Opened", bound="IndexFolder")
+
+
+class IndexFolder:
+    """A finished index, open for reading. Close it, or use it as a context manager."""
+
+    def __init__(self, index_dir: Path, manifest: Manifest | None = None) -> None:
+        """Reads the folder's manifest unless one is given, as the indexer does before it writes its own.
+
+        Raises `IndexFormatError` when the folder is no finished index.
+        """
+        self.index_dir = index_dir
+        self.manifest: Manifest = manifest or read_manifest(index_dir)
+        self._database = Database(index_dir / self.manifest.database)
+        self._pack = lru_cache(maxsize=_PACKS_OPEN)(Pack)
+
+    def __enter__(self: _Opened) -> _Opened:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._pack.cache_clear()
+        self._database.close()
+
+    def sql(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of any read-only query, with `$name` parameters."""
+        return self._database.rows(sql, values)
+
+    def slot(self, layer: Layer | str, token: str | int) -> Slot:
+        """That slot of this index. Raises `NotFoundError` naming the layers or tokens that there are."""
+        wanted = Slot(parse_layer(str(layer)), parse_token(token))
+        if wanted in self.manifest.slots:
+            return wanted
+        layers = list(dict.fromkeys(slot.layer for slot in self.manifest.slots))
+        if wanted.layer not in layers:
+            raise NotFoundError(f"{self.manifest.slug} has no layer {wanted.layer}; it has {_listed(layers)}")
+        tokens = [slot.token for slot in self.manifest.slots if slot.layer == wanted.layer]
+        raise NotFoundError(f"layer {wanted.layer} has no token {wanted.token!r}; it has {_listed(tokens)}")
+
+    def _n_features(self, slot: Slot) -> int:
+        record = self.manifest.layer(slot.layer)
+        return record.n_features if record else 0
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))

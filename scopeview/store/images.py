@@ -1,0 +1,92 @@
+"""Questions about the images of an index: what is known of them, what fires on them, how they look."""
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from scopeview.errors import NotFoundError
+from scopeview.slots import Slot, parse_layer
+from scopeview.store.files import shard_dir
+from scopeview.store.folder import IndexFolder
+from scopeview.store.pack import Pack
+from scopeview.store.records import ActiveFeature, Code, ImageRecord, ImageRow
+from scopeview.store.schema import IMAGE_COLUMNS
+
+
+class ImageReader(IndexFolder):
+    """The part of `IndexReader` that starts from images."""
+
+    def image(self, image_id: int) -> ImageRecord:
+        """One image with its code at every slot. Raises `NotFoundError`."""
+        found = self.image_rows([image_id])
+        if not found:
+            raise self._no_image(image_id)
+        rows = self.sql(
+            "SELECT layer, token, n_active, features, activations, positions"
+            " FROM codes WHERE image_id = $image_id",
+            {"image_id": operator.index(image_id)},
+        )
+        codes = {Slot(code.layer, code.token): code for code in map(_code, rows)}
+        (row,) = found.values()
+        return ImageRecord(row, [codes[slot] for slot in self.manifest.slots if slot in codes])
+
+    def images(self, *, limit: int = 100, after: int = -1) -> list[ImageRow]:
+        """Images in id order, beginning after the given id."""
+        # Ids have no gaps, so both ends are known: a LIMIT alone would read everything after the first.
+        rows = self.sql(
+            f"SELECT {IMAGE_COLUMNS} FROM images WHERE image_id > $after AND image_id <= $last"
+            " ORDER BY image_id",
+            {"after": after, "last": max(after, -1) + limit},
+        )
+        return [ImageRow(*row) for row in rows]
+
+    def image_rows(self, image_ids: Sequence[int]) -> dict[int, ImageRow]:
+        """Those images, by id and in the order of the ids; ids that do not exist are absent."""
+        wanted = within(image_ids, self.manifest.n_images)
+        # A subquery and not a list: only then does DuckDB skip the parts of the table that hold none of them.
+        rows = self.sql(
+            f"SELECT {IMAGE_COLUMNS} FROM images WHERE image_id IN (SELECT unnest($ids::INTEGER[]))",
+            {"ids": wanted},
+        )
+        found = {row[0]: ImageRow(*row) for row in rows}
+        return {image_id: found[image_id] for image_id in wanted if image_id in found}
+
+    def thumb(self, image_id: int) -> bytes:
+        """WebP of the square the model saw. Raises `NotFoundError`."""
+        rows = self.sql(
+            "SELECT shard, shard_row FROM images WHERE image_id = $image_id LIMIT 1",
+            {"image_id": operator.index(image_id)},
+        )
+        blobs = [self._thumbs(shard).read(shard_row) for shard, shard_row in rows]
+        if not blobs or blobs[0] is None:
+            raise self._no_image(image_id)
+        return blobs[0]
+
+    def embeddings(self) -> np.ndarray[Any, np.dtype[np.float16]]:
+        """The final projected CLIP embedding of every image, (n_images, projection_dim), by image id."""
+        n_shards = self._database.one("SELECT coalesce(max(shard) + 1, 0) FROM images")[0]
+        parts = [np.load(shard_dir(self.index_dir, shard) / "embeddings.npy") for shard in range(n_shards)]
+        return (
+            np.concatenate(parts) if parts else np.empty((0, self.manifest.model.projection_dim), np.float16)
+        )
+
+    def _thumbs(self, shard: int) -> Pack:
+        return self._pack(shard_dir(self.index_dir, shard) / "thumbs.pack")
+
+    def _no_image(self, image_id: int) -> NotFoundError:
+        last = self.manifest.n_images - 1
+        return NotFoundError(f"{self.manifest.slug} has no image {image_id}; it has 0 to {last}")
+
+
+def within(numbers: Iterable[int], end: int) -> list[int]:
+    """Those that can be in the database, each once: others would not even fit its columns."""
+    return [number for number in dict.fromkeys(map(operator.index, numbers)) if 0 <= number < end]
+
+
+def _code(row: tuple[Any, ...]) -> Code:
+    layer, token, n_active, features, activations, positions = row
+    where = positions if positions is not None else [None] * len(features)
+    active = [ActiveFeature(*triple) for triple in zip(features, activations, where, strict=True)]
+    return Code(parse_layer(layer), token, n_active, active)
