@@ -41,13 +41,13 @@ def written_aside(path: Path) -> Iterator[Path]:
     part.unlink()
     try:
         yield part
+        with part.open("rb") as handle:
+            os.fsync(handle.fileno())
+        part.chmod(mode)
+        part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    with part.open("rb") as handle:
-        os.fsync(handle.fileno())
-    part.chmod(mode)
-    part.replace(path)
     sync_folder(path.parent)
 
 
