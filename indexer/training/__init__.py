@@ -1,0 +1,4 @@
+"""Training: the small CLIP of the demo, and sparse autoencoders on any model's activations.
+
+What both trainers share is in `schedule`, `checkpoint`, `log` and `pause`.
+"""

@@ -1,0 +1,104 @@
+"""The folder of one training run: its configuration, its latest checkpoint, its result.
+
+Every file is written aside and renamed into place, so that kill -9 at any moment leaves either the old
+checkpoint or the new one. Knows files, not what is trained.
+"""
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scopeview.errors import ConfigMismatchError, InputError
+from scopeview.store.files import LOCK, write_json, written_aside
+
+CONFIG = "training.json"
+CHECKPOINT = "checkpoint.pt"
+RESULT = "result.json"
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's files. Hold `indexer.run.locked(path)` while using it: it keeps a second writer out."""
+
+    path: Path
+
+    @property
+    def log(self) -> Path:
+        return self.path / LOG
+
+    def begin(self, config: Mapping[str, object]) -> None:
+        """May a run of this configuration begin, or go on, here? From here on the folder is its own.
+
+        `config` is what shapes the result, as JSON. Raises `ConfigMismatchError` naming the first field that
+        differs from what the folder was begun with, `InputError` where the folder holds something else.
+        """
+        path, now = self.path / CONFIG, json.loads(json.dumps(config))
+        if path.exists():
+            check_same(path, _read_json(path), now)
+        elif strangers := self._strangers():
+            raise InputError(
+                f"{self.path} is not empty and holds no training run (found {strangers}); "
+                "choose another --out"
+            )
+        else:
+            write_json(path, now)
+
+    def load(self, device: str | torch.device = "cpu") -> dict[str, Any] | None:
+        """The latest checkpoint, or None. Raises `InputError` when it cannot be read."""
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"{path} cannot be read ({str(error).splitlines()[0]}); remove it to begin again"
+            ) from None
+        return state
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replaces the checkpoint. `state` is nested dicts and lists of tensors, numbers and strings."""
+        with written_aside(self.path / CHECKPOINT) as part:
+            torch.save(dict(state), part)
+
+    def result(self) -> dict[str, Any] | None:
+        """What `finish` wrote, or None while the run is under way."""
+        path = self.path / RESULT
+        return _read_json(path) if path.exists() else None
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Marks the run as done; the checkpoint, no longer needed, goes."""
+        write_json(self.path / RESULT, dict(result))
+        (self.path / CHECKPOINT).unlink(missing_ok=True)
+
+    def _strangers(self) -> str:
+        mine = (LOCK, f"{CONFIG}.part")
+        if not self.path.is_dir():
+            return ""
+        return ", ".join(sorted(path.name for path in self.path.iterdir() if path.name not in mine)[:3])
+
+
+def check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises `ConfigMismatchError` naming the first field in which two configurations differ."""
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            raise ConfigMismatchError(
+                f"{path}: this run was begun with another {name}: then {before.get(name)!r}, now "
+                f"{now.get(name)!r}; choose another --out, or remove the folder to begin again"
+            )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is not the record of a training run ({error}); choose another --out, "
+            "or remove the folder"
+        ) from None

@@ -1,0 +1,35 @@
+"""The learning rate at every step: a linear warm-up, then a decay. Knows numbers only."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Decay = Literal["linear", "cosine", "none"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`peak` is reached after `warmup_steps`; the step after the last, `n_steps`, would be at `floor`.
+
+    A pure function of the step: nothing to save, and a resumed run goes on exactly where it was.
+    """
+
+    peak: float
+    n_steps: int
+    warmup_steps: int = 0
+    decay: Decay = "cosine"
+    floor: float = 0.0
+
+    def at(self, step: int) -> float:
+        """The rate of step 0, 1, ...; the very first is above zero, so that no step is wasted."""
+        if step < self.warmup_steps:
+            return self.peak * (step + 1) / self.warmup_steps
+        return self.floor + (self.peak - self.floor) * self._share(step)
+
+    def _share(self, step: int) -> float:
+        """From 1 at the end of the warm-up to 0 at `n_steps`."""
+        done = (step - self.warmup_steps) / max(1, self.n_steps - self.warmup_steps)
+        done = min(1.0, done)
+        if self.decay == "linear":
+            return 1 - done
+        return (1 + math.cos(math.pi * done)) / 2 if self.decay == "cosine" else 1.0
