@@ -1,0 +1,112 @@
+"""The command line: in this process, and in one of its own that is stopped at a chosen moment."""
+
+import functools
+import io
+import multiprocessing
+import os
+import pkgutil
+import signal
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+TIMEOUT_S = 120
+_WRITES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Just before the `call`-th call (from 1) of `function`, a dotted name; where that is None, just before
+    the `call`-th change of the file system."""
+
+    function: str | None
+    call: int
+    by: signal.Signals = signal.SIGKILL
+
+    def __str__(self) -> str:
+        return f"{self.function or 'write'}-{self.call}"
+
+
+def scopeview(*words: object) -> Ended:
+    """`scopeview WORDS...` in this process. An error without a message of its own is raised, not printed."""
+    from scopeview.__main__ import main
+
+    out, err = io.StringIO(), io.StringIO()
+    argv = ["scopeview", *map(str, words)]
+    with patch.object(sys, "argv", argv), redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as ended:
+            return Ended(int(ended.code or 0), out.getvalue(), err.getvalue())
+    raise AssertionError("typer ends every command with SystemExit")
+
+
+def scopeview_until(moment: Moment | None, log: Path, *words: object) -> Ended:
+    """The same in a process of its own, stopped at `moment` if it gets there; code -9 for a killed one.
+
+    The process is forked from one that has imported everything and computed nothing, so it starts at once.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "scopeview.__main__", "indexer.pipeline", "tests.command"])
+    process = context.Process(target=_run, args=(moment, log, [str(word) for word in words]))
+    process.start()
+    process.join(TIMEOUT_S)
+    assert process.exitcode is not None, f"{words} still runs after {TIMEOUT_S} s"
+    return Ended(process.exitcode, "", log.read_text())
+
+
+def _run(moment: Moment | None, log: Path, words: list[str]) -> None:
+    import torch
+
+    from scopeview.__main__ import main
+
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    torch.set_num_threads(1)
+    sys.argv = ["scopeview", *words]
+    if moment is not None:
+        _arm(moment)
+    main()
+
+
+def _arm(moment: Moment) -> None:
+    calls = 0
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == moment.call:
+            os.kill(os.getpid(), moment.by)
+
+    if moment.function is None:
+        sys.addaudithook(lambda event, arguments: count() if _is_write(event, arguments) else None)
+        return
+    path, _, name = moment.function.rpartition(".")
+    owner = pkgutil.resolve_name(path)
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def stopping(*arguments: Any, **options: Any) -> Any:
+        count()
+        return original(*arguments, **options)
+
+    setattr(owner, name, stopping)
+
+
+def _is_write(event: str, arguments: tuple[Any, ...]) -> bool:
+    if event == "open":
+        return isinstance(arguments[1], str) and arguments[1][:1] in ("w", "x", "a")
+    return event in _WRITES

@@ -1,0 +1,151 @@
+"""Whatever stops a run, the same command again ends with the index of a run that nothing stopped."""
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import duckdb
+import pytest
+from filelock import FileLock
+from safetensors import safe_open
+
+from scopeview.store.files import LOCK, MANIFEST
+from scopeview.store.interrupt import interruptible
+from tests.command import Moment, scopeview, scopeview_until
+from tests.indexer.tiny import index_words, write_world
+
+MOMENTS = [
+    Moment(name, call)
+    for name, calls in {
+        "indexer.run.write_json": (1,),
+        "scopeview.clip.Clip.forward": (1, 2, 4),
+        "indexer.calibrate.save_standardizations": (1,),
+        "indexer.calibrate._write_figures": (1,),
+        "indexer.shard_output.ShardWriter.add": (1, 2, 4),
+        "indexer.shard_output.ShardWriter.finish": (1, 3),
+        "indexer.shard_output.sync_folder": (1,),
+        "indexer.pipeline.build_slot": (1, 3),
+        "indexer.build._copy": (2,),
+        "indexer.build._codes_sql": (1, 3),
+        "indexer.pipeline.write_grids": (1, 2),
+        "indexer.grids._sprite": (60,),
+        "indexer.pipeline.write_manifest": (1,),
+        "indexer.pipeline._tidy": (1,),
+    }.items()
+    for call in calls
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(world: Path) -> dict[str, object]:
+    ended = scopeview_until(None, world / "log", *index_words(world, world / "uninterrupted"))
+    assert ended.code == 0, ended.err
+    return contents(world / "uninterrupted")
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=str)
+def test_a_run_killed_at_this_moment_is_finished_by_the_same_command(
+    world: Path, uninterrupted: dict[str, object], tmp_path: Path, moment: Moment
+) -> None:
+    words = index_words(world, tmp_path / "index")
+    assert scopeview_until(moment, tmp_path / "log", *words).code == -signal.SIGKILL
+    ended = scopeview_until(None, tmp_path / "log", *words)
+    assert ended.code == 0, ended.err
+    assert contents(tmp_path / "index") == uninterrupted
+
+
+def test_a_run_killed_again_and_again_at_its_writes_ends_all_the_same(
+    world: Path, uninterrupted: dict[str, object], tmp_path: Path
+) -> None:
+    words = index_words(world, tmp_path / "index")
+    codes = []
+    for write in range(3, 400, 4):
+        codes.append(scopeview_until(Moment(None, write), tmp_path / "log", *words).code)
+        if codes[-1] == 0:
+            break
+    assert set(codes[:-1]) == {-signal.SIGKILL}
+    assert len(codes) > 10
+    assert codes[-1] == 0
+    assert contents(tmp_path / "index") == uninterrupted
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["scopeview.clip.Clip.forward", "indexer.shard_output.ShardWriter.add", "indexer.build._copy"],
+)
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
+    world: Path, uninterrupted: dict[str, object], tmp_path: Path, function: str
+) -> None:
+    words = index_words(world, tmp_path / "index")
+    stopped = scopeview_until(Moment(function, 2, signal.SIGINT), tmp_path / "log", *words)
+    assert stopped.code == 130
+    assert stopped.err.splitlines()[-1] == "scopeview: stopped; the same command goes on from here"
+    assert "Traceback" not in stopped.err
+    assert scopeview_until(None, tmp_path / "log", *words).code == 0
+    assert contents(tmp_path / "index") == uninterrupted
+
+
+def test_ctrl_c_inside_a_query_is_ctrl_c() -> None:
+    stop = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    with duckdb.connect() as connection, pytest.raises(KeyboardInterrupt), interruptible():
+        stop.start()
+        connection.execute("SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = 3")
+    stop.join()
+
+
+def test_a_finished_index_is_left_as_it_is(world: Path, uninterrupted: dict[str, object]) -> None:
+    manifest = (world / "uninterrupted" / MANIFEST).read_bytes()
+    assert scopeview(*index_words(world, world / "uninterrupted")).code == 0
+    assert (world / "uninterrupted" / MANIFEST).read_bytes() == manifest
+    assert contents(world / "uninterrupted") == uninterrupted
+
+
+def test_a_second_writer_is_kept_out(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    with FileLock(tmp_path / "index" / LOCK):
+        ended = scopeview(*index_words(world, tmp_path / "index"))
+    assert ended.code == 2
+    assert ended.err == (
+        f"scopeview: {tmp_path / 'index'} is being written by another run; wait for it, or choose another "
+        "--out\n"
+    )
+
+
+def contents(index_dir: Path) -> dict[str, object]:
+    """Every file by its path: bytes, but of the database its rows and of the manifest all but `created`."""
+    files: dict[str, object] = {}
+    for path in index_dir.rglob("*"):
+        name = path.relative_to(index_dir).as_posix()
+        if name == MANIFEST:
+            manifest = json.loads(path.read_bytes())
+            del manifest["created"]
+            files[name] = manifest
+        elif path.suffix == ".duckdb":
+            files[name] = _tables(path)
+        elif path.suffix == ".safetensors":
+            files[name] = _tensors(path)
+        elif path.is_file() and name != LOCK:
+            files[name] = path.read_bytes()
+    return files
+
+
+def _tensors(path: Path) -> dict[str, object]:
+    """The file's metadata are in no fixed order."""
+    with safe_open(path, framework="numpy") as file:
+        tensors = {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
+        return {"metadata": file.metadata(), **tensors}
+
+
+def _tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """All rows in the order they are stored."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        names = [name for (name,) in connection.execute("SHOW TABLES").fetchall()]
+        assert sorted(names) == ["activations", "codes", "features", "images"]
+        return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in names}
