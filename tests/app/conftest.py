@@ -41,9 +41,12 @@ def start_site(small_index: SmallIndex, encoder: FakeEncoder, upload_dir: Path) 
     """A client of a site with the settings given; ended with the test."""
     with ExitStack() as stack:
 
-        def start(*, factory: EncoderFactory | None = None, **settings: Any) -> TestClient:
+        def start(
+            *, factory: EncoderFactory | None = None, real_encoder: bool = False, **settings: Any
+        ) -> TestClient:
             given = {"index_dirs": [small_index.index_dir], "upload_dir": upload_dir, **settings}
-            app = create_app(Settings(**given), encoder_factory=factory or factory_of(encoder))
+            stand_in = None if real_encoder else factory or factory_of(encoder)
+            app = create_app(Settings(**given), encoder_factory=stand_in)
             client = TestClient(app, follow_redirects=False, raise_server_exceptions=False)
             return stack.enter_context(client)
 

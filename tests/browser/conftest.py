@@ -15,7 +15,6 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 
 from app.main import create_app
 from app.settings import Settings
-from indexer.demo import build_demo
 from tests.app.encoder import FakeEncoder, factory_of
 from tests.app.index import write_index
 from tests.chromium import chromium_path
@@ -117,6 +116,8 @@ def tiny_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def demo_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo as `make demo` builds it, of fewer scenes."""
+    from indexer.demo import build_demo  # brings torch, which the other journeys do without
+
     return build_demo(tmp_path_factory.mktemp("demo"), n_images=N_SCENES)
 
 

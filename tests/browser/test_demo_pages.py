@@ -26,6 +26,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
 }
 LAYER = 5
+LOAD_ALL = """() => Promise.all([...document.images].map((img) => {
+  img.loading = "eager";
+  return img.decode();
+}))"""
 NOT_THERE = {"problem-404", "problem-422"}
 
 
@@ -96,7 +100,6 @@ def upload(watched: Watched, address: str, content: bytes) -> None:
 
 def keep_screenshot(page: Page, name: str) -> None:
     """Of the whole page, once every lazy picture is there."""
-    page.evaluate("document.querySelectorAll('img').forEach((img) => { img.loading = 'eager'; })")
-    page.wait_for_function("[...document.images].every((img) => img.complete)")
+    page.evaluate(LOAD_ALL)
     SCREENSHOTS_DIR.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS_DIR / f"{name}.png", full_page=True)

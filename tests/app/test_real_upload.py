@@ -1,0 +1,93 @@
+"""The real encoder behind the real server: a photograph that was indexed, sent again, has the same codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from indexer.pipeline import run_index
+from indexer.sources import Sample, open_source
+from scopeview.images import ImageLimits, decode, encode_webp
+from tests.app.conftest import StartSite
+from tests.app.pictures import API, form
+from tests.conftest import PROJECT_DIR
+from tests.indexer.worlds import request, save_weights
+
+N_IMAGES = 24
+
+
+@pytest.fixture(scope="module")
+def photos_index(real_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    index_dir = folder / "tiny"
+    asked = request(real_images / "photos", save_weights(folder), index_dir, limit=N_IMAGES, slug="tiny")
+    run_index(asked)
+    return index_dir
+
+
+@pytest.fixture
+def site(start_site: StartSite, photos_index: Path) -> TestClient:
+    return start_site(index_dirs=[photos_index], real_encoder=True, encoder_device="cpu")
+
+
+@pytest.fixture(scope="module")
+def photos(real_images: Path) -> list[Sample]:
+    samples = [
+        sample
+        for shard in open_source(real_images / "photos").shards
+        for sample in shard.samples()
+        if isinstance(sample, Sample)
+    ]
+    return samples[:N_IMAGES]
+
+
+def test_an_upload_has_the_codes_of_the_same_picture_in_the_index(
+    site: TestClient, photos: list[Sample]
+) -> None:
+    for image_id in (0, 11):
+        uploaded = site.post(API, files=form(photos[image_id].image)).json()["codes"]
+        indexed = site.get(f"/api/v1/tiny/images/{image_id}").json()["codes"]
+        assert len(uploaded) == len(indexed) == 7
+        for ours, theirs in zip(uploaded, indexed, strict=True):
+            assert (ours["layer"], ours["token"]) == (theirs["layer"], theirs["token"])
+            assert ours["features"][0]["feature"] == theirs["features"][0]["feature"]
+            np.testing.assert_allclose(values(ours), values(theirs), rtol=1e-3)  # batches of another size
+
+
+def values(code: dict[str, list[dict[str, float]]]) -> list[float]:
+    return [pair["activation"] for pair in code["features"]]
+
+
+def test_what_is_kept_is_the_square_that_the_model_saw(site: TestClient, photos: list[Sample]) -> None:
+    url = site.post(API, files=form(photos[3].image)).json()["picture_url"]
+    index = site.app.state.site.indexes["tiny"]  # type: ignore[attr-defined]
+    crop = site.app.state.site.worker.encoder(index.reader.index_dir).crop(  # type: ignore[attr-defined]
+        decode(photos[3].image, ImageLimits()).image
+    )
+    assert site.get(url).content == encode_webp(Image.fromarray(crop.transpose(1, 2, 0)))
+
+
+def test_pages_are_served_without_torch(photos_index: Path, tmp_path: Path) -> None:
+    """In a process of its own, since torch is long imported in this one."""
+    script = f"""
+import sys
+from pathlib import Path
+sys.modules["torch"] = None  # importing it fails, as where it is not installed
+from starlette.testclient import TestClient
+from app.main import create_app
+from app.settings import Settings
+settings = Settings(index_dirs=[Path({str(photos_index)!r})], upload_dir=Path({str(tmp_path)!r}))
+with TestClient(create_app(settings)) as site:
+    assert site.get("/tiny/3/0").status_code == 200
+    picture = site.get("/tiny/thumbs/0.webp").content
+    answer = site.post("/api/v1/tiny/uploads", files={{"image": ("a", picture)}})
+    assert answer.status_code == 503, answer.text
+    assert "not installed" in answer.json()["detail"], answer.text
+"""
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], check=True, capture_output=True, timeout=120
+    )
