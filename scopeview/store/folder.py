@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 from scopeview.errors import NotFoundError
-from scopeview.slots import Layer, Slot, parse_layer, parse_token
+from scopeview.slots import Slot, parse_layer, parse_token
 from scopeview.store.database import Database
 from scopeview.store.manifest import Manifest, read_manifest
 from scopeview.store.pack import Pack
@@ -43,9 +43,9 @@ class IndexFolder:
         """The rows of any read-only query, with `$name` parameters."""
         return self._database.rows(sql, values)
 
-    def slot(self, layer: Layer | str, token: str | int) -> Slot:
+    def slot(self, layer: str | SupportsIndex, token: str | SupportsIndex) -> Slot:
         """That slot of this index. Raises `NotFoundError` naming the layers or tokens that there are."""
-        wanted = Slot(parse_layer(str(layer)), parse_token(token))
+        wanted = Slot(parse_layer(str(layer)), parse_token(str(token)))
         if wanted in self.manifest.slots:
             return wanted
         layers = list(dict.fromkeys(slot.layer for slot in self.manifest.slots))

@@ -1,8 +1,8 @@
 """Questions about the images of an index: what is known of them, what fires on them, how they look."""
 
 import operator
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from scopeview.store.schema import IMAGE_COLUMNS
 class ImageReader(IndexFolder):
     """The part of `IndexReader` that starts from images."""
 
-    def image(self, image_id: int) -> ImageRecord:
+    def image(self, image_id: SupportsIndex) -> ImageRecord:
         """One image with its code at every slot. Raises `NotFoundError`."""
         found = self.image_rows([image_id])
         if not found:
@@ -42,7 +42,7 @@ class ImageReader(IndexFolder):
         )
         return [ImageRow(*row) for row in rows]
 
-    def image_rows(self, image_ids: Sequence[int]) -> dict[int, ImageRow]:
+    def image_rows(self, image_ids: Iterable[SupportsIndex]) -> dict[int, ImageRow]:
         """Those images, by id and in the order of the ids; ids that do not exist are absent."""
         wanted = within(image_ids, self.manifest.n_images)
         # A subquery and not a list: only then does DuckDB skip the parts of the table that hold none of them.
@@ -53,16 +53,14 @@ class ImageReader(IndexFolder):
         found = {row[0]: ImageRow(*row) for row in rows}
         return {image_id: found[image_id] for image_id in wanted if image_id in found}
 
-    def thumb(self, image_id: int) -> bytes:
+    def thumb(self, image_id: SupportsIndex) -> bytes:
         """WebP of the square the model saw. Raises `NotFoundError`."""
-        rows = self.sql(
-            "SELECT shard, shard_row FROM images WHERE image_id = $image_id LIMIT 1",
-            {"image_id": operator.index(image_id)},
-        )
-        blobs = [self._thumbs(shard).read(shard_row) for shard, shard_row in rows]
-        if not blobs or blobs[0] is None:
-            raise self._no_image(image_id)
-        return blobs[0]
+        for known in within([image_id], self.manifest.n_images):
+            sql = "SELECT shard, shard_row FROM images WHERE image_id = $image_id LIMIT 1"
+            for shard, shard_row in self.sql(sql, {"image_id": known}):
+                if blob := self._thumbs(shard).read(shard_row):
+                    return blob
+        raise self._no_image(image_id)
 
     def embeddings(self) -> np.ndarray[Any, np.dtype[np.float16]]:
         """The final projected CLIP embedding of every image, (n_images, projection_dim), by image id."""
@@ -75,12 +73,12 @@ class ImageReader(IndexFolder):
     def _thumbs(self, shard: int) -> Pack:
         return self._pack(shard_dir(self.index_dir, shard) / "thumbs.pack")
 
-    def _no_image(self, image_id: int) -> NotFoundError:
+    def _no_image(self, image_id: SupportsIndex) -> NotFoundError:
         last = self.manifest.n_images - 1
         return NotFoundError(f"{self.manifest.slug} has no image {image_id}; it has 0 to {last}")
 
 
-def within(numbers: Iterable[int], end: int) -> list[int]:
+def within(numbers: Iterable[SupportsIndex], end: int) -> list[int]:
     """Those that can be in the database, each once: others would not even fit its columns."""
     return [number for number in dict.fromkeys(map(operator.index, numbers)) if 0 <= number < end]
 

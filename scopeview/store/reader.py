@@ -5,11 +5,11 @@ start from a feature are here; those that start from an image are in `images`.
 """
 
 import operator
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, SupportsIndex
 
 from scopeview.errors import NotFoundError
-from scopeview.slots import Layer, Slot
+from scopeview.slots import Slot
 from scopeview.store.files import grid_pack
 from scopeview.store.images import ImageReader, within
 from scopeview.store.records import (
@@ -45,23 +45,25 @@ class IndexReader(ImageReader):
         )
         return SlotSummary(slot.layer, slot.token, *row)
 
-    def feature(self, layer: Layer | str, feature: int, token: str | int = "cls") -> FeatureRecord:
+    def feature(
+        self, layer: str | SupportsIndex, feature: SupportsIndex, token: str | SupportsIndex = "cls"
+    ) -> FeatureRecord:
         """One feature with its histogram and stored top images. Raises `NotFoundError`."""
-        slot, feature = self.slot(layer, token), operator.index(feature)
-        if not 0 <= feature < self._n_features(slot):
-            raise self._no_feature(slot, feature)
+        slot, number = self.slot(layer, token), operator.index(feature)
+        if not 0 <= number < self._n_features(slot):
+            raise self._no_feature(slot, number)
         rows = self.sql(
             "SELECT n_active, sum, max, histogram, top_images, top_values, top_positions FROM features"
             f" WHERE {_IN_SLOT} AND feature = $feature LIMIT 1",
-            {**_slot(slot), "feature": feature},
+            {**_slot(slot), "feature": number},
         )
         if not rows:
-            raise self._no_feature(slot, feature)
+            raise self._no_feature(slot, number)
         n_active, total, highest, counts, ids, values, positions = rows[0]
         return FeatureRecord(
             layer=slot.layer,
             token=slot.token,
-            feature=feature,
+            feature=number,
             n_images=self.manifest.n_images,
             n_active=n_active,
             max_activation=highest,
@@ -94,7 +96,7 @@ class IndexReader(ImageReader):
         ]
         return Gallery(cards, self._database.one(f"SELECT count(*) {matching}", values)[0])
 
-    def cards(self, slot: Slot, features: Sequence[int]) -> dict[int, FeatureCard]:
+    def cards(self, slot: Slot, features: Iterable[SupportsIndex]) -> dict[int, FeatureCard]:
         """Cards of the given features, by feature and in their order; those that do not exist are absent."""
         wanted = within(features, self._n_features(slot))
         rows = self.sql(
