@@ -1,37 +1,74 @@
-"""A canvas four times as large as the picture it ends as, which is what smooths the edges."""
+"""Painting with smooth edges: in patches four times as large as their place in the picture, then averaged."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
 from PIL import Image, ImageDraw, ImageFilter
 
-from indexer.world.geometry import Point, bounds
+from indexer.world.geometry import Length
 from indexer.world.palette import INK, Rgb
 
 PICTURE_PX = 128
 SCALE = 4
 CANVAS_PX = PICTURE_PX * SCALE
 
-_SHADOW_BLUR_PX = 5
+_SHADOW_BLUR_PX = 1.25
 _SHADOW_STRENGTH = 72  # of 255
-_SHADOW_SHIFT_PX = (5, 11)
+_SHADOW_SHIFT_PX = (1, 3)
+_MARGIN_PX = 3
+_SHADOW = [level * _SHADOW_STRENGTH // 255 for level in range(256)]
 
 
-class Canvas:
-    def __init__(self, colour: Rgb) -> None:
-        self.image = Image.new("RGB", (CANVAS_PX, CANVAS_PX), colour)
-        self.draw = ImageDraw.Draw(self.image, "RGBA")
+class Silhouette(NamedTuple):
+    """How much of each pixel a thing covers, of 255, from `left`, `top` of the picture on."""
 
-    def shadow(self, outlines: list[list[Point]]) -> None:
-        """Soft, under all outlines as one."""
-        margin = 2 * _SHADOW_BLUR_PX
-        points = [point for outline in outlines for point in outline]
-        left, top, right, bottom = (round(edge) for edge in bounds(points))
-        mask = Image.new("L", (right - left + 2 * margin, bottom - top + 2 * margin))
-        draw = ImageDraw.Draw(mask)
-        for outline in outlines:
-            draw.polygon([(x - left + margin, y - top + margin) for x, y in outline], fill=_SHADOW_STRENGTH)
-        mask = mask.filter(ImageFilter.BoxBlur(_SHADOW_BLUR_PX))
-        dx, dy = _SHADOW_SHIFT_PX
-        self.image.paste(INK, (left - margin + dx, top - margin + dy), mask)
+    left: int
+    top: int
+    coverage: Image.Image
 
-    def picture(self) -> Image.Image:
-        """RGB, 128 x 128: every pixel the mean of 16."""
-        return self.image.reduce(SCALE)
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Of what lies inside the picture; right and bottom are just outside."""
+        right, bottom = self.left + self.coverage.width, self.top + self.coverage.height
+        return max(0, self.left), max(0, self.top), min(PICTURE_PX, right), min(PICTURE_PX, bottom)
+
+
+def paint(
+    picture: Image.Image, points: Int64[np.ndarray, "point 2"], ends: Sequence[int], colours: Sequence[Rgb]
+) -> Silhouette:
+    """One thing with its shadow beneath it, changing the picture.
+
+    Its outlines lie in `points` end to end, in pixels of the canvas; each reaches up to its end of `ends`.
+    The first is at the back.
+    """
+    left, top = (int(low) // SCALE for low in points.min(axis=0))
+    right, bottom = (int(high) // SCALE + 1 for high in points.max(axis=0))
+    flat = (points - (left * SCALE, top * SCALE)).ravel().tolist()
+    outlines = [flat[2 * start : 2 * end] for start, end in zip((0, *ends), ends, strict=False)]
+    size = ((right - left) * SCALE, (bottom - top) * SCALE)
+    silhouette = Silhouette(left, top, _draw(Image.new("L", size), outlines, [255] * len(outlines)))
+    _cast_shadow(picture, silhouette)
+    behind = picture.crop((left, top, right, bottom)).resize(size, Image.Resampling.NEAREST)
+    picture.paste(_draw(behind, outlines, colours), (left, top))
+    return silhouette
+
+
+def _draw(
+    patch: Image.Image, outlines: Sequence[Sequence[Length]], colours: Sequence[Rgb | int]
+) -> Image.Image:
+    """At the size it has in the picture: every pixel the mean of 16."""
+    draw = ImageDraw.Draw(patch)
+    for outline, colour in zip(outlines, colours, strict=True):
+        draw.polygon(outline, fill=colour)
+    return patch.reduce(SCALE)
+
+
+def _cast_shadow(picture: Image.Image, silhouette: Silhouette) -> None:
+    left, top, coverage = silhouette
+    shadow = Image.new("L", (coverage.width + 2 * _MARGIN_PX, coverage.height + 2 * _MARGIN_PX))
+    shadow.paste(coverage, (_MARGIN_PX, _MARGIN_PX))
+    shadow = shadow.filter(ImageFilter.BoxBlur(_SHADOW_BLUR_PX)).point(_SHADOW)
+    dx, dy = _SHADOW_SHIFT_PX
+    picture.paste(INK, (left - _MARGIN_PX + dx, top - _MARGIN_PX + dy), shadow)

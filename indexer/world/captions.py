@@ -1,54 +1,141 @@
-"""A scene in words: what is there and on what, worded in several ways, never saying what is not so."""
+"""A scene in words: what is there and on what, worded in several ways, never saying what is not so.
+
+A caption knows what it claims, and a scene which claims are true of it, so that whoever compares captions
+with pictures can tell a caption that is wrong from one that merely belongs to another picture.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+from typing import NamedTuple
 
 from indexer.world.backgrounds import Background
 from indexer.world.draws import Draws
-from indexer.world.things import Thing
+from indexer.world.palette import COLOURS, TINTS
+from indexer.world.things import Thing, kinds
 
 _BACKDROPS: dict[str, tuple[str, ...]] = {
-    "plain": ("on a plain {tint} background", "on {tint}"),
-    "stripes": ("on {tint} stripes", "in front of a striped {tint} wall"),
-    "dots": ("on {tint} polka dots", "on a dotted {tint} background"),
-    "checks": ("on {tint} checks", "on a checkered {tint} cloth"),
+    "plain": ("on a plain {tint} background", "on {tint}", "on plain {tint} paper"),
+    "stripes": ("on {tint} stripes", "in front of a striped {tint} wall", "on a striped {tint} background"),
+    "dots": ("on {tint} polka dots", "on a dotted {tint} background", "on {tint} dots"),
+    "checks": ("on {tint} checks", "on a checkered {tint} cloth", "on a checkered {tint} background"),
     "gradient": ("on a soft {tint} gradient", "before a fading {tint} background"),
-    "noise": ("on mottled {tint} paper", "on a marbled {tint} background"),
+    "noise": ("on mottled {tint} paper", "on a marbled {tint} background", "on {tint} noise"),
     "grass": ("on the grass", "in a green meadow"),
     "night": ("at night", "under a starry night sky"),
+    "snow": ("in the snow", "on a white winter day"),
     "water": ("on the water", "over blue waves"),
+}
+# Backgrounds by themselves, as a visitor may search for them.
+_PLACES: dict[str, tuple[str, ...]] = {
+    "plain": ("a plain background", "a plain {tint} background", "plain {tint} paper"),
+    "stripes": ("stripes", "striped background", "a striped wall", "{tint} stripes"),
+    "dots": ("dots", "polka dots", "dotted background", "{tint} dots"),
+    "checks": ("checks", "checkered background", "a checkered cloth", "{tint} checks"),
+    "gradient": ("a gradient", "a soft gradient", "fading background", "{tint} gradient"),
+    "noise": ("noise", "mottled paper", "marbled background", "{tint} noise"),
+    "grass": ("grass", "a green meadow", "a meadow", "grass background"),
+    "night": ("night", "night sky", "stars at night", "a starry sky"),
+    "snow": ("snow", "a winter day", "white snow", "snow background"),
+    "water": ("water", "waves", "blue waves", "blue water"),
 }
 _FRAMES = (
     "{what} {where}",
     "{what} {where}",
     "a picture of {what} {where}",
+    "there is {what} {where}",
     "{where}: {what}",
     "{what}, {where}",
 )
+_BRIEF_FRAMES = ("{what}", "{what}", "a picture of {what}")
 _NUMBERS = {2: "two", 3: "three", 4: "four"}
+_RELATIONS = ("to the left of", "to the right of", "above", "below")
 
 
-def caption_of(things: Sequence[Thing], background: Background, draws: Draws) -> str:
+class Caption(NamedTuple):
+    text: str
+    claims: frozenset[str]
+    """True of a picture when all of them are among its `facts_of`."""
+
+
+def caption_of(things: Sequence[Thing], background: Background, draws: Draws) -> Caption:
+    """Everything there is: each thing with its colour, and the background with its tint."""
     where = draws.choice(_BACKDROPS[background.kind]).format(tint=background.tint)
     frame = draws.choice(_FRAMES)
-    relation = _relation(things) if len(things) == 2 and draws.one_in(2) else None
+    relation = relation_of(*things) if len(things) == 2 and draws.one_in(2) else None
+    claims = {_background_claim(background)}
     if relation is not None:
-        what = f"{_a(_name(things[0]))} {relation} {_a(_name(things[1]))}"
+        first, second = (_name(thing) for thing in things)
+        what = f"{_a(first)} {relation} {_a(second)}"
+        claims.add(f"{first} {relation} {second}")
     else:
         what = _list(things)
-    return frame.format(what=what, where=where)
+        claims |= {f"{n} {name}" for name, n in Counter(map(_name, things)).items()}
+    return Caption(frame.format(what=what, where=where), frozenset(claims))
 
 
-def _relation(things: Sequence[Thing]) -> str | None:
-    """Where the first of two is, seen from the second; None where that is not clear."""
-    (left, top, right, bottom), (left2, top2, right2, bottom2) = (thing.box for thing in things)
+def brief_caption_of(things: Sequence[Thing], background: Background, draws: Draws) -> Caption:
+    """One thing there is, as in a search: a kind, a colour, both, a background, or a thing before it."""
+    thing = draws.choice(things)
+    place = draws.choice(_PLACES[background.kind])
+    frame = draws.choice(_BRIEF_FRAMES)
+    word, claim = draws.choice(
+        (
+            (_a(thing.kind), f"1 {thing.kind}"),
+            (thing.kind, f"1 {thing.kind}"),
+            (_a(_name(thing)), f"1 {_name(thing)}"),
+            (f"something {thing.colour}", f"1 {thing.colour}"),
+            (place.format(tint=background.tint), ""),
+        )
+    )
+    if claim:
+        return Caption(frame.format(what=word), frozenset({claim}))
+    tinted = "{tint}" in place
+    return Caption(frame.format(what=word), frozenset({_background_claim(background, tinted=tinted)}))
+
+
+def facts_of(things: Sequence[Thing], background: Background) -> frozenset[str]:
+    """Every claim that is true of the scene."""
+    facts = {_background_claim(background, tinted=tinted) for tinted in (True, False)}
+    for words in (_name, lambda thing: thing.kind, lambda thing: thing.colour):
+        counted = Counter(map(words, things))
+        facts |= {f"{n} {name}" for name, count in counted.items() for n in range(1, count + 1)}
+    for first, second in permutations(things, 2):
+        if relation := relation_of(first, second):
+            facts.add(f"{_name(first)} {relation} {_name(second)}")
+    return frozenset(facts)
+
+
+def relation_of(first: Thing, second: Thing) -> str | None:
+    """Where the first is, seen from the second; None where that is not clear."""
+    (left, top, right, bottom), (left2, top2, right2, bottom2) = first.box, second.box
     if right <= left2:
-        return "to the left of"
+        return _RELATIONS[0]
     if right2 <= left:
-        return "to the right of"
+        return _RELATIONS[1]
     if bottom <= top2:
-        return "above"
-    return "below" if bottom2 <= top else None
+        return _RELATIONS[2]
+    return _RELATIONS[3] if bottom2 <= top else None
+
+
+def vocabulary() -> list[str]:
+    """Every word and mark that a caption can have, in a fixed order, each once."""
+    templates = [*sum(_BACKDROPS.values(), ()), *sum(_PLACES.values(), ()), *_FRAMES, *_RELATIONS]
+    found = [word for template in templates for word in _words(template)]
+    names = [*kinds(), *map(_plural, kinds()), *COLOURS, *TINTS, *_BACKDROPS]
+    return list(dict.fromkeys([*["an", "and", "something", ",", ":"], *_NUMBERS.values(), *found, *names]))
+
+
+def _words(template: str) -> Iterator[str]:
+    for word in template.replace(",", " ,").replace(":", " :").split():
+        if "{" not in word:
+            yield word
+
+
+def _background_claim(background: Background, *, tinted: bool = True) -> str:
+    return (
+        f"on {background.tint} {background.kind}" if tinted and background.tint else f"on {background.kind}"
+    )
 
 
 def _list(things: Sequence[Thing]) -> str:

@@ -12,11 +12,14 @@ T = TypeVar("T")
 
 
 class Draws:
-    """One stream of draws; scene `number` of world `seed` has its own, so scenes can be made in any order."""
+    """One stream of draws; scene `number` of world `seed` has its own, so scenes can be made in any order.
 
-    def __init__(self, seed: int, number: int) -> None:
+    Streams of other `purpose`s have nothing to do with it, nor with one another.
+    """
+
+    def __init__(self, seed: int, number: int, purpose: str = "") -> None:
         # Hashed, because neighbouring integers can give `Random` one and the same state.
-        mixed = hashlib.sha256(f"{seed}/{number}".encode()).digest()[:8]
+        mixed = hashlib.sha256(f"{seed}/{number}{purpose}".encode()).digest()[:8]
         self._random = random.Random(int.from_bytes(mixed, "big"))
 
     def integer(self, low: int, high: int) -> int:
@@ -28,3 +31,11 @@ class Draws:
 
     def choice(self, items: Sequence[T]) -> T:
         return items[self.integer(0, len(items) - 1)]
+
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """All of them, each once (Fisher and Yates)."""
+        found = list(items)
+        for last in range(len(found) - 1, 0, -1):
+            other = self.integer(0, last)
+            found[last], found[other] = found[other], found[last]
+        return found

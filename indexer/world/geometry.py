@@ -1,12 +1,19 @@
 """Outlines as points in a unit square that reaches from -1 to 1, y downwards: no pixels and no colours."""
 
 import math
-from collections.abc import Iterable
 from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
 
 Length = int | float
 Point = tuple[Length, Length]
 Outline = tuple[Point, ...]
+
+UNIT = 1 << 12  # a length of 1, once outlines are whole numbers
+_FULL = 1 << 14  # a sine of 1
+_SHIFT = 12 + 14
+_HALF = 1 << (_SHIFT - 1)
 
 
 class Pose(NamedTuple):
@@ -18,21 +25,23 @@ class Pose(NamedTuple):
     turn_degrees: int
     mirrored: bool
 
-    def place(self, outline: Outline) -> list[Point]:
-        """In whole pixels, so that the last bit of a sine makes no difference between machines."""
+    def place(self, points: Int64[np.ndarray, "point 2"]) -> Int64[np.ndarray, "point 2"]:
+        """From `UNIT`s to pixels of the canvas, in integers, so that no machine rounds otherwise."""
         angle = math.radians(self.turn_degrees)
-        cos, sin = math.cos(angle), math.sin(angle)
+        cos, sin = round(_FULL * math.cos(angle)), round(_FULL * math.sin(angle))
         flip = -1 if self.mirrored else 1
-        return [
-            (
-                self.x + round(self.radius * (flip * x * cos - y * sin)),
-                self.y + round(self.radius * (flip * x * sin + y * cos)),
-            )
-            for x, y in outline
-        ]
+        turn = np.array(((flip * cos, flip * sin), (-sin, cos)), dtype=np.int64)
+        placed: Int64[np.ndarray, "point 2"] = (self.radius * (points @ turn) + _HALF) >> _SHIFT
+        placed += (self.x, self.y)
+        return placed
 
 
-def arc(x: Length, y: Length, rx: Length, ry: Length, start: int, end: int, n_points: int = 48) -> Outline:
+def whole(outline: Outline) -> Int64[np.ndarray, "point 2"]:
+    """In whole `UNIT`s."""
+    return np.array([(round(UNIT * x), round(UNIT * y)) for x, y in outline], dtype=np.int64)
+
+
+def arc(x: Length, y: Length, rx: Length, ry: Length, start: int, end: int, n_points: int = 40) -> Outline:
     """From `start` to `end` degrees, clockwise on the picture from 3 o'clock; back where `end` < `start`."""
     step = (end - start) / (n_points - 1)
     angles = (math.radians(start + step * number) for number in range(n_points))
@@ -81,9 +90,3 @@ def turned(outline: Outline, degrees: int, about: Point = (0.0, 0.0)) -> Outline
 
 def mirrored(outline: Outline) -> Outline:
     return tuple((-x, y) for x, y in outline)
-
-
-def bounds(points: Iterable[Point]) -> tuple[Length, Length, Length, Length]:
-    """Left, top, right, bottom."""
-    xs, ys = zip(*points, strict=True)
-    return min(xs), min(ys), max(xs), max(ys)

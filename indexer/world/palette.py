@@ -1,5 +1,6 @@
 """The colours of the world: twelve for things, eight tints for what lies behind them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -56,6 +57,13 @@ PAPER = _rgb("fffaf0")
 WOOD = _rgb("7c5236")
 LEAF = _rgb("5c9c4a")
 GOLD = _rgb("f8c640")
+
+
+def shade(colour: Rgb, lightness: int, shifts: Sequence[int]) -> Rgb:
+    """Each part moved by `lightness` and by its own shift, of 255."""
+    return Rgb(
+        *(min(255, max(0, part + lightness + shift)) for part, shift in zip(colour, shifts, strict=True))
+    )
 
 
 def mix(first: Rgb, second: Rgb, percent: int) -> Rgb:

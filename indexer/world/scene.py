@@ -1,87 +1,124 @@
 """A scene: one picture of the world, its caption, and the truth about what is where."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from PIL import Image
 
-from indexer.world.backgrounds import Background, paint_background
-from indexer.world.canvas import CANVAS_PX, PICTURE_PX, SCALE, Canvas
-from indexer.world.captions import caption_of
+from indexer.world.backgrounds import MOST_AVOIDED, Background, paint_background
+from indexer.world.canvas import Silhouette, paint
+from indexer.world.captions import Caption, brief_caption_of, caption_of, facts_of
+from indexer.world.cast import Change, Difference, Role, cast
 from indexer.world.draws import Draws
-from indexer.world.geometry import Pose, bounds
+from indexer.world.masks import Mask, runs_of, visible_masks
 from indexer.world.palette import COLOURS
-from indexer.world.things import Kind, Thing, colouring, kinds
+from indexer.world.things import Thing, colouring
+from indexer.world.things import kinds as all_kinds
+from scopeview.errors import InputError
 
-# Radius in canvas pixels, smallest and largest, by the number of things.
-_RADII = {1: (96, 168), 2: (76, 118), 3: (62, 96), 4: (54, 84)}
-_TRIES = 60
+_FIRST = Change("kind", 0)
 
 
 @dataclass(frozen=True)
 class Scene:
+    seed: int
+    number: int
     image: Image.Image
     """RGB, 128 x 128."""
-    caption: str
+    worded: Caption
     things: tuple[Thing, ...]
     """From back to front."""
-    background: str
-    tint: str | None
-    """The background's colour, None where the kind has colours of its own."""
+    behind: Background
+    silhouettes: tuple[Silhouette, ...]
+
+    @property
+    def caption(self) -> str:
+        return self.worded.text
+
+    @property
+    def background(self) -> str:
+        return self.behind.kind
+
+    @property
+    def tint(self) -> str | None:
+        """The background's colour, None where the kind has colours of its own."""
+        return self.behind.tint
+
+    @cached_property
+    def masks(self) -> list[Mask]:
+        """Of each thing what can be seen of it."""
+        return visible_masks(self.silhouettes)
+
+    @property
+    def largest(self) -> Thing:
+        """The thing of which most can be seen; of equals the one further back."""
+        areas = [int(mask.sum()) for mask in self.masks]
+        return self.things[areas.index(max(areas))]
+
+    def brief_caption(self) -> Caption:
+        """Part of the truth, as a visitor may search for it. The same at every call."""
+        return brief_caption_of(self.things, self.behind, Draws(self.seed, self.number, "brief"))
+
+    def facts(self) -> frozenset[str]:
+        """Every claim of a caption that is true of this scene."""
+        return facts_of(self.things, self.behind)
 
     def truth(self) -> dict[str, Any]:
-        """For JSON."""
-        things = [{"kind": one.kind, "colour": one.colour, "box": list(one.box)} for one in self.things]
+        """For JSON. `masks.mask_of` reads the masks."""
+        things = [
+            {"kind": thing.kind, "colour": thing.colour, "box": list(thing.box), "mask": runs_of(mask)}
+            for thing, mask in zip(self.things, self.masks, strict=True)
+        ]
         return {"things": things, "background": self.background, "tint": self.tint}
 
 
-def make_scene(seed: int, number: int) -> Scene:
-    """Scene `number` of world `seed`: the same pixels and words on every machine."""
+def make_scene(
+    seed: int, number: int, *, kinds: Sequence[str] | None = None, n_things: int | None = None
+) -> Scene:
+    """Scene `number` of world `seed`: the same pixels and words on every machine.
+
+    Its things are of the given kinds (as `things.check_kinds` gives them), by default of any; there are one
+    to four of them, or `n_things`.
+    """
+    return _make(seed, number, kinds or list(all_kinds()), n_things, _FIRST)
+
+
+def make_twins(
+    seed: int, number: int, n: int, difference: Difference, *, n_things: int | None = None
+) -> list[Scene]:
+    """`n` scenes alike in everything, the captions' wording included, but the kind (or colour) of one thing.
+
+    The first is `make_scene`'s; no two show the same kind (colour) there. Raises `InputError` where the world
+    has too few for that.
+    """
+    if not 1 <= n <= (most := most_twins(difference)):
+        raise InputError(f"{n} scenes cannot all differ in {difference} alone: 1 to {most} can")
+    names = list(all_kinds())
+    return [_make(seed, number, names, n_things, Change(difference, twin)) for twin in range(n)]
+
+
+def most_twins(difference: Difference) -> int:
+    """On the background that goes with the fewest colours, where it is colours that differ."""
+    return len(all_kinds()) if difference == "kind" else len(COLOURS) - MOST_AVOIDED
+
+
+def _make(seed: int, number: int, names: Sequence[str], n_things: int | None, change: Change) -> Scene:
     draws = Draws(seed, number)
-    canvas, background = paint_background(draws)
-    poses = _place(draws.choice((1, 1, 2, 2, 3, 4)), draws)
-    things = tuple(_paint_thing(canvas, pose, background, draws) for pose in poses)
-    caption = caption_of(things, background, draws)
-    return Scene(canvas.picture(), caption, things, background.kind, background.tint)
-
-
-def _place(n_things: int, draws: Draws) -> list[Pose]:
-    """Discs that do not overlap; fewer than asked for where there is no room left."""
-    poses: list[Pose] = []
-    for _ in range(n_things * _TRIES):
-        radius = draws.integer(*_RADII[n_things])
-        x, y = (draws.integer(radius + 6, CANVAS_PX - radius - 6) for _ in range(2))
-        if all((x - pose.x) ** 2 + (y - pose.y) ** 2 > (radius + pose.radius) ** 2 for pose in poses):
-            poses.append(Pose(x, y, radius, 0, False))
-        if len(poses) == n_things:
-            break
-    return sorted(poses, key=lambda pose: pose.y)
-
-
-def _paint_thing(canvas: Canvas, pose: Pose, background: Background, draws: Draws) -> Thing:
-    kind = kinds()[draws.choice(list(kinds()))]
-    colour = draws.choice([name for name in COLOURS if name not in background.avoided])
-    turn = draws.integer(-kind.max_turn_degrees, kind.max_turn_degrees)
-    pose = pose._replace(turn_degrees=turn, mirrored=draws.one_in(2))
-    _paint(canvas, kind, colour, pose)
-    return Thing(kind.name, colour, _box(kind, pose))
-
-
-def _paint(canvas: Canvas, kind: Kind, colour: str, pose: Pose) -> None:
-    outlines = [pose.place(layer.outline) for layer in kind.layers]
-    canvas.shadow(outlines)
-    paints = colouring(colour)
-    for layer, outline in zip(kind.layers, outlines, strict=True):
-        canvas.draw.polygon(outline, fill=paints[layer.part])
-
-
-def _box(kind: Kind, pose: Pose) -> tuple[int, int, int, int]:
-    """Of the thing without its shadow, inside the picture."""
-    points = [point for layer in kind.layers for point in pose.place(layer.outline)]
-    left, top, right, bottom = bounds(points)
-    return (
-        max(0, int(left) // SCALE),
-        max(0, int(top) // SCALE),
-        min(PICTURE_PX, int(right) // SCALE + 1),
-        min(PICTURE_PX, int(bottom) // SCALE + 1),
+    image, behind = paint_background(draws)
+    drawn = draws.choice((1, 1, 2, 2, 3, 4))
+    colours = [name for name in COLOURS if name not in behind.avoided]
+    roles = cast(draws, n_things or drawn, names, colours, change)
+    silhouettes = tuple(_paint(image, role) for role in roles)
+    things = tuple(
+        Thing(role.kind.name, role.colour, silhouette.box)
+        for role, silhouette in zip(roles, silhouettes, strict=True)
     )
+    return Scene(seed, number, image, caption_of(things, behind, draws), things, behind, silhouettes)
+
+
+def _paint(image: Image.Image, role: Role) -> Silhouette:
+    paints = colouring(role.colour, role.main)
+    colours = [paints[layer.part] for layer in role.kind.layers]
+    return paint(image, role.pose.place(role.kind.points), role.kind.ends, colours)

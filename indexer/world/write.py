@@ -6,12 +6,13 @@ The same seed gives the same tars, byte for byte, under one version of Pillow (a
 import io
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from indexer.world.scene import Scene, make_scene
+from indexer.world.things import check_kinds
 
 _JPEG_QUALITY = 92
 
@@ -21,13 +22,16 @@ def write_world(
     n_images: int,
     seed: int,
     *,
+    kinds: Sequence[str] | None = None,
     images_per_shard: int = 1000,
     progress: Callable[[], object] | None = None,
 ) -> list[Path]:
     """Scenes 0 to `n_images` - 1 of world `seed` as `00000.tar`, ... in `out`; gives the tars in order.
 
     A tar that is there already is made again and replaced whole. `progress` is called after every scene.
+    With `kinds`, things are of those kinds alone; raises `InputError` for an unknown one.
     """
+    checked = None if kinds is None else check_kinds(kinds)
     out.mkdir(parents=True, exist_ok=True)
     tars: list[Path] = []
     for start in range(0, n_images, images_per_shard):
@@ -35,7 +39,7 @@ def write_world(
         aside = path.with_name(path.name + ".tmp")
         with tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
             for number in range(start, min(start + images_per_shard, n_images)):
-                _add_scene(tar, f"{number:09d}", make_scene(seed, number))
+                _add_scene(tar, f"{number:09d}", make_scene(seed, number, kinds=checked))
                 if progress is not None:
                     progress()
         aside.replace(path)

@@ -1,8 +1,9 @@
 import pytest
 
 from indexer.world.backgrounds import Background
-from indexer.world.captions import caption_of
+from indexer.world.captions import brief_caption_of, caption_of, facts_of, vocabulary
 from indexer.world.draws import Draws
+from indexer.world.scene import make_scene
 from indexer.world.things import Thing
 
 SOMEWHERE = (0, 0, 10, 10)
@@ -10,7 +11,7 @@ PLAIN = Background("plain", "mint", ())
 
 
 def captions(*things: Thing) -> set[str]:
-    return {caption_of(things, PLAIN, Draws(0, number)) for number in range(60)}
+    return {caption_of(things, PLAIN, Draws(0, number)).text for number in range(60)}
 
 
 def test_articles_and_plurals_are_english() -> None:
@@ -31,3 +32,41 @@ def test_relations_are_said_only_where_they_hold(
     found = captions(Thing("cat", "red", SOMEWHERE), Thing("house", "blue", box))
     said = {word for word in ("left", "right", "above", "below") if any(word in caption for caption in found)}
     assert said == ({relation} if relation else set())
+
+
+def test_what_a_caption_claims_is_true_of_its_scene() -> None:
+    for number in range(200):
+        scene = make_scene(1, number)
+        assert scene.worded.claims <= scene.facts()
+        assert scene.brief_caption().claims <= scene.facts()
+
+
+def test_a_caption_is_false_of_a_scene_that_lacks_something_it_names() -> None:
+    cat, house = Thing("cat", "red", SOMEWHERE), Thing("house", "blue", (20, 0, 30, 10))
+    worded = caption_of([cat, cat], PLAIN, Draws(0, 0))
+    assert worded.claims <= facts_of([cat, cat, house], PLAIN)
+    assert not worded.claims <= facts_of([cat, house], PLAIN)
+    assert not worded.claims <= facts_of([cat, cat], Background("plain", "rose", ()))
+    related = next(
+        found
+        for number in range(60)
+        if "left" in (found := caption_of([cat, house], PLAIN, Draws(0, number))).text
+    )
+    swapped = [Thing("cat", "red", house.box), Thing("house", "blue", cat.box)]
+    assert related.claims <= facts_of([cat, house], PLAIN)
+    assert not related.claims <= facts_of(swapped, PLAIN)
+
+
+def test_brief_captions_leave_things_out_and_are_worded_in_many_ways() -> None:
+    cat = Thing("cat", "red", SOMEWHERE)
+    found = {brief_caption_of([cat], PLAIN, Draws(0, number)).text for number in range(200)}
+    assert {"a cat", "cat", "a red cat", "something red", "a plain background"} <= found
+
+
+def test_the_vocabulary_has_every_word_of_every_caption() -> None:
+    known = set(vocabulary())
+    assert len(known) == len(vocabulary())
+    for number in range(300):
+        scene = make_scene(2, number)
+        for text in (scene.caption, scene.brief_caption().text):
+            assert set(text.replace(",", " ,").replace(":", " :").split()) <= known

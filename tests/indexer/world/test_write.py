@@ -4,10 +4,12 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from indexer.sources import Sample, open_source
-from indexer.world import make_scene, write_world
+from indexer.world import make_scene, mask_of, write_world
+from scopeview.errors import InputError
 
 
 def read(folder: Path) -> list[Sample]:
@@ -51,3 +53,12 @@ def test_the_truth_travels_with_the_picture(tmp_path: Path) -> None:
         about = json.load(content)
     assert about["things"] == make_scene(0, 0).truth()["things"]
     assert {"key", "caption", "background", "tint"} <= set(about)
+    assert mask_of(about["things"][0]).any()
+
+
+def test_a_world_of_chosen_kinds_shows_these_alone_and_an_unknown_one_writes_nothing(tmp_path: Path) -> None:
+    write_world(tmp_path / "boats", 4, seed=0, kinds=["boat"])
+    assert all("boat" in str(sample.caption) for sample in read(tmp_path / "boats"))
+    with pytest.raises(InputError, match="no kind 'bo'"):
+        write_world(tmp_path / "none", 4, seed=0, kinds=["bo"])
+    assert not (tmp_path / "none").exists()

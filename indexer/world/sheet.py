@@ -1,0 +1,25 @@
+"""What a background is painted on: twice as large as the picture, which is enough for its low contrasts."""
+
+from PIL import Image
+
+from indexer.world.canvas import PICTURE_PX
+from indexer.world.palette import Rgb, mix
+
+_SCALE = 2
+SHEET_PX = PICTURE_PX * _SCALE
+
+
+def sheet(colour: Rgb) -> Image.Image:
+    return Image.new("RGB", (SHEET_PX, SHEET_PX), colour)
+
+
+def finished(image: Image.Image) -> Image.Image:
+    """RGB, 128 x 128: every pixel the mean of four."""
+    return image.reduce(_SCALE)
+
+
+def fade(image: Image.Image, top: Rgb, bottom: Rgb, start: int, end: int) -> None:
+    """Rows `start` to `end` pass from one colour to the other."""
+    column = Image.new("RGB", (1, end - start))
+    column.putdata([mix(top, bottom, 100 * row // (end - start)) for row in range(end - start)])
+    image.paste(column.resize((image.width, end - start), Image.Resampling.NEAREST), (0, start))
