@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 the run failed, 2 wrong input or configuration, 3 too many bad images.
 """
 
+import shlex
 import sys
 from collections.abc import Hashable
 from enum import StrEnum
@@ -36,6 +37,17 @@ class DtypeChoice(StrEnum):
     auto = "auto"
     float32 = "float32"
     bfloat16 = "bfloat16"
+
+
+class ArchitectureChoice(StrEnum):
+    topk = "topk"
+    relu = "relu"
+
+
+class DecayChoice(StrEnum):
+    linear = "linear"
+    cosine = "cosine"
+    none = "none"
 
 
 class EncoderDevice(StrEnum):
@@ -217,6 +229,95 @@ def demo_images(
 
     with task("draw", n, "scenes") as progress:
         write_world(out, n, seed, progress=progress.advance)
+
+
+@cli.command()
+def train_sae(
+    source: Annotated[str, typer.Argument(help="Images, as for `index`; or world:SEED, drawn on the fly.")],
+    model: Model,
+    layers: Annotated[str, typer.Option(help="Such as 11,22,embed: all in one pass over the images.")],
+    features: Annotated[int, typer.Option(help="Width of each SAE.")],
+    out: Annotated[Path, typer.Option(help="Folder of the SAEs; an unfinished run is resumed.")],
+    architecture: Annotated[ArchitectureChoice, typer.Option()] = ArchitectureChoice.topk,
+    k: Annotated[int | None, typer.Option(help="topk: features kept a token.", show_default=False)] = None,
+    l1: Annotated[
+        float | None, typer.Option(help="relu: weight of the L1 penalty, such as 3.", show_default=False)
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(help="How many to train on, beyond those of calibration.", show_default=False),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="The same, in batches.", show_default=False)] = None,
+    repeat: Annotated[bool, typer.Option("--repeat", help="Go over the images again at their end.")] = False,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images a step, with all their tokens. Default: 16, CUDA 64.")
+    ] = None,
+    buffer_images: Annotated[
+        int | None,
+        typer.Option(help="Images whose tokens are shuffled together. Default: 16 batches, up to 1 GB."),
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Default: 2e-4 at 16,384 features, falling with their root.")
+    ] = None,
+    decay: Annotated[DecayChoice, typer.Option(help="Of the learning rate, to zero.")] = DecayChoice.linear,
+    warmup: Annotated[
+        int | None, typer.Option(help="Steps. Default: a twentieth, at most 500.", show_default=False)
+    ] = None,
+    dead_after: Annotated[
+        int | None,
+        typer.Option(help="Tokens of silence that make a feature dead. Default: a tenth, up to 10 million."),
+    ] = None,
+    aux_k: Annotated[
+        int | None, typer.Option(help="Dead features revived at a time; 0: none. Default: half the width.")
+    ] = None,
+    calibration_images: Annotated[
+        int, typer.Option(help="Mean, std and final figures come from the first N images, not trained on.")
+    ] = 512,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Device = "auto",
+    dtype: Dtype = DtypeChoice.auto,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 500,
+    log_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 50,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished run (always so).")
+    ] = True,
+) -> None:
+    """Train sparse autoencoders on a model's activations, streamed: nothing is cached on disk."""
+    assert resume
+    from indexer.training.sae_config import TrainRequest
+    from indexer.training.sae_result import print_result
+    from indexer.training.sae_trainer import train_saes
+
+    result = train_saes(
+        TrainRequest(
+            source=source,
+            model=model,
+            layers=tuple(_layers(layers) or ()),
+            out=out,
+            n_features=features,
+            architecture=architecture.value,
+            k=k,
+            l1=l1,
+            n_images=images,
+            n_steps=steps,
+            batch_size=batch_size,
+            buffer_images=buffer_images,
+            repeat=repeat,
+            lr=lr,
+            decay=decay.value,
+            warmup_steps=warmup,
+            dead_after=dead_after,
+            aux_k=aux_k,
+            calibration_images=calibration_images,
+            seed=seed,
+            device=device,
+            dtype=dtype.value,
+            checkpoint_every=checkpoint_every,
+            log_every=log_every,
+            command=shlex.join(["scopeview", *sys.argv[1:]]),
+        )
+    )
+    print_result(out, result)
 
 
 @cli.callback(invoke_without_command=True)

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -36,6 +36,10 @@ class Task(ABC):
     @abstractmethod
     def expect(self, total: int) -> None:
         """The total as it now looks, where it was not known at the start."""
+
+    @abstractmethod
+    def note(self, figures: Mapping[str, object]) -> None:
+        """Says how the work goes: a line on a terminal, fields of a JSON line anywhere else."""
 
 
 @contextmanager
@@ -76,6 +80,9 @@ class _RichTask(Task):
     def expect(self, total: int) -> None:
         self._progress.update(self._task_id, total=total)
 
+    def note(self, figures: Mapping[str, object]) -> None:
+        self._progress.console.print("  ".join(f"{name} {value}" for name, value in figures.items()))
+
 
 class _JsonTask(Task):
     def __init__(self, name: str, total: int | None, unit: str, done: int) -> None:
@@ -91,6 +98,9 @@ class _JsonTask(Task):
 
     def expect(self, total: int) -> None:
         self._total = total
+
+    def note(self, figures: Mapping[str, object]) -> None:
+        print(json.dumps({"task": self._name, "done": self._done, **figures}), file=sys.stderr, flush=True)
 
     def report(self) -> None:
         self._reported = time.monotonic()

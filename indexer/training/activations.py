@@ -1,0 +1,156 @@
+"""What the SAEs learn from: the standardised activations of a stream of pictures, shuffled in memory.
+
+The tokens of one picture resemble each other, so a bounded number of pictures is held at a time and all their
+tokens are dealt out in random order; then the buffer is filled anew. Nothing goes to disk, and there is no
+random state: step 700 deals the same tokens whether or not the run was interrupted before it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from indexer.training.image_stream import ImageStream, StreamedImage
+from indexer.training.sae_config import EMBED_BATCH, Plan
+from scopeview.calibration import Tapped
+from scopeview.clip import Taps
+from scopeview.errors import InputError
+from scopeview.sae import Standardization
+from scopeview.slots import EMBED, Layer
+
+_EMBED_MEMORY = 16_384
+
+
+class Place(NamedTuple):
+    """Where a run is: the step to make next, and the sample with which the buffer of that step begins."""
+
+    step: int
+    sample: int
+
+
+class Batch(NamedTuple):
+    """One step's tokens by layer, in fp32; `after` is the place once the step is made."""
+
+    tokens: dict[Layer, Float[Tensor, "token d_in"]]
+    after: Place
+
+
+class Activations:
+    """Batches of activations, from any place on, to the plan's last step."""
+
+    def __init__(
+        self, plan: Plan, clip: Tapped, statistics: Mapping[Layer, Standardization], device: torch.device
+    ) -> None:
+        self._plan, self._clip, self._device = plan, clip, device
+        self._statistics = {layer: stats.to(device) for layer, stats in statistics.items()}
+        self._blocks = [layer for layer in plan.layers if layer != EMBED]
+        self.n_not_finite = 0
+
+    def batches(self, stream: ImageStream, place: Place, *, again_from: int | None) -> Iterator[Batch]:
+        """Raises `InputError` when the pictures run out before the last step."""
+        size = self._plan.buffer_steps
+        first, begin = place.step - place.step % size, place.sample
+        with closing(stream.images(begin, again_from=again_from)) as images:
+            while first < self._plan.n_steps:
+                last = min(first + size, self._plan.n_steps) - 1
+                taken = self._take(images, (last + 1 - first) * self._plan.batch_size, stream, first)
+                buffer = self._fill([crop for crop, _ in taken])
+                end = taken[-1].next_sample
+                for step in range(max(first, place.step), last + 1):
+                    after = Place(step + 1, end if step == last else begin)
+                    yield Batch(self._deal(buffer, first // size, step - first), after)
+                first, begin = last + 1, end
+
+    def _take(
+        self, images: Iterator[StreamedImage], n: int, stream: ImageStream, first_step: int
+    ) -> list[StreamedImage]:
+        taken = list(islice(images, n))
+        if len(taken) < n:
+            n_found = first_step * self._plan.batch_size + len(taken)
+            raise InputError(
+                f"{stream.ref} has {n_found} usable images after the {self._plan.calibration_images} of "
+                f"calibration, but the run takes {self._plan.n_images}: ask for fewer images, give more, or "
+                "use --repeat to go over them again"
+            )
+        return taken
+
+    def _fill(self, crops: Sequence[UInt8[np.ndarray, "3 height width"]]) -> dict[Layer, Tensor]:
+        """By layer, standardised: [image, token, d_in], of the embedding [image, 1, d_in]."""
+        buffer: dict[Layer, Tensor] = {}
+        for start in range(0, len(crops), self._plan.batch_size):
+            pixels = np.stack(crops[start : start + self._plan.batch_size])
+            taps = self._clip.forward(torch.from_numpy(pixels), self._blocks)
+            for layer, stats in self._statistics.items():
+                raw = _tokens(taps, layer)
+                if start == 0:
+                    buffer[layer] = self._empty(len(crops), *raw.shape[1:])
+                buffer[layer][start : start + len(raw)] = self._standardised(raw, stats)
+        return buffer
+
+    def _empty(self, *shape: int) -> Tensor:
+        # Standardised first and rounded then, bf16 loses little; it halves what the buffer takes.
+        dtype = torch.bfloat16 if self._plan.dtype == "bfloat16" else torch.float32
+        return torch.empty(shape, dtype=dtype, device=self._device)
+
+    def _standardised(self, raw: Tensor, stats: Standardization) -> Tensor:
+        """An activation that is not finite becomes the mean, 0, and is counted."""
+        x = stats.apply(raw.to(self._device))
+        finite = x.isfinite()
+        if not bool(finite.all()):
+            self.n_not_finite += int((~finite).sum())
+            x = torch.where(finite, x, 0)
+        return x
+
+    def _deal(self, buffer: Mapping[Layer, Tensor], number: int, turn: int) -> dict[Layer, Tensor]:
+        """Every token of the buffer exactly once over its turns; the embeddings in the images' order."""
+        dealt: dict[Layer, Tensor] = {}
+        for layer, held in buffer.items():
+            n_images, n_tokens, _ = held.shape
+            n_dealt = self._plan.batch_size * n_tokens
+            order = torch.arange(n_images * n_tokens)
+            if layer != EMBED:
+                order = order[torch.randperm(len(order), generator=seeded(self._plan.seed, number))]
+            chosen = order[turn * n_dealt : (turn + 1) * n_dealt].to(self._device)
+            dealt[layer] = held.flatten(0, 1)[chosen].float()
+        return dealt
+
+
+class EmbedMemory:
+    """The latest embeddings. A picture has 257 tokens at a block but one embedding: to learn as much a step,
+    an SAE on `embed` sees each of them several times."""
+
+    def __init__(self, d_in: int, seed: int, device: torch.device) -> None:
+        self._held = torch.zeros(_EMBED_MEMORY, d_in, device=device)
+        self._seed, self._n_seen = seed, 0
+
+    def draw(self, fresh: Float[Tensor, "image d_in"], step: int) -> Float[Tensor, "token d_in"]:
+        """Takes in the fresh ones and draws a batch, with replacement, of all that are held."""
+        places = (self._n_seen + torch.arange(len(fresh))) % len(self._held)
+        self._held[places.to(self._held.device)] = fresh
+        self._n_seen += len(fresh)
+        n = max(EMBED_BATCH, len(fresh))
+        among = min(self._n_seen, len(self._held))
+        chosen = torch.randint(among, (n,), generator=seeded(self._seed, step))
+        return self._held[chosen.to(self._held.device)]
+
+    def state(self) -> dict[str, Any]:
+        return {"held": self._held, "n_seen": self._n_seen}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self._held.copy_(state["held"])
+        self._n_seen = state["n_seen"]
+
+
+def seeded(*numbers: int) -> torch.Generator:
+    """A CPU generator that depends on these numbers alone."""
+    (word,) = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(word) >> 1)
+
+
+def _tokens(taps: Taps, layer: Layer) -> Float[Tensor, "image token d_in"]:
+    return taps.embedding[:, None] if layer == EMBED else taps.residuals[layer]

@@ -1,0 +1,142 @@
+"""Pictures as the model sees them, one after the other, from any place on: an image source, or the world.
+
+`world:7` draws the scenes of world 7 as they are asked for, without end; nothing is stored.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from indexer.prepare import Preparer, ordered
+from indexer.run import shard_list
+from indexer.sources import BadSample, Sample, Source, open_source
+from indexer.world import make_scene
+from scopeview.errors import BadReason, InputError, TooManyBadImagesError
+from scopeview.preprocess import Preprocessing
+from scopeview.slots import parse_number
+
+WORLD = "world:"
+_MAX_BAD_SHARE = 0.1
+_MIN_SEEN = 100
+
+
+class StreamedImage(NamedTuple):
+    """`next_sample` is where to start for all that comes after this picture."""
+
+    crop: UInt8[np.ndarray, "3 height width"]
+    next_sample: int
+
+
+class ImageStream(Protocol):
+    """The same pictures in the same order, from wherever it is started."""
+
+    ref: str
+    bad: Counter[BadReason]
+
+    def identity(self) -> list[list[str]]:
+        """What tells this stream from others: JSON, compared when a run is resumed."""
+        ...
+
+    def images(self, start: int, *, again_from: int | None = None) -> Generator[StreamedImage]:
+        """From sample `start` on. At the end it goes on with sample `again_from`; None: it ends."""
+        ...
+
+
+class WorldStream:
+    """The scenes of one world, drawn on the fly and ahead of use by `ahead`; there is always one more."""
+
+    def __init__(self, seed: int, preprocessing: Preprocessing, *, ahead: int) -> None:
+        self.ref = f"{WORLD}{seed}"
+        self.bad: Counter[BadReason] = Counter()
+        self._seed, self._preprocessing, self._ahead = seed, preprocessing, ahead
+
+    def identity(self) -> list[list[str]]:
+        return [[self.ref, ""]]
+
+    def images(self, start: int, *, again_from: int | None = None) -> Generator[StreamedImage]:
+        del again_from  # it has no end
+        with _threads() as pool:
+            yield from ordered(pool, self._draw, count(start), ahead=self._ahead)
+
+    def _draw(self, number: int) -> StreamedImage:
+        picture = make_scene(self._seed, number).image
+        return StreamedImage(self._preprocessing.crop(picture), number + 1)
+
+
+class SourceStream:
+    """The pictures of an image source; those that cannot be used are left out and counted in `bad`."""
+
+    def __init__(self, source: Source, preprocessing: Preprocessing, *, ahead: int) -> None:
+        self.ref = str(source.root)
+        self.bad: Counter[BadReason] = Counter()
+        self._source, self._ahead = source, ahead
+        self._prepare = Preparer(preprocessing, thumb_px=None)
+
+    def identity(self) -> list[list[str]]:
+        return shard_list(self._source)
+
+    def images(self, start: int, *, again_from: int | None = None) -> Generator[StreamedImage]:
+        """Samples are numbered on from pass to pass. Raises `TooManyBadImagesError` over a share of 10 %."""
+        n_seen = 0
+        with _threads() as pool:
+            samples = self._samples(start, again_from)
+            prepared = ordered(pool, self._prepare, samples, ahead=self._ahead)
+            for number, (sample, usable) in enumerate(prepared, start):
+                n_seen += 1
+                if usable is not None:
+                    yield StreamedImage(usable.crop, number + 1)
+                elif isinstance(sample, BadSample):
+                    self._count(sample, n_seen)
+
+    def _count(self, sample: BadSample, n_seen: int) -> None:
+        self.bad[sample.reason] += 1
+        n_bad = self.bad.total()
+        if n_seen >= _MIN_SEEN and n_bad > _MAX_BAD_SHARE * n_seen:
+            reasons = ", ".join(f"{reason} {n}" for reason, n in self.bad.most_common())
+            raise TooManyBadImagesError(
+                f"{self.ref}: {n_bad} of the first {n_seen} images cannot be used ({reasons}); "
+                f"at most {_MAX_BAD_SHARE:.0%} may be bad"
+            )
+
+    def _samples(self, start: int, again_from: int | None) -> Iterator[Sample | BadSample]:
+        """Skips without decoding; a later pass starts at `again_from`."""
+        first, skip = 0, start
+        while True:
+            n_samples = first
+            for number, sample in enumerate(islice(self._one_pass(), first, None), first):
+                n_samples = number + 1
+                if number - first >= skip:
+                    yield sample
+            if again_from is None or n_samples <= again_from:
+                return
+            skip, first = max(0, skip - (n_samples - first)), again_from
+
+    def _one_pass(self) -> Iterator[Sample | BadSample]:
+        return chain.from_iterable(shard.samples() for shard in self._source.shards)
+
+
+def open_stream(ref: str, preprocessing: Preprocessing, *, ahead: int) -> ImageStream:
+    """`world:SEED`, or a path that `indexer.sources` can open. Raises `InputError`."""
+    if not ref.startswith(WORLD):
+        return SourceStream(open_source(Path(ref)), preprocessing, ahead=ahead)
+    seed = parse_number(ref.removeprefix(WORLD))
+    if seed is None:
+        raise InputError(f"{ref!r} names no world; expected such as {WORLD}0")
+    return WorldStream(seed, preprocessing, ahead=ahead)
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="decode")
+    try:
+        yield pool
+    finally:  # whoever asks no more does not wait for what was begun ahead
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,67 @@
+"""The weights of an SAE in training, and their constraint: decoder rows of unit length.
+
+With unit rows a feature's activation is its mass, an L1 penalty cannot be dodged by small activations on long
+rows, and all features compete for the k places on equal terms. Knows no loss and no data.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from indexer.training.activations import seeded
+from indexer.training.sae_config import SaeSettings
+from scopeview.sae import Sae, SaeConfig, Standardization, Weights
+from scopeview.slots import EMBED
+
+_EMBED_NUMBER = 1_000_000  # for seeds: beyond any block's
+
+
+class TrainedSae(torch.nn.Module):
+    """pre = (x - pre_b) @ enc.T + enc_b; both tables have a row a feature. `enc_b` is there for ReLU alone.
+
+    At first the decoder's rows are random directions, the encoder equals them (up to one scale, see
+    `sae_state`), and the biases are zero: the mean of the standardised input.
+    """
+
+    enc_b: torch.nn.Parameter | None
+
+    def __init__(self, settings: SaeSettings, seed: int) -> None:
+        super().__init__()
+        number = _EMBED_NUMBER if settings.layer == EMBED else settings.layer
+        random = torch.randn(settings.n_features, settings.d_in, generator=seeded(seed, number))
+        rows = normalize(random, dim=1)
+        self.pre_b = torch.nn.Parameter(torch.zeros(settings.d_in))
+        self.enc = torch.nn.Parameter(rows.clone())
+        self.dec = torch.nn.Parameter(rows)
+        is_relu = settings.architecture == "relu"
+        self.enc_b = torch.nn.Parameter(torch.zeros(settings.n_features)) if is_relu else None
+
+    @torch.no_grad()
+    def normalize_decoder(self) -> None:
+        """Back to unit length; after every step of the optimiser."""
+        self.dec.copy_(normalize(self.dec, dim=1))
+
+    @torch.no_grad()
+    def drop_radial_gradient(self) -> None:
+        """What would only lengthen or shorten a row is undone anyway, but would mislead Adam and clipping."""
+        assert self.dec.grad is not None
+        self.dec.grad -= (self.dec.grad * self.dec).sum(dim=1, keepdim=True) * self.dec
+
+    @torch.no_grad()
+    def finished(self, settings: SaeSettings, statistics: Standardization) -> Sae:
+        """The SAE for inference, on the CPU. It takes raw activations."""
+        config = SaeConfig(
+            architecture=settings.architecture,
+            layer=settings.layer,
+            d_in=settings.d_in,
+            n_features=settings.n_features,
+            k=settings.k,
+            normalization="standardize",
+            source="sae.safetensors",
+            sha256="",
+        )
+        enc: Float[Tensor, "d_in n_features"] = self.enc.detach().cpu().T.contiguous()
+        enc_b = None if self.enc_b is None else self.enc_b.detach().cpu().clone()
+        weights = Weights(self.pre_b.detach().cpu().clone(), enc, self.dec.detach().cpu().clone(), enc_b)
+        return Sae(config, weights, statistics.to("cpu"))

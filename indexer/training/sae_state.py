@@ -1,0 +1,124 @@
+"""One layer's SAE as it learns: a step of the optimiser, which features are dead, what a checkpoint holds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from indexer.training.sae_config import SaeSettings
+from indexer.training.sae_loss import Outcome, aux_gradients, relu_gradients, topk_gradients
+from indexer.training.sae_model import TrainedSae
+from scopeview import metrics
+
+
+@dataclass(frozen=True)
+class StepFigures:
+    """One batch: the loss (without the auxiliary one), FACTS' explained variance, active features a token,
+    the share of features that are dead, and the length of the gradient before it was clipped."""
+
+    loss: float
+    explained_variance: float
+    l0: float
+    dead: float
+    aux_loss: float
+    gradient_norm: float
+
+
+class Learner:
+    """Weights, Adam and, for each feature, the number of tokens since it last fired."""
+
+    def __init__(
+        self, settings: SaeSettings, seed: int, device: torch.device, *, low_precision: bool
+    ) -> None:
+        self.settings = settings
+        self.sae = TrainedSae(settings, seed).to(device)
+        self.n_tokens = 0
+        self._low_precision = low_precision
+        self._silent = torch.zeros(settings.n_features, dtype=torch.long, device=device)
+        self._adam = torch.optim.Adam(self.sae.parameters(), fused=device.type == "cuda")
+
+    @property
+    def dead(self) -> Int[Tensor, "dead"]:
+        """The features without an activation above zero in the last `dead_after` tokens, in order."""
+        return (self._silent >= self.settings.dead_after).nonzero().squeeze(1)
+
+    def step(
+        self, x: Float[Tensor, "token d_in"], lr: float, *, measured: bool = False
+    ) -> StepFigures | None:
+        """Learns from one batch of standardised tokens. Figures only when asked: they make a GPU wait."""
+        if self.n_tokens == 0:
+            self._fit_scale(x)
+        self._adam.zero_grad()
+        outcome = self._gradients(x)
+        aux_loss = self._revive(x, outcome)
+        self._remember(outcome, len(x))
+        self.sae.drop_radial_gradient()
+        norm = clip_grad_norm_(self.sae.parameters(), self.settings.max_gradient_norm)
+        for group in self._adam.param_groups:
+            group["lr"] = lr
+        self._adam.step()
+        self.sae.normalize_decoder()
+        return self._figures(x, outcome, aux_loss, norm) if measured else None
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "sae": self.sae.state_dict(),
+            "adam": self._adam.state_dict(),
+            "silent": self._silent,
+            "n_tokens": self.n_tokens,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.sae.load_state_dict(state["sae"])
+        self._adam.load_state_dict(state["adam"])
+        self._silent.copy_(state["silent"])
+        self.n_tokens = state["n_tokens"]
+
+    def _fit_scale(self, x: Tensor) -> None:
+        """Scales the fresh encoder so that the first batch is rebuilt as well as its directions allow.
+
+        As long as the decoder's rows, it would overshoot: k features together say the same thing k times.
+        """
+        x_hat = self._gradients(x).x_hat
+        scale = (x * x_hat).sum() / x_hat.pow(2).sum().clamp_min(1e-12)
+        with torch.no_grad():
+            self.sae.enc.mul_(scale.clamp_min(1e-3))
+
+    def _gradients(self, x: Tensor) -> Outcome:
+        if self.settings.architecture == "relu":
+            return relu_gradients(self.sae, x, self.settings.l1, low_precision=self._low_precision)
+        assert self.settings.k is not None
+        return topk_gradients(self.sae, x, self.settings.k, low_precision=self._low_precision)
+
+    def _revive(self, x: Tensor, outcome: Outcome) -> Tensor:
+        dead = self.dead
+        if len(dead) == 0 or self.settings.aux_k == 0:
+            return x.new_zeros(())
+        return aux_gradients(
+            self.sae,
+            x,
+            x - outcome.x_hat,
+            dead,
+            aux_k=self.settings.aux_k,
+            weight=self.settings.aux_weight,
+            low_precision=self._low_precision,
+        )
+
+    def _remember(self, outcome: Outcome, n_tokens: int) -> None:
+        self._silent += n_tokens
+        self._silent[outcome.fired] = 0
+        self.n_tokens += n_tokens
+
+    def _figures(self, x: Tensor, outcome: Outcome, aux_loss: Tensor, norm: Tensor) -> StepFigures:
+        return StepFigures(
+            loss=float(outcome.loss),
+            explained_variance=metrics.explained_variance(x, outcome.x_hat),
+            l0=float(outcome.l0),
+            dead=len(self.dead) / self.settings.n_features,
+            aux_loss=float(aux_loss),
+            gradient_norm=float(norm),
+        )
