@@ -88,6 +88,6 @@ with TestClient(create_app(settings)) as site:
     assert answer.status_code == 503, answer.text
     assert "not installed" in answer.json()["detail"], answer.text
 """
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], check=True, capture_output=True, timeout=120
-    )
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    ran = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr.decode()
