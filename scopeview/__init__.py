@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scopeview.store.reader import IndexReader
+    from scopeview.notebook import Index
 
 try:
     __version__ = version("scopeview")
@@ -15,8 +15,11 @@ except PackageNotFoundError:  # a source tree that was never installed
 __all__ = ["__version__", "open_index"]
 
 
-def open_index(index_dir: str | Path) -> "IndexReader":
-    """The finished index in that folder. Raises `IndexFormatError` when there is none."""
-    from scopeview.store.reader import IndexReader
+def open_index(index_dir: str | Path) -> "Index":
+    """The finished index in that folder; its features show themselves in a notebook.
 
-    return IndexReader(Path(index_dir))
+    Raises `IndexFormatError` when there is none.
+    """
+    from scopeview.notebook import Index
+
+    return Index(Path(index_dir).expanduser())

@@ -12,6 +12,14 @@ import duckdb
 from scopeview.errors import IndexFormatError
 from scopeview.store.interrupt import interruptible
 
+# A read-only database may still read and write other files unless this is shut. All of it is said on opening:
+# a program that opens an index twice gets the same database again, and its settings are locked by then.
+_CLOSED: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,
+    "enable_external_access": False,
+    "lock_configuration": True,
+}
+
 
 class Database:
     """One open database file. May be shared by any number of threads."""
@@ -46,11 +54,8 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     if not path.is_file():
         raise IndexFormatError(f"{path} is missing, though the manifest names it; rebuild the index")
     try:
-        connection = duckdb.connect(str(path), read_only=True, config={"threads": 1})
-        # A read-only database may still read and write other files unless this is shut.
-        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        return duckdb.connect(str(path), read_only=True, config=_CLOSED)
     except duckdb.Error as error:
         raise IndexFormatError(
             f"{path} is not a readable DuckDB database ({error}); rebuild the index"
         ) from error
-    return connection

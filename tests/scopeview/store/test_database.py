@@ -70,6 +70,14 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path, reader: IndexReader
         IndexReader(tmp_path, manifest)
 
 
+def test_an_index_can_be_opened_again_while_it_is_open(small: SmallIndex, reader: IndexReader) -> None:
+    with IndexReader(small.index_dir) as again:
+        assert again.feature(3, 0) == reader.feature(3, 0)
+        with pytest.raises(duckdb.Error):
+            again.sql("SELECT * FROM read_text('/etc/passwd')")
+    assert reader.feature(3, 0).n_active > 0
+
+
 def test_closing_lets_go_of_the_file_so_that_it_can_be_written(changed: Changed) -> None:
     index_dir = changed("SELECT 1")
     reader = IndexReader(index_dir)
