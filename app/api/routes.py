@@ -29,22 +29,30 @@ ERRORS: models.Responses = {
     **NOT_FOUND,
     422: {"model": ProblemBody, "description": "a query value that is not accepted; `detail` names what is"},
 }
+FOUND = "found"
 
-router = APIRouter(prefix="", tags=["index"], responses=ERRORS)
+router = APIRouter(tags=["index"])
 
 
-@router.get(f"{API}/indexes", summary="The indexes served here")
+@router.get(f"{API}/indexes", summary="The indexes served here", response_description=FOUND)
 def indexes(site: SiteDep) -> models.IndexesOut:
     found = [answers.index_summary(index, site.json_urls) for index in site.indexes.values()]
     return models.IndexesOut(indexes=found)
 
 
-@router.get(API + "/{index}", summary="One index: its model, layers and SAEs")
+@router.get(
+    API + "/{index}",
+    summary="One index: its model, layers and SAEs",
+    response_description=FOUND,
+    responses=ERRORS,
+)
 def index_overview(site: SiteDep, index: IndexDep) -> models.IndexOut:
     return answers.index_out(index, site.json_urls)
 
 
-@router.get(API + "/{index}/images", summary="Page through the images")
+@router.get(
+    API + "/{index}/images", summary="Page through the images", response_description=FOUND, responses=ERRORS
+)
 def images(
     site: SiteDep,
     index: IndexDep,
@@ -63,12 +71,22 @@ def images(
     )
 
 
-@router.get(API + "/{index}/images/{image_id}", summary="One image and its code at every slot")
+@router.get(
+    API + "/{index}/images/{image_id}",
+    summary="One image and its code at every slot",
+    response_description=FOUND,
+    responses=ERRORS,
+)
 def image(site: SiteDep, index: IndexDep, image_id: ImagePath) -> models.ImageOut:
     return answers.image_out(index, index.reader.image(image_id), site.json_urls)
 
 
-@router.get(API + "/{index}/{layer}", summary="The features of a layer, as the gallery lists them")
+@router.get(
+    API + "/{index}/{layer}",
+    summary="The features of a layer, as the gallery lists them",
+    response_description=FOUND,
+    responses=ERRORS,
+)
 def gallery(
     site: SiteDep,
     index: IndexDep,
@@ -92,13 +110,23 @@ def gallery(
     return answers.gallery_out(index, slot, found, site.json_urls, following)
 
 
-@router.get(API + "/{index}/{layer}/{feature}", summary="One feature at one token")
+@router.get(
+    API + "/{index}/{layer}/{feature}",
+    summary="One feature at one token",
+    response_description=FOUND,
+    responses=ERRORS,
+)
 def feature(site: SiteDep, index: IndexDep, slot: SlotDep, feature: FeaturePath) -> models.FeatureOut:
     found = index.reader.feature(slot.layer, feature, slot.token)
     return answers.feature_out(index, found, site.json_urls)
 
 
-@router.get(API + "/{index}/{layer}/{feature}/images", summary="Every image on which the feature fires")
+@router.get(
+    API + "/{index}/{layer}/{feature}/images",
+    summary="Every image on which the feature fires",
+    response_description=FOUND,
+    responses=ERRORS,
+)
 def feature_images(
     site: SiteDep,
     index: IndexDep,

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Path
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import Request
 
 from app.api import models
 from app.api.answers import upload_out
-from app.api.routes import NOT_FOUND
+from app.api.routes import ERRORS, FOUND, NOT_FOUND
 from app.params import IndexDep, SiteDep
 from app.problems import ProblemBody
 from app.security import refuse_cross_site
@@ -46,6 +46,7 @@ BODY = {
     }
 }
 DeleteKey = Annotated[str, Header(alias="Delete-Key", description="the delete_key of the 201 answer")]
+UploadPath = Annotated[str, Path(description="from the answer to the upload")]
 
 router = APIRouter(tags=["uploads"])
 
@@ -62,8 +63,13 @@ async def create(request: Request, site: SiteDep, index: IndexDep) -> Response:
     return created(kept, site.json_urls)
 
 
-@router.get(API + "/{index}/uploads/{upload_id}", summary="One upload", responses={**NOT_FOUND, **GONE})
-def read(site: SiteDep, index: IndexDep, upload_id: str, response: Response) -> models.UploadOut:
+@router.get(
+    API + "/{index}/uploads/{upload_id}",
+    summary="One upload",
+    response_description=FOUND,
+    responses={**ERRORS, **GONE},
+)
+def read(site: SiteDep, index: IndexDep, upload_id: UploadPath, response: Response) -> models.UploadOut:
     response.headers.update(PRIVATE)
     return upload_out(site.uploads.get(index.slug, upload_id), site.json_urls)
 
@@ -72,8 +78,9 @@ def read(site: SiteDep, index: IndexDep, upload_id: str, response: Response) -> 
     API + "/{index}/uploads/{upload_id}",
     status_code=204,
     summary="Delete an upload",
+    response_description="deleted; its address answers 410 from now on",
     responses={
-        **NOT_FOUND,
+        **ERRORS,
         **GONE,
         403: {
             "model": ProblemBody,
@@ -82,7 +89,7 @@ def read(site: SiteDep, index: IndexDep, upload_id: str, response: Response) -> 
     },
 )
 def delete(
-    request: Request, site: SiteDep, index: IndexDep, upload_id: str, delete_key: DeleteKey = ""
+    request: Request, site: SiteDep, index: IndexDep, upload_id: UploadPath, delete_key: DeleteKey = ""
 ) -> Response:
     refuse_cross_site(request.headers, site.settings.base_url)
     site.uploads.delete(index.slug, upload_id, delete_key)

@@ -40,7 +40,9 @@ def api_help(request: Request) -> HTMLResponse:
             path=path,
             summary=found["summary"],
             parameters=[(each["name"], each.get("description", "")) for each in found.get("parameters", [])],
-            statuses=[(code, each.get("description", "")) for code, each in found["responses"].items()],
+            statuses=[
+                (code, each.get("description", "")) for code, each in sorted(found["responses"].items())
+            ],
         )
         for path, methods in document["paths"].items()
         for method, found in methods.items()

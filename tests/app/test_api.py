@@ -140,6 +140,9 @@ def test_openapi_describes_every_operation_status_and_field(site: TestClient) ->
         assert path.startswith("/api/v1/")
         for operation in methods.values():
             assert operation["summary"]
+            schemas = json.dumps(operation["responses"])
+            assert "HTTPValidationError" not in schemas, "every problem has the same body"
+            assert all(parameter["description"] for parameter in operation.get("parameters", []))
             assert "404" in operation["responses"] or path == "/api/v1/indexes"
     statuses = document["paths"]["/api/v1/{index}/uploads"]["post"]["responses"].keys()
     assert statuses >= {"201", "403", "404", "413", "415", "422", "503"}

@@ -121,7 +121,7 @@ def test_what_is_no_picture_is_told_in_words(tiny_site: str, open_page: OpenPage
 
 def test_a_picture_that_is_too_large_is_told_in_words(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, expect={413}).goto("/tiny/uploads")
-    big = {"name": "a.png", "mimeType": "image/png", "buffer": bytes(12 * 1024**2)}
+    big: Any = {"name": "a.png", "mimeType": "image/png", "buffer": bytes(12 * 1024**2)}
     page.set_input_files("#image", big)
     page.get_by_role("button", name="Take it apart").click()
     expect(page.get_by_text("too large: at most 10 MB")).to_be_visible(timeout=15_000)
