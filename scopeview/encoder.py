@@ -112,7 +112,9 @@ def _number(slot: Slot) -> int:
 
 
 def _per_image(codes: Codes, batch: int) -> _TokenCodes:
-    return _TokenCodes(*(part.reshape(batch, -1, part.shape[1]) for part in codes))
+    # Not -1: a ReLU SAE of which nothing fires in the whole batch has no columns.
+    n_tokens = len(codes.values) // batch
+    return _TokenCodes(*(part.reshape(batch, n_tokens, part.shape[1]) for part in codes))
 
 
 def _at(codes: _TokenCodes, token: int) -> Codes:

@@ -21,6 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Task as RichTask
+from rich.table import Column
 from rich.text import Text
 
 _JSON_EVERY_S = 10.0
@@ -58,11 +59,11 @@ def task(name: str, total: int | None, unit: str, *, done: int = 0) -> Iterator[
 
 class _Rate(ProgressColumn):
     def __init__(self, unit: str) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self._unit = unit
 
     def render(self, task: RichTask) -> Text:
-        return Text(f"{task.speed or 0:,.1f} {self._unit}/s")
+        return Text(f"{task.finished_speed or task.speed or 0:,.1f} {self._unit}/s")
 
 
 def _bar(unit: str) -> Progress:
