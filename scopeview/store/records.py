@@ -34,19 +34,11 @@ class TopImage:
     punsafe: float | None
 
 
-@dataclass(frozen=True)
-class FeatureRecord:
-    """One feature at one token. `max_activation` and `mean_activation` are None when it never fires."""
+class _Counted:
+    """What follows from the two counts that every feature carries."""
 
-    layer: Layer
-    token: Token
-    feature: int
     n_images: int
-    n_active: int  # images on which the activation is above zero
-    max_activation: float | None
-    mean_activation: float | None  # over the images on which it fires
-    histogram: Histogram
-    top_images: list[TopImage]
+    n_active: int
 
     @property
     def density(self) -> float:
@@ -59,7 +51,22 @@ class FeatureRecord:
 
 
 @dataclass(frozen=True)
-class FeatureCard:
+class FeatureRecord(_Counted):
+    """One feature at one token. `max_activation` and `mean_activation` are None when it never fires."""
+
+    layer: Layer
+    token: Token
+    feature: int
+    n_images: int
+    n_active: int  # images on which the activation is above zero
+    max_activation: float | None
+    mean_activation: float | None  # over the images on which it fires
+    histogram: Histogram
+    top_images: list[TopImage]
+
+
+@dataclass(frozen=True)
+class FeatureCard(_Counted):
     """What a gallery needs of a feature."""
 
     layer: Layer
@@ -69,14 +76,6 @@ class FeatureCard:
     n_active: int
     max_activation: float | None
     top_image_ids: list[int]  # at most nine
-
-    @property
-    def density(self) -> float:
-        return self.n_active / self.n_images if self.n_images else 0.0
-
-    @property
-    def has_grid(self) -> bool:
-        return self.n_active >= MIN_GRID_IMAGES
 
 
 @dataclass(frozen=True)
