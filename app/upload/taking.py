@@ -9,7 +9,7 @@ import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.problems import ProblemError
+from app.problems import ProblemError, answer_for
 from app.security import refuse_cross_site
 from app.site import OpenIndex, Site
 from app.upload.form import read_picture
@@ -27,7 +27,7 @@ async def take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
     try:
         kept = await _take_in(request, site, index)
     except Exception as error:
-        site.metrics.uploads.labels(type(error).__name__).inc()
+        site.metrics.uploads.labels(answer_for(error).error).inc()
         raise
     site.metrics.uploads.labels("kept").inc()
     return kept

@@ -145,3 +145,21 @@ def test_what_breaks_inside_is_a_500_that_tells_nothing(
         assert answer.status_code == 500
         assert "secret" not in answer.text
         assert answer.headers["content-security-policy"]
+
+
+def test_requests_are_counted_by_route_and_uploads_by_outcome(site: TestClient) -> None:
+    for address in ("/tiny/1/0", "/tiny/1/1", "/nothing/at/all/here", "/healthz"):
+        site.get(address)
+    site.post("/tiny/uploads")
+    told = site.get("/metrics").text
+    assert (
+        'scopeview_requests_total{method="GET",route="/{index}/{layer}/{feature}",status="200"} 2.0' in told
+    )
+    assert 'scopeview_uploads_total{outcome="unsupported"} 1.0' in told
+    assert "/tiny" not in told
+
+
+def test_the_state_of_the_server_is_told(site: TestClient) -> None:
+    assert site.get("/healthz").json() == {"ok": True}
+    ready = {"ready": True, "indexes": ["tiny"], "encoder": {"tiny": "not loaded yet"}}
+    assert site.get("/readyz").json() == ready
