@@ -4,14 +4,15 @@ Each slot is worked out on its own and left as two Parquet parts, so that a reru
 the database is then put together from the parts, in the index's order, and renamed into place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
 from indexer.shard_output import ShardMarker, codes_file
-from scopeview.errors import InputError
+from scopeview.errors import InputError, ScopeviewError
 from scopeview.slots import Layer, Slot
 from scopeview.store.files import shard_dir, written_aside
 from scopeview.store.interrupt import interruptible
@@ -79,7 +80,7 @@ def build_slot(plan: BuildPlan, slot: Slot) -> None:
     features, activations = plan.part(slot, "features"), plan.part(slot, "activations")
     if features.exists():
         return
-    with interruptible(), _connect(plan) as connection:
+    with _database(plan, slot.name) as connection:
         connection.execute(f"CREATE TEMP TABLE firing AS {_firing_sql(plan, slot)}")
         _copy(connection, "SELECT * FROM firing ORDER BY feature, activation DESC, image_id", activations)
         _copy(connection, _features_sql(plan.widths[slot.layer].n_features), features)
@@ -87,7 +88,7 @@ def build_slot(plan: BuildPlan, slot: Slot) -> None:
 
 def write_database(plan: BuildPlan, database: Path) -> None:
     """The four tables, from the shards and the slots' parts, each in its own key order."""
-    with interruptible(), written_aside(database) as part, _connect(plan, part) as connection:
+    with written_aside(database) as part, _database(plan, database.name, part) as connection:
         connection.execute(TABLES)
         for shard in plan.shards_with_images():
             connection.execute(_images_sql(*shard))
@@ -97,6 +98,18 @@ def write_database(plan: BuildPlan, database: Path) -> None:
             connection.execute(f"INSERT INTO features {named}({_quoted(plan.part(slot, 'features'))})")
             connection.execute(f"INSERT INTO activations {named}({_quoted(plan.part(slot, 'activations'))})")
         connection.execute("CHECKPOINT")
+
+
+@contextmanager
+def _database(plan: BuildPlan, name: str, path: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Raises `ScopeviewError` for whatever DuckDB stumbles over: no disk, no memory, a damaged shard."""
+    try:
+        with interruptible(), _connect(plan, path) as connection:
+            yield connection
+    except duckdb.Error as error:
+        raise ScopeviewError(
+            f"building {name} failed: {error}. What was encoded is kept: the same command goes on from there"
+        ) from error
 
 
 def _connect(plan: BuildPlan, database: Path | None = None) -> duckdb.DuckDBPyConnection:

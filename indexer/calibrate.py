@@ -6,6 +6,7 @@ uploads use it too.
 """
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,13 +29,17 @@ from scopeview.calibration import (
     save_standardizations,
 )
 from scopeview.clip import Clip
-from scopeview.errors import TooManyBadImagesError
+from scopeview.errors import CheckpointError, TooManyBadImagesError
 from scopeview.progress import Task, task
 from scopeview.recipe import Recipe
 from scopeview.sae import Sae
 from scopeview.slots import Layer, parse_layer
 from scopeview.store.files import FIGURES, NORMALIZATION, write_json
 from scopeview.store.manifest import SaeFigures
+
+
+# Of activations of about 1e15, where the fixed-point sums of the index come to their end.
+_MAX_MSE = 1e30
 
 
 class NoUsableImagesError(TooManyBadImagesError):
@@ -85,6 +90,11 @@ def read_figures(index_dir: Path) -> dict[Layer, SaeFigures]:
 
 def _figures(sae: Sae, calibration: Calibration) -> SaeFigures:
     found = measure(sae, calibration.sample[sae.config.layer])
+    if not (found.mse < _MAX_MSE and math.isfinite(found.explained_variance)):
+        raise CheckpointError(
+            f"{sae.config.source} gives numbers beyond all scale on these images: MSE {found.mse:.3g}, explained"
+            f" variance {found.explained_variance:.3g}; expected weights and a normalization that fit the model"
+        )
     return SaeFigures(
         explained_variance=found.explained_variance, mse=found.mse, l0=found.l0, n_tokens=found.n_tokens
     )
