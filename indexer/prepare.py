@@ -71,14 +71,21 @@ class Preparer:
 def ordered(
     pool: Executor, function: Callable[[_In], _Out], items: Iterable[_In], *, ahead: int
 ) -> Iterator[_Out]:
-    """`map` over a pool that never holds more than `ahead` items that were not asked for yet."""
+    """`map` over a pool that never holds more than `ahead` items that were not asked for yet.
+
+    When it is left early, what has not begun is not begun.
+    """
     waiting: deque[Future[Any]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > ahead:
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def batched(items: Iterable[_In], size: int) -> Iterator[list[_In]]:
