@@ -30,7 +30,7 @@ demo: $(INSTALLED) ## Build the demo index once and serve it on 127.0.0.1:8000
 # One thread a worker: two workers with two threads each would fight for the cores.
 test: $(INSTALLED) ## Run every test; installs Chromium where it is missing
 	CHROMIUM="$$(scripts/chromium --install)" && export CHROMIUM && \
-	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED) ## Check style, formatting and types
 	$(BIN)/ruff check .

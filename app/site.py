@@ -1,7 +1,6 @@
 """What one running server holds: its settings, the indexes it has open, uploads and the inference worker."""
 
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,15 +10,14 @@ from app.assets import Assets
 from app.metrics import Metrics
 from app.settings import Settings
 from app.upload.store import UploadStore
-from app.urls import RESERVED_SLUGS, Urls
+from app.urls import Urls
 from app.worker import Worker
 from scopeview.errors import IndexFormatError
 from scopeview.slots import Layer, Slot, Token
 from scopeview.store.manifest import Manifest
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import SlotSummary
-
-_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+from scopeview.store.slug import check_slug
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,4 @@ def _check_slug(reader: IndexReader, earlier: OpenIndex) -> None:
             f"{earlier.reader.index_dir} and {reader.index_dir} are both called {slug!r}, which is the first"
             " segment of an index's URLs: serve one of them, or build one again with --slug"
         )
-    if slug in RESERVED_SLUGS or not _SLUG.fullmatch(slug):
-        raise IndexFormatError(
-            f"{reader.index_dir}: the slug {slug!r} cannot be a URL segment; use letters, digits, '-', '_',"
-            f" and none of {', '.join(sorted(RESERVED_SLUGS))}"
-        )
+    check_slug(slug)

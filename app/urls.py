@@ -10,10 +10,6 @@ from urllib.parse import quote, urlencode
 from scopeview.slots import Layer, Token
 
 API = "/api/v1"
-RESERVED_SLUGS = frozenset(
-    ["api", "static", "healthz", "readyz", "metrics", "indexes", "openapi.json", "favicon.ico", "robots.txt"]
-)
-"""First segments that an index may not be named after."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 Everything that can be wrong with the input is found in `_plan`, before a weight touches a device.
 """
 
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,22 +36,12 @@ from scopeview.sae import Normalization, Sae
 from scopeview.slots import Layer, Token, slots_of
 from scopeview.store.manifest import Manifest, read_manifest, write_manifest
 from scopeview.store.reader import IndexReader
+from scopeview.store.slug import check_slug
 
 DEFAULT_TOKENS: tuple[Token, ...] = ("cls", "137")
 DEFAULT_CALIBRATION_IMAGES = 512
 DEFAULT_MAX_BAD = 0.1
 MAX_THUMB_PX = 256
-RESERVED_SLUGS = (
-    "api",
-    "static",
-    "docs",
-    "openapi.json",
-    "healthz",
-    "readyz",
-    "metrics",
-    "robots.txt",
-    "patterns",
-)
 
 
 @dataclass(frozen=True)
@@ -110,7 +99,7 @@ def run_index(request: IndexRequest) -> Manifest:
 
 
 def _plan(request: IndexRequest) -> _Plan:
-    slug = _slug(request.slug or request.out.resolve().name)
+    slug = check_slug(request.slug or request.out.resolve().name)
     device = pick_device(request.device)
     check_memory_limit(request.memory_limit)
     source = open_source(request.source)
@@ -211,13 +200,3 @@ def _grids(index_dir: Path, manifest: Manifest) -> None:
     ):
         for slot in manifest.slots:
             write_grids(reader, slot, pool, progress.advance)
-
-
-def _slug(name: str) -> str:
-    """The index's first URL segment. Raises `InputError` where it cannot be one."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", name) or name in RESERVED_SLUGS:
-        raise InputError(
-            f"slug {name!r} cannot stand in a URL: use 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with"
-            f" a letter or digit, and none of {', '.join(RESERVED_SLUGS)}; choose one with --slug"
-        )
-    return name

@@ -1,0 +1,32 @@
+"""What an index may be called: the first segment of its URLs, of which the site keeps some for itself."""
+
+import re
+
+from scopeview.errors import InputError
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+RESERVED = frozenset(
+    {
+        "api",
+        "docs",
+        "favicon.ico",
+        "healthz",
+        "indexes",
+        "metrics",
+        "openapi.json",
+        "patterns",
+        "readyz",
+        "robots.txt",
+        "static",
+    }
+)
+
+
+def check_slug(slug: str) -> str:
+    """The slug itself. Raises `InputError` where it cannot stand in a URL."""
+    if slug in RESERVED or not _SLUG.fullmatch(slug):
+        raise InputError(
+            f"slug {slug!r} cannot stand in a URL: use 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with"
+            f" a letter or digit, and none of {', '.join(sorted(RESERVED))}; choose one with --slug"
+        )
+    return slug
