@@ -37,7 +37,6 @@ from scopeview.slots import Layer, parse_layer
 from scopeview.store.files import FIGURES, NORMALIZATION, write_json
 from scopeview.store.manifest import SaeFigures
 
-
 # Of activations of about 1e15, where the fixed-point sums of the index come to their end.
 _MAX_MSE = 1e30
 
@@ -92,8 +91,8 @@ def _figures(sae: Sae, calibration: Calibration) -> SaeFigures:
     found = measure(sae, calibration.sample[sae.config.layer])
     if not (found.mse < _MAX_MSE and math.isfinite(found.explained_variance)):
         raise CheckpointError(
-            f"{sae.config.source} gives numbers beyond all scale on these images: MSE {found.mse:.3g}, explained"
-            f" variance {found.explained_variance:.3g}; expected weights and a normalization that fit the model"
+            f"{sae.config.source} gives numbers beyond all scale on these images (MSE {found.mse:.3g},"
+            f" explained variance {found.explained_variance:.3g}); expected weights that fit the model"
         )
     return SaeFigures(
         explained_variance=found.explained_variance, mse=found.mse, l0=found.l0, n_tokens=found.n_tokens
