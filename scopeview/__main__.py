@@ -23,7 +23,8 @@ cli = typer.Typer(
     help="See what a vision transformer sees: index images by the features that sparse autoencoders find,"
     " and browse them.",
 )
-
+evaluate = typer.Typer(no_args_is_help=True, help="Measure models on scenes whose truth is known.")
+cli.add_typer(evaluate, name="eval")
 
 _Value = TypeVar("_Value", bound=Hashable)
 
@@ -222,13 +223,118 @@ def demo_images(
     out: Annotated[Path, typer.Argument(help="Folder for the WebDataset tars.")],
     n: Annotated[int, typer.Argument(metavar="N", min=1, help="How many scenes.")],
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    kinds: Annotated[
+        str | None, typer.Option(help="Such as heart,boat. Default: all there are.", show_default=False)
+    ] = None,
 ) -> None:
     """Draw N scenes of the procedural world, with captions and ground truth, as WebDataset."""
-    from indexer.world import write_world
+    from indexer.world import check_kinds, write_world
     from scopeview.progress import task
 
+    chosen = None if kinds is None else check_kinds(kinds.split(","))
     with task("draw", n, "scenes") as progress:
-        write_world(out, n, seed, progress=progress.advance)
+        write_world(out, n, seed, kinds=chosen, progress=progress.advance)
+
+
+@cli.command()
+def train_clip(
+    out: Annotated[Path, typer.Option(help="Folder of the model; an unfinished run is resumed.")],
+    images: Annotated[int, typer.Option(min=1, help="Scenes to learn from, each drawn once.")] = 200_000,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="The same, in batches.", show_default=False)
+    ] = None,
+    width: Annotated[int, typer.Option(help="Of the vision tower.")] = 192,
+    blocks: Annotated[int, typer.Option(help="Of the vision tower.")] = 8,
+    heads: Annotated[int, typer.Option(help="Of the vision tower.")] = 3,
+    text_width: Annotated[int, typer.Option()] = 128,
+    text_blocks: Annotated[int, typer.Option()] = 3,
+    text_heads: Annotated[int, typer.Option()] = 4,
+    projection: Annotated[int, typer.Option(help="Width of the embeddings of images and texts.")] = 128,
+    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 128,
+    lr: Annotated[float, typer.Option(help="Highest learning rate; it falls as a cosine.")] = 1e-3,
+    warmup: Annotated[float, typer.Option(help="Share of the steps.")] = 0.04,
+    weight_decay: Annotated[float, typer.Option(min=0)] = 0.05,
+    patch_dropout: Annotated[float, typer.Option(help="Share of the patches not looked at.")] = 0.5,
+    full_resolution: Annotated[float, typer.Option(help="Share of the steps, at the end, without it.")] = 0.1,
+    hard_negatives: Annotated[
+        float, typer.Option(help="Share of a batch that differs from the next in one kind or colour alone.")
+    ] = 0.5,
+    brief_captions: Annotated[
+        float, typer.Option(help="Share of the captions that say one thing alone, as searches do.")
+    ] = 0.15,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Device = "auto",
+    dtype: Annotated[
+        DtypeChoice, typer.Option(help="auto: bfloat16 where it is multiplied faster.")
+    ] = DtypeChoice.auto,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that draw scenes. Default: one a two cores.", show_default=False),
+    ] = None,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 50,
+    log_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 10,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished run (always so).")
+    ] = True,
+) -> None:
+    """Train a small CLIP on the procedural world, drawn as it learns."""
+    assert resume
+    from indexer.training.clip_config import ClipRequest, ClipSettings
+    from indexer.training.clip_trainer import train_clip as train
+
+    settings = ClipSettings(
+        n_images=images if steps is None else steps * batch_size,
+        width=width,
+        blocks=blocks,
+        heads=heads,
+        text_width=text_width,
+        text_blocks=text_blocks,
+        text_heads=text_heads,
+        projection=projection,
+        batch_size=batch_size,
+        lr=lr,
+        warmup=warmup,
+        weight_decay=weight_decay,
+        patch_dropout=patch_dropout,
+        full_resolution=full_resolution,
+        hard_negatives=hard_negatives,
+        brief_captions=brief_captions,
+        seed=seed,
+    )
+    result = train(
+        ClipRequest(
+            out,
+            settings,
+            device=device,
+            dtype=dtype.value,
+            workers=workers,
+            checkpoint_every=checkpoint_every,
+            log_every=log_every,
+            command=shlex.join(["scopeview", *sys.argv[1:]]),
+        )
+    )
+    typer.echo(
+        f"{out}: {result['n_parameters']:,} parameters, {result['n_images']:,} images, "
+        f"loss {result['loss']}, in-batch accuracy {result['accuracy']:.1%}"
+    )
+
+
+@evaluate.command(name="clip")
+def evaluate_clip(
+    model: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a CLIP with its text tower.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the world to look at.")] = 1,
+    images: Annotated[int, typer.Option(min=1, help="Scenes with one thing; as many with several.")] = 1000,
+    device: Device = "auto",
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """How well a CLIP names kinds, colours and backgrounds, and finds captions, in scenes it never saw."""
+    from indexer.training.clip_eval import evaluate_clip as find_figures
+    from indexer.training.clip_eval import print_figures
+    from scopeview.recipe import pick_device
+
+    print_figures(
+        find_figures(model, seed=seed, n_images=images, device=pick_device(device)), as_json=json_output
+    )
 
 
 @cli.command()

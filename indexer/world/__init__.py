@@ -2,7 +2,7 @@
 
 from indexer.world.masks import mask_of
 from indexer.world.scene import Scene, make_scene, make_twins
-from indexer.world.things import Thing
+from indexer.world.things import Thing, check_kinds
 from indexer.world.write import write_world
 
-__all__ = ["Scene", "Thing", "make_scene", "make_twins", "mask_of", "write_world"]
+__all__ = ["Scene", "Thing", "check_kinds", "make_scene", "make_twins", "mask_of", "write_world"]

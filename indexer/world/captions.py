@@ -66,7 +66,7 @@ def caption_of(things: Sequence[Thing], background: Background, draws: Draws) ->
     claims = {_background_claim(background)}
     if relation is not None:
         first, second = (_name(thing) for thing in things)
-        what = f"{_a(first)} {relation} {_a(second)}"
+        what = f"{a(first)} {relation} {a(second)}"
         claims.add(f"{first} {relation} {second}")
     else:
         what = _list(things)
@@ -81,9 +81,9 @@ def brief_caption_of(things: Sequence[Thing], background: Background, draws: Dra
     frame = draws.choice(_BRIEF_FRAMES)
     word, claim = draws.choice(
         (
-            (_a(thing.kind), f"1 {thing.kind}"),
+            (a(thing.kind), f"1 {thing.kind}"),
             (thing.kind, f"1 {thing.kind}"),
-            (_a(_name(thing)), f"1 {_name(thing)}"),
+            (a(_name(thing)), f"1 {_name(thing)}"),
             (f"something {thing.colour}", f"1 {thing.colour}"),
             (place.format(tint=background.tint), ""),
         )
@@ -118,6 +118,11 @@ def relation_of(first: Thing, second: Thing) -> str | None:
     return _RELATIONS[3] if bottom2 <= top else None
 
 
+def place_prompts(background: str) -> list[str]:
+    """Ways to name a kind of background, in every tint where it has one."""
+    return list(dict.fromkeys(place.format(tint=tint) for place in _PLACES[background] for tint in TINTS))
+
+
 def vocabulary() -> list[str]:
     """Every word and mark that a caption can have, in a fixed order, each once."""
     templates = [*sum(_BACKDROPS.values(), ()), *sum(_PLACES.values(), ()), *_FRAMES, *_RELATIONS]
@@ -140,7 +145,7 @@ def _background_claim(background: Background, *, tinted: bool = True) -> str:
 
 def _list(things: Sequence[Thing]) -> str:
     counted = Counter(map(_name, things))
-    *most, last = [_a(name) if n == 1 else f"{_NUMBERS[n]} {_plural(name)}" for name, n in counted.items()]
+    *most, last = [a(name) if n == 1 else f"{_NUMBERS[n]} {_plural(name)}" for name, n in counted.items()]
     return f"{', '.join(most)} and {last}" if most else last
 
 
@@ -148,7 +153,8 @@ def _name(thing: Thing) -> str:
     return f"{thing.colour} {thing.kind}"
 
 
-def _a(name: str) -> str:
+def a(name: str) -> str:
+    """With its article."""
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 

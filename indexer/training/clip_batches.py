@@ -1,0 +1,107 @@
+"""Batches of scenes, drawn as they are needed and never twice; batch number `step` is the same on every run.
+
+A part of each batch are groups of twins: scenes that differ in the kind, or the colour, of one thing alone.
+"""
+
+import signal
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int64, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from indexer.training.clip_config import ClipSettings
+from indexer.training.clip_words import encode, make_tokenizer
+from indexer.world.captions import Caption
+from indexer.world.cast import Difference
+from indexer.world.draws import Draws
+from indexer.world.scene import Scene, make_scene, make_twins
+
+_GROUP = 6
+_COLOUR_EVERY = 3  # of three groups of twins, one differs in colour and two in kind
+_AHEAD = 4  # batches a worker
+
+
+class Batch(NamedTuple):
+    pixels: UInt8[Tensor, "batch 3 height width"]
+    words: Int64[Tensor, "batch token"]
+    also_true: Bool[Tensor, "image caption"]
+    """Captions of other images of the batch that are true of this one too: no negatives, no positives."""
+
+
+class Batches(Dataset[Batch]):
+    """Every batch of a run, by step."""
+
+    def __init__(self, settings: ClipSettings) -> None:
+        self._settings, self._tokenizer = settings, make_tokenizer()
+
+    def __len__(self) -> int:
+        return self._settings.n_steps
+
+    def __getitem__(self, step: int) -> Batch:
+        scenes = draw_scenes(self._settings, step)
+        captions = [_caption(scene, self._settings.brief_captions) for scene in scenes]
+        pixels = np.stack([np.asarray(scene.image) for scene in scenes]).transpose(0, 3, 1, 2)
+        words = encode(self._tokenizer, [caption.text for caption in captions])
+        also_true = claims_met(captions, [scene.facts() for scene in scenes])
+        np.fill_diagonal(also_true, False)
+        return Batch(*(torch.from_numpy(np.ascontiguousarray(part)) for part in (pixels, words, also_true)))
+
+
+def training_world(seed: int) -> int:
+    """The world a run of this seed draws from: below zero, where no command draws pictures to look at."""
+    return -1 - seed
+
+
+def draw_scenes(settings: ClipSettings, step: int) -> list[Scene]:
+    """Groups of twins first, then scenes that have nothing to do with one another."""
+    seed, first, size = training_world(settings.seed), step * settings.batch_size, settings.batch_size
+    group = min(_GROUP, size)
+    n_groups = int(settings.hard_negatives * size) // group
+    scenes: list[Scene] = []
+    for place in range(n_groups):
+        difference: Difference = "colour" if place % _COLOUR_EVERY == 0 else "kind"
+        scenes += make_twins(seed, first + len(scenes), group, difference)
+    scenes += [make_scene(seed, first + place) for place in range(len(scenes), size)]
+    return scenes
+
+
+def claims_met(
+    captions: Sequence[Caption], facts: Sequence[frozenset[str]]
+) -> Bool[np.ndarray, "image caption"]:
+    """Which captions are true of which images: those all of whose claims are among the image's facts."""
+    columns = {claim: n for n, claim in enumerate(sorted(frozenset().union(*(c.claims for c in captions))))}
+    claimed = np.zeros((len(captions), len(columns)), dtype=np.float32)
+    known = np.zeros((len(facts), len(columns)), dtype=np.float32)
+    for row, caption in zip(claimed, captions, strict=True):
+        row[[columns[claim] for claim in caption.claims]] = 1
+    for row, found in zip(known, facts, strict=True):
+        row[[columns[fact] for fact in found if fact in columns]] = 1
+    met: Bool[np.ndarray, "image caption"] = known @ claimed.T == claimed.sum(axis=1)
+    return met
+
+
+def stream(settings: ClipSettings, first_step: int, n_workers: int) -> Iterator[Batch]:
+    """Batches from `first_step` to the last, in order, drawn ahead by worker processes (0: by this one)."""
+    loader = DataLoader(
+        Batches(settings),
+        batch_size=None,
+        sampler=range(first_step, settings.n_steps),
+        num_workers=n_workers,
+        prefetch_factor=_AHEAD if n_workers else None,
+        multiprocessing_context="spawn" if n_workers else None,
+        worker_init_fn=_leave_pausing_to_the_parent,
+    )
+    return iter(loader)
+
+
+def _leave_pausing_to_the_parent(_worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _caption(scene: Scene, brief_share: float) -> Caption:
+    is_brief = Draws(scene.seed, scene.number, "caption").integer(1, 1000) <= 1000 * brief_share
+    return scene.brief_caption() if is_brief else scene.worded

@@ -1,0 +1,115 @@
+"""What a run that trains a CLIP is asked for, and whether it can be had. Knows numbers alone."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from indexer.training.schedule import Schedule
+from scopeview.errors import InputError
+from scopeview.recipe import Dtype
+
+IMAGE_PX, PATCH_PX = 128, 8
+N_PATCHES = (IMAGE_PX // PATCH_PX) ** 2
+TEXT_TOKENS = 48
+
+_COUNTS = (
+    "n_images",
+    "width",
+    "blocks",
+    "heads",
+    "text_width",
+    "text_blocks",
+    "text_heads",
+    "projection",
+)
+_SHARES = ("warmup", "full_resolution", "hard_negatives", "brief_captions")
+_FIRST_TEMPERATURE_LOG = 2.6593  # log(1 / 0.07), as CLIP began
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """All that shapes the result. Shares are of 1."""
+
+    n_images: int = 200_000
+    width: int = 192
+    blocks: int = 8
+    heads: int = 3
+    text_width: int = 128
+    text_blocks: int = 3
+    text_heads: int = 4
+    projection: int = 128
+    batch_size: int = 128
+    lr: float = 1e-3
+    warmup: float = 0.04
+    weight_decay: float = 0.05
+    patch_dropout: float = 0.5
+    full_resolution: float = 0.1
+    """Share of the steps, the last ones, that see every patch."""
+    hard_negatives: float = 0.5
+    """Share of a batch in groups of scenes that differ in the kind or the colour of one thing alone."""
+    brief_captions: float = 0.15
+    """Share of the captions that say one thing about their scene, as searches do."""
+    max_gradient_norm: float = 1.0
+    seed: int = 0
+
+    @property
+    def n_steps(self) -> int:
+        return -(-self.n_images // self.batch_size)
+
+    @property
+    def n_full_steps(self) -> int:
+        return round(self.full_resolution * self.n_steps)
+
+    @property
+    def n_patches_kept(self) -> int:
+        """Of an image, while patches are dropped."""
+        return max(1, round((1 - self.patch_dropout) * N_PATCHES))
+
+    @property
+    def first_logit_scale(self) -> float:
+        return _FIRST_TEMPERATURE_LOG
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(self.lr, self.n_steps, round(self.warmup * self.n_steps), "cosine")
+
+
+@dataclass(frozen=True)
+class ClipRequest:
+    """The command's options. `workers` None: as many as the machine has use for."""
+
+    out: Path
+    settings: ClipSettings
+    device: str = "auto"
+    dtype: Dtype | Literal["auto"] = "auto"
+    workers: int | None = None
+    checkpoint_every: int = 50
+    log_every: int = 10
+    command: str = "scopeview train-clip"
+
+
+def check_settings(settings: ClipSettings) -> None:
+    """Raises `InputError` naming the first value that cannot be, and what could."""
+    values: dict[str, Any] = asdict(settings)
+    for name in _COUNTS:
+        _check(name, values[name], values[name] >= 1, "a whole number above 0")
+    for name in _SHARES:
+        _check(name, values[name], 0 <= values[name] <= 1, "a share from 0 to 1")
+    batch_size = settings.batch_size
+    _check("batch_size", batch_size, batch_size >= 2, "2 or more: each image is told from the others")
+    _check("patch_dropout", settings.patch_dropout, 0 <= settings.patch_dropout < 1, "a share from 0 to 0.99")
+    _check("lr", settings.lr, 0 < settings.lr < 1, "above 0 and below 1")
+    _check_divides("width", settings.width, "heads", settings.heads)
+    _check_divides("text width", settings.text_width, "text heads", settings.text_heads)
+
+
+def _check(name: str, value: object, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise InputError(f"--{name.replace('_', '-')} is {value}; expected {wanted}")
+
+
+def _check_divides(what: str, width: int, whose: str, heads: int) -> None:
+    if width % heads:
+        lower = width - width % heads
+        near = " or ".join(str(found) for found in (lower, lower + heads) if found)
+        raise InputError(f"a {what} of {width} does not divide among {heads} {whose}; {near} would")

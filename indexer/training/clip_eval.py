@@ -1,0 +1,190 @@
+"""`scopeview eval clip`: how well a CLIP names what is in scenes it has never seen.
+
+Zero-shot, by text prompts written down here before any model was looked at: each answer is the mean of its
+prompts' embeddings, and the nearest answer counts. Pictures go the way that indexing takes.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+from transformers import AutoTokenizer, CLIPModel
+from transformers.utils.logging import disable_progress_bar
+
+from indexer.world import Scene, make_scene
+from indexer.world.backgrounds import background_kinds
+from indexer.world.captions import a, place_prompts
+from indexer.world.palette import COLOURS
+from indexer.world.things import kinds
+from scopeview.clip import Clip
+from scopeview.errors import InputError, ModelError
+from scopeview.progress import Task, task
+
+_BATCH_SIZE = 32
+AMONG = 100
+"""Captions that an image's own is to be found among."""
+
+
+class Figure(NamedTuple):
+    """A share of right answers, and what guessing would give."""
+
+    accuracy: float
+    chance: float
+    n: int
+
+
+@dataclass(frozen=True)
+class ClipFigures:
+    model: str
+    seed: int
+    kind: Figure
+    colour: Figure
+    background: Figure
+    retrieval: Figure
+    by_kind: dict[str, float]
+    """Accuracy of the kind, by the true kind."""
+
+    def as_json(self) -> dict[str, Any]:
+        named = {"kind", "colour", "background", "retrieval"}
+        figures = {name: getattr(self, name)._asdict() for name in sorted(named)}
+        return {**{key: value for key, value in asdict(self).items() if key not in named}, **figures}
+
+
+def evaluate_clip(model: str, *, seed: int, n_images: int = 500, device: str = "cpu") -> ClipFigures:
+    """`n_images` scenes with one thing, and as many with any number for retrieval, of world `seed`.
+
+    Training draws from worlds below zero, so none of these was seen. Raises `InputError` for fewer than 100
+    images, and as `Clip.load`.
+    """
+    if n_images < AMONG:
+        raise InputError(f"{n_images} images are too few: captions are sought among {AMONG}")
+    clip = Clip.load(model, device=device)
+    texts = _Texts(clip.folder, clip.device)
+    single = [make_scene(seed, number, n_things=1) for number in range(n_images)]
+    n_groups = n_images // AMONG
+    many = [make_scene(seed, number) for number in range(n_images, n_images + n_groups * AMONG)]
+    with task("look", len(single) + len(many), "scenes") as progress:
+        seen, seen_many = (_embed_scenes(clip, scenes, progress) for scenes in (single, many))
+    guesses = [texts.nearest(seen, prompts) for prompts in _QUESTIONS]
+    right = [
+        [guess == truth(scene) for guess, scene in zip(found, single, strict=True)]
+        for found, truth in zip(guesses, _TRUTHS, strict=True)
+    ]
+    kind, colour, background = (
+        Figure(float(np.mean(hits)), 1 / len(prompts()), n_images)
+        for hits, prompts in zip(right, _QUESTIONS, strict=True)
+    )
+    retrieval = Figure(_retrieval(texts, seen_many, many), 1 / AMONG, len(many))
+    return ClipFigures(model, seed, kind, colour, background, retrieval, _by_kind(right[0], single))
+
+
+Prompts = Callable[[], dict[str, list[str]]]
+
+
+def kind_prompts() -> dict[str, list[str]]:
+    """By answer."""
+    return {
+        kind: [kind, a(kind), f"a picture of {a(kind)}", *(a(f"{colour} {kind}") for colour in COLOURS)]
+        for kind in kinds()
+    }
+
+
+def colour_prompts() -> dict[str, list[str]]:
+    return {
+        colour: [f"something {colour}", *(a(f"{colour} {kind}") for kind in kinds())] for colour in COLOURS
+    }
+
+
+def background_prompts() -> dict[str, list[str]]:
+    return {kind: place_prompts(kind) for kind in background_kinds()}
+
+
+_QUESTIONS: tuple[Prompts, ...] = (kind_prompts, colour_prompts, background_prompts)
+_TRUTHS: tuple[Callable[[Scene], str], ...] = (
+    lambda scene: scene.largest.kind,
+    lambda scene: scene.largest.colour,
+    lambda scene: scene.background,
+)
+
+
+class _Texts:
+    """The text tower of a model's folder."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        disable_progress_bar()
+        try:
+            model: Any = CLIPModel.from_pretrained(folder, local_files_only=True)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{folder} has no text tower that can be used: {error}") from error
+        self._model = model.to(device).eval()
+
+    @torch.inference_mode()
+    def embed(self, texts: Sequence[str]) -> Float[Tensor, "text projection"]:
+        """Of unit length."""
+        words = self._tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+        ids, mask = (words[name].to(self._model.device) for name in ("input_ids", "attention_mask"))
+        return normalize(self._model.get_text_features(ids, mask).pooler_output, dim=1)
+
+    def nearest(self, images: Float[Tensor, "image projection"], prompts: Prompts) -> list[str]:
+        """The answer nearest to each image."""
+        answers = prompts()
+        means = torch.stack([normalize(self.embed(texts).mean(dim=0), dim=0) for texts in answers.values()])
+        names = list(answers)
+        return [names[best] for best in (images @ means.T).argmax(dim=1).tolist()]
+
+
+def _retrieval(texts: _Texts, images: Float[Tensor, "image projection"], scenes: Sequence[Scene]) -> float:
+    """Share of the images nearest to their own caption, each among the captions of its hundred."""
+    captions = texts.embed([scene.caption for scene in scenes])
+    groups = (-1, AMONG, images.shape[1])
+    cosines = images.reshape(groups) @ captions.reshape(groups).mT
+    own = torch.arange(AMONG, device=cosines.device)
+    return float((cosines.argmax(dim=2) == own).float().mean())
+
+
+def _embed_scenes(clip: Clip, scenes: Sequence[Scene], progress: Task) -> Float[Tensor, "image projection"]:
+    """Of unit length."""
+    return torch.cat([normalize(found, dim=1) for found in _embedded(clip, scenes, progress)])
+
+
+def _embedded(
+    clip: Clip, scenes: Sequence[Scene], progress: Task
+) -> Iterator[Float[Tensor, "batch projection"]]:
+    for start in range(0, len(scenes), _BATCH_SIZE):
+        crops = [clip.preprocessing.crop(scene.image) for scene in scenes[start : start + _BATCH_SIZE]]
+        yield clip.forward(torch.from_numpy(np.stack(crops)), []).embedding
+        progress.advance(len(crops))
+
+
+def _by_kind(right: Sequence[bool], scenes: Sequence[Scene]) -> dict[str, float]:
+    found = {
+        kind: [hit for hit, scene in zip(right, scenes, strict=True) if scene.largest.kind == kind]
+        for kind in kinds()
+    }
+    return {kind: round(float(np.mean(hits)), 4) for kind, hits in found.items() if hits}
+
+
+def print_figures(found: ClipFigures, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(found.as_json(), indent=1))
+        return
+    print(f"{found.model} on world {found.seed}, never trained on")
+    print(f"{'':44}{'right':>8}{'chance':>8}{'scenes':>8}")
+    rows = (
+        ("kind of the thing, by prompt", found.kind),
+        ("colour of the thing, by prompt", found.colour),
+        ("kind of background, by prompt", found.background),
+        (f"own caption among {AMONG}, by image", found.retrieval),
+    )
+    for name, figure in rows:
+        print(f"{name:44}{figure.accuracy:8.1%}{figure.chance:8.1%}{figure.n:8}")
+    hardest = sorted(found.by_kind.items(), key=lambda pair: pair[1])[:3]
+    print("hardest kinds: " + ", ".join(f"{kind} {share:.0%}" for kind, share in hardest))

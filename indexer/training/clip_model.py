@@ -1,0 +1,119 @@
+"""The small CLIP: a Hugging Face `CLIPModel` of any size, its two towers in training, and its folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+
+from indexer.training.clip_config import IMAGE_PX, N_PATCHES, PATCH_PX, TEXT_TOKENS, ClipSettings
+from indexer.training.clip_words import END, PAD, SPECIAL, START, make_tokenizer, save_tokenizer
+
+_MLP_RATIO = 4
+_ACTIVATION = "gelu"  # one kernel; CLIP's own `quick_gelu` takes three
+_MEAN = _STD = 0.5
+
+
+def new_clip(settings: ClipSettings) -> CLIPModel:
+    """At random, the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return CLIPModel(_config(settings))
+
+
+def embed_images(
+    model: CLIPModel, pixels: UInt8[Tensor, "batch 3 height width"], kept: Int64[Tensor, "batch kept"] | None
+) -> Float[Tensor, "batch projection"]:
+    """Not normalised. The tower sees the class token and the `kept` patches of each image; all where None."""
+    tower: Any = model.vision_model
+    residual = tower.embeddings((pixels.float() / 255 - _MEAN) / _STD)
+    if kept is not None:
+        chosen = torch.cat([torch.zeros_like(kept[:, :1]), kept + 1], dim=1)
+        residual = residual.gather(1, chosen[:, :, None].expand(-1, -1, residual.shape[2]))
+    residual = tower.pre_layrnorm(residual)
+    for block in tower.encoder.layers:
+        residual = block(residual, None)
+    embedding: Tensor = model.visual_projection(tower.post_layernorm(residual[:, 0]))
+    return embedding
+
+
+def embed_texts(model: CLIPModel, words: Int64[Tensor, "text token"]) -> Float[Tensor, "text projection"]:
+    """Not normalised."""
+    embedding: Tensor = model.text_projection(model.text_model(input_ids=words).pooler_output)
+    return embedding
+
+
+def draw_patches(settings: ClipSettings, batch: int, step: int) -> Int64[Tensor, "batch kept"] | None:
+    """Which patches the step sees of each image, a pure function of seed and step; None for all of them."""
+    if settings.n_patches_kept == N_PATCHES or step >= settings.n_steps - settings.n_full_steps:
+        return None
+    random = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+    order = torch.rand(batch, N_PATCHES, generator=random).argsort(dim=1)
+    return order[:, : settings.n_patches_kept].sort(dim=1).values
+
+
+def save_clip(folder: Path, model: CLIPModel) -> None:
+    """All that `Clip.load`, `CLIPModel.from_pretrained` and `AutoTokenizer` ask for; the weights last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.architectures = ["CLIPModel"]
+    model.config.save_pretrained(folder)
+    content = json.dumps(_preprocessing(), indent=2) + "\n"
+    (folder / "preprocessor_config.json").write_text(content, encoding="utf-8")
+    save_tokenizer(folder)
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    aside = folder / "model.safetensors.tmp"
+    save_file(tensors, aside, metadata={"format": "pt"})
+    aside.replace(folder / "model.safetensors")
+
+
+def _config(settings: ClipSettings) -> CLIPConfig:
+    vision = CLIPVisionConfig(
+        image_size=IMAGE_PX,
+        patch_size=PATCH_PX,
+        hidden_size=settings.width,
+        intermediate_size=_MLP_RATIO * settings.width,
+        num_hidden_layers=settings.blocks,
+        num_attention_heads=settings.heads,
+        hidden_act=_ACTIVATION,
+        projection_dim=settings.projection,
+    )
+    text = CLIPTextConfig(
+        vocab_size=make_tokenizer().get_vocab_size(),
+        hidden_size=settings.text_width,
+        intermediate_size=_MLP_RATIO * settings.text_width,
+        num_hidden_layers=settings.text_blocks,
+        num_attention_heads=settings.text_heads,
+        max_position_embeddings=TEXT_TOKENS,
+        bos_token_id=SPECIAL[START],
+        eos_token_id=SPECIAL[END],
+        pad_token_id=SPECIAL[PAD],
+        hidden_act=_ACTIVATION,
+        projection_dim=settings.projection,
+    )
+    return CLIPConfig(
+        text_config=text.to_dict(),
+        vision_config=vision.to_dict(),
+        projection_dim=settings.projection,
+        logit_scale_init_value=settings.first_logit_scale,
+    )
+
+
+def _preprocessing() -> dict[str, object]:
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": IMAGE_PX},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": IMAGE_PX, "width": IMAGE_PX},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [_MEAN] * 3,
+        "image_std": [_STD] * 3,
+        "do_convert_rgb": True,
+    }

@@ -1,0 +1,197 @@
+"""`scopeview train-clip`: a small CLIP learns the procedural world from scenes drawn on the fly.
+
+A run that was stopped or killed goes on from its checkpoint and ends with the same weights, bit for bit, on
+the same machine: scenes, dropped patches and the learning rate are functions of the step alone.
+"""
+
+import hashlib
+import math
+import os
+import time
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import CLIPModel
+
+from indexer.run import locked
+from indexer.training.checkpoint import RunFolder
+from indexer.training.clip_batches import Batch, stream, training_world
+from indexer.training.clip_config import ClipRequest, ClipSettings, check_settings
+from indexer.training.clip_loss import Contrast, contrast
+from indexer.training.clip_model import draw_patches, embed_images, embed_texts, new_clip, save_clip
+from indexer.training.log import TrainingLog, training_log
+from indexer.training.pause import pausable
+from indexer.world import make_scene
+from scopeview import weights
+from scopeview.errors import ScopeviewError
+from scopeview.progress import Task, task
+from scopeview.recipe import Dtype, pick_device, pick_dtype
+
+_MAX_LOGIT_SCALE = math.log(100)
+_BETAS = (0.9, 0.98)
+
+
+def train_clip(request: ClipRequest) -> dict[str, Any]:
+    """The run's result, as `result.json` has it; a finished run is found and not made again.
+
+    The model's own files lie beside it in `request.out`. Raises an `InputError` for settings that cannot be,
+    `ConfigMismatchError` when the folder was begun with others, `KeyboardInterrupt` once paused and saved.
+    """
+    settings = request.settings
+    check_settings(settings)
+    device = torch.device(pick_device(request.device))
+    dtype = _pick_dtype(request, device)
+    with locked(request.out):
+        run = RunFolder(request.out)
+        run.begin({**asdict(settings), "dtype": dtype, "world": _world_digest(settings)})
+        return run.result() or _Training(request, run, device, dtype).run()
+
+
+def _pick_dtype(request: ClipRequest, device: torch.device) -> Dtype:
+    """`auto` is bfloat16 wherever the device multiplies it faster, many CPUs included."""
+    if request.dtype == "auto" and device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "bfloat16"
+    return pick_dtype(request.dtype, device.type)
+
+
+def _world_digest(settings: ClipSettings) -> str:
+    """Of the first scenes: a run cannot go on in a world that is drawn otherwise."""
+    digest = hashlib.sha256()
+    for number in range(4):
+        scene = make_scene(training_world(settings.seed), number)
+        digest.update(scene.image.tobytes() + scene.caption.encode())
+    return digest.hexdigest()[:16]
+
+
+class _Training:
+    """One run under way."""
+
+    def __init__(self, request: ClipRequest, run: RunFolder, device: torch.device, dtype: Dtype) -> None:
+        self._request, self._settings, self._run = request, request.settings, run
+        self._device, self._dtype = device, dtype
+        self._model = _placed(new_clip(request.settings), device)
+        if device.type == "cpu":
+            # On CPUs the backward pass of the fused attention costs more than all the rest of the model.
+            self._model.set_attn_implementation("eager")
+        self._optimizer = _optimizer(self._model, request.settings)
+        self._seconds, self._last = 0.0, {"loss": math.nan, "accuracy": math.nan}
+
+    def run(self) -> dict[str, Any]:
+        first_step = self._resume()
+        self._train(first_step)
+        save_clip(self._run.path, self._model)
+        result = {
+            "command": self._request.command,
+            "settings": asdict(self._settings),
+            "dtype": self._dtype,
+            "n_parameters": sum(parameter.numel() for parameter in self._model.parameters()),
+            "n_images": self._settings.n_steps * self._settings.batch_size,
+            "seconds": round(self._seconds, 1),
+            **self._last,
+            "sha256": weights.sha256_of(weights.weight_files(self._run.path)),
+        }
+        self._run.finish(result)
+        return result
+
+    def _train(self, first_step: int) -> None:
+        settings, before, started = self._settings, self._seconds, time.monotonic()
+        size = settings.batch_size
+        with (
+            pausable() as asked,
+            training_log(self._run.log, first_step=first_step) as log,
+            task("train", settings.n_steps * size, "images", done=first_step * size) as progress,
+        ):
+            batches = stream(settings, first_step, _n_workers(self._request.workers))
+            for step, batch in enumerate(batches, first_step):
+                found = self._step(batch, step)
+                progress.advance(size)
+                self._seconds = before + time.monotonic() - started
+                is_last = step + 1 == settings.n_steps
+                if is_last or (step + 1) % self._request.log_every == 0:
+                    rate = (step + 1 - first_step) * size / (self._seconds - before)
+                    self._report(step, found, rate, log, progress)
+                if asked() or is_last or (step + 1) % self._request.checkpoint_every == 0:
+                    self._save(step + 1)
+                if asked() and not is_last:
+                    raise KeyboardInterrupt
+
+    def _step(self, batch: Batch, step: int) -> Contrast:
+        pixels, words, also_true = (part.to(self._device, non_blocking=True) for part in batch)
+        kept = draw_patches(self._settings, len(pixels), step)
+        with self._autocast():
+            images = embed_images(self._model, pixels, None if kept is None else kept.to(self._device))
+            texts = embed_texts(self._model, words)
+        found = contrast(images, texts, self._model.logit_scale.exp(), also_true)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._settings.schedule.at(step)
+        self._optimizer.zero_grad(set_to_none=True)
+        found.loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._settings.max_gradient_norm)
+        self._optimizer.step()
+        with torch.no_grad():
+            self._model.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)
+        return found
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._dtype == "bfloat16")
+
+    def _report(self, step: int, found: Contrast, rate: float, log: TrainingLog, progress: Task) -> None:
+        loss, accuracy = found.loss.item(), found.accuracy.item()
+        if not math.isfinite(loss):
+            raise ScopeviewError(
+                f"the loss is {loss} at step {step}: training diverged; begin again with a smaller --lr"
+            )
+        self._last = {"loss": round(loss, 4), "accuracy": round(accuracy, 4)}
+        scale = self._model.logit_scale.exp().item()
+        lr = self._settings.schedule.at(step)
+        log.write(step, {**self._last, "lr": lr, "logit_scale": scale, "images_per_s": round(rate, 1)})
+        progress.note({"loss": f"{loss:.4f}", "accuracy": f"{accuracy:.3f}", "images/s": f"{rate:.1f}"})
+
+    def _save(self, step: int) -> None:
+        self._run.save(
+            {
+                "step": step,
+                "seconds": self._seconds,
+                "last": self._last,
+                "model": self._model.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+            }
+        )
+
+    def _resume(self) -> int:
+        """The first step to make."""
+        state = self._run.load(self._device)
+        if state is None:
+            return 0
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._seconds, self._last = state["seconds"], state["last"]
+        return int(state["step"])
+
+
+def _placed(model: Any, device: torch.device) -> CLIPModel:
+    """On the device, ready to learn."""
+    placed: CLIPModel = model.to(device).train()
+    return placed
+
+
+def _optimizer(model: CLIPModel, settings: ClipSettings) -> torch.optim.AdamW:
+    """Matrices decay; biases, norms, embeddings and the temperature do not."""
+    decaying: list[Tensor] = []
+    others: list[Tensor] = []
+    for name, parameter in model.named_parameters():
+        is_matrix = parameter.ndim >= 2 and "_embedding.weight" not in name
+        (decaying if is_matrix else others).append(parameter)
+    groups = [
+        {"params": decaying, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=_BETAS, fused=True)
+
+
+def _n_workers(asked: int | None) -> int:
+    """One worker draws some 800 scenes a second."""
+    return min(8, max(1, (os.cpu_count() or 1) // 2)) if asked is None else asked
