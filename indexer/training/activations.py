@@ -17,6 +17,7 @@ from torch import Tensor
 
 from indexer.training.image_stream import ImageStream, StreamedImage
 from indexer.training.sae_config import EMBED_BATCH, Plan
+from indexer.training.seeds import seeded
 from scopeview.calibration import Tapped
 from scopeview.clip import Taps
 from scopeview.errors import InputError
@@ -99,7 +100,7 @@ class Activations:
 
     def _standardised(self, raw: Tensor, stats: Standardization) -> Tensor:
         """An activation that is not finite becomes the mean, 0, and is counted."""
-        x = stats.apply(raw.to(self._device))
+        x = stats.apply(raw.to(self._device).flatten(0, 1)).view_as(raw)
         finite = x.isfinite()
         if not bool(finite.all()):
             self.n_not_finite += int((~finite).sum())
@@ -144,12 +145,6 @@ class EmbedMemory:
     def load(self, state: Mapping[str, Any]) -> None:
         self._held.copy_(state["held"])
         self._n_seen = state["n_seen"]
-
-
-def seeded(*numbers: int) -> torch.Generator:
-    """A CPU generator that depends on these numbers alone."""
-    (word,) = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(word) >> 1)
 
 
 def _tokens(taps: Taps, layer: Layer) -> Float[Tensor, "image token d_in"]:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -35,6 +35,7 @@ class StreamedImage(NamedTuple):
     next_sample: int
 
 
+@runtime_checkable
 class ImageStream(Protocol):
     """The same pictures in the same order, from wherever it is started."""
 
@@ -45,7 +46,7 @@ class ImageStream(Protocol):
         """What tells this stream from others: JSON, compared when a run is resumed."""
         ...
 
-    def images(self, start: int, *, again_from: int | None = None) -> Generator[StreamedImage]:
+    def images(self, start: int, *, again_from: int | None = None) -> Generator[StreamedImage, None, None]:
         """From sample `start` on. At the end it goes on with sample `again_from`; None: it ends."""
         ...
 
@@ -61,7 +62,7 @@ class WorldStream:
     def identity(self) -> list[list[str]]:
         return [[self.ref, ""]]
 
-    def images(self, start: int, *, again_from: int | None = None) -> Generator[StreamedImage]:
+    def images(self, start: int, *, again_from: int | None = None) -> Generator[StreamedImage, None, None]:
         del again_from  # it has no end
         with _threads() as pool:
             yield from ordered(pool, self._draw, count(start), ahead=self._ahead)
@@ -83,7 +84,7 @@ class SourceStream:
     def identity(self) -> list[list[str]]:
         return shard_list(self._source)
 
-    def images(self, start: int, *, again_from: int | None = None) -> Generator[StreamedImage]:
+    def images(self, start: int, *, again_from: int | None = None) -> Generator[StreamedImage, None, None]:
         """Samples are numbered on from pass to pass. Raises `TooManyBadImagesError` over a share of 10 %."""
         n_seen = 0
         with _threads() as pool:

@@ -21,8 +21,10 @@ from torch import Tensor
 from indexer.training import sae_sparse
 from indexer.training.sae_model import TrainedSae
 
-MAX_DENSE_BYTES = {"cpu": 32 * 1024**2, "cuda": 512 * 1024**2}
-"""A dense (tokens x features) block never takes more than this; on a CPU small ones stay near its cache."""
+MAX_DENSE_BYTES = {"cpu": 8 * 1024**2, "cuda": 512 * 1024**2}
+"""Of a dense (tokens x features) block in fp32; on a CPU small ones stay in its cache."""
+MIN_BLOCK_TOKENS = 256
+"""Fewer would read the weights more often than the tokens are worth."""
 
 
 class Outcome(NamedTuple):
@@ -129,7 +131,7 @@ def _select(sae: TrainedSae, centred: Tensor, k: int, low_precision: bool) -> tu
 
 def _blocks(x: Tensor, n_features: int) -> Iterator[Tensor]:
     limit = MAX_DENSE_BYTES["cuda" if x.is_cuda else "cpu"]
-    yield from torch.split(x, max(1, limit // (4 * n_features)))
+    yield from torch.split(x, max(MIN_BLOCK_TOKENS, limit // (4 * n_features)))
 
 
 def _autocast(x: Tensor, low_precision: bool) -> AbstractContextManager[object]:

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from indexer.training.activations import seeded
 from indexer.training.sae_config import SaeSettings
+from indexer.training.seeds import seeded
 from scopeview.sae import Sae, SaeConfig, Standardization, Weights
 from scopeview.slots import EMBED
 

@@ -1,0 +1,86 @@
+"""One SAE as it learns."""
+
+import torch
+
+from indexer.training.sae_config import SaeSettings
+from indexer.training.sae_state import Learner, StepFigures
+from tests.indexer.training.saes_in_training import relu_settings, settings, sparse_mixtures
+
+CPU = torch.device("cpu")
+
+
+def _learner(of: SaeSettings) -> Learner:
+    return Learner(of, seed=0, device=CPU, low_precision=False)
+
+
+def _learn(learner: Learner, n_steps: int, *, first: int = 0) -> list[StepFigures]:
+    found = [
+        learner.step(sparse_mixtures(256, seed=step), lr=0.01, measured=True)
+        for step in range(first, first + n_steps)
+    ]
+    return [figures for figures in found if figures is not None]
+
+
+def test_loss_falls_and_explained_variance_rises() -> None:
+    figures = _learn(_learner(settings()), 120)
+    assert figures[-1].loss < figures[0].loss / 3
+    assert figures[-1].explained_variance > 0.9 > figures[0].explained_variance
+    assert figures[-1].l0 <= 3
+
+
+def test_a_fresh_sae_does_not_overshoot() -> None:
+    first = _learn(_learner(settings(n_features=200, k=40)), 1)[0]
+    assert first.loss < sparse_mixtures(256, seed=0).pow(2).mean()
+
+
+def test_decoder_rows_keep_unit_length() -> None:
+    learner = _learner(settings())
+    _learn(learner, 5)
+    torch.testing.assert_close(learner.sae.dec.norm(dim=1), torch.ones(24))
+
+
+def _with_six_killed(aux_k: int) -> Learner:
+    """Features 0 to 5 point nowhere, so that others always come before them; 18 are too few for 20 parts."""
+    learner = _learner(settings(dead_after=1024, aux_k=aux_k))
+    with torch.no_grad():
+        learner.sae.enc[:6] = 0
+    _learn(learner, 4)
+    assert set(range(6)) <= set(learner.dead.tolist())
+    _learn(learner, 60, first=4)
+    return learner
+
+
+def test_the_auxiliary_loss_revives_features_made_dead_on_purpose() -> None:
+    still_dead = set(range(6)) & set(_with_six_killed(aux_k=6).dead.tolist())
+    assert len(still_dead) <= 2  # with 24 features for 20 parts, some are not needed
+
+
+def test_without_it_they_stay_dead() -> None:
+    assert set(range(6)) <= set(_with_six_killed(aux_k=0).dead.tolist())
+
+
+def test_a_feature_is_dead_after_that_many_tokens_without_firing_and_not_before() -> None:
+    learner = _learner(settings(dead_after=600, aux_k=0))
+    _learn(learner, 1)
+    with torch.no_grad():
+        learner.sae.enc[7] = 0
+    _learn(learner, 2, first=1)
+    assert 7 not in learner.dead.tolist()
+    _learn(learner, 1, first=3)
+    assert 7 in learner.dead.tolist()
+
+
+def test_a_stronger_penalty_leaves_fewer_features_active() -> None:
+    l0 = [_learn(_learner(relu_settings(l1)), 60)[-1].l0 for l1 in (0.01, 0.1, 0.5)]
+    assert l0[0] > l0[1] > l0[2] > 0
+
+
+def test_a_restored_learner_goes_on_bit_for_bit() -> None:
+    whole, first = _learner(settings(dead_after=300)), _learner(settings(dead_after=300))
+    figures = _learn(whole, 12)
+    _learn(first, 7)
+    restored = _learner(settings(dead_after=300))
+    restored.load(first.state())
+    assert _learn(restored, 5, first=7) == figures[7:]
+    for ours, theirs in zip(restored.sae.parameters(), whole.sae.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
