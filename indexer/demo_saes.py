@@ -64,7 +64,15 @@ def _make_sae(layer: Layer, tokens: Float[Tensor, "image token d_in"], random: t
     directions = _directions(standard, random)
     config = SaeConfig("topk", layer, tokens.shape[2], N_FEATURES, K, "standardize", "sae.safetensors", "")
     weights = Weights(torch.zeros(tokens.shape[2]), directions.T.contiguous(), directions)
-    return Sae(config, weights, stats)
+    scale = _least_squares_scale(Sae(config, weights, stats), tokens.flatten(0, 1))
+    return Sae(config, weights._replace(dec=scale * directions), stats)
+
+
+def _least_squares_scale(sae: Sae, tokens: Float[Tensor, "token d_in"]) -> Float[Tensor, ""]:
+    """The one number that brings the reconstructions closest: overlapping features add up to far too much."""
+    _, x, x_hat = sae(tokens)
+    scale: Tensor = (x * x_hat).sum() / x_hat.square().sum()
+    return scale
 
 
 def _statistics(tokens: Float[Tensor, "image token d_in"]) -> Standardization:

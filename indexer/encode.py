@@ -102,7 +102,8 @@ def encode_shards(
             n_before = sum(marker.n_seen for marker in markers)
             left = None if limit is None else limit - n_before
             markers.append(done[number] or encoder.encode(number, shard, limit=left, progress=progress))
-            progress.expect((n_before + markers[-1].n_seen) * len(shards) // (number + 1))
+            expected = (n_before + markers[-1].n_seen) * len(shards) // (number + 1)
+            progress.expect(expected if limit is None else min(limit, expected))
     return markers
 
 
