@@ -360,7 +360,9 @@ def train_sae(
     ] = None,
     buffer_images: Annotated[
         int | None,
-        typer.Option(help="Images whose tokens are shuffled together. Default: 16 batches, up to 1 GB."),
+        typer.Option(
+            help="Images whose tokens are shuffled together. Default: 64 batches, up to 1 GB (CUDA 8)."
+        ),
     ] = None,
     lr: Annotated[
         float | None, typer.Option(help="Default: 2e-4 at 16,384 features, falling with their root.")

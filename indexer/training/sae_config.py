@@ -18,8 +18,8 @@ from scopeview.slots import EMBED, Layer
 MAX_DEAD_AFTER = 10_000_000
 """Tokens without an activation after which a feature of a long run counts as dead, as CLIP-Scope counts."""
 
-_MAX_BUFFER_BYTES = 1024**3
-_MAX_BUFFER_BATCHES = 16
+_MAX_BUFFER_BYTES = {"cpu": 1024**3, "cuda": 8 * 1024**3}
+_MAX_BUFFER_BATCHES = 64
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,9 @@ def make_plan(
     return Plan(
         batch_size=batch_size,
         n_steps=n_steps,
-        buffer_images=_buffer_images(request, batch_size, image_bytes),
+        buffer_images=_buffer_images(
+            request, batch_size, image_bytes, _MAX_BUFFER_BYTES["cuda" if on_gpu else "cpu"]
+        ),
         calibration_images=request.calibration_images,
         schedule=Schedule(lr, n_steps, warmup, request.decay),
         seed=request.seed,
@@ -173,10 +175,10 @@ def _settings(request: TrainRequest, layer: Layer, d_in: int, n_seen: int) -> Sa
     )
 
 
-def _buffer_images(request: TrainRequest, batch_size: int, image_bytes: int) -> int:
+def _buffer_images(request: TrainRequest, batch_size: int, image_bytes: int, max_bytes: int) -> int:
     chosen = request.buffer_images
     if chosen is None:
-        fitting = _MAX_BUFFER_BYTES // (image_bytes * batch_size)
+        fitting = max_bytes // (image_bytes * batch_size)
         return batch_size * max(1, min(_MAX_BUFFER_BATCHES, fitting))
     if chosen < 1 or chosen % batch_size:
         raise InputError(f"--buffer-images {chosen} is not a multiple of the batch of {batch_size} images")

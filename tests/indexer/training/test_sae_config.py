@@ -74,4 +74,4 @@ def test_but_after_ten_million_tokens_at_most() -> None:
 def test_the_buffer_is_bounded_whatever_the_width() -> None:
     wide = make_plan(_request(), widths={1: 100_000}, n_tokens=257, dtype="float32", on_gpu=False)
     assert wide.buffer_images == wide.batch_size
-    assert _plan(_request()).buffer_images == 16 * wide.batch_size
+    assert _plan(_request()).buffer_images == 64 * wide.batch_size
