@@ -118,7 +118,7 @@ class _Texts:
     """The text tower of a model's folder."""
 
     def __init__(self, folder: Path, device: torch.device) -> None:
-        disable_progress_bar()
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             model: Any = CLIPModel.from_pretrained(folder, local_files_only=True)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -1,7 +1,8 @@
 """`scopeview train-clip`: a small CLIP learns the procedural world from scenes drawn on the fly.
 
 A run that was stopped or killed goes on from its checkpoint and ends with the same weights, bit for bit, on
-the same machine: scenes, dropped patches and the learning rate are functions of the step alone.
+the same machine with as many threads: scenes, dropped patches and the learning rate are functions of the
+step alone.
 """
 
 import hashlib
