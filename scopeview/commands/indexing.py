@@ -1,0 +1,125 @@
+"""`index`, `calibrate`, `verify` and `info`: an image set becomes an index, and what can be asked of one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scopeview.commands.options import (
+    Device,
+    Dtype,
+    DtypeChoice,
+    Layers,
+    Model,
+    Normalization,
+    Sae,
+    Tokens,
+    parse_layers,
+    parse_tokens,
+)
+from scopeview.errors import ScopeviewError
+
+
+def index(
+    source: Annotated[Path, typer.Argument(help="Folder of images, WebDataset tars or Parquet with images.")],
+    model: Model,
+    sae: Sae,
+    out: Annotated[Path, typer.Option(help="Folder of the index; an unfinished one is resumed.")],
+    layers: Layers = None,
+    tokens: Tokens = "cls,137",
+    normalization: Normalization = None,
+    slug: Annotated[str | None, typer.Option(help="First URL segment. Default: the name of --out.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
+    device: Device = "auto",
+    dtype: Dtype = DtypeChoice.auto,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a forward pass.")] = None,
+    calibration_images: Annotated[
+        int, typer.Option(min=1, help="Statistics and figures come from the first N images.")
+    ] = 512,
+    max_bad: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of bad images above which the run fails.")
+    ] = 0.1,
+    memory_limit: Annotated[str | None, typer.Option(help="For DuckDB, such as 8GB.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished index (always so).")
+    ] = True,
+) -> None:
+    """Run an image set through CLIP and its SAEs, and leave a browsable index behind."""
+    assert resume
+    from indexer.pipeline import IndexRequest, run_index
+    from scopeview.info import print_info
+
+    manifest = run_index(
+        IndexRequest(
+            source=source,
+            model=model,
+            sae=sae,
+            out=out,
+            layers=parse_layers(layers),
+            tokens=parse_tokens(tokens),
+            normalization=normalization.value if normalization else None,
+            slug=slug,
+            limit=limit,
+            device=device,
+            dtype=dtype.value,
+            batch_size=batch_size,
+            calibration_images=calibration_images,
+            max_bad=max_bad,
+            memory_limit=memory_limit,
+        )
+    )
+    print_info(out, manifest)
+
+
+def calibrate(
+    source: Annotated[Path, typer.Argument(help="Images to measure on: as for `index`.")],
+    model: Model,
+    sae: Sae,
+    layers: Layers = None,
+    device: Device = "auto",
+    dtype: Dtype = DtypeChoice.auto,
+    images: Annotated[int, typer.Option(min=1, help="How many images to measure on.")] = 512,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Measure each SAE's reconstruction under both normalisations, beside the published figures."""
+    from indexer.figures import compare_normalizations, print_comparisons
+
+    found = compare_normalizations(
+        source,
+        model,
+        sae,
+        layers=parse_layers(layers),
+        device=device,
+        dtype=dtype.value,
+        n_images=images,
+        batch_size=batch_size,
+    )
+    print_comparisons(found, as_json=json_output)
+
+
+def verify(index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index.")]) -> None:
+    """Check that an index is whole and that its parts agree."""
+    from indexer.verify import verify as find_problems
+
+    problems = find_problems(index_dir)
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise ScopeviewError(f"{index_dir}: {len(problems)} problems found")
+    typer.echo(f"{index_dir}: whole, and its parts agree")
+
+
+def info(
+    index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index.")],
+    json_output: Annotated[bool, typer.Option("--json", help="Print the manifest itself.")] = False,
+) -> None:
+    """Say what an index holds and what it was made with."""
+    from scopeview.info import print_info
+    from scopeview.store.manifest import read_manifest
+
+    manifest = read_manifest(index_dir)
+    if json_output:
+        typer.echo(manifest.model_dump_json(indent=1))
+    else:
+        print_info(index_dir, manifest)

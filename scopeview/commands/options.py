@@ -1,0 +1,78 @@
+"""Options that several commands share, and how their text is read."""
+
+from collections.abc import Hashable
+from enum import StrEnum
+from typing import Annotated, TypeVar
+
+import typer
+
+from scopeview.errors import InputError
+from scopeview.slots import Layer, Token, parse_layer, parse_token
+
+_Value = TypeVar("_Value", bound=Hashable)
+
+
+class NormalizationChoice(StrEnum):
+    none = "none"
+    standardize = "standardize"
+
+
+class DtypeChoice(StrEnum):
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+class ArchitectureChoice(StrEnum):
+    topk = "topk"
+    relu = "relu"
+
+
+class DecayChoice(StrEnum):
+    linear = "linear"
+    cosine = "cosine"
+    none = "none"
+
+
+class EncoderDevice(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    off = "off"
+
+
+Model = Annotated[str, typer.Option(help="CLIP: Hugging Face id (with @revision) or local folder.")]
+Sae = Annotated[str, typer.Option(help="SAE suite: Hugging Face id (with @revision), folder or .pt file.")]
+Layers = Annotated[
+    str | None,
+    typer.Option(help="Such as 11,22,embed. Default: every layer that the suite has.", show_default=False),
+]
+Tokens = Annotated[str, typer.Option(help="cls, a token number, any; with commas between.")]
+Normalization = Annotated[
+    NormalizationChoice | None,
+    typer.Option(help="Of the SAEs' inputs. Default: as each SAE was trained.", show_default=False),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Dtype = Annotated[DtypeChoice, typer.Option(help="auto: float32 on CPUs, bfloat16 on CUDA.")]
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+
+
+def parse_layers(text: str | None) -> list[Layer] | None:
+    """`11,22,embed`; None stays None. Raises `InputError`."""
+    return (
+        None
+        if text is None
+        else _distinct("--layers", [parse_layer(part.strip()) for part in text.split(",")])
+    )
+
+
+def parse_tokens(text: str) -> list[Token]:
+    """`cls,137,any`. Raises `InputError`."""
+    return _distinct("--tokens", [parse_token(part.strip()) for part in text.split(",")])
+
+
+def _distinct(option: str, values: list[_Value]) -> list[_Value]:
+    if len(set(values)) != len(values):
+        raise InputError(f"{option} names {', '.join(map(str, values))}: one of them twice")
+    return values
