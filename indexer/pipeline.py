@@ -117,6 +117,7 @@ def _plan(request: IndexRequest) -> _Plan:
         shards=shard_list(source),
         model=recipe.model_sha256,
         preprocessing=recipe.preprocessing.to_dict(),
+        layers=[str(layer) for layer in recipe.layers],
         saes={str(sae.layer): sae.config.sha256 for sae in recipe.suite.sources},
         tokens=list(recipe.tokens),
         normalization={str(layer): how for layer, how in recipe.normalization.items()},

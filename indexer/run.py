@@ -31,6 +31,7 @@ class RunConfig:
     shards: list[list[str]]  # [name, fingerprint] of every shard, in order
     model: str  # sha256 of the weights
     preprocessing: dict[str, Any]
+    layers: list[str]  # in the order of the index
     saes: dict[str, str]  # layer -> sha256 of the weights
     tokens: list[Token]
     normalization: dict[str, str]  # layer -> none or standardize

@@ -1,4 +1,4 @@
-"""`demo-images`, `train-clip`, `train-sae` and `eval`: the procedural world, and models trained on images.
+"""`demo-images`, `train-clip`, `train-sae` and `eval`: the procedural world, and models trained on images."""
 
 import shlex
 import sys

@@ -294,7 +294,8 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("options", "parts"),
     [
         (("--tokens", "any"), ("another tokens", "['cls', 'any']", "['any']")),
-        (("--layers", "1"), ("another normalization", "1: then None, now 'standardize'")),
+        (("--layers", "1"), ("another layers", "then ['embed'], now ['1']")),
+        (("--layers", "embed,1"), ("another layers", "then ['embed'], now ['embed', '1']")),
         (("--limit", "5"), ("another limit", "then None, now 5")),
         (("--normalization", "standardize"), ("another normalization", "embed", "'none'", "'standardize'")),
         (("--dtype", "bfloat16"), ("another dtype", "'float32'", "'bfloat16'")),

@@ -18,6 +18,7 @@ CONFIG = RunConfig(
     shards=[["a.tar", "1"], ["b.tar", "2"]],
     model="a" * 64,
     preprocessing={"crop_size": [224, 224]},
+    layers=["11"],
     saes={"11": "b" * 64},
     tokens=["cls", "any"],
     normalization={"11": "standardize"},
