@@ -94,11 +94,10 @@ def aux_gradients(
 ) -> Float[Tensor, ""]:
     """Lets dead features learn what the living miss: `error` is x - x_hat. Returns the loss, unweighted.
 
-    With fewer than `aux_k` dead, all of them try, for a share of the weight. Dense over the dead alone, in
-    blocks of tokens; nothing else gets a gradient.
+    With fewer than `aux_k` dead, all of them try. Dense over the dead alone, in blocks of tokens; nothing else
+    gets a gradient.
     """
     n_kept = min(aux_k, len(dead))
-    share = weight * n_kept / aux_k
     enc, dec = (table.detach()[dead].requires_grad_() for table in (sae.enc, sae.dec))
     enc_b = None if sae.enc_b is None else sae.enc_b.detach()[dead].requires_grad_()
     loss = x.new_zeros(())
@@ -109,7 +108,7 @@ def aux_gradients(
             kept = pre.topk(n_kept, dim=1)
             e_hat = torch.zeros_like(pre).scatter(1, kept.indices, kept.values) @ dec
         part = (e_hat.float() - target).pow(2).sum() / x.numel()
-        (share * part).backward()  # type: ignore[no-untyped-call]
+        (weight * part).backward()  # type: ignore[no-untyped-call]
         loss += part.detach()
     for table, found in ((sae.enc, enc), (sae.dec, dec), (sae.enc_b, enc_b)):
         if table is not None and found is not None and found.grad is not None:

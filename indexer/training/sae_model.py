@@ -20,8 +20,9 @@ _EMBED_NUMBER = 1_000_000  # for seeds: beyond any block's
 class TrainedSae(torch.nn.Module):
     """pre = (x - pre_b) @ enc.T + enc_b; both tables have a row a feature. `enc_b` is there for ReLU alone.
 
-    At first the decoder's rows are random directions, the encoder equals them (up to one scale, see
-    `sae_state`), and the biases are zero: the mean of the standardised input.
+    At first the decoder's rows are random directions, the encoder equals them, and the biases are zero: the
+    mean of the standardised input. Such an SAE overshoots for a few steps. Scaling its encoder down would
+    avoid that, and leave the features not yet chosen too short to ever be (seen: 42 % dead instead of 1 %).
     """
 
     enc_b: torch.nn.Parameter | None

@@ -50,8 +50,6 @@ class Learner:
         self, x: Float[Tensor, "token d_in"], lr: float, *, measured: bool = False
     ) -> StepFigures | None:
         """Learns from one batch of standardised tokens. Figures only when asked: they make a GPU wait."""
-        if self.n_tokens == 0:
-            self._fit_scale(x)
         self._adam.zero_grad()
         outcome = self._gradients(x)
         aux_loss = self._revive(x, outcome)
@@ -77,16 +75,6 @@ class Learner:
         self._adam.load_state_dict(state["adam"])
         self._silent.copy_(state["silent"])
         self.n_tokens = state["n_tokens"]
-
-    def _fit_scale(self, x: Tensor) -> None:
-        """Scales the fresh encoder so that the first batch is rebuilt as well as its directions allow.
-
-        As long as the decoder's rows, it would overshoot: k features together say the same thing k times.
-        """
-        x_hat = self._gradients(x).x_hat
-        scale = (x * x_hat).sum() / x_hat.pow(2).sum().clamp_min(1e-12)
-        with torch.no_grad():
-            self.sae.enc.mul_(scale.clamp_min(1e-3))
 
     def _gradients(self, x: Tensor) -> Outcome:
         if self.settings.architecture == "relu":
