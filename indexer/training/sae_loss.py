@@ -94,8 +94,8 @@ def aux_gradients(
 ) -> Float[Tensor, ""]:
     """Lets dead features learn what the living miss: `error` is x - x_hat. Returns the loss, unweighted.
 
-    With fewer than `aux_k` dead, all of them try. Dense over the dead alone, in blocks of tokens; nothing else
-    gets a gradient.
+    With fewer than `aux_k` dead, all of them try. Dense over the dead alone, in blocks of tokens; nothing
+    else gets a gradient.
     """
     n_kept = min(aux_k, len(dead))
     enc, dec = (table.detach()[dead].requires_grad_() for table in (sae.enc, sae.dec))
