@@ -5,7 +5,6 @@ A suite has one such folder a layer, named `5` or `embed`. Tensors: pre_b [d_in]
 fields are those of `NativeConfig`; any other field is provenance, kept for people and ignored here.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,6 +29,7 @@ from scopeview.importers.source import (
 )
 from scopeview.sae import Architecture, Normalization, Sae, SaeConfig, Standardization, Weights
 from scopeview.slots import Embed, Layer
+from scopeview.store.files import write_json, written_aside
 
 FORMAT: Literal["scopeview-sae"] = "scopeview-sae"
 VERSION: Literal[1] = 1
@@ -114,15 +114,15 @@ def save(sae: Sae, folder: Path, provenance: Mapping[str, object] | None = None)
     tensors = dict(sae.named_buffers())
     if stats is not None:
         tensors |= {"input_mean": stats.mean, "input_std": stats.std}
-    save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, folder / WEIGHTS_NAME)
+    with written_aside(folder / WEIGHTS_NAME) as part:
+        save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, part)
     config = NativeConfig(
         format=FORMAT,
         version=VERSION,
         n_calibration_tokens=stats.n_tokens if stats is not None else 0,
         **{name: getattr(sae.config, name) for name in _SHARED},
     )
-    text = json.dumps({**(provenance or {}), **config.model_dump()}, indent=2)
-    (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+    write_json(folder / CONFIG_NAME, {**(provenance or {}), **config.model_dump()})
     return folder
 
 
