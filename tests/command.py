@@ -76,6 +76,8 @@ def _run(moment: Moment | None, log: Path, words: list[str]) -> None:
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     torch.set_num_threads(1)
+    # As from a terminal: a shell's background jobs, and so whatever runs the tests there, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["scopeview", *words]
     if moment is not None:
         _arm(moment)
