@@ -14,12 +14,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
+from indexer.training.clip_config import IMAGE_PX, PATCH_PX
+from indexer.training.clip_model import preprocessor_config
 from indexer.world.backgrounds import background_kinds
 from indexer.world.palette import COLOURS, TINTS
 from indexer.world.things import kinds
 from scopeview.recipe import RANDOM_WEIGHTS_NOTE
 
-IMAGE_PX, PATCH_PX, WIDTH, N_LAYERS, N_HEADS, PROJECTION_DIM = 128, 8, 128, 6, 4, 64
+WIDTH, N_LAYERS, N_HEADS, PROJECTION_DIM = 128, 6, 4, 64
 _TEXT_TOKENS = 32
 _SPECIAL = {"bos_token": "<start>", "eos_token": "<end>", "unk_token": "<unknown>", "pad_token": "<pad>"}
 _SMALL_WORDS = [
@@ -51,7 +53,7 @@ def write_clip(folder: Path, seed: int) -> None:
     model.config.architectures = ["CLIPModel"]
     model.config.save_pretrained(folder)
     save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
-    _write_json(folder / "preprocessor_config.json", _preprocessing())
+    _write_json(folder / "preprocessor_config.json", preprocessor_config())
     _write_tokenizer(folder, words)
     _write_json(folder / RANDOM_WEIGHTS_NOTE, {"random_weights": True})
 
@@ -112,23 +114,6 @@ def _first_filters() -> Tensor:
     return 0.3 * torch.einsum(
         "fc,fhw->fchw", colours, patterns / patterns.flatten(1).norm(dim=1)[:, None, None]
     )
-
-
-def _preprocessing() -> dict[str, object]:
-    return {
-        "image_processor_type": "CLIPImageProcessor",
-        "do_resize": True,
-        "size": {"shortest_edge": IMAGE_PX},
-        "resample": 3,
-        "do_center_crop": True,
-        "crop_size": {"height": IMAGE_PX, "width": IMAGE_PX},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
-        "do_convert_rgb": True,
-    }
 
 
 def _write_tokenizer(folder: Path, words: list[str]) -> None:

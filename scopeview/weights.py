@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from scopeview.errors import ModelError
+from scopeview.store.files import file_sha256
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
@@ -52,7 +53,7 @@ def read_tensors(folder: Path, prefixes: Sequence[str]) -> dict[str, Tensor]:
 
 def sha256_of(paths: Sequence[Path]) -> str:
     """One file's own SHA-256, as `sha256sum` prints it; for several, that of their `sha256sum` lines."""
-    lines = [f"{_file_sha256(path)}  {path.name}\n" for path in paths]
+    lines = [f"{file_sha256(path)}  {path.name}\n" for path in paths]
     return lines[0].split()[0] if len(lines) == 1 else hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -125,8 +126,3 @@ def _read_pickle(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
     if wrong:
         raise ModelError(f"{path}: {wrong[0]!r} is no tensor")
     return named
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

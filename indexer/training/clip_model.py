@@ -61,7 +61,7 @@ def save_clip(folder: Path, model: CLIPModel) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model.config.architectures = ["CLIPModel"]
     model.config.save_pretrained(folder)
-    content = json.dumps(_preprocessing(), indent=2) + "\n"
+    content = json.dumps(preprocessor_config(), indent=2) + "\n"
     (folder / "preprocessor_config.json").write_text(content, encoding="utf-8")
     save_tokenizer(folder)
     tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
@@ -102,7 +102,8 @@ def _config(settings: ClipSettings) -> CLIPConfig:
     )
 
 
-def _preprocessing() -> dict[str, object]:
+def preprocessor_config() -> dict[str, object]:
+    """`preprocessor_config.json` of every CLIP of the procedural world."""
     return {
         "image_processor_type": "CLIPImageProcessor",
         "do_resize": True,

@@ -31,10 +31,10 @@ from scopeview.importers.source import (
     check_tensors,
     check_widths,
     read_tensors,
-    sha256_of,
 )
 from scopeview.sae import SaeConfig, Weights
 from scopeview.slots import Layer, parse_layer
+from scopeview.store.files import file_sha256
 
 # Some files of the suite do not say their k; it is that of the suite's training config.
 SUITE_K = 32
@@ -70,7 +70,7 @@ def find(root: Path) -> Iterator[Found]:
 
 def read(found: Found) -> SaeSource:
     """Checks the file's structure, widths and types; the numbers are only mapped, not read."""
-    sha256 = sha256_of(found.path)
+    sha256 = file_sha256(found.path)
     d_in, n_features, k = _converted_sizes(_converted_path(sha256)) or _checked_sizes(found.path)
     config = SaeConfig(
         architecture="topk",

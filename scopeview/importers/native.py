@@ -25,11 +25,10 @@ from scopeview.importers.source import (
     read_header,
     read_json,
     read_tensors,
-    sha256_of,
 )
 from scopeview.sae import Architecture, Normalization, Sae, SaeConfig, Standardization, Weights
 from scopeview.slots import Embed, Layer
-from scopeview.store.files import write_json, written_aside
+from scopeview.store.files import file_sha256, write_json, written_aside
 
 FORMAT: Literal["scopeview-sae"] = "scopeview-sae"
 VERSION: Literal[1] = 1
@@ -143,4 +142,4 @@ def _sae_config(config: NativeConfig, found: Found) -> SaeConfig:
     shared = {name: getattr(config, name) for name in _SHARED}
     if config.architecture == "relu":
         shared["k"] = None
-    return SaeConfig(**shared, source=found.name, sha256=sha256_of(found.path))
+    return SaeConfig(**shared, source=found.name, sha256=file_sha256(found.path))

@@ -28,10 +28,10 @@ from scopeview.importers.source import (
     read_header,
     read_json,
     read_tensors,
-    sha256_of,
 )
 from scopeview.sae import SaeConfig, Weights
 from scopeview.slots import Layer
+from scopeview.store.files import file_sha256
 
 WEIGHTS_NAME = "sae_weights.safetensors"
 TENSORS = ("W_enc", "W_dec", "b_enc", "b_dec")
@@ -103,7 +103,7 @@ def read(found: Found) -> SaeSource:
         k=check_k(config_path, config.k, d_sae) if config.is_topk else None,
         normalization="none",
         source=found.name,
-        sha256=sha256_of(found.path),
+        sha256=file_sha256(found.path),
         relu_after_topk=config.is_topk,
         subtract_pre_b=config.apply_b_dec_to_input,
     )

@@ -4,6 +4,7 @@ A file is written beside its place, flushed to disk and renamed into it, so that
 whole file; a kill at any moment leaves at most a `.part` behind, which the next run overwrites.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -49,6 +50,12 @@ def written_aside(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of the whole file, as `sha256sum` prints it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, content: Any) -> None:
