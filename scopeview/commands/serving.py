@@ -33,7 +33,7 @@ def demo(
     ] = False,
 ) -> None:
     """Draw a world of scenes, index it with the small built-in CLIP, and serve it."""
-    from indexer.demo import build_demo
+    from indexer.demo.build import build_demo
 
     index_dir = build_demo(out, n_images=images)
     if not build_only:

@@ -116,7 +116,7 @@ def tiny_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def demo_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo as `make demo` builds it, of fewer scenes."""
-    from indexer.demo import build_demo  # brings torch, which the other journeys do without
+    from indexer.demo.build import build_demo  # brings torch, which the other journeys do without
 
     return build_demo(tmp_path_factory.mktemp("demo"), n_images=N_SCENES)
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer, CLIPModel
 
-from indexer import demo, demo_saes
-from indexer.demo import DemoModel, write_demo_model
+from indexer import demo_saes
+from indexer.demo import build as demo
+from indexer.demo.build import DemoModel, write_demo_model
 from indexer.demo_clip import write_clip
 from scopeview.clip import Clip
 from scopeview.importers import load_sae, read_suite
