@@ -1,5 +1,6 @@
 """An index folder, opened: its manifest, its database and its packs, and which slots it has."""
 
+import operator
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,8 @@ from scopeview.store.manifest import Manifest, read_manifest
 from scopeview.store.pack import Pack
 
 _PACKS_OPEN = 64
+IN_SLOT = "layer = $layer AND token = $token"
+"""The rows of one slot; `slot_values` has the parameters."""
 
 _Opened = TypeVar("_Opened", bound="IndexFolder")
 
@@ -57,6 +60,15 @@ class IndexFolder:
     def _n_features(self, slot: Slot) -> int:
         record = self.manifest.layer(slot.layer)
         return record.n_features if record else 0
+
+
+def slot_values(slot: Slot) -> dict[str, Any]:
+    return {"layer": str(slot.layer), "token": slot.token}
+
+
+def within(numbers: Iterable[SupportsIndex], end: int) -> list[int]:
+    """Those that can be in the database, each once: others would not even fit its columns."""
+    return [number for number in dict.fromkeys(map(operator.index, numbers)) if 0 <= number < end]
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from scopeview.errors import NotFoundError
 from scopeview.slots import Slot, parse_layer
 from scopeview.store.files import shard_dir
-from scopeview.store.folder import IndexFolder
+from scopeview.store.folder import IndexFolder, within
 from scopeview.store.pack import Pack
 from scopeview.store.records import ActiveFeature, Code, ImageRecord, ImageRow
 from scopeview.store.schema import IMAGE_COLUMNS
@@ -76,11 +76,6 @@ class ImageReader(IndexFolder):
     def _no_image(self, image_id: SupportsIndex) -> NotFoundError:
         last = self.manifest.n_images - 1
         return NotFoundError(f"{self.manifest.slug} has no image {image_id}; it has 0 to {last}")
-
-
-def within(numbers: Iterable[SupportsIndex], end: int) -> list[int]:
-    """Those that can be in the database, each once: others would not even fit its columns."""
-    return [number for number in dict.fromkeys(map(operator.index, numbers)) if 0 <= number < end]
 
 
 def _code(row: tuple[Any, ...]) -> Code:

@@ -1,15 +1,22 @@
 """What a reader answers with: plain frozen values, the same for pages, JSON and notebooks."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int32
 
 from scopeview.slots import Layer, Token
 
 MIN_GRID_IMAGES = 9
 """A feature has a 3 x 3 grid, and counts as *active*, when it fires on at least this many indexed images."""
 
-Sort = Literal["feature", "density", "max", "random"]
-SORTS: tuple[Sort, ...] = ("feature", "density", "max", "random")
+Sort = Literal["feature", "density", "max", "clarity", "score", "selectivity", "random"]
+SORTS: tuple[Sort, ...] = ("feature", "density", "max", "clarity", "score", "selectivity", "random")
+"""`clarity`, `score` (of the best name) and `selectivity`: highest first, features without one last."""
+
+NeighborKind = Literal["decoder", "cofiring", "vector"]
+NEIGHBOR_KINDS: tuple[NeighborKind, ...] = ("decoder", "cofiring", "vector")
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,86 @@ class FeatureCard(_Counted):
     n_active: int
     max_activation: float | None
     top_image_ids: list[int]  # at most nine
+    name: str | None = None  # the best one; None where the feature has no names
+    name_score: float | None = None  # its cosine
+    clarity: float | None = None  # as in `Description`
+    selectivity: float | None = None  # as in `Description`
+
+
+@dataclass(frozen=True)
+class Name:
+    """A word of the vocabulary that lies near a feature's vector."""
+
+    word: str
+    score: float  # cosine of the word's text embedding and the feature's vector
+
+
+@dataclass(frozen=True)
+class Neighbor:
+    """A feature that resembles another one, in one of three ways.
+
+    `decoder`: cosine of the two decoder rows; never between `embed` and a block, which have different widths.
+    `cofiring`: images on which both fire / images on which either fires, at the same token.
+    `vector`: cosine of the two feature vectors.
+    """
+
+    kind: NeighborKind
+    layer: Layer
+    feature: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the describe stage found out about one feature at one token.
+
+    Only active features have names, a clarity, a label entropy, neighbours and a place on the map.
+    """
+
+    names: list[Name]  # best first, at most 5; empty where there is no text tower
+    clarity: float | None  # mean pairwise cosine of the CLIP embeddings of its top 9 images, no self-pairs
+    label_entropy: float | None  # nats, of activation by label over the top 20 images; None without labels
+    selectivity: (
+        float | None
+    )  # 0: its maximum is anywhere, evenly; 1: always at one patch. None without `any`
+    positions: list[int] | None  # by patch, row-major: images whose maximum is there; None without `any`
+    at_cls: int | None  # images whose maximum is at CLS; None without `any`
+    folds: list[int]  # by top image: rank of the first one that it nearly duplicates, or its own
+    within: list[Neighbor]  # in the same layer: at most 8 of each kind, best first
+    across: list[Neighbor]  # in other layers: at most 3 of each kind and layer, best first
+    x: float | None  # its place on the slot's map, in [0, 1]
+    y: float | None
+
+
+@dataclass(frozen=True)
+class Points:
+    """Every active feature of a slot, a column a figure, by feature; NaN where a figure is unknown."""
+
+    feature: Int32[np.ndarray, " point"]
+    n_active: Int32[np.ndarray, " point"]
+    max_activation: Float32[np.ndarray, " point"]
+    clarity: Float32[np.ndarray, " point"]
+    selectivity: Float32[np.ndarray, " point"]
+    name_score: Float32[np.ndarray, " point"]
+    x: Float32[np.ndarray, " point"]
+    y: Float32[np.ndarray, " point"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One of the equal slices of (0, max] of a feature's activation: low < activation <= high."""
+
+    low: float
+    high: float
+    n_images: int  # images in it, shown or not
+    images: list[TopImage]  # an even sample of them by rank; each keeps its rank among all
+
+
+class Hit(NamedTuple):
+    """One answer of a search by vector."""
+
+    number: int  # of the feature or the image
+    cosine: float
 
 
 @dataclass(frozen=True)

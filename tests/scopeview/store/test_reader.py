@@ -183,7 +183,8 @@ def brute_gallery(small: SmallIndex, slot: Slot, sort: Sort, min_images: int) ->
     dense = small.dense[slot]
     n_active, highest = (dense > 0).sum(axis=0), dense.max(axis=0)
     keys = {"feature": np.zeros(N_FEATURES), "density": -n_active, "max": -highest}
-    order = np.lexsort((np.arange(N_FEATURES), keys[sort]))
+    # An index that was not described has no figure of the other kinds to sort by.
+    order = np.lexsort((np.arange(N_FEATURES), keys.get(sort, keys["feature"])))
     return [int(feature) for feature in order if n_active[feature] >= min_images]
 
 
