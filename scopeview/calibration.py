@@ -20,7 +20,7 @@ from torch import Tensor
 from scopeview import metrics
 from scopeview.clip import Taps
 from scopeview.errors import IndexFormatError, InputError
-from scopeview.importers.published import PUBLISHED, PublishedFigures
+from scopeview.published import PUBLISHED, PublishedFigures
 from scopeview.sae import Normalization, Sae, Standardization
 from scopeview.slots import EMBED, Layer, parse_layer
 from scopeview.store.files import written_aside

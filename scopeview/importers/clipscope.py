@@ -3,7 +3,7 @@
 A `.pt` is a zip with a pickle inside. It is only ever read with `weights_only=True` (nothing executes), and
 is written once as safetensors to a cache (`SCOPEVIEW_CACHE`, else `~/.cache/scopeview`), under the sha256 of
 the file it came from; later loads read that. The optimizer's state and all else but the three weights is
-ignored. The figures that the authors published are in `scopeview.importers.published`.
+ignored. The figures that the authors published are in `scopeview.published`.
 """
 
 import os

@@ -22,7 +22,7 @@ from scopeview.calibration import (
 )
 from scopeview.clip import Taps
 from scopeview.errors import IndexFormatError, InputError
-from scopeview.importers.published import PUBLISHED
+from scopeview.published import PUBLISHED
 from scopeview.sae import Sae, SaeConfig, Standardization, Weights
 from scopeview.slots import Layer
 

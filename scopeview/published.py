@@ -1,9 +1,13 @@
 """The figures that CLIP-Scope's authors published on their model card, to be shown beside measured ones.
 
-All are of standardised activations; the checkpoints alone, without mean and std, cannot reproduce them.
+All are of standardised activations; the checkpoints alone, without mean and std, cannot reproduce them. No
+weights are read here, so that pages may show the figures without torch.
 """
 
+import re
 from typing import NamedTuple
+
+from scopeview.store.manifest import LayerRecord
 
 
 class PublishedFigures(NamedTuple):
@@ -26,3 +30,15 @@ PUBLISHED: dict[int, PublishedFigures] = {
     20: PublishedFigures(278.06, 0.706, 0.0000763, 0.2036, 0.9149),
     22: PublishedFigures(299.96, 0.684, 0.0, 0.1588, 0.8641),
 }
+
+_FILE = re.compile(r"(\d+)_resid/[^/]+\.pt")
+_SHAPE = ("topk", 1024, 65_536)
+
+
+def published_figures(record: LayerRecord) -> PublishedFigures | None:
+    """The authors' figures of an index's SAE, where it has the suite's file name, shape and layer."""
+    named = _FILE.fullmatch(record.sae_file)
+    if not named or (record.architecture, record.d_in, record.n_features) != _SHAPE:
+        return None
+    layer = int(named[1])
+    return PUBLISHED.get(layer) if layer == record.layer else None
