@@ -130,17 +130,46 @@ class Clip:
     @torch.inference_mode()
     def forward(self, pixels: UInt8[Tensor, "batch 3 height width"], layers: Sequence[int]) -> Taps:
         """`layers` are block numbers in any order; `Preprocessing.crop` makes the pixels."""
-        tower, wanted = self.model.vision_model, frozenset(layers)
+        residuals, last = self._run(self._enter(pixels), range(self.info.n_layers), frozenset(layers))
+        return Taps({layer: residuals[layer] for layer in layers}, self._project(last))
+
+    @torch.inference_mode()
+    def residuals(
+        self, pixels: UInt8[Tensor, "batch 3 height width"], layers: Sequence[int]
+    ) -> dict[int, Float[Tensor, "batch token d_in"]]:
+        """The taps of `forward` alone: no block after the last of these is run."""
+        blocks = range(max(layers, default=-1) + 1)
+        residuals, _ = self._run(self._enter(pixels), blocks, frozenset(layers))
+        return {layer: residuals[layer] for layer in layers}
+
+    @torch.inference_mode()
+    def resume(
+        self, residual: Float[Tensor, "batch token d_in"], from_layer: int
+    ) -> Float[Tensor, "batch projection"]:
+        """The embedding that a residual stream after block `from_layer` leads to; of a tap, its image's."""
+        entered = residual.to(device=self.device, dtype=self.dtype)
+        return self._project(self._run(entered, range(from_layer + 1, self.info.n_layers), frozenset())[1])
+
+    def _enter(self, pixels: Tensor) -> Tensor:
+        tower = self.model.vision_model
+        return cast(Tensor, tower.pre_layrnorm(tower.embeddings(self.normalize(pixels))))
+
+    def _run(
+        self, residual: Tensor, blocks: range, wanted: frozenset[int]
+    ) -> tuple[dict[int, Tensor], Tensor]:
+        """What leaves those of the blocks that are wanted, in float32, and what leaves the last."""
         residuals: dict[int, Tensor] = {}
-        residual = tower.pre_layrnorm(tower.embeddings(self.normalize(pixels)))
-        for number, block in enumerate(tower.encoder.layers):
-            output = block(residual, None)
+        for number in blocks:
+            output = self.model.vision_model.encoder.layers[number](residual, None)
             # A tensor in transformers 5; a tuple in 4, of which `output[0]` must not be taken from a tensor.
             residual = output[0] if isinstance(output, tuple) else output
             if number in wanted:
                 residuals[number] = residual.float()
-        embedding = self.model.visual_projection(tower.post_layernorm(residual[:, 0]))
-        return Taps({layer: residuals[layer] for layer in layers}, embedding.float())
+        return residuals, residual
+
+    def _project(self, residual: Tensor) -> Tensor:
+        cls = self.model.vision_model.post_layernorm(residual[:, 0])
+        return cast(Tensor, self.model.visual_projection(cls).float())
 
 
 def check_device(device: str) -> torch.device:

@@ -13,10 +13,12 @@ from jaxtyping import Bool, Float, Float16, Float32, Int, Int16, Int32, UInt8
 from PIL import Image
 from torch import Tensor
 
+from scopeview import metrics
+from scopeview.apart import Apart, LayerApart, codes_of
 from scopeview.clip import Clip, Taps
 from scopeview.sae import Codes, Sae
 from scopeview.slots import ANY, EMBED, Layer, Slot, Token, slots_of, token_number
-from scopeview.store.records import ActiveFeature, Code
+from scopeview.store.records import Code
 
 
 class SlotCodes(NamedTuple):
@@ -59,6 +61,7 @@ class Encoder:
         self.clip = clip
         self.saes = dict(saes)
         self.slots = slots_of(self.saes, tokens)
+        self._decoder_norms: dict[Layer, Tensor] = {}
 
     def crop(self, image: Image.Image) -> UInt8[np.ndarray, "3 height width"]:
         """The square of an RGB picture that the model sees, as the model's own processor cuts it."""
@@ -75,13 +78,51 @@ class Encoder:
         embeddings = taps.embedding.to(torch.float16).cpu().numpy()
         return Encoded(codes, embeddings, finite)
 
-    def codes(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> list[list[Code]]:
-        """For each picture its code at every slot, in slot order; `any` is cut to its k strongest."""
-        encoded = self.encode(crops)
+    def apart(
+        self,
+        crops: UInt8[np.ndarray, "batch 3 height width"],
+        layers: Sequence[Layer] | None = None,
+        *,
+        embedding: bool = True,
+    ) -> list[Apart]:
+        """Each picture's code at every token of these layers (None: all), and what each code leaves over.
+
+        Where the embedding is not wanted the network is run no further than the last of the layers.
+        """
+        wanted = list(self.saes) if layers is None else list(layers)
+        with torch.inference_mode():
+            taps, embeddings = self._tap(torch.from_numpy(crops), wanted, embedding=embedding)
+            found = {
+                layer: _layer_apart(self.saes[layer], taps[layer], self._norms(layer)) for layer in wanted
+            }
         return [
-            [_code(slot, encoded.codes[slot], i, self.saes[slot.layer].config.k) for slot in self.slots]
+            Apart(
+                {layer: pictures[i] for layer, pictures in found.items()},
+                None if embeddings is None else embeddings[i].cpu().numpy(),
+            )
             for i in range(len(crops))
         ]
+
+    def codes(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> list[list[Code]]:
+        """For each picture its code at every slot, in slot order; `any` is cut to its k strongest."""
+        return [codes_of(apart, self.slots) for apart in self.apart(crops)]
+
+    def _tap(
+        self, pixels: Tensor, layers: Sequence[Layer], *, embedding: bool
+    ) -> tuple[dict[Layer, Tensor], Tensor | None]:
+        """(batch, token, d_in) by layer; the embedding counts as an image's only token."""
+        blocks = [layer for layer in layers if layer != EMBED]
+        if not embedding and EMBED not in layers:
+            return dict[Layer, Tensor](self.clip.residuals(pixels, blocks).items()), None
+        taps = self.clip.forward(pixels, blocks)
+        tapped = dict[Layer, Tensor](taps.residuals.items())
+        return tapped | {EMBED: taps.embedding[:, None]}, taps.embedding
+
+    def _norms(self, layer: Layer) -> Float[Tensor, " n_features"]:
+        """Worked out once a layer: it reads the whole decoder."""
+        if layer not in self._decoder_norms:
+            self._decoder_norms[layer] = self.saes[layer].decoder_norms
+        return self._decoder_norms[layer]
 
     def _layer_codes(self, layer: Layer, taps: Taps) -> dict[Slot, SlotCodes]:
         sae, slots = self.saes[layer], [slot for slot in self.slots if slot.layer == layer]
@@ -157,12 +198,28 @@ def _finite_images(taps: Taps) -> Bool[np.ndarray, " batch"]:
     return finite.cpu().numpy()
 
 
-def _code(slot: Slot, codes: SlotCodes, i: int, k: int | None) -> Code:
-    start, length = int(codes.lengths[:i].sum()), int(codes.lengths[i])
-    kept = slice(start, start + (length if k is None else min(length, k)))
-    features, values = codes.features[kept].tolist(), codes.values[kept].tolist()
-    positions: list[int | None] = (
-        [None] * len(features) if codes.positions is None else codes.positions[kept].tolist()
+def _layer_apart(
+    sae: Sae, x: Float[Tensor, "batch token d_in"], norms: Float[Tensor, " n_features"]
+) -> list[LayerApart]:
+    """One picture after the other."""
+    rebuilt = sae(x.flatten(0, 1))
+    codes = _per_image(rebuilt.codes, len(x))
+    explained = metrics.each_explained_variance(rebuilt.x, rebuilt.x_hat).float()
+    mse = metrics.each_mse(rebuilt.x, rebuilt.x_hat).float()
+    parts = (
+        codes.features.int(),
+        codes.values,
+        norms[codes.features],
+        *(figure.reshape(x.shape[:2]) for figure in (explained, mse)),
     )
-    active = [ActiveFeature(*pair) for pair in zip(features, values, positions, strict=True)]
-    return Code(slot.layer, slot.token, int((codes.values[start : start + length] > 0).sum()), active)
+    features, values, lengths, *figures = (part.cpu().numpy() for part in parts)
+    # A ReLU SAE's rows are as wide as the busiest of the whole batch; a picture's own needs no more than its.
+    widths = [sae.config.k or int((picture > 0).sum(axis=1).max(initial=0)) for picture in values]
+    return [
+        LayerApart(
+            sae.config.k,
+            *(np.ascontiguousarray(part[i, :, :width]) for part in (features, values, lengths)),
+            *(figure[i] for figure in figures),
+        )
+        for i, width in enumerate(widths)
+    ]

@@ -1,7 +1,7 @@
 """Reconstruction figures of an SAE, each with one definition. Knows tensors, not where they come from.
 
 `x` is what the SAE saw (after its input normalisation) and `x_hat` its reconstruction, one row a token. Every
-function returns the mean over tokens, computed in float64.
+function returns the mean over tokens, computed in float64; those called `each_` return one figure a token.
 """
 
 import torch
@@ -18,9 +18,7 @@ def mse(x: Tokens, x_hat: Tokens) -> float:
 
 def explained_variance(x: Tokens, x_hat: Tokens) -> float:
     """One minus squared error over the variance *across the dimensions of one token*: CLIP-Scope's figure."""
-    x = x.double()
-    variance = (x - x.mean(dim=-1, keepdim=True)).pow(2).sum(dim=-1)
-    return _mean(1 - _squared_error(x, x_hat) / variance)
+    return _mean(each_explained_variance(x, x_hat))
 
 
 def fvu(x: Tokens, x_hat: Tokens) -> float:
@@ -43,6 +41,18 @@ def cosine(x: Tokens, x_hat: Tokens) -> float:
 def l0(values: Float[Tensor, "batch k"]) -> float:
     """Active features a token. Active means above zero: a kept value that is negative is not active."""
     return _mean((values > 0).sum(dim=-1))
+
+
+def each_mse(x: Tokens, x_hat: Tokens) -> Float[Tensor, "batch"]:
+    """`mse` of each token."""
+    return _squared_error(x, x_hat)
+
+
+def each_explained_variance(x: Tokens, x_hat: Tokens) -> Float[Tensor, "batch"]:
+    """`explained_variance` of each token; NaN or minus infinity where its dimensions are all equal."""
+    x = x.double()
+    variance = (x - x.mean(dim=-1, keepdim=True)).pow(2).sum(dim=-1)
+    return 1 - _squared_error(x, x_hat) / variance
 
 
 def tokenwise_mse(

@@ -93,6 +93,29 @@ def test_every_image_of_a_batch_has_its_own_taps(clip: Clip) -> None:
         torch.testing.assert_close(alone.embedding[0], both.embedding[row])
 
 
+@pytest.mark.parametrize("layer", [0, 2, 3])
+def test_a_residual_stream_taken_up_again_leads_to_the_same_embedding(clip: Clip, layer: int) -> None:
+    taps = clip.forward(pictures(2), [layer])
+    assert torch.equal(clip.resume(taps.residuals[layer], layer), taps.embedding)
+    swapped = clip.resume(taps.residuals[layer].flip(0), layer)
+    torch.testing.assert_close(swapped, taps.embedding.flip(0))
+
+
+def test_a_bfloat16_residual_stream_loses_nothing_on_its_way_through_float32(folder: Path) -> None:
+    rounded = Clip.load(str(folder), dtype=torch.bfloat16)
+    taps = rounded.forward(pictures(2), [1])
+    assert torch.equal(rounded.resume(taps.residuals[1], 1), taps.embedding)
+
+
+def test_residuals_alone_are_the_taps_and_no_later_block_is_run(folder: Path) -> None:
+    clip = Clip.load(str(folder))
+    expected = clip.forward(pictures(2), [2, 0]).residuals
+    clip.model.vision_model.encoder.layers[3].forward = None
+    found = clip.residuals(pictures(2), [2, 0])
+    assert list(found) == [2, 0]
+    assert all(torch.equal(found[layer], expected[layer]) for layer in found)
+
+
 def test_layers_that_return_tuples_are_tapped_the_same(folder: Path) -> None:
     clip = Clip.load(str(folder))
     expected = clip.forward(pictures(2), [1, 3])

@@ -21,11 +21,14 @@ class FakeClip(Clip):
     """Answers with the activations it was given, whatever it is shown."""
 
     def __init__(self, residuals: dict[int, Tensor], embedding: Tensor) -> None:
-        self.residuals, self.embedding = residuals, embedding
+        self.tapped, self.embedding = residuals, embedding
 
     def forward(self, pixels: Tensor, layers: Sequence[int]) -> Taps:
+        return Taps(self.residuals(pixels, layers), self.embedding)
+
+    def residuals(self, pixels: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
         assert pixels.dtype == torch.uint8
-        return Taps({layer: self.residuals[layer] for layer in layers}, self.embedding)
+        return {layer: self.tapped[layer] for layer in layers}
 
 
 def identity(layer: Layer, n: int, k: int | None) -> Sae:
@@ -165,6 +168,62 @@ def test_codes_are_one_list_an_image_in_slot_order_cut_at_k() -> None:
 def test_the_codes_of_a_relu_sae_are_whole() -> None:
     (_, second) = encoder({3: ACTIVATIONS}, ["2"], k=None).codes(CROPS)
     assert [active.feature for active in second[0].features] == [0, 1, 2]
+
+
+def test_apart_holds_every_token_of_every_layer_and_the_embedding() -> None:
+    first, second = encoder({3: ACTIVATIONS}, ["cls"], with_embed=True).apart(CROPS)
+    assert list(first.layers) == [3, "embed"]
+    assert first.layers[3].features.tolist() == [[0, 1], [1, 0], [1, 2]]
+    assert first.layers[3].values.tolist() == [[5, 1], [4, 1], [4, 3]]
+    assert second.layers[3].values.tolist() == [[-1, -2], [0, 0], [2, 2]]
+    assert first.layers["embed"].values.tolist() == [[1, 1]]
+    assert first.embedding is not None
+    assert first.embedding.tolist() == [1, 1, 1]
+
+
+def test_apart_says_of_each_token_how_much_is_left_over() -> None:
+    (first, _) = encoder({3: ACTIVATIONS}, ["cls"]).apart(CROPS)
+    # The identity keeps the two highest: what is left of a token is its lowest dimension.
+    assert first.layers[3].mse.tolist() == [1, 0, 0]
+    spread = 25 + 1 + 1 - 25 / 3
+    np.testing.assert_allclose(first.layers[3].explained_variance, [1 - 1 / spread, 1, 1], rtol=1e-6)
+
+
+def test_masses_are_activations_times_the_lengths_of_decoder_rows() -> None:
+    made = encoder({3: ACTIVATIONS}, ["cls"])
+    made.saes[3].dec.mul_(torch.tensor([[2.0], [3.0], [5.0]]))
+    (first, second) = made.apart(CROPS)
+    assert first.layers[3].masses.tolist() == [[10, 3], [12, 2], [12, 15]]
+    assert second.layers[3].masses[:2].tolist() == [[0, 0], [0, 0]]
+
+
+def test_only_what_is_asked_for_is_taken_apart() -> None:
+    made = encoder({1: ACTIVATIONS, 3: ACTIVATIONS}, ["cls"], with_embed=True)
+    made.clip.forward = None  # type: ignore[method-assign, assignment]
+    (first, _) = made.apart(CROPS, [3], embedding=False)
+    assert list(first.layers) == [3]
+    assert first.embedding is None
+
+
+def test_each_picture_of_a_relu_sae_is_as_wide_as_its_own_busiest_token() -> None:
+    first, second = encoder({3: ACTIVATIONS - 2.5}, ["cls"], k=None).apart(CROPS)
+    assert first.layers[3].values.tolist() == [[2.5, 0], [1.5, 0], [1.5, 0.5]]
+    assert second.layers[3].values.shape == (3, 0)
+    assert first.layers[3].k is None
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3, None]))
+def test_codes_from_apart_equal_those_that_an_index_keeps(seed: int, k: int | None) -> None:
+    random = torch.Generator().manual_seed(seed)
+    activations = torch.randint(-3, 4, (2, 4, 5), generator=random).float()
+    made = encoder({3: activations}, ["cls", "2", "any"], k=k)
+    kept = encode(made).codes
+    for row, codes in enumerate(made.codes(CROPS)):
+        for slot, code in zip(made.slots, codes, strict=True):
+            start, length = int(kept[slot].lengths[:row].sum()), int(kept[slot].lengths[row])
+            listed = slice(start, start + min(length, k or length))
+            assert [one.feature for one in code.features] == kept[slot].features[listed].tolist()
+            assert [one.activation for one in code.features] == kept[slot].values[listed].tolist()
 
 
 @pytest.mark.parametrize(("n", "features"), [(0, []), (1, [7]), (2, [7]), (3, [7, 8, 9]), (9, [7, 8, 9])])

@@ -1,0 +1,28 @@
+"""Heat: how strongly a feature fires at each token of a picture. Knows sparse codes, not how they are made.
+
+Exact: the value where the SAE's own selection keeps the feature, 0 elsewhere, so that the maximum over the
+tokens is the picture's code at `any`. A TopK SAE may keep a value below zero; it is left as it is.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32
+
+from scopeview.apart import LayerApart
+
+
+def heats(layer: LayerApart, features: Sequence[int]) -> Float32[np.ndarray, "feature token"]:
+    """The activation of each feature at each token: CLS, then the patches row by row."""
+    wanted = np.asarray(features, dtype=np.int64)[:, None, None]
+    found: Float32[np.ndarray, "feature token"] = np.where(
+        layer.features == wanted, layer.values, np.float32(0)
+    ).sum(axis=2)
+    return found
+
+
+def mass_heat(layer: LayerApart, features: Sequence[int]) -> Float32[np.ndarray, " token"]:
+    """The activation mass of these features together at each token: the heat of a group."""
+    member = np.isin(layer.features, np.asarray(features, dtype=np.int64))
+    found: Float32[np.ndarray, " token"] = np.where(member, layer.masses, np.float32(0)).sum(axis=1)
+    return found

@@ -1,0 +1,97 @@
+"""What follows from a picture's sparse codes: peaks, masses, codes at slots, and joining what is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scopeview.apart import Apart, LayerApart, Peaks, codes_of
+from scopeview.slots import Slot
+from tests.scopeview.layers_apart import layer_apart, random_layer
+
+BY_HAND = layer_apart(
+    [[4, 7, 1], [7, 4, 2], [2, 7, 5]],
+    [[5, 2, -1], [3, 3, 0], [3, 3, 1]],
+    norms=[[2, 1, 1], [1, 2, 3], [3, 1, 10]],
+)
+
+
+def test_a_peak_is_the_highest_value_at_the_first_token_that_reaches_it() -> None:
+    peaks = Peaks(BY_HAND)
+    assert peaks.features.tolist() == [4, 2, 7, 5]
+    assert peaks.values.tolist() == [5, 3, 3, 1]
+    assert peaks.positions.tolist() == [0, 2, 1, 2]
+    assert peaks.n_tokens.tolist() == [2, 1, 3, 1]
+    assert peaks.masses.tolist() == [5 * 2 + 3 * 2, 3 * 3, 2 + 3 + 3, 10]
+
+
+def test_peaks_of_some_tokens_know_no_others() -> None:
+    peaks = Peaks(BY_HAND, [1, 0, 1])
+    assert peaks.features.tolist() == [4, 7]
+    assert peaks.positions.tolist() == [0, 1]
+    assert peaks.masses.tolist() == [16, 5]
+    assert len(Peaks(layer_apart([[3]], [[-1]]))) == 0
+
+
+def test_a_value_that_is_not_above_zero_has_no_mass_and_does_not_fire() -> None:
+    assert BY_HAND.masses.tolist() == [[10, 2, 0], [3, 6, 0], [9, 3, 10]]
+    assert BY_HAND.l0.tolist() == [2, 2, 3]
+
+
+def test_a_fixed_token_lists_all_that_a_topk_sae_keeps() -> None:
+    (code,) = codes_of(Apart({3: BY_HAND}), [Slot(3, "cls")])
+    assert [(one.feature, one.activation, one.position) for one in code.features] == [
+        (4, 5, None),
+        (7, 2, None),
+        (1, -1, None),
+    ]
+    assert code.n_active == 2
+
+
+def test_a_relu_saes_padding_is_in_no_code() -> None:
+    relu = layer_apart([[1, 2], [2, 0]], [[4, 0], [1, 0.5]], k=None)
+    cls, anywhere = codes_of(Apart({3: relu}), [Slot(3, "cls"), Slot(3, "any")])
+    assert [one.feature for one in cls.features] == [1]
+    assert [one.feature for one in anywhere.features] == [1, 2, 0]
+
+
+def test_any_is_cut_at_k_and_counts_all_that_fire() -> None:
+    (code,) = codes_of(Apart({3: BY_HAND}), [Slot(3, "any")])
+    assert (code.n_active, [one.feature for one in code.features]) == (4, [4, 2, 7])
+
+
+@given(st.integers(0, 10**6), st.sets(st.integers(0, 4), min_size=1))
+def test_peaks_equal_their_brute_force_twin(seed: int, tokens: set[int]) -> None:
+    layer = random_layer(seed)
+    found = Peaks(layer, sorted(tokens))
+    expected: dict[int, tuple[float, int, float]] = {}
+    for token in sorted(tokens):
+        row = zip(layer.features[token].tolist(), layer.values[token].tolist(), strict=True)
+        for feature, value in row:
+            if value > 0:
+                peak, position, mass = expected.get(feature, (0.0, 0, 0.0))
+                better = (value, token) if value > peak else (peak, position)
+                expected[feature] = (*better, mass + value * (1 + feature / 4))
+    ranked = sorted(expected.items(), key=lambda item: (-item[1][0], item[0]))
+    columns = (found.features, found.values, found.positions, found.masses)
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == [
+        (feature, *rest) for feature, rest in ranked
+    ]
+
+
+def part(*layers: int, embedding: bool = False) -> Apart:
+    found: dict[int | str, LayerApart] = {layer: random_layer(layer) for layer in layers}
+    return Apart(found, np.ones(4, np.float32) if embedding else None)  # type: ignore[arg-type]
+
+
+def test_what_is_known_of_a_picture_adds_up() -> None:
+    both = part(1).joined(part(2, embedding=True))
+    assert both.holds([1, 2], embedding=True)
+    assert both.n_bytes == part(1).n_bytes + part(2).n_bytes + 16
+    assert both.joined(part(1)).layers[1] is both.layers[1]
+
+
+@pytest.mark.parametrize(("layers", "embedding"), [([1, 2], False), ([1], True), (["embed"], False)])
+def test_what_is_missing_is_missed(layers: list[int], embedding: bool) -> None:
+    assert part(1).holds([1], embedding=False)
+    assert not part(1).holds(layers, embedding=embedding)
