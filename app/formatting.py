@@ -8,7 +8,7 @@ from scopeview.patches import cell_of
 from scopeview.slots import ANY, CLS, EMBED, Layer, Token
 
 UNSAFE_ABOVE = 0.5
-"""A picture whose `punsafe` is above this is blurred until it is clicked."""
+"""A picture whose `punsafe` is above this is blurred until it is clicked; an operator may set another."""
 
 _HEAT_STEPS = 10
 
@@ -104,8 +104,8 @@ def heat(part: float) -> int:
     return min(int(part * _HEAT_STEPS), _HEAT_STEPS - 1)
 
 
-def is_unsafe(punsafe: float | None) -> bool:
-    return punsafe is not None and punsafe > UNSAFE_ABOVE
+def is_unsafe(punsafe: float | None, above: float = UNSAFE_ABOVE) -> bool:
+    return punsafe is not None and punsafe > above
 
 
 def safe_link(url: str | None) -> str | None:

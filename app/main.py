@@ -21,13 +21,14 @@ from app.api import routes as api_routes
 from app.api import uploads as api_uploads
 from app.assets import Assets
 from app.metrics import Metrics, MetricsMiddleware
+from app.blocklist import BlockList
 from app.pages import api_help, feature, gallery, home, image, lucky, uploads
 from app.pages.problem import problem_page
 from app.pages.render import environment, render
 from app.problems import ProblemBody, ProblemError, answer_for
 from app.security import HEADERS, HeadLikeGet, SecurityHeaders
 from app.settings import Settings
-from app.site import Site, close_indexes, open_indexes
+from app.site import OpenIndex, Site, close_indexes, open_indexes
 from app.upload.store import UploadStore
 from app.upload.taking import decode_limiter
 from app.urls import API
@@ -90,7 +91,7 @@ def serve(
     """
     given = {"index_dirs": list(index_dirs), "host": host, "port": port, "encoder_device": device}
     settings = Settings.model_validate(given | ({"upload_dir": upload_dir} if upload_dir else {}))
-    close_indexes(open_indexes(settings.index_dirs))
+    close_indexes(_open_indexes(settings))
     uvicorn.run(create_app(settings), host=settings.host, port=settings.port, server_header=False)
 
 
@@ -135,7 +136,13 @@ def _open_site(settings: Settings, factory: EncoderFactory | None, assets: Asset
         batch=settings.upload_batch,
         deadline_s=settings.upload_deadline_s,
     )
-    return Site(settings, open_indexes(settings.index_dirs), store, worker, metrics, assets)
+    return Site(settings, _open_indexes(settings), store, worker, metrics, assets)
+
+
+def _open_indexes(settings: Settings) -> dict[str, OpenIndex]:
+    """One block-list for all. Raises `InputError` for an index or a block-list that cannot be read."""
+    blocklist = BlockList(settings.blocklist)
+    return open_indexes(settings.index_dirs, blocklist=blocklist, unsafe_above=settings.unsafe_above)
 
 
 async def _sweep(site: Site) -> None:

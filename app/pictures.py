@@ -35,8 +35,9 @@ def thumb(request: Request, index: IndexDep, name: str) -> Response:
 @router.get("/{index}/grids/{layer}/{token}/{name}.webp", name="grid")
 def grid(request: Request, index: IndexDep, layer: str, token: str, name: str) -> Response:
     slot, feature = _slot(index, layer, token), _number(name)
-    etag = f"{index.version}-g{slot.name}-{feature}"
-    return _kept(request, index.reader.grid(slot, feature), "image/webp", index.version, etag)
+    sprite = index.reader.grid(slot, feature)
+    version = index.grid_version(index.reader.grid_image_ids(slot, feature))
+    return _kept(request, sprite, "image/webp", version, f"{version}-g{slot.name}-{feature}")
 
 
 def _kept(request: Request, content: bytes, kind: str, version: str, etag: str) -> Response:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.formatting import UNSAFE_ABOVE
+
 
 class Settings(BaseSettings):
     """Frozen once made. Lists in the environment are separated as in PATH (folders) or by commas (hosts)."""
@@ -25,6 +27,19 @@ class Settings(BaseSettings):
     )
     trusted_hosts: Annotated[list[str], NoDecode] = Field(
         default=["*"], description="Host headers that are answered; name yours when the site is public"
+    )
+
+    unsafe_above: float = Field(
+        default=UNSAFE_ABOVE, ge=0, description="pictures whose punsafe is above it are blurred until clicked"
+    )
+    blocklist: Path | None = Field(
+        default=None,
+        description="file of what must not be shown: sha256, URL or domain, one a line; watched for changes",
+    )
+    report_to: str = Field(
+        default="",
+        description="mailto: or https: URL that report links lead to, with {index}, {image_id} and {url} put"
+        " in; empty: a form of our own, which appends to reports.jsonl beside the uploads",
     )
 
     max_upload_bytes: int = Field(default=10 * 1024**2, gt=0)
@@ -58,6 +73,13 @@ class Settings(BaseSettings):
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
+
+    @field_validator("report_to")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        if value and not value.startswith(("mailto:", "https://", "http://")):
+            raise ValueError("must begin with mailto:, https:// or http://")
+        return value
 
     @field_validator("base_url")
     @classmethod

@@ -7,6 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from app.assets import Assets
+from app.blocklist import BlockList
+from app.formatting import UNSAFE_ABOVE, is_unsafe
+from app.guarded import GuardedReader
 from app.metrics import Metrics
 from app.settings import Settings
 from app.upload.store import UploadStore
@@ -24,8 +27,9 @@ from scopeview.store.slug import check_slug
 class OpenIndex:
     """One index that is being served."""
 
-    reader: IndexReader
+    reader: GuardedReader
     summaries: dict[Slot, SlotSummary] = field(repr=False)
+    unsafe_above: float = UNSAFE_ABOVE  # pictures whose `punsafe` is above it are blurred until clicked
 
     @property
     def manifest(self) -> Manifest:
@@ -48,6 +52,13 @@ class OpenIndex:
         """In index order; empty for a layer that there is not."""
         return [slot.token for slot in self.manifest.slots if slot.layer == layer]
 
+    def is_unsafe(self, punsafe: float | None) -> bool:
+        return is_unsafe(punsafe, self.unsafe_above)
+
+    def grid_version(self, image_ids: Iterable[int]) -> str:
+        """For the URL of a grid of these images: another one while a cell is covered by the block-list."""
+        return self.reader.grid_version(self.version, image_ids)
+
     def n_features(self, layer: Layer) -> int:
         record = self.manifest.layer(layer)
         return record.n_features if record else 0
@@ -69,13 +80,19 @@ class Site:
         return Urls(self.settings.base_url)
 
 
-def open_indexes(index_dirs: Iterable[Path]) -> dict[str, OpenIndex]:
+def open_indexes(
+    index_dirs: Iterable[Path],
+    *,
+    blocklist: BlockList | None = None,
+    unsafe_above: float = UNSAFE_ABOVE,
+) -> dict[str, OpenIndex]:
     """By slug, in the order given. Raises `IndexFormatError` for two of one slug; then none stays open."""
     opened: dict[str, OpenIndex] = {}
     try:
         for index_dir in index_dirs:
-            reader = IndexReader(index_dir)
-            earlier = opened.setdefault(reader.manifest.slug, OpenIndex(reader, _summaries(reader)))
+            reader = GuardedReader(index_dir, blocklist)
+            index = OpenIndex(reader, _summaries(reader), unsafe_above)
+            earlier = opened.setdefault(reader.manifest.slug, index)
             _check_slug(reader, earlier)
     except BaseException:
         close_indexes(opened)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.formatting import fraction, heat, is_unsafe, layer_name, place, short, token_name
+from app.formatting import fraction, heat, layer_name, place, short, token_name
 from app.pages.frame import URLS
 from app.site import OpenIndex
 from scopeview.patches import cell_of
@@ -33,6 +33,7 @@ class PictureView:
     unsafe: bool  # blurred until it is clicked
     size_px: int
     mark: Mark | None = None
+    gone: bool = False  # on the operator's block-list: an empty cell stands for it
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,13 @@ def mark_at(index: OpenIndex, token: Token, position: int | None) -> Mark | None
 
 def picture_of(index: OpenIndex, image: ImageRow | TopImage, mark: Mark | None = None) -> PictureView:
     """An indexed image, small; its caption is its text alternative."""
+    if image.image_id in index.reader.blocked():
+        return PictureView("", "removed", None, unsafe=False, size_px=index.manifest.thumb_px, gone=True)
     return PictureView(
         src=URLS.thumb(index.slug, image.image_id, index.version),
         alt=short(image.caption) or f"image {image.image_id}",
         url=URLS.image(index.slug, image.image_id),
-        unsafe=is_unsafe(image.punsafe),
+        unsafe=index.is_unsafe(image.punsafe),
         size_px=index.manifest.thumb_px,
         mark=mark,
     )
@@ -110,15 +113,18 @@ def feature_view(
         n_active=card.n_active,
         n_images=card.n_images,
         density=card.density,
-        sprite=URLS.grid(index.slug, card.layer, card.token, card.feature, index.version)
-        if card.has_grid
-        else None,
+        sprite=_sprite(index, card, tops) if card.has_grid else None,
         thumbs=[] if card.has_grid else [picture_of(index, row) for row in tops],
-        unsafe=any(is_unsafe(row.punsafe) for row in tops),
+        unsafe=any(index.is_unsafe(row.punsafe) for row in tops),
         size_px=SPRITE_PX,
         bar=bar(found.activation, card.max_activation) if found else None,
         place=None if where is None else place(where, index.manifest.model.grid_size),
     )
+
+
+def _sprite(index: OpenIndex, card: FeatureCard | FeatureRecord, tops: Sequence[ImageRow]) -> str:
+    version = index.grid_version(row.image_id for row in tops)
+    return URLS.grid(index.slug, card.layer, card.token, card.feature, version)
 
 
 def feature_views(index: OpenIndex, cards: Collection[FeatureCard]) -> list[FeatureView]:
