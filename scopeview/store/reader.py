@@ -1,7 +1,8 @@
 """Questions to a finished index: one method a question, every query parameterised and bounded.
 
 Knows nothing of HTTP, pages or models. One `IndexReader` may be shared by any number of threads. Here is one
-feature itself; the rest is in a module a kind of question: `images`, `gallery`, `examples`, `described`.
+feature itself; the rest is in a module a kind of question: `images`, `gallery`, `survey`, `examples` and
+`described`.
 """
 
 import operator
@@ -16,10 +17,11 @@ from scopeview.store.files import grid_pack
 from scopeview.store.folder import IN_SLOT, slot_values
 from scopeview.store.gallery import GalleryReader
 from scopeview.store.records import MIN_GRID_IMAGES, FeatureRecord, Histogram
+from scopeview.store.survey import SurveyReader
 from scopeview.store.vectors import Vectors
 
 
-class IndexReader(ExampleReader, GalleryReader, DescribedReader):
+class IndexReader(ExampleReader, GalleryReader, SurveyReader, DescribedReader):
     """A finished index, open for reading. Close it, or use it as a context manager."""
 
     @cached_property

@@ -177,6 +177,15 @@ class SlotSummary:
 
 
 @dataclass(frozen=True)
+class DensityBin:
+    """Features of a slot that fire on about as many images."""
+
+    low: int  # images, at least
+    high: int  # images, at most
+    n_features: int
+
+
+@dataclass(frozen=True)
 class Gallery:
     """One page of a slot's features."""
 
