@@ -15,7 +15,8 @@ class SurveyReader(IndexFolder):
         """
         # The length of a number in base two, and not its logarithm: exact at every power.
         rows = self.sql(
-            f"SELECT length(bin(n_active)), count(*) FROM features WHERE {IN_SLOT} AND n_active > 0 GROUP BY 1",
+            "SELECT length(bin(n_active)), count(*) FROM features"
+            f" WHERE {IN_SLOT} AND n_active > 0 GROUP BY 1",
             slot_values(slot),
         )
         counts, n_images = dict(rows), self.manifest.n_images
