@@ -47,7 +47,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class FeatureView:
-    """`L22 · 31415` with its pictures, its density and a link to copy."""
+    """`L22 · 31415  red heart` with its pictures, its density and a link to copy."""
 
     name: str  # `L22 · 31415`
     token: str  # as it is shown: `CLS`, `137`, `any`
@@ -55,6 +55,9 @@ class FeatureView:
     n_active: int
     n_images: int
     density: float
+    max_activation: float | None  # None when it never fires
+    word: str | None  # its best name; None where it has none
+    word_score: float | None  # the name's cosine
     sprite: str | None  # URL of the 3 x 3 grid; None below nine images
     thumbs: list[PictureView]  # at most nine, where there is no sprite
     unsafe: bool  # one of its nine pictures is
@@ -113,6 +116,9 @@ def feature_view(
         n_active=card.n_active,
         n_images=card.n_images,
         density=card.density,
+        max_activation=card.max_activation,
+        word=card.name if isinstance(card, FeatureCard) else None,
+        word_score=card.name_score if isinstance(card, FeatureCard) else None,
         sprite=_sprite(index, card, tops) if card.has_grid else None,
         thumbs=[] if card.has_grid else [picture_of(index, row) for row in tops],
         unsafe=any(index.is_unsafe(row.punsafe) for row in tops),
