@@ -53,6 +53,8 @@ class GalleryReader(IndexFolder):
         max_images: int | None = None,
         min_density: float | None = None,
         max_density: float | None = None,
+        min_clarity: float | None = None,
+        max_clarity: float | None = None,
         name: str | None = None,
         seed: int = 0,
         limit: int = 48,
@@ -61,7 +63,8 @@ class GalleryReader(IndexFolder):
         """Features of a slot that pass every filter, in the given order.
 
         Fire on `min_images` to `max_images` images, and on that share of all images (densities in [0, 1]),
-        and have a name that contains `name`, whatever its case. Ends of ranges belong to them.
+        have a clarity in that range, and a name that contains `name`, whatever its case. Ends of ranges
+        belong to them; a feature without a clarity is in no range of it.
         """
         n_images = self.manifest.n_images
         wanted: dict[str, int | float | str | None] = {
@@ -69,6 +72,8 @@ class GalleryReader(IndexFolder):
             "n_active <= $most": max_images,
             "n_active >= $sparsest": None if min_density is None else min_density * n_images,
             "n_active <= $densest": None if max_density is None else max_density * n_images,
+            "$dimmest > 1": None if min_clarity is None else 0.0,
+            "$clearest > 1": None if max_clarity is None else 0.0,
             "$name = ''": name or None,
         }
         matching, values = _matching(slot, wanted)
@@ -111,9 +116,14 @@ class GalleryReader(IndexFolder):
             clarity=unknown,
             selectivity=unknown,
             name_score=unknown,
+            name=[None] * len(rows),
             x=unknown,
             y=unknown,
         )
+
+    def named(self, slot: Slot, name: str) -> list[int]:  # noqa: ARG002
+        """Active features of the slot with a name that contains `name`, whatever its case, in their order."""
+        return []
 
     def live_neighbor(self, slot: Slot, feature: int, *, forward: bool) -> int | None:
         """The nearest feature above (or below) this one that fires on at least one image."""

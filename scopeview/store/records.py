@@ -144,6 +144,7 @@ class Points:
     clarity: Float32[np.ndarray, " point"]
     selectivity: Float32[np.ndarray, " point"]
     name_score: Float32[np.ndarray, " point"]
+    name: list[str | None]  # the best one
     x: Float32[np.ndarray, " point"]
     y: Float32[np.ndarray, " point"]
 
