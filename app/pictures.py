@@ -21,13 +21,13 @@ def static(request: Request, site: SiteDep, name: str) -> Response:
     asset = site.assets.get(name)
     if asset is None:
         raise ProblemError(404, "not_found", "There is no such file.")
-    return _kept(request, asset.content, asset.media_type, asset.version, asset.version)
+    return kept(request, asset.content, asset.media_type, asset.version, asset.version)
 
 
 @router.get("/{index}/thumbs/{name}.webp", name="thumb")
 def thumb(request: Request, index: IndexDep, name: str) -> Response:
     image_id = _number(name)
-    return _kept(
+    return kept(
         request, index.reader.thumb(image_id), "image/webp", index.version, f"{index.version}-t{image_id}"
     )
 
@@ -37,15 +37,22 @@ def grid(request: Request, index: IndexDep, layer: str, token: str, name: str) -
     slot, feature = _slot(index, layer, token), _number(name)
     sprite = index.reader.grid(slot, feature)
     version = index.grid_version(index.reader.grid_image_ids(slot, feature))
-    return _kept(request, sprite, "image/webp", version, f"{version}-g{slot.name}-{feature}")
+    return kept(request, sprite, "image/webp", version, f"{version}-g{slot.name}-{feature}")
 
 
-def _kept(request: Request, content: bytes, kind: str, version: str, etag: str) -> Response:
-    """For good only under the URL that names this version; under any other the browser asks each time."""
+def kept(
+    request: Request, content: bytes, kind: str, version: str, etag: str, encoding: str | None = None
+) -> Response:
+    """For good only under the URL that names this version; under any other the browser asks each time.
+
+    `encoding` is what the content was compressed with already, where the browser said that it takes that.
+    """
     is_versioned = request.query_params.get("v") == version
     headers = {"ETag": f'"{etag}"', "Cache-Control": FOR_GOOD if is_versioned else ASK_FIRST}
     if _matches(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)
+    if encoding:
+        headers["Content-Encoding"] = encoding
     return Response(content, media_type=kind, headers=headers)
 
 
