@@ -35,6 +35,7 @@ for _command in (
 ):
     cli.command()(_command)
 evaluate.command(name="clip")(training.evaluate_clip)
+evaluate.command(name="features")(training.evaluate_features)
 
 
 @cli.callback(invoke_without_command=True)

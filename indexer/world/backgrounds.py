@@ -47,6 +47,11 @@ def background_kinds() -> list[str]:
     return sorted([*_PATTERNS, *_LANDSCAPES])
 
 
+def tinted_kinds() -> list[str]:
+    """Those that come in every tint."""
+    return sorted(_PATTERNS)
+
+
 def _second(tint: Rgb) -> Rgb:
     """A near relative of the tint for its pattern: lighter on dark, darker on light."""
     return mix(tint, PAPER, 14) if sum(tint) < 400 else mix(tint, INK, 11)

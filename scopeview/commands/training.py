@@ -17,6 +17,12 @@ from scopeview.commands.options import (
     parse_layers,
 )
 
+WorldSeed = Annotated[int, typer.Option(min=0, help="Of the world that the index shows.")]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write the figures there too.", show_default=False, dir_okay=False),
+]
+
 
 def demo_images(
     out: Annotated[Path, typer.Argument(help="Folder for the WebDataset tars.")],
@@ -132,6 +138,39 @@ def evaluate_clip(
     print_figures(
         find_figures(model, seed=seed, n_images=images, device=pick_device(device)), as_json=json_output
     )
+
+
+def evaluate_features(
+    index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index of demo-images.")],
+    seed: WorldSeed = 0,
+    device: Device = "auto",
+    controls: Annotated[
+        bool,
+        typer.Option(help="Beside random directions and raw dimensions: the images go through once more."),
+    ] = True,
+    json_file: JsonFile = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw the shares by layer: .svg, .png or .pdf.", show_default=False, dir_okay=False
+        ),
+    ] = None,
+) -> None:
+    """How many features stand for one thing, by the truth of the scenes that they fire on most."""
+    from indexer.truth import report
+    from indexer.truth.evaluate import evaluate_features as find_figures
+    from indexer.truth.figure import check_figure, draw_figure
+    from scopeview.store.files import write_json
+
+    if figure is not None:
+        check_figure(figure)
+    found = find_figures(index_dir, seed=seed, device=device, with_controls=controls)
+    for line in report.table(found):
+        typer.echo(line)
+    if json_file is not None:
+        write_json(json_file, report.as_json(found))
+    if figure is not None:
+        draw_figure(found, figure)
 
 
 def train_sae(

@@ -1,0 +1,1 @@
+"""What features stand for, measured against the truth of the procedural world."""
