@@ -190,28 +190,10 @@ def _load_tower(folder: Path, device: torch.device, dtype: torch.dtype) -> CLIPV
         model: Any = CLIPVisionModelWithProjection._from_config(config, attn_implementation="sdpa")  # type: ignore[no-untyped-call]
     tensors = weights.read_tensors(folder, _TOWER)
     tensors.pop(_POSITION_IDS, None)
-    _check_tensors(folder, model.state_dict(), tensors)
+    weights.check_tensors(folder, model.state_dict(), tensors)
     model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     embeddings = model.vision_model.embeddings
     embeddings.position_ids = torch.arange(math.prod(embeddings.position_ids.shape))[None]
     return cast(
         CLIPVisionModelWithProjection, model.eval().requires_grad_(False).to(device=device, dtype=dtype)
     )
-
-
-def _check_tensors(folder: Path, expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
-    files = ", ".join(str(path) for path in weights.weight_files(folder))
-    if missing := sorted(expected.keys() - found.keys()):
-        raise ModelError(f"{files}: {len(missing)} weights are missing, among them {_some(missing)}")
-    if unknown := sorted(found.keys() - expected.keys()):
-        raise ModelError(f"{files}: {len(unknown)} weights have no place in the model: {_some(unknown)}")
-    for name, tensor in found.items():
-        if tensor.shape != expected[name].shape:
-            shapes = f"{tuple(tensor.shape)}, expected {tuple(expected[name].shape)} by {MODEL_CONFIG_NAME}"
-            raise ModelError(f"{files}: {name} has shape {shapes}")
-        if not bool(torch.isfinite(tensor).all()):
-            raise ModelError(f"{files}: {name} holds NaN or infinite values")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

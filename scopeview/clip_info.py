@@ -100,6 +100,15 @@ def read_vision_config(path: Path) -> Any:
     return vision
 
 
+def read_text_config(path: Path) -> Any:
+    """The text half of a `CLIPModel`'s config, with the projection that the whole model uses."""
+    read_vision_config(path)  # what is wrong with the file is said there
+    config = CLIPConfig(**json.loads(path.read_text(encoding="utf-8")))
+    text: Any = config.text_config
+    text.projection_dim = config.projection_dim
+    return text
+
+
 def _check_sizes(vision: Any) -> None:
     names = ("num_hidden_layers", "hidden_size", "projection_dim", "image_size", "patch_size")
     for name in names:

@@ -7,7 +7,7 @@ wrong is a `ModelError` that names the file.
 import hashlib
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +126,41 @@ def _read_pickle(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
     if wrong:
         raise ModelError(f"{path}: {wrong[0]!r} is no tensor")
     return named
+
+
+def check_tensors(folder: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Raises `ModelError` where a weight is missing, unknown, of another shape, or not finite."""
+    files = ", ".join(str(path) for path in weight_files(folder))
+    if missing := sorted(expected.keys() - found.keys()):
+        raise ModelError(f"{files}: {len(missing)} weights are missing, among them {_some(missing)}")
+    if unknown := sorted(found.keys() - expected.keys()):
+        raise ModelError(f"{files}: {len(unknown)} weights have no place in the model: {_some(unknown)}")
+    for name, tensor in found.items():
+        if tensor.shape != expected[name].shape:
+            shapes = f"{tuple(tensor.shape)}, expected {tuple(expected[name].shape)} by config.json"
+            raise ModelError(f"{files}: {name} has shape {shapes}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise ModelError(f"{files}: {name} holds NaN or infinite values")
+
+
+def tensor_names(folder: Path) -> set[str]:
+    """Of every tensor that the weight files hold. Raises `ModelError`."""
+    names: set[str] = set()
+    for path in weight_files(folder):
+        names |= _names_in(path)
+    return names
+
+
+def _names_in(path: Path) -> set[str]:
+    if path.suffix != ".safetensors":
+        return set(_read_pickle(path, ("",)))
+    _check_size(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as opened:
+            return set(opened.keys())
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
