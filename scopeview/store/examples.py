@@ -55,7 +55,11 @@ class ExampleReader(ImageReader):
         }
 
     def _interval(
-        self, highest: float, i: int, n_intervals: int, rows: Sequence[tuple[int, int, int, int, float, int]]
+        self,
+        highest: float,
+        i: int,
+        n_intervals: int,
+        rows: Sequence[tuple[int, int, int, int, float, int | None]],
     ) -> Interval:
         """Of rows (interval, images in it, rank, image id, activation, position)."""
         columns = list(zip(*rows, strict=True)) or [()] * 6
