@@ -17,6 +17,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 
 from app import pictures, service
+from app.api import heat as api_heat
 from app.api import routes as api_routes
 from app.api import uploads as api_uploads
 from app.assets import Assets
@@ -44,6 +45,7 @@ ROUTERS = (
     api_help.router,
     api_uploads.router,
     api_routes.router,
+    api_heat.router,
     pictures.router,
     uploads.router,
     image.router,

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
-from app.api.models import ReadyOut
+from app.api.models import LoadedOut, ReadyOut
 from app.metrics import CONTENT_TYPE
 from app.params import SiteDep
 from app.site import OpenIndex, Site
@@ -25,6 +25,7 @@ def readyz(site: SiteDep) -> JSONResponse:
         ready=bool(site.indexes),
         indexes=list(site.indexes),
         encoder={slug: _encoder(site, index) for slug, index in site.indexes.items()},
+        loaded={slug: facts for slug, index in site.indexes.items() if (facts := _loaded(site, index))},
     )
     return JSONResponse(state.model_dump(), 200 if state.ready else 503, headers=NO_STORE)
 
@@ -32,6 +33,11 @@ def readyz(site: SiteDep) -> JSONResponse:
 @router.get("/metrics")
 def metrics(site: SiteDep) -> Response:
     return Response(site.metrics.render(), media_type=CONTENT_TYPE, headers=NO_STORE)
+
+
+def _loaded(site: Site, index: OpenIndex) -> LoadedOut | None:
+    encoder = site.worker.encoders.loaded(index.reader.index_dir)
+    return None if encoder is None else LoadedOut.model_validate(encoder.facts())
 
 
 def _encoder(site: Site, index: OpenIndex) -> str:

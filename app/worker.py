@@ -1,7 +1,8 @@
-"""The inference worker: one thread that turns crops into codes, behind a bound, a deadline and small batches.
+"""The inference worker: one thread that takes pictures apart, behind a bound, a deadline and small batches.
 
-Pages never come here. The encoder, and torch with it, is loaded by the first upload (or at start), never at
-import; where it cannot be loaded, `EncoderAbsentError` says why in words for a visitor.
+Pages never come here. What it has worked out is remembered by picture, so that another feature, patch or
+group of the same one costs no forward pass. When the device fails, those who wait hear of it (503) and the
+model is loaded afresh.
 """
 
 import logging
@@ -12,78 +13,96 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image
 
+from app.inference.encoders import Crop, Encoder, EncoderFactory, Encoders, scopeview_encoders
+from app.inference.memory import Memory
+from app.inference.problems import BusyError, DeviceFailedError, EncoderAbsentError, TooSlowError
 from app.problems import ProblemError
-from scopeview.errors import ScopeviewError
-from scopeview.store.records import Code
+from scopeview.apart import Apart
+from scopeview.slots import Layer
+
+__all__ = [
+    "BusyError",
+    "Crop",
+    "DeviceFailedError",
+    "Encoder",
+    "EncoderAbsentError",
+    "EncoderFactory",
+    "TooSlowError",
+    "Wanted",
+    "Worker",
+    "scopeview_encoders",
+]
 
 log = logging.getLogger("scopeview.worker")
 
-RETRY_LOAD_S = 60.0
-"""A failed load is told to visitors for this long before it is tried again."""
+MAX_WAITING = 256
+MEMORY_BYTES = 64 * 1024**2
 
-Crop = np.ndarray[Any, np.dtype[np.uint8]]
-
-
-class Encoder(Protocol):
-    """The part of `scopeview.encoder.Encoder` that uploads use."""
-
-    def crop(self, image: Image.Image) -> Crop:
-        """The square the model sees: (3, height, width)."""
-
-    def codes(self, crops: Crop) -> list[list[Code]]:
-        """For each of (batch, 3, height, width) its code at every slot, in slot order."""
+Answer = TypeVar("Answer")
 
 
-EncoderFactory = Callable[[Path], Encoder]
-"""Loads the encoder of an index folder. Raises `ScopeviewError` or `ImportError` where it cannot."""
+class Wanted(NamedTuple):
+    """What is to be known of a picture: some layers, and CLIP's embedding or not."""
 
-
-class EncoderAbsentError(ProblemError):
-    def __init__(self, why: str) -> None:
-        super().__init__(503, "encoder_absent", f"Uploads cannot be taken apart here: {why}.")
-
-
-class BusyError(ProblemError):
-    def __init__(self, bound: int, retry_s: int = 5) -> None:
-        detail = f"{bound} pictures are being taken apart already. Try again in a few seconds."
-        super().__init__(503, "busy", detail, {"Retry-After": str(retry_s)})
-
-
-class TooSlowError(ProblemError):
-    def __init__(self, retry_s: int = 30) -> None:
-        detail = "This took too long: the server is busy. Try again in half a minute."
-        super().__init__(503, "too_slow", detail, {"Retry-After": str(retry_s)})
+    layers: tuple[Layer, ...]
+    embedding: bool = False
 
 
 @dataclass(frozen=True)
-class Job:
-    """One crop on its way to its codes."""
+class PictureJob:
+    """One picture on its way. Equal keys within an index are equal pictures."""
 
     index_dir: Path
+    key: str
     crop: Crop
+    wanted: Wanted
     deadline_s: float  # of time.monotonic()
-    codes: "Future[list[Code]]" = field(default_factory=Future)
+    answer: "Future[Apart]" = field(default_factory=Future)
+
+
+@dataclass(frozen=True)
+class CallJob:
+    """Anything else that needs the device: `call` is run alone."""
+
+    call: Callable[[], Any]
+    deadline_s: float
+    answer: "Future[Any]" = field(default_factory=Future)
+
+
+Job = PictureJob | CallJob
+_Place = tuple[int, int, Job | None]
+"""Lower is sooner: urgency, then order of arrival."""
+
+_STOP, _URGENT, _PATIENT = range(3)
 
 
 class Worker:
     """Call `start` once and `stop` once; every other method may be called from any thread."""
 
-    def __init__(self, factory: EncoderFactory | None, *, bound: int, batch: int, deadline_s: float) -> None:
-        """`factory` is None where uploads are switched off."""
-        self._factory = factory
+    def __init__(
+        self,
+        factory: EncoderFactory | None,
+        *,
+        bound: int,
+        batch: int,
+        deadline_s: float,
+        max_waiting: int = MAX_WAITING,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        """`factory` is None where taking pictures apart is switched off."""
+        self.encoders = Encoders(factory)
         self._bound, self._batch, self._deadline_s = bound, batch, deadline_s
-        self._encoders: dict[Path, Encoder] = {}
-        self._failures: dict[Path, tuple[float, str]] = {}
-        self._loading = threading.Lock()
+        self._max_waiting = max_waiting
+        self._memory = Memory(memory_bytes)
         self._places = threading.BoundedSemaphore(bound)
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._held: list[Job | None] = []  # at most one, taken from the queue and not yet run
+        self._jobs: queue.PriorityQueue[_Place] = queue.PriorityQueue()
+        self._arrivals = count()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
 
     def start(self) -> None:
@@ -91,7 +110,7 @@ class Worker:
 
     def stop(self) -> None:
         """Ends after the batch in hand; what is still waiting gets a 503."""
-        self._jobs.put(None)
+        self._jobs.put((_STOP, next(self._arrivals), None))
         self._thread.join()
 
     @contextmanager
@@ -105,119 +124,151 @@ class Worker:
             self._places.release()
 
     def why_absent(self, index_dir: Path) -> str | None:
-        """Why uploads to that index cannot be taken at this moment, or None as far as is known."""
-        if self._factory is None:
-            return "the operator of this server has switched them off"
-        failed_s, why = self._failures.get(index_dir, (0.0, ""))
-        return why if why and time.monotonic() - failed_s < RETRY_LOAD_S else None
+        """Why pictures cannot be taken apart for that index at this moment, or None as far as is known."""
+        return self.encoders.why_absent(index_dir)
 
     def encoder(self, index_dir: Path) -> Encoder:
         """Loads it when it is not loaded yet, which takes seconds. Raises `EncoderAbsentError`."""
-        with self._loading:
-            if index_dir not in self._encoders:
-                self._encoders[index_dir] = self._load(index_dir)
-            return self._encoders[index_dir]
+        return self.encoders.get(index_dir)
 
     def is_loaded(self, index_dir: Path) -> bool:
-        return index_dir in self._encoders
+        return self.encoders.loaded(index_dir) is not None
 
-    def submit(self, index_dir: Path, crop: Crop) -> "Future[list[Code]]":
-        """The code at every slot, in order. The future may raise `TooSlowError` or what the encoder does."""
-        job = Job(index_dir, crop, time.monotonic() + self._deadline_s)
-        self._jobs.put(job)
-        return job.codes
+    def known(self, index_dir: Path, key: str, wanted: Wanted) -> Apart | None:
+        """What is remembered of the picture, when that is all that is wanted."""
+        found = self._memory.get((index_dir, key))
+        return found if found.holds(wanted.layers, embedding=wanted.embedding) else None
 
-    def _load(self, index_dir: Path) -> Encoder:
-        why = self.why_absent(index_dir)
-        if why is not None or self._factory is None:
-            raise EncoderAbsentError(why or "there is no encoder")
-        try:
-            return self._factory(index_dir)
-        except (ScopeviewError, ImportError, OSError, RuntimeError, MemoryError) as error:
-            log.exception("the encoder of %s could not be loaded", index_dir)
-            why = _public_reason(error)
-            self._failures[index_dir] = (time.monotonic(), why)
-            raise EncoderAbsentError(why) from error
+    def submit(
+        self, index_dir: Path, key: str, crop: Crop, wanted: Wanted, *, urgent: bool = False
+    ) -> "Future[Apart]":
+        """At least what is wanted. The future may raise `ProblemError` or what the encoder does.
+
+        What is urgent goes first. Raises `BusyError` where too much is waiting already.
+        """
+        return self._put(PictureJob(index_dir, key, crop, wanted, self._deadline()), urgent=urgent).answer
+
+    def call(self, index_dir: Path, call: Callable[[Encoder], Answer]) -> "Future[Answer]":
+        """Runs `call` with the encoder, in the worker's thread. Raises, and may raise, as `submit`."""
+        return self.run(lambda: self._with_encoder(index_dir, call))
+
+    def run(self, work: Callable[[], Answer]) -> "Future[Answer]":
+        """The same for what needs the device but no encoder."""
+        return self._put(CallJob(work, self._deadline()), urgent=False).answer
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._deadline_s
+
+    _AnyJob = TypeVar("_AnyJob", PictureJob, CallJob)
+
+    def _put(self, job: _AnyJob, *, urgent: bool) -> _AnyJob:
+        if self._jobs.qsize() >= self._max_waiting:
+            raise BusyError(self._max_waiting)
+        self._jobs.put((_URGENT if urgent else _PATIENT, next(self._arrivals), job))
+        return job
 
     def _run(self) -> None:
-        while (first := self._next()) is not None:
-            jobs = self._take_batch(first)
-            self._answer([job for job in jobs if _in_time(job)])
+        while True:
+            place = self._jobs.get()
+            job = place[2]
+            if job is None:
+                break
+            if isinstance(job, CallJob):
+                self._answer_call(job)
+            else:
+                self._answer_pictures(self._take_batch(place, job))
         self._refuse_waiting()
 
-    def _next(self) -> Job | None:
-        return self._held.pop() if self._held else self._jobs.get()
-
-    def _take_batch(self, first: Job) -> list[Job]:
-        """What waits for the same encoder already; the first that does not is held for the next batch."""
+    def _take_batch(self, place: _Place, first: PictureJob) -> list[PictureJob]:
+        """What waits for the same already; the first that does not keeps its place in the queue."""
         jobs = [first]
         while len(jobs) < self._batch:
             try:
-                job = self._jobs.get_nowait()
+                place = self._jobs.get_nowait()
             except queue.Empty:
                 break
-            if job is None or job.index_dir != first.index_dir:
-                self._held.append(job)
+            job = place[2]
+            if not isinstance(job, PictureJob) or not _alike(job, first):
+                self._jobs.put(place)
                 break
             jobs.append(job)
         return jobs
 
-    def _answer(self, jobs: list[Job]) -> None:
-        if not jobs:
+    def _answer_call(self, job: CallJob) -> None:
+        if not _is_due(job):
             return
         try:
-            encoder = self.encoder(jobs[0].index_dir)
-            found = encoder.codes(np.stack([job.crop for job in jobs]))
+            _settle(job, job.call())
+        except Exception as error:  # whoever waits must hear of it, and the thread must live
+            _settle(job, error)
+
+    def _answer_pictures(self, batch: list[PictureJob]) -> None:
+        jobs = [job for job in batch if _is_due(job)]
+        try:
+            found = self._take_apart(jobs)
         except Exception as error:  # whoever waits must hear of it, and the thread must live
             for job in jobs:
                 _settle(job, error)
             return
-        for job, codes in zip(jobs, found, strict=True):
-            _settle(job, codes)
+        for job in jobs:
+            _settle(job, found[job.key])
+
+    def _take_apart(self, jobs: list[PictureJob]) -> dict[str, Apart]:
+        """By key. A picture that waits twice, or that an earlier batch has seen, is looked at once."""
+        found = {job.key: self.known(job.index_dir, job.key, job.wanted) for job in jobs}
+        todo = {job.key: job for job in jobs if found[job.key] is None}
+        if todo:
+            first = next(iter(todo.values()))
+            crops = np.stack([job.crop for job in todo.values()])
+            layers, embedding = first.wanted
+            parts = self._with_encoder(
+                first.index_dir, lambda encoder: encoder.apart(crops, layers, embedding=embedding)
+            )
+            for key, part in zip(todo, parts, strict=True):
+                found[key] = self._memory.add((first.index_dir, key), part)
+        return {key: apart for key, apart in found.items() if apart is not None}
+
+    def _with_encoder(self, index_dir: Path, call: Callable[[Encoder], Answer]) -> Answer:
+        """Raises `DeviceFailedError` for what devices raise, once the model is loaded again."""
+        encoder = self.encoders.get(index_dir)
+        try:
+            return call(encoder)
+        except ProblemError:
+            raise
+        except (RuntimeError, MemoryError) as error:
+            log.exception("the device failed; the encoder of %s is loaded again", index_dir)
+            failure = DeviceFailedError()
+            failure.__cause__ = error.with_traceback(None)  # the trace would keep the failed batch alive
+        self.encoders.reload(index_dir, encoder)
+        raise failure
 
     def _refuse_waiting(self) -> None:
         while True:
             try:
-                job = self._jobs.get_nowait()
+                _, _, job = self._jobs.get_nowait()
             except queue.Empty:
                 return
             if job is not None:
                 _settle(job, TooSlowError())
 
 
-def _in_time(job: Job) -> bool:
+def _alike(one: PictureJob, other: PictureJob) -> bool:
+    return one.index_dir == other.index_dir and one.wanted == other.wanted
+
+
+def _is_due(job: Job) -> bool:
+    """False where whoever asked has gone, or has waited too long and is told so."""
+    if job.answer.cancelled():
+        return False
     if time.monotonic() < job.deadline_s:
         return True
     _settle(job, TooSlowError())
     return False
 
 
-def _settle(job: Job, outcome: list[Code] | Exception) -> None:
+def _settle(job: Job, outcome: Any) -> None:
     with suppress(InvalidStateError):  # whoever asked has gone
         if isinstance(outcome, Exception):
-            job.codes.set_exception(outcome)
+            job.answer.set_exception(outcome)
         else:
-            job.codes.set_result(outcome)
-
-
-def _public_reason(error: Exception) -> str:
-    """Without paths: the log has the whole message."""
-    if isinstance(error, ImportError):
-        return "the packages that run the model are not installed on this server"
-    if isinstance(error, ScopeviewError):
-        return "the model or the SAE files of this index are not on this server, or cannot be used"
-    return "the model could not be loaded on this server"
-
-
-def scopeview_encoders(device: str) -> EncoderFactory | None:
-    """The real thing; None for the device `off`. torch is imported when an encoder is loaded, not before."""
-    if device == "off":
-        return None
-
-    def load(index_dir: Path) -> Encoder:
-        from scopeview.recipe import load_encoder
-
-        encoder: Encoder = load_encoder(index_dir, device=device)
-        return encoder
-
-    return load
+            job.answer.set_result(outcome)

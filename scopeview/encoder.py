@@ -5,7 +5,7 @@ nothing of files, shards or requests.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -106,6 +106,18 @@ class Encoder:
     def codes(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> list[list[Code]]:
         """For each picture its code at every slot, in slot order; `any` is cut to its k strongest."""
         return [codes_of(apart, self.slots) for apart in self.apart(crops)]
+
+    def facts(self) -> dict[str, Any]:
+        """What is loaded and where, for those who run a server. Weights that several share count once."""
+        tensors = [*self.clip.model.parameters(), *(t for sae in self.saes.values() for t in sae.buffers())]
+        n_bytes = {tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in tensors}
+        return {
+            "model": self.clip.info.ref,
+            "device": str(self.clip.device),
+            "dtype": str(self.clip.dtype).removeprefix("torch."),
+            "layers": list(self.saes),
+            "n_bytes": sum(n_bytes.values()),
+        }
 
     def _tap(
         self, pixels: Tensor, layers: Sequence[Layer], *, embedding: bool

@@ -222,10 +222,19 @@ class NewUploadOut(UploadOut):
     delete_key: str = Field(description="told this once; send it as the header Delete-Key to DELETE")
 
 
+class LoadedOut(_Model):
+    model: str
+    device: str
+    dtype: str = Field(description="precision of the model; the SAEs are always float32")
+    layers: list[Layer]
+    n_bytes: int = Field(description="of all weights, each counted once")
+
+
 class ReadyOut(_Model):
     ready: bool
     indexes: list[str]
     encoder: dict[str, str] = Field(description="by index: loaded, not loaded yet, or why it is absent")
+    loaded: dict[str, LoadedOut] = Field(description="by index, where an encoder is loaded")
 
 
 Responses = dict[int | str, dict[str, Any]]

@@ -1,6 +1,5 @@
 """From bytes to codes: admit, read, decode, crop, encode, keep. The one path of the form and the API."""
 
-import asyncio
 import math
 import time
 from functools import partial
@@ -9,12 +8,14 @@ import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from app.inference.asking import answers, crop_key, refuse_absent
 from app.problems import ProblemError, answer_for
 from app.security import refuse_cross_site
 from app.site import OpenIndex, Site
 from app.upload.form import read_picture
 from app.upload.store import Kept
-from app.worker import Crop, EncoderAbsentError, TooSlowError
+from app.worker import Crop, Wanted
+from scopeview.apart import codes_of
 from scopeview.images import ImageLimits, decode, thumbnail
 from scopeview.store.records import Code
 
@@ -36,9 +37,7 @@ async def take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
 async def _take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
     settings = site.settings
     refuse_cross_site(request.headers, settings.base_url)
-    why = site.worker.why_absent(index.reader.index_dir)
-    if why is not None:
-        raise EncoderAbsentError(why)
+    refuse_absent(site, index)
     site.uploads.refuse_when_full()
     with site.worker.place(), site.metrics.queue.track_inprogress():
         data = await read_picture(
@@ -60,11 +59,10 @@ def _crop(site: Site, index: OpenIndex, data: bytes) -> Crop:
 
 
 async def _codes(site: Site, index: OpenIndex, crop: Crop) -> list[Code]:
-    waiting = asyncio.wrap_future(site.worker.submit(index.reader.index_dir, crop))
-    try:
-        codes = await asyncio.wait_for(waiting, site.settings.upload_deadline_s)
-    except TimeoutError:
-        raise TooSlowError from None
+    wanted = Wanted(tuple(index.layers), embedding=True)
+    index_dir, key = index.reader.index_dir, await run_in_threadpool(crop_key, crop)
+    (apart,) = await answers(site, [site.worker.submit(index_dir, key, crop, wanted, urgent=True)])
+    codes = await run_in_threadpool(codes_of, apart, index.manifest.slots)
     if not all(math.isfinite(pair.activation) for code in codes for pair in code.features):
         raise ProblemError(422, "non_finite", "The model gives no finite numbers for this picture.")
     return codes

@@ -161,5 +161,5 @@ def test_requests_are_counted_by_route_and_uploads_by_outcome(site: TestClient) 
 
 def test_the_state_of_the_server_is_told(site: TestClient) -> None:
     assert site.get("/healthz").json() == {"ok": True}
-    ready = {"ready": True, "indexes": ["tiny"], "encoder": {"tiny": "not loaded yet"}}
+    ready = {"ready": True, "indexes": ["tiny"], "encoder": {"tiny": "not loaded yet"}, "loaded": {}}
     assert site.get("/readyz").json() == ready

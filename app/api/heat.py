@@ -1,0 +1,106 @@
+"""`GET /api/v1/{index}/{layer}/{feature}/heat`: where on indexed images a feature fires."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+from pydantic import Field
+from starlette.requests import Request
+
+from app.api import models
+from app.api.routes import ERRORS, FOUND
+from app.inference.asking import indexed_picture, take_apart
+from app.params import FeaturePath, IndexDep, LayerPath, SiteDep, slot_of
+from app.problems import ProblemBody, ProblemError, unprocessable
+from app.site import OpenIndex
+from app.urls import API
+from app.worker import Wanted
+from scopeview.apart import LayerApart
+from scopeview.errors import NotFoundError
+from scopeview.heatmap import heats
+from scopeview.slots import EMBED, Layer, parse_number
+
+MAX_IMAGES = 24
+ENCODER: models.Responses = {
+    503: {"model": ProblemBody, "description": "no encoder here, or busy: see Retry-After"}
+}
+ImagesQuery = Annotated[str, Query(description=f"image ids with commas between, at most {MAX_IMAGES}")]
+
+
+def known_images(index: IndexDep, images: ImagesQuery) -> list[int]:
+    """Each once, without those that were removed. A malformed list is a 422, an unknown image a 404."""
+    numbers = [parse_number(part) for part in images.split(",")]
+    if None in numbers or len(numbers) > MAX_IMAGES:
+        accepted = f"1 to {MAX_IMAGES} image ids with commas between, such as 3,1,4"
+        raise unprocessable("images", images, accepted)
+    last, blocked = index.manifest.n_images - 1, index.reader.blocked()
+    ids = list(dict.fromkeys(number for number in numbers if number is not None))
+    if max(ids) > last:
+        raise NotFoundError(f"{index.slug} has no image {max(ids)}; it has 0 to {last}")
+    return [image_id for image_id in ids if image_id not in blocked]
+
+
+ImagesDep = Annotated[list[int], Depends(known_images)]
+
+router = APIRouter(tags=["index"])
+
+
+class HeatOut(models._Model):
+    """One picture. Each value is the activation at that token as the SAE keeps it, 0 where it does not."""
+
+    image_id: int
+    cls: float
+    patches: list[float] = Field(description="row by row from the top left, 16 x 16 of them")
+    max: float = Field(description="of all tokens, CLS included: the activation at the token any")
+
+
+class HeatsOut(models._Model):
+    index: str
+    layer: Layer
+    feature: int
+    heats: list[HeatOut] = Field(
+        description="in the order asked for; images that the operator removed are left out"
+    )
+
+
+@router.get(
+    API + "/{index}/{layer}/{feature}/heat",
+    summary="Where on some images a feature fires",
+    description="Worked out from the square that the index keeps of each image, when asked.",
+    response_description=FOUND,
+    responses={**ERRORS, **ENCODER},
+)
+async def heat(
+    request: Request,
+    response: Response,
+    site: SiteDep,
+    index: IndexDep,
+    layer: LayerPath,
+    feature: FeaturePath,
+    images: ImagesDep,
+) -> HeatsOut:
+    _check_feature(index, layer, feature)
+    pictures = [indexed_picture(index, image_id) for image_id in images]
+    aparts = await take_apart(site, index, pictures, Wanted((layer,)), request.app.state.decode_limiter)
+    response.headers["Cache-Control"] = "private, max-age=600"
+    found = [
+        heat_out(image_id, apart.layers[layer], feature)
+        for image_id, apart in zip(images, aparts, strict=True)
+    ]
+    return HeatsOut(index=index.slug, layer=layer, feature=feature, heats=found)
+
+
+def heat_out(image_id: int, layer: LayerApart, feature: int) -> HeatOut:
+    cls, *patches = heats(layer, [feature])[0].tolist()
+    return HeatOut(image_id=image_id, cls=cls, patches=patches, max=max(cls, *patches))
+
+
+def _check_feature(index: OpenIndex, layer: Layer, feature: int) -> None:
+    slot_of(index, layer, None)
+    if feature >= index.n_features(layer):
+        raise NotFoundError(
+            f"layer {layer} has no feature {feature}; it has 0 to {index.n_features(layer) - 1}"
+        )
+    if layer == EMBED:
+        detail = "The layer embed has no patches: it is the whole image's embedding. Choose a block."
+        raise ProblemError(422, "unprocessable", detail)

@@ -1,0 +1,86 @@
+"""From a request to the worker and back, without holding one of the server's threads while it works."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+
+import anyio
+from PIL import Image
+
+from app.inference.problems import EncoderAbsentError, TooSlowError
+from app.site import OpenIndex, Site
+from app.worker import Crop, Wanted
+from scopeview.apart import Apart
+from scopeview.images import ImageLimits, decode
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to take apart. Equal keys within an index are equal pictures; `read` gives it, decoded."""
+
+    key: str
+    read: Callable[[], Image.Image]
+
+
+def indexed_picture(index: OpenIndex, image_id: int) -> Picture:
+    """The index's own square of that image. Reading raises `NotFoundError` where there is none."""
+    return Picture(f"{index.version}/{image_id}", lambda: kept_square(index.reader.thumb(image_id)))
+
+
+def kept_square(webp: bytes) -> Image.Image:
+    """A square that this program wrote itself."""
+    return decode(webp, ImageLimits()).image
+
+
+def crop_key(crop: Crop) -> str:
+    """The picture's content: equal squares, from whomever, are taken apart once."""
+    return hashlib.sha256(crop.tobytes()).hexdigest()
+
+
+async def take_apart(
+    site: Site,
+    index: OpenIndex,
+    pictures: Sequence[Picture],
+    wanted: Wanted,
+    decoding: anyio.CapacityLimiter,
+) -> list[Apart]:
+    """In order; what is remembered is not worked out again. Raises `ProblemError`, and as `Picture.read`."""
+    index_dir, worker = index.reader.index_dir, site.worker
+    known = [worker.known(index_dir, picture.key, wanted) for picture in pictures]
+    missing = [picture for picture, found in zip(pictures, known, strict=True) if found is None]
+    if not missing:
+        return [found for found in known if found is not None]
+    refuse_absent(site, index)
+    crops = await anyio.to_thread.run_sync(partial(_crops, site, index, missing), limiter=decoding)
+    waiting = [
+        worker.submit(index_dir, picture.key, crop, wanted)
+        for picture, crop in zip(missing, crops, strict=True)
+    ]
+    fresh = iter(await answers(site, waiting))
+    return [next(fresh) if found is None else found for found in known]
+
+
+def refuse_absent(site: Site, index: OpenIndex) -> None:
+    """Raises `EncoderAbsentError` where pictures are known to be none that can be taken apart."""
+    why = site.worker.why_absent(index.reader.index_dir)
+    if why is not None:
+        raise EncoderAbsentError(why)
+
+
+async def answers(site: Site, waiting: "Sequence[Future[Apart]]") -> list[Apart]:
+    """Raises `TooSlowError` at the deadline; what still waits is then not worked out."""
+    together = asyncio.gather(*map(asyncio.wrap_future, waiting))
+    try:
+        return await asyncio.wait_for(together, site.settings.upload_deadline_s)
+    except TimeoutError:
+        raise TooSlowError from None
+
+
+def _crops(site: Site, index: OpenIndex, pictures: Sequence[Picture]) -> list[Crop]:
+    """Decodes first: a picture that is not there must not load a model."""
+    images = [picture.read() for picture in pictures]
+    encoder = site.worker.encoder(index.reader.index_dir)
+    return [encoder.crop(image) for image in images]

@@ -1,0 +1,122 @@
+"""The encoders of the indexes served: what is asked of one, and how each is loaded, once, when needed.
+
+torch is imported when an encoder is loaded, not before. Where one cannot be loaded, `EncoderAbsentError` says
+why in words for a visitor.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from app.inference.problems import EncoderAbsentError
+from scopeview.apart import Apart
+from scopeview.errors import ScopeviewError
+from scopeview.slots import Layer
+
+log = logging.getLogger("scopeview.worker")
+
+RETRY_LOAD_S = 60.0
+"""A failed load is told to visitors for this long before it is tried again."""
+
+Crop = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+class Encoder(Protocol):
+    """The part of `scopeview.encoder.Encoder` that the server uses."""
+
+    def crop(self, image: Image.Image) -> Crop:
+        """The square the model sees: (3, height, width)."""
+
+    def apart(
+        self, crops: Crop, layers: Sequence[Layer] | None = None, *, embedding: bool = True
+    ) -> list[Apart]:
+        """Each of (batch, 3, height, width) at every token of these layers, None all."""
+
+    def facts(self) -> dict[str, Any]:
+        """What is loaded, and where: as `app.api.models.LoadedOut` has it."""
+
+
+EncoderFactory = Callable[[Path], Encoder]
+"""Loads the encoder of an index folder. Raises `ScopeviewError` or `ImportError` where it cannot."""
+
+
+class Encoders:
+    """One encoder an index folder. Call from any thread."""
+
+    def __init__(self, factory: EncoderFactory | None) -> None:
+        """`factory` is None where taking pictures apart is switched off."""
+        self._factory = factory
+        self._loaded: dict[Path, Encoder] = {}
+        self._failures: dict[Path, tuple[float, str]] = {}
+        self._loading = threading.Lock()
+
+    def why_absent(self, index_dir: Path) -> str | None:
+        """Why there is none at this moment, or None as far as is known."""
+        if self._factory is None:
+            return "the operator of this server has switched them off"
+        failed_s, why = self._failures.get(index_dir, (0.0, ""))
+        return why if why and time.monotonic() - failed_s < RETRY_LOAD_S else None
+
+    def get(self, index_dir: Path) -> Encoder:
+        """Loads it when it is not loaded yet, which takes seconds. Raises `EncoderAbsentError`."""
+        found = self._loaded.get(index_dir)
+        if found is not None:
+            return found
+        with self._loading:
+            if index_dir not in self._loaded:
+                self._loaded[index_dir] = self._load(index_dir)
+            return self._loaded[index_dir]
+
+    def loaded(self, index_dir: Path) -> Encoder | None:
+        return self._loaded.get(index_dir)
+
+    def reload(self, index_dir: Path, failed: Encoder) -> None:
+        """Puts a fresh one in the place of one that failed. Raises nothing: `why_absent` tells."""
+        with self._loading:
+            if self._loaded.get(index_dir) is failed:
+                del self._loaded[index_dir]
+        try:
+            self.get(index_dir)
+        except EncoderAbsentError:
+            log.warning("the encoder of %s is gone; it is tried again in %.0f s", index_dir, RETRY_LOAD_S)
+
+    def _load(self, index_dir: Path) -> Encoder:
+        why = self.why_absent(index_dir)
+        if why is not None or self._factory is None:
+            raise EncoderAbsentError(why or "there is no encoder")
+        try:
+            return self._factory(index_dir)
+        except (ScopeviewError, ImportError, OSError, RuntimeError, MemoryError) as error:
+            log.exception("the encoder of %s could not be loaded", index_dir)
+            why = _public_reason(error)
+            self._failures[index_dir] = (time.monotonic(), why)
+            raise EncoderAbsentError(why) from error
+
+
+def _public_reason(error: Exception) -> str:
+    """Without paths: the log has the whole message."""
+    if isinstance(error, ImportError):
+        return "the packages that run the model are not installed on this server"
+    if isinstance(error, ScopeviewError):
+        return "the model or the SAE files of this index are not on this server, or cannot be used"
+    return "the model could not be loaded on this server"
+
+
+def scopeview_encoders(device: str) -> EncoderFactory | None:
+    """The real thing; None for the device `off`."""
+    if device == "off":
+        return None
+
+    def load(index_dir: Path) -> Encoder:
+        from scopeview.recipe import load_encoder
+
+        encoder: Encoder = load_encoder(index_dir, device=device)
+        return encoder
+
+    return load
