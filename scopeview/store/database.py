@@ -1,4 +1,4 @@
-"""The DuckDB database of an index, opened so that a query can read it and do nothing else.
+"""The DuckDB databases of an index, opened so that a query can read it and do nothing else.
 
 Knows how to ask safely and from many threads; what to ask is `reader`'s to know.
 """
@@ -8,31 +8,52 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 
 from scopeview.errors import IndexFormatError
 from scopeview.store.interrupt import interruptible
+from scopeview.store.schema import DESCRIBED_TABLES
 
-# A read-only database may still read and write other files unless this is shut. All of it is said on opening:
-# a program that opens an index twice gets the same database again, and its settings are locked by then.
-_CLOSED: dict[str, str | bool | int | float | list[str]] = {
-    "threads": 1,
-    "enable_external_access": False,
-    "lock_configuration": True,
-}
+# Said on opening; the rest once the files are attached, which needs the file system. Nothing is spilled.
+_BOUNDED: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "temp_directory": ""}
+_INDEX = "scope"
+_CLOSED = "SET enable_external_access = false; SET lock_configuration = true"
 
 
 class Database:
-    """One open database file. May be shared by any number of threads."""
+    """An index's database and that of its descriptions. May be shared by any number of threads.
 
-    def __init__(self, path: Path) -> None:
-        """Raises `IndexFormatError` when the file is missing or no database."""
-        self._connection = _connect(path)
+    Tables of the index stand in SQL as they are called, those of the descriptions as `described.NAME`; they
+    are empty where the index was not described.
+    """
+
+    def __init__(self, path: Path, described: Path | None = None) -> None:
+        """Raises `IndexFormatError` when a file is missing or no database."""
+        self._connection = duckdb.connect(":memory:", config=_BOUNDED)
+        try:
+            _attach(self._connection, path, _INDEX)
+            if described is None:
+                self._connection.execute(f"ATTACH ':memory:' AS described; {DESCRIBED_TABLES}")
+            else:
+                _attach(self._connection, described, "described")
+            self._connection.execute(_CLOSED)
+        except BaseException:
+            self._connection.close()
+            raise
         self._local = threading.local()
 
     def rows(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """All rows of a query with `$name` parameters."""
         with interruptible():
             return self._cursor().execute(sql, values or {}).fetchall()
+
+    def columns(
+        self, sql: str, values: dict[str, Any] | None = None
+    ) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+        """All rows of such a query by column; one with NULLs is a masked array."""
+        with interruptible():
+            found: dict[str, Any] = self._cursor().execute(sql, values or {}).fetchnumpy()
+            return found
 
     def one(self, sql: str, values: dict[str, Any] | None = None) -> tuple[Any, ...]:
         """The first row of a query that always has one."""
@@ -46,16 +67,24 @@ class Database:
         # A connection shared by threads can answer with another thread's rows; a cursor a thread cannot.
         if not hasattr(self._local, "cursor"):
             self._local.cursor = self._connection.cursor()
+            self._local.cursor.execute(f"USE {_INDEX}")
         cursor: duckdb.DuckDBPyConnection = self._local.cursor
         return cursor
 
 
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+def _attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
     if not path.is_file():
         raise IndexFormatError(f"{path} is missing, though the manifest names it; rebuild the index")
     try:
-        return duckdb.connect(str(path), read_only=True, config=_CLOSED)
+        if path.stat().st_size == 0:  # which DuckDB would take for a database without tables
+            raise duckdb.Error("it is empty")
+        connection.execute(f"ATTACH {quoted(path)} AS {name} (READ_ONLY)")
     except duckdb.Error as error:
         raise IndexFormatError(
             f"{path} is not a readable DuckDB database ({error}); rebuild the index"
         ) from error
+
+
+def quoted(path: Path) -> str:
+    """A path as a string of SQL."""
+    return "'" + str(path).replace("'", "''") + "'"

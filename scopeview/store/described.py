@@ -4,19 +4,74 @@ The answers lie in a database of their own beside the index's, attached as `desc
 described (made by an older version, or still being made) answers with None.
 """
 
-from scopeview.slots import Slot
-from scopeview.store.folder import IndexFolder
-from scopeview.store.records import Description
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from scopeview.slots import Slot, parse_layer
+from scopeview.store.folder import IN_SLOT, IndexFolder, slot_values
+from scopeview.store.records import NEIGHBOR_KINDS, Description, Name, Neighbor
+from scopeview.store.vectors import Modality
+
+_UNKNOWN: tuple[Any, ...] = ([], [], None, None, [], None, None)
 
 
 class DescribedReader(IndexFolder):
     """The part of `IndexReader` that reads descriptions."""
 
-    @property
-    def is_described(self) -> bool:
-        """Has the describe stage been through this index?"""
-        return False
-
-    def description(self, slot: Slot, feature: int) -> Description | None:  # noqa: ARG002
+    def description(self, slot: Slot, feature: int) -> Description | None:
         """None: this index was not described. Raises `NotFoundError` for a feature that the layer lacks."""
-        return None
+        self._check_feature(slot, feature)
+        if not self.is_described:
+            return None
+        rows = self.sql(
+            "SELECT names, name_scores, clarity, label_entropy, folds, x, y"
+            f" FROM described.features WHERE {IN_SLOT} AND feature = $feature LIMIT 1",
+            {**slot_values(slot), "feature": feature},
+        )
+        names, scores, clarity, label_entropy, folds, x, y = rows[0] if rows else _UNKNOWN
+        positions, at_cls, selectivity = self._places(slot, feature)
+        neighbors = self._neighbors(slot, feature)
+        return Description(
+            names=[Name(word, score) for word, score in zip(names, scores, strict=True)],
+            clarity=clarity,
+            label_entropy=label_entropy,
+            selectivity=selectivity,
+            positions=positions,
+            at_cls=at_cls,
+            folds=folds,
+            within=[neighbor for neighbor in neighbors if neighbor.layer == slot.layer],
+            across=[neighbor for neighbor in neighbors if neighbor.layer != slot.layer],
+            x=x,
+            y=y,
+        )
+
+    def means(self) -> dict[Modality, Float32[np.ndarray, " projection"]]:
+        """The mean unit embedding of all images, and of all words where there are names."""
+        rows = self.sql("SELECT of, mean FROM described.means")
+        return {of: np.asarray(mean, dtype=np.float32) for of, mean in rows}
+
+    def _places(self, slot: Slot, feature: int) -> tuple[list[int] | None, int | None, float | None]:
+        """Images by patch, images at CLS, and the selectivity that follows."""
+        rows = self.sql(
+            "SELECT positions, at_cls, selectivity FROM described.places"
+            " WHERE layer = $layer AND feature = $feature LIMIT 1",
+            {"layer": str(slot.layer), "feature": feature},
+        )
+        return rows[0] if rows else (None, None, None)
+
+    def _neighbors(self, slot: Slot, feature: int) -> list[Neighbor]:
+        """By kind, then by layer in the index's order, then by rank."""
+        rows = self.sql(
+            "SELECT kind, other_layer, features, scores FROM described.neighbors"
+            f" WHERE {IN_SLOT} AND feature = $feature",
+            {**slot_values(slot), "feature": feature},
+        )
+        layers = [str(record.layer) for record in self.manifest.layers]
+        rows.sort(key=lambda row: (NEIGHBOR_KINDS.index(row[0]), layers.index(row[1])))
+        return [
+            Neighbor(kind, parse_layer(layer), other, score)
+            for kind, layer, features, scores in rows
+            for other, score in zip(features, scores, strict=True)
+        ]

@@ -32,6 +32,16 @@ def grid_pack(index_dir: Path, slot: Slot) -> Path:
     return index_dir / "grids" / f"{slot.name}.pack"
 
 
+def slot_vectors(index_dir: Path, slot: Slot) -> Path:
+    """Where describe leaves the vectors of a slot's features."""
+    return index_dir / "vectors" / f"{slot.name}.npy"
+
+
+def image_vectors(index_dir: Path) -> Path:
+    """Where describe leaves the FAISS index of all images."""
+    return index_dir / "vectors" / "images.faiss"
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Yields a `.part` path to write to; on success it is fsynced and renamed to `path`, else removed."""

@@ -29,7 +29,10 @@ class IndexFolder:
         """
         self.index_dir = index_dir
         self.manifest: Manifest = manifest or read_manifest(index_dir)
-        self._database = Database(index_dir / self.manifest.database)
+        describe = self.manifest.describe
+        self._database = Database(
+            index_dir / self.manifest.database, index_dir / describe.database if describe else None
+        )
         self._pack = lru_cache(maxsize=_PACKS_OPEN)(Pack)
 
     def __enter__(self: _Opened) -> _Opened:
@@ -56,6 +59,17 @@ class IndexFolder:
             raise NotFoundError(f"{self.manifest.slug} has no layer {wanted.layer}; it has {_listed(layers)}")
         tokens = [slot.token for slot in self.manifest.slots if slot.layer == wanted.layer]
         raise NotFoundError(f"layer {wanted.layer} has no token {wanted.token!r}; it has {_listed(tokens)}")
+
+    @property
+    def is_described(self) -> bool:
+        """Has the describe stage been through this index?"""
+        return self.manifest.describe is not None
+
+    def _check_feature(self, slot: Slot, feature: int) -> None:
+        """Raises `NotFoundError` for one that the layer does not have."""
+        n_features = self._n_features(slot)
+        if not 0 <= feature < n_features:
+            raise NotFoundError(f"layer {slot.layer} has no feature {feature}; it has 0 to {n_features - 1}")
 
     def _n_features(self, slot: Slot) -> int:
         record = self.manifest.layer(slot.layer)

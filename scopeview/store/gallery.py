@@ -1,10 +1,8 @@
-"""Questions about the features of a slot, many at a time: counts, pages of cards, points, the next one."""
+"""Questions about the features of a slot, many at a time: counts, pages of cards, the next one."""
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex
-
-import numpy as np
 
 from scopeview.slots import Slot
 from scopeview.store.folder import IN_SLOT, IndexFolder, slot_values, within
@@ -12,25 +10,33 @@ from scopeview.store.records import (
     MIN_GRID_IMAGES,
     FeatureCard,
     Gallery,
-    Points,
     SlotSummary,
     Sort,
 )
 
+LISTED = f"""(
+  SELECT feature, n_active, max, top_images[:{MIN_GRID_IMAGES}] AS top FROM features WHERE {IN_SLOT}
+) LEFT JOIN (
+  SELECT feature, names, name_scores[1] AS score, clarity, selectivity, x, y
+  FROM described.features WHERE {IN_SLOT}
+) USING (feature)"""
+"""A slot's features with what was found out about them; NULL where that is nothing."""
+
+NAMED = "contains(lower(array_to_string(names, chr(10))), lower($name))"
+
+_CARD = "feature, n_active, max, top, names[1], score, clarity, selectivity"
+_PARAMETER = re.compile(r"\$(\w+)")
 _ORDER: dict[Sort, str] = {
     "feature": "feature",
     "density": "n_active DESC, feature",
     "max": "max DESC NULLS LAST, feature",
-    "clarity": "feature",
-    "score": "feature",
-    "selectivity": "feature",
+    "clarity": "clarity DESC NULLS LAST, feature",
+    "score": "score DESC NULLS LAST, feature",
+    "selectivity": "selectivity DESC NULLS LAST, feature",
     # No two seeds may hash the same number: by `feature + seed` the next seed would show the next features
     # in the same order.
     "random": "hash(feature + 1000000007 * $seed::BIGINT), feature",
 }
-
-
-_PARAMETER = re.compile(r"\$(\w+)")
 
 
 class GalleryReader(IndexFolder):
@@ -72,15 +78,14 @@ class GalleryReader(IndexFolder):
             "n_active <= $most": max_images,
             "n_active >= $sparsest": None if min_density is None else min_density * n_images,
             "n_active <= $densest": None if max_density is None else max_density * n_images,
-            "$dimmest > 1": None if min_clarity is None else 0.0,
-            "$clearest > 1": None if max_clarity is None else 0.0,
-            "$name = ''": name or None,
+            "clarity >= $dimmest": min_clarity,
+            "clarity <= $clearest": max_clarity,
+            NAMED: name or None,
         }
         matching, values = _matching(slot, wanted)
         seeded = {"seed": seed % 2**31} if sort == "random" else {}
         rows = self.sql(
-            f"SELECT feature, n_active, max, top_images[:{MIN_GRID_IMAGES}] {matching}"
-            f" ORDER BY {_ORDER[sort]} LIMIT $limit OFFSET $offset",
+            f"SELECT {_CARD} {matching} ORDER BY {_ORDER[sort]} LIMIT $limit OFFSET $offset",
             {**values, **seeded, "limit": limit, "offset": offset},
         )
         cards = [self._card(slot, row) for row in rows]
@@ -90,40 +95,11 @@ class GalleryReader(IndexFolder):
         """Cards of the given features, by feature and in their order; those that do not exist are absent."""
         wanted = within(features, self._n_features(slot))
         rows = self.sql(
-            f"SELECT feature, n_active, max, top_images[:{MIN_GRID_IMAGES}] FROM features"
-            f" WHERE {IN_SLOT} AND feature IN (SELECT unnest($features::INTEGER[]))",
+            f"SELECT {_CARD} FROM {LISTED} WHERE feature IN (SELECT unnest($features::INTEGER[]))",
             {**slot_values(slot), "features": wanted},
         )
         found = {row[0]: self._card(slot, row) for row in rows}
         return {feature: found[feature] for feature in wanted if feature in found}
-
-    def points(self, slot: Slot) -> Points:
-        """Every active feature of the slot, for maps and scatter plots.
-
-        Of an index that was not described, counts and maxima are known and the rest is NaN.
-        """
-        rows = self.sql(
-            f"SELECT feature, n_active, max FROM features WHERE {IN_SLOT} AND n_active >= $least"
-            " ORDER BY feature",
-            {**slot_values(slot), "least": MIN_GRID_IMAGES},
-        )
-        table = np.array(rows, dtype=np.float64).reshape(len(rows), 3)
-        unknown = np.full(len(rows), np.nan, dtype=np.float32)
-        return Points(
-            feature=table[:, 0].astype(np.int32),
-            n_active=table[:, 1].astype(np.int32),
-            max_activation=table[:, 2].astype(np.float32),
-            clarity=unknown,
-            selectivity=unknown,
-            name_score=unknown,
-            name=[None] * len(rows),
-            x=unknown,
-            y=unknown,
-        )
-
-    def named(self, slot: Slot, name: str) -> list[int]:  # noqa: ARG002
-        """Active features of the slot with a name that contains `name`, whatever its case, in their order."""
-        return []
 
     def live_neighbor(self, slot: Slot, feature: int, *, forward: bool) -> int | None:
         """The nearest feature above (or below) this one that fires on at least one image."""
@@ -147,4 +123,4 @@ def _matching(slot: Slot, wanted: Mapping[str, int | float | str | None]) -> tup
     """The FROM clause of the slot's features under the conditions that have a value, and the values."""
     given = {condition: value for condition, value in wanted.items() if value is not None}
     named = {_PARAMETER.findall(condition)[0]: value for condition, value in given.items()}
-    return f"FROM features WHERE {' AND '.join([IN_SLOT, *given])}", {**slot_values(slot), **named}
+    return f"FROM {LISTED} WHERE {' AND '.join(given)}", {**slot_values(slot), **named}

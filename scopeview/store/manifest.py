@@ -14,7 +14,8 @@ from scopeview.slots import Layer, Slot, Token, slots_of
 from scopeview.store.files import MANIFEST, write_json
 
 FORMAT = "scopeview-index"
-VERSION = 1
+VERSION = 2
+"""Version 1 had no describe stage; it is read as an index that was not described."""
 
 Normalization = Literal["none", "standardize"]
 
@@ -68,11 +69,28 @@ class LayerRecord(_Record):
     figures: SaeFigures | None = None
 
 
+class VocabularyRecord(_Record):
+    """The words that features were named after."""
+
+    name: str = Field(description="name of the file")
+    sha256: str
+    n_words: int
+
+
+class DescribeRecord(_Record):
+    """What the describe stage made, and how."""
+
+    database: str = Field(description="file name of the DuckDB database beside the index's own")
+    vocabulary: VocabularyRecord | None = Field(description="None: features have no names")
+    without_names: str | None = Field(description="why they have none; None where they do")
+    settings: dict[str, Any] = Field(description="every number that shapes the descriptions")
+
+
 class Manifest(_Record):
     """The whole of `manifest.json`."""
 
     format: Literal["scopeview-index"] = "scopeview-index"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     scopeview: str = Field(description="version of the program that wrote the index")
     slug: str
     created: str = Field(description="UTC, ISO 8601, to the second")
@@ -89,6 +107,7 @@ class Manifest(_Record):
     top_n: int = Field(description="images kept in each feature's own row")
     n_bins: int = Field(description="bins of each histogram, equal slices of (0, max]")
     thumb_px: int
+    describe: DescribeRecord | None = Field(default=None, description="None: not described")
 
     @cached_property
     def slots(self) -> list[Slot]:
@@ -112,7 +131,7 @@ def read_manifest(index_dir: Path) -> Manifest:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "the file"
         raise IndexFormatError(
-            f"{path}: {where}: {problem['msg']}; this program reads {FORMAT} version {VERSION}"
+            f"{path}: {where}: {problem['msg']}; this program reads {FORMAT} versions 1 to {VERSION}"
         ) from error
 
 

@@ -16,33 +16,33 @@ from scopeview.store.examples import ExampleReader
 from scopeview.store.files import grid_pack
 from scopeview.store.folder import IN_SLOT, slot_values
 from scopeview.store.gallery import GalleryReader
+from scopeview.store.points import PointReader
 from scopeview.store.records import MIN_GRID_IMAGES, FeatureRecord, Histogram
 from scopeview.store.survey import SurveyReader
 from scopeview.store.vectors import Vectors
 
 
-class IndexReader(ExampleReader, GalleryReader, SurveyReader, DescribedReader):
+class IndexReader(ExampleReader, GalleryReader, PointReader, SurveyReader, DescribedReader):
     """A finished index, open for reading. Close it, or use it as a context manager."""
 
     @cached_property
     def search(self) -> Vectors:
         """Search by vector among features and images."""
-        return Vectors()
+        return Vectors(self.index_dir, self.embeddings, self.means)
 
     def feature(
         self, layer: str | SupportsIndex, feature: SupportsIndex, token: str | SupportsIndex = "cls"
     ) -> FeatureRecord:
         """One feature with its histogram and stored top images. Raises `NotFoundError`."""
         slot, number = self.slot(layer, token), operator.index(feature)
-        if not 0 <= number < self._n_features(slot):
-            raise self._no_feature(slot, number)
+        self._check_feature(slot, number)
         rows = self.sql(
             "SELECT n_active, sum, max, histogram, top_images, top_values, top_positions FROM features"
             f" WHERE {IN_SLOT} AND feature = $feature LIMIT 1",
             {**slot_values(slot), "feature": number},
         )
         if not rows:
-            raise self._no_feature(slot, number)
+            raise NotFoundError(f"layer {slot.layer} has no feature {number} in the database")
         n_active, total, highest, counts, ids, values, positions = rows[0]
         return FeatureRecord(
             layer=slot.layer,
@@ -64,10 +64,6 @@ class IndexReader(ExampleReader, GalleryReader, SurveyReader, DescribedReader):
                 f"feature {feature} at {slot.name} fires on fewer than {MIN_GRID_IMAGES} images: no grid"
             )
         return blob
-
-    def _no_feature(self, slot: Slot, feature: int) -> NotFoundError:
-        last = self._n_features(slot) - 1
-        return NotFoundError(f"layer {slot.layer} has no feature {feature}; it has 0 to {last}")
 
 
 def _edges(highest: float | None, n_bins: int) -> list[float]:

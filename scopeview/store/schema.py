@@ -21,4 +21,23 @@ CREATE TABLE activations (
 );
 """
 
+DESCRIBED_TABLES = """
+CREATE TABLE described.features (
+  layer VARCHAR NOT NULL, token VARCHAR NOT NULL, feature INTEGER NOT NULL,
+  names VARCHAR[] NOT NULL, name_scores FLOAT[] NOT NULL, clarity FLOAT, label_entropy FLOAT,
+  selectivity FLOAT, folds TINYINT[] NOT NULL, x FLOAT, y FLOAT
+);
+CREATE TABLE described.places (
+  layer VARCHAR NOT NULL, feature INTEGER NOT NULL, positions INTEGER[] NOT NULL, at_cls INTEGER NOT NULL,
+  selectivity FLOAT
+);
+CREATE TABLE described.neighbors (
+  layer VARCHAR NOT NULL, token VARCHAR NOT NULL, feature INTEGER NOT NULL, kind VARCHAR NOT NULL,
+  other_layer VARCHAR NOT NULL, features INTEGER[] NOT NULL, scores FLOAT[] NOT NULL
+);
+CREATE TABLE described.words (word VARCHAR NOT NULL, embedding FLOAT[] NOT NULL);
+CREATE TABLE described.means (of VARCHAR NOT NULL, mean FLOAT[] NOT NULL);
+"""
+"""Of the database of descriptions, wherever it is attached as `described`."""
+
 IMAGE_COLUMNS = "image_id, key, caption, source_url, label, width, height, punsafe"

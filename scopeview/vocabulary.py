@@ -1,0 +1,38 @@
+"""The words that features may be named after: a text file, one word or phrase a line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scopeview.errors import InputError
+from scopeview.store.files import file_sha256
+
+GENERAL = Path(__file__).with_name("vocabulary.txt")
+"""What is used where no other is given: some 2,700 words for pictures from the web."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words in the order of the file, each once."""
+
+    name: str  # of the file
+    sha256: str  # of the file
+    words: tuple[str, ...]
+
+
+def read_vocabulary(path: Path | None = None) -> Vocabulary:
+    """The file's words; by default the general ones. Empty lines and those that begin with # do not count.
+
+    Raises `InputError` for a file that cannot be read or holds no word.
+    """
+    found = path or GENERAL
+    try:
+        lines = found.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"vocabulary {found} cannot be read ({error}); expected UTF-8 text, one word or phrase a line"
+        ) from error
+    words = [" ".join(line.split()) for line in lines if not line.lstrip().startswith("#")]
+    distinct = tuple(dict.fromkeys(filter(None, words)))
+    if not distinct:
+        raise InputError(f"vocabulary {found} holds no words; expected one word or phrase a line")
+    return Vocabulary(found.name, file_sha256(found), distinct)
