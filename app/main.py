@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,14 +20,17 @@ from starlette.requests import Request
 from app import pictures, service
 from app.api import heat as api_heat
 from app.api import routes as api_routes
+from app.api import search as api_search
 from app.api import uploads as api_uploads
 from app.assets import Assets
-from app.metrics import Metrics, MetricsMiddleware
 from app.blocklist import BlockList
-from app.pages import api_help, feature, gallery, home, image, lucky, uploads
+from app.metrics import Metrics, MetricsMiddleware
+from app.pages import api_help, feature, gallery, home, image, lucky, report, search, uploads
 from app.pages.problem import problem_page
 from app.pages.render import environment, render
 from app.problems import ProblemBody, ProblemError, answer_for
+from app.reports import Reports
+from app.search.texts import Texts, TowerFactory, scopeview_towers
 from app.security import HEADERS, HeadLikeGet, SecurityHeaders
 from app.settings import Settings
 from app.site import OpenIndex, Site, close_indexes, open_indexes
@@ -44,21 +48,38 @@ ROUTERS = (
     service.router,
     api_help.router,
     api_uploads.router,
+    api_search.router,
     api_routes.router,
     api_heat.router,
     pictures.router,
     uploads.router,
+    report.router,
     image.router,
     lucky.router,
+    search.router,
     home.router,
     gallery.router,
     feature.router,
 )
 
 
-def create_app(settings: Settings, *, encoder_factory: EncoderFactory | None = None) -> FastAPI:
-    """Indexes open when the app starts. `encoder_factory` stands in for `scopeview.encoder` in tests."""
+@dataclass(frozen=True)
+class StandIns:
+    """What tests put in the place of models; None: the real ones."""
+
+    encoders: EncoderFactory | None = None
+    texts: TowerFactory | None = None
+
+
+def create_app(
+    settings: Settings,
+    *,
+    encoder_factory: EncoderFactory | None = None,
+    text_factory: TowerFactory | None = None,
+) -> FastAPI:
+    """Indexes open when the app starts. The factories stand in for the models in tests."""
     assets, metrics = Assets(), Metrics()
+    models = StandIns(encoder_factory, text_factory)
     app = FastAPI(
         title="Scopeview",
         description=DESCRIPTION,
@@ -66,7 +87,7 @@ def create_app(settings: Settings, *, encoder_factory: EncoderFactory | None = N
         openapi_url=f"{API}/openapi.json",
         docs_url=None,  # FastAPI's pages load scripts from another host
         redoc_url=None,
-        lifespan=_lifespan(settings, encoder_factory, assets, metrics),
+        lifespan=_lifespan(settings, models, assets, metrics),
         redirect_slashes=False,
     )
     app.state.templates = environment(assets)
@@ -107,11 +128,11 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
 
 
 def _lifespan(
-    settings: Settings, factory: EncoderFactory | None, assets: Assets, metrics: Metrics
+    settings: Settings, models: StandIns, assets: Assets, metrics: Metrics
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        site = await run_in_threadpool(_open_site, settings, factory, assets, metrics)
+        site = await run_in_threadpool(_open_site, settings, models, assets, metrics)
         app.state.site, app.state.decode_limiter = site, decode_limiter()
         site.worker.start()
         tasks = [asyncio.create_task(_sweep(site)), asyncio.create_task(_load_at_start(site))]
@@ -126,19 +147,29 @@ def _lifespan(
     return lifespan
 
 
-def _open_site(settings: Settings, factory: EncoderFactory | None, assets: Assets, metrics: Metrics) -> Site:
+def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Metrics) -> Site:
     if not settings.index_dirs:
         raise InputError("no index to serve: name at least one index folder")
     ttl_s = timedelta(hours=settings.upload_ttl_hours).total_seconds()
     store = UploadStore(settings.upload_dir, ttl_s=ttl_s, max_uploads=settings.max_uploads)
     store.open()
     worker = Worker(
-        factory or scopeview_encoders(settings.encoder_device),
+        models.encoders or scopeview_encoders(settings.encoder_device),
         bound=settings.upload_queue,
         batch=settings.upload_batch,
         deadline_s=settings.upload_deadline_s,
     )
-    return Site(settings, _open_indexes(settings), store, worker, metrics, assets)
+    towers = models.texts or scopeview_towers(settings.encoder_device)
+    return Site(
+        settings=settings,
+        indexes=_open_indexes(settings),
+        uploads=store,
+        worker=worker,
+        texts=Texts(towers, worker),
+        reports=Reports(settings.upload_dir / "reports.jsonl"),
+        metrics=metrics,
+        assets=assets,
+    )
 
 
 def _open_indexes(settings: Settings) -> dict[str, OpenIndex]:

@@ -11,6 +11,8 @@ from app.blocklist import BlockList
 from app.formatting import UNSAFE_ABOVE, is_unsafe
 from app.guarded import GuardedReader
 from app.metrics import Metrics
+from app.reports import Reports
+from app.search.texts import Texts
 from app.settings import Settings
 from app.upload.store import UploadStore
 from app.urls import Urls
@@ -72,6 +74,8 @@ class Site:
     indexes: dict[str, OpenIndex]
     uploads: UploadStore
     worker: Worker
+    texts: Texts
+    reports: Reports
     metrics: Metrics
     assets: Assets
 

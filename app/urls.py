@@ -73,6 +73,21 @@ class Urls:
         return self._path(False, index, "grids", layer, token, f"{feature}.webp") + _query({"v": version})
 
     def upload_picture(self, index: str, upload_id: str) -> str:
+    def search(self, index: str, *, api: bool = False, **query: object) -> str:
+        return self._path(api, index, "search") + _query(query)
+
+    def search_anywhere(self, **query: object) -> str:
+        return f"{self.base}/search" + _query(query)
+
+    def compare(self, index: str, *, api: bool = False, **query: object) -> str:
+        return self._path(api, index, "compare") + _query(query)
+
+    def report(self, index: str, image_id: int) -> str:
+        return self._path(False, index, "images", image_id, "report")
+
+    def patterns(self) -> str:
+        return f"{self.base}/patterns"
+
         return self._path(False, index, "uploads", f"{upload_id}.webp")
 
     def _path(self, api: bool, *segments: object) -> str:
@@ -84,3 +99,9 @@ def _query(values: dict[str, object]) -> str:
     """What is None is left out, so that a default has one URL: the short one."""
     given = {name: value for name, value in values.items() if value is not None}
     return f"?{urlencode(given)}" if given else ""
+    def preview(self, index: str, version: str) -> str:
+        return self._path(False, index, "og.png") + _query({"v": version})
+
+    def feature_preview(self, index: str, layer: Layer, feature: int, token: Token, version: str) -> str:
+        return self._path(False, index, layer, feature, "og.png") + _query({"token": token, "v": version})
+

@@ -33,6 +33,7 @@ from scopeview.sae import Normalization, Sae, Standardization
 from scopeview.slots import Layer, Token
 from scopeview.store.files import NORMALIZATION, RUN
 from scopeview.store.manifest import Manifest, read_manifest
+from scopeview.text import TextEncoder, text_folder
 
 RANDOM_WEIGHTS_NOTE = "scopeview.json"
 """A model folder may say `{"random_weights": true}` in this file: right architecture, never trained."""
@@ -166,6 +167,18 @@ def load_encoder(index_dir: Path, *, device: str = "auto") -> Encoder:
     return Encoder(clip, same.normalized(saes, stats, clip.device), manifest.tokens)
 
 
+def load_text_encoder(index_dir: Path, *, device: str = "auto") -> TextEncoder:
+    """The text tower of the model an index was made with, for search: no SAE is looked at.
+
+    Raises an `InputError` when the model has none, is no longer where it was, or is no longer the same.
+    """
+    manifest = read_manifest(index_dir)
+    model = resolve_model(_weight_refs(index_dir / RUN)["model"])
+    sha256 = weights.sha256_of(weights.weight_files(model.path))
+    _check_same({f"the model {model.ref}": (sha256, manifest.model.sha256)})
+    return TextEncoder.load(text_folder(model), device=pick_device(device))
+
+
 def _weight_refs(path: Path) -> dict[str, str]:
     try:
         refs: dict[str, str] = json.loads(path.read_bytes())["weights"]
@@ -181,6 +194,11 @@ def _check_unchanged(recipe: Recipe, manifest: Manifest) -> None:
     for record in manifest.layers:
         source = recipe.source(record.layer)
         found[f"{recipe.suite.ref}/{source.config.source}"] = (source.config.sha256, record.sae_sha256)
+    _check_same(found)
+
+
+def _check_same(found: Mapping[str, tuple[str, str]]) -> None:
+    """Of what each is called, its sha256 now and when the index was made. Raises `ConfigMismatchError`."""
     for name, (now, then) in found.items():
         if now != then:
             raise ConfigMismatchError(

@@ -23,6 +23,27 @@ class Link:
 
 
 @dataclass(frozen=True)
+class SearchBox:
+    """The box in the top line."""
+
+    action: str  # where it is sent
+    value: str = ""  # what it was asked
+    hidden: dict[str, str] = field(default_factory=dict)  # what goes with it: the token, the layer one is at
+    picture: str | None = None  # where a picture is sent, to search by it
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What other sites show of a link to this page: its Open Graph and Twitter card."""
+
+    title: str
+    description: str
+    url: str  # the page's own
+    image: str  # 1200 x 630, of pictures that may be shown to anyone
+    alt: str  # of the image
+
+
+@dataclass(frozen=True)
 class Frame:
     """Shared by all pages; on the home page and on errors there is no index."""
 
@@ -32,6 +53,8 @@ class Frame:
     tokens: list[Link] = field(default_factory=list)  # the switch
     upload: Link | None = None
     random: Link | None = None
+    search: SearchBox = field(default_factory=lambda: SearchBox(URLS.search_anywhere()))
+    preview: Preview | None = None
     json_url: str | None = None  # the same figures under /api/v1
     random_weights: bool = False  # show the banner
 
@@ -58,6 +81,7 @@ def frame_for(
         tokens=[] if layer is None else _tokens(index, layer, token, to),
         upload=Link("upload", URLS.uploads(index.slug), title="take a picture of yours apart"),
         random=Link("random", URLS.random(index.slug, layer=layer, token=token), title="a random feature"),
+        search=search_box(index, layer, token),
         json_url=json_url,
         random_weights=index.manifest.model.random_weights,
     )
@@ -75,6 +99,14 @@ def _tokens(index: OpenIndex, layer: Layer, token: Token | None, to: LinkTo) -> 
         Link(token_name(at), to(layer, at), at == token, token_words(layer, at, grid_size))
         for at in index.tokens(layer)
     ]
+
+
+def search_box(index: OpenIndex, near: Layer | None, token: Token | None, value: str = "") -> SearchBox:
+    """A bare number means a feature of the layer one is at; words are looked for in all layers."""
+    given = {"token": token, "near": None if near is None else str(near)}
+    hidden = {name: text for name, text in given.items() if text is not None}
+    action = URLS.search(index.slug)
+    return SearchBox(action, value, hidden, picture=action)
 
 
 def slot_name(slot: Slot) -> str:

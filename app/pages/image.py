@@ -30,6 +30,8 @@ class ImagePage(Page):
     image: ImageRow
     picture: PictureView
     source: str | None  # http or https
+    similar: Link  # what looks like it
+    report: Link  # to tell that it should not be shown
     slots: list[SlotOfPicture]  # what is shown of its codes
     all_layers: str | None  # the page with all layers, when one is shown alone
     previous: Link | None  # by image id
@@ -48,6 +50,8 @@ def image_page(
         image=found.row,
         picture=replace(picture_of(index, found.row), url=None),
         source=safe_link(found.row.source_url),
+        similar=Link("what looks like it", URLS.search(index.slug, image=image_id)),
+        report=Link("report", URLS.report(index.slug, image_id)),
         slots=slots_of_picture(index, found.codes, what, link),
         all_layers=URLS.image(index.slug, image_id, token=what.token) if what.layer is not None else None,
         previous=_image_link(index, image_id - 1),

@@ -4,7 +4,7 @@ A block is named after the id of the element it replaces, which htmx sends as `H
 boosted one and a history restore always get the whole page.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import jinja2
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from app import formatting
 from app.assets import TEMPLATES_DIR, Assets
 from app.pages.frame import URLS, Frame
+from app.params import site_of
 
 VARY = "HX-Request, HX-Target, HX-Boosted, HX-History-Restore-Request"
 
@@ -51,7 +52,7 @@ def render(
     env: jinja2.Environment = request.app.state.templates
     block = wanted_block(request, page)
     if block is None:
-        html = env.get_template(page.template).render(context_of(page))
+        html = env.get_template(page.template).render(context_of(_seen_from_outside(request, page)))
     else:
         html = render_block(env, page.template, block, context_of(page))
     return HTMLResponse(html, status, {"Cache-Control": "no-cache", **(headers or {}), "Vary": VARY})
@@ -66,6 +67,21 @@ def wanted_block(request: Request, page: Page) -> str | None:
         return None
     target = headers.get("hx-target", "")
     return target if target in page.blocks else page.always
+
+
+def base_url_of(request: Request) -> str:
+    """Scheme and host of this site, without a slash at its end: as the operator set it, or as asked for."""
+    return site_of(request).settings.base_url or str(request.base_url).rstrip("/")
+
+
+def _seen_from_outside(request: Request, page: Page) -> Page:
+    """Other sites read a page's preview: they need whole addresses."""
+    preview = page.frame.preview
+    if preview is None:
+        return page
+    base = base_url_of(request)
+    whole = replace(preview, url=base + preview.url, image=base + preview.image)
+    return replace(page, frame=replace(page.frame, preview=whole))
 
 
 def context_of(page: Page) -> dict[str, Any]:

@@ -73,7 +73,7 @@ async def upload(request: Request, site: SiteDep, index: IndexDep) -> Response:
         answer: Response = RedirectResponse(url, status_code=303, headers=PRIVATE)
     else:
         answer = created(kept, site.json_urls)
-    _remember(answer, request, kept)
+    remember(answer, request, kept)
     return answer
 
 
@@ -114,13 +114,7 @@ def _page(
     mine = may_delete(found, request.cookies.get(COOKIE, ""))
     return UploadPage(
         frame=picture_frame(index, "your image", what, url),
-        picture=PictureView(
-            src=URLS.upload_picture(index.slug, found.upload_id),
-            alt="the uploaded picture, cut to the square that the model sees",
-            url=None,
-            unsafe=False,
-            size_px=index.manifest.model.image_px,
-        ),
+        picture=upload_picture(index, found.upload_id),
         expires_s=found.expires_s,
         delete_url=URLS.delete_upload(index.slug, found.upload_id) if mine else None,
         slots=slots_of_picture(index, found.codes, what, picture_link(url)),
@@ -130,7 +124,17 @@ def _page(
     )
 
 
-def _remember(answer: Response, request: Request, kept: Kept) -> None:
+def upload_picture(index: OpenIndex, upload_id: str, url: str | None = None) -> PictureView:
+    return PictureView(
+        src=URLS.upload_picture(index.slug, upload_id),
+        alt="the uploaded picture, cut to the square that the model sees",
+        url=url,
+        unsafe=False,
+        size_px=index.manifest.model.image_px,
+    )
+
+
+def remember(answer: Response, request: Request, kept: Kept) -> None:
     """The key goes to the browser alone, for this one upload, and no script can read it."""
     upload = kept.upload
     answer.set_cookie(

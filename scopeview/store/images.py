@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, SupportsIndex
 
 import numpy as np
+from jaxtyping import Float16
 
 from scopeview.errors import NotFoundError
 from scopeview.slots import Slot, parse_layer
@@ -60,6 +61,23 @@ class ImageReader(IndexFolder):
             for shard, shard_row in self.sql(sql, {"image_id": known}):
                 if blob := self._thumbs(shard).read(shard_row):
                     return blob
+        raise self._no_image(image_id)
+
+    def sha256(self, image_id: SupportsIndex) -> str:
+        """Of the original file, in hex. Raises `NotFoundError`."""
+        for known in within([image_id], self.manifest.n_images):
+            sql = "SELECT sha256 FROM images WHERE image_id = $image_id LIMIT 1"
+            for (sha256,) in self.sql(sql, {"image_id": known}):
+                return str(sha256)
+        raise self._no_image(image_id)
+
+    def embedding(self, image_id: SupportsIndex) -> Float16[np.ndarray, " projection"]:
+        """The final projected CLIP embedding of one image, not normalised. Raises `NotFoundError`."""
+        for known in within([image_id], self.manifest.n_images):
+            sql = "SELECT shard, shard_row FROM images WHERE image_id = $image_id LIMIT 1"
+            for shard, shard_row in self.sql(sql, {"image_id": known}):
+                path = shard_dir(self.index_dir, shard) / "embeddings.npy"
+                return np.array(np.load(path, mmap_mode="r")[shard_row])
         raise self._no_image(image_id)
 
     def embeddings(self) -> np.ndarray[Any, np.dtype[np.float16]]:

@@ -17,6 +17,7 @@ RESERVED = frozenset(
         "patterns",
         "readyz",
         "robots.txt",
+        "search",
         "static",
     }
 )

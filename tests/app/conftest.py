@@ -13,10 +13,12 @@ with warnings.catch_warnings():
     from starlette.testclient import TestClient
 
 from app.main import create_app
+from app.search.texts import TowerFactory
 from app.settings import Settings
 from app.worker import EncoderFactory
 from tests.app.encoder import FakeEncoder, factory_of
 from tests.app.index import SmallIndex, write_index
+from tests.app.tower import FakeTower, tower_factory
 
 StartSite = Callable[..., TestClient]
 
@@ -42,11 +44,16 @@ def start_site(small_index: SmallIndex, encoder: FakeEncoder, upload_dir: Path) 
     with ExitStack() as stack:
 
         def start(
-            *, factory: EncoderFactory | None = None, real_encoder: bool = False, **settings: Any
+            *,
+            factory: EncoderFactory | None = None,
+            text_factory: TowerFactory | None = None,
+            real_encoder: bool = False,
+            **settings: Any,
         ) -> TestClient:
             given = {"index_dirs": [small_index.index_dir], "upload_dir": upload_dir, **settings}
             stand_in = None if real_encoder else factory or factory_of(encoder)
-            app = create_app(Settings(**given), encoder_factory=stand_in)
+            words = None if real_encoder else text_factory or tower_factory(FakeTower())
+            app = create_app(Settings(**given), encoder_factory=stand_in, text_factory=words)
             client = TestClient(app, follow_redirects=False, raise_server_exceptions=False)
             return stack.enter_context(client)
 

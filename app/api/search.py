@@ -1,0 +1,77 @@
+"""`GET /api/v1/{index}/search`: what the search page shows."""
+
+from fastapi import APIRouter, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from app.api import answers, search_models
+from app.api.routes import ERRORS, FOUND
+from app.api.uploads import GONE, PRIVATE
+from app.params import IndexDep, SiteDep
+from app.problems import ProblemBody
+from app.search.asking import Query, ask, target_of
+from app.search.finding import Found, FoundFeature
+from app.search.params import AskedDep
+from app.site import OpenIndex
+from app.urls import API, Urls
+from scopeview.store.records import FeatureCard
+
+router = APIRouter(tags=["index"])
+
+
+@router.get(
+    API + "/{index}/search",
+    summary="Features and images that answer words, a number, a name or a picture",
+    response_description=FOUND,
+    responses={**ERRORS, **GONE, 503: {"model": ProblemBody, "description": "busy: see Retry-After"}},
+)
+async def search(
+    request: Request, response: Response, site: SiteDep, index: IndexDep, asked: AskedDep
+) -> search_models.SearchOut:
+    if asked.upload_id is not None:
+        response.headers.update(PRIVATE)
+    found = await ask(site, index, asked, request.app.state.decode_limiter)
+    return await run_in_threadpool(search_out, index, asked, found, site.json_urls)
+
+
+def search_out(index: OpenIndex, asked: Query, found: Found, urls: Urls) -> search_models.SearchOut:
+    target = target_of(index, asked)
+    jump = urls.feature(index.slug, target.slot.layer, target.feature, target.slot.token) if target else None
+    return search_models.SearchOut(
+        index=index.slug,
+        text=asked.text,
+        image_id=asked.image_id,
+        upload_id=asked.upload_id,
+        layer=asked.layer,
+        token=asked.token,
+        jump=jump,
+        numbered=[_found(index, each, urls) for each in found.numbered],
+        named=[_found(index, each, urls) for each in found.named],
+        features=[_found(index, each, urls) for each in found.features],
+        images=[
+            search_models.FoundImageOut(
+                **answers.image_row(index, each.row, urls).model_dump(), score=each.score
+            )
+            for each in found.images
+        ],
+        why_not=found.why_not,
+    )
+
+
+def feature_ref(index: OpenIndex, card: FeatureCard, urls: Urls) -> search_models.FeatureRefOut:
+    return search_models.FeatureRefOut(
+        layer=card.layer,
+        token=card.token,
+        feature=card.feature,
+        name=card.name,
+        n_active=card.n_active,
+        density=card.density,
+        max_activation=card.max_activation,
+        grid_url=answers.grid_url(index, card, urls),
+        url=urls.feature(index.slug, card.layer, card.feature, card.token),
+    )
+
+
+def _found(index: OpenIndex, found: FoundFeature, urls: Urls) -> search_models.FoundFeatureOut:
+    reference = feature_ref(index, found.card, urls)
+    return search_models.FoundFeatureOut(**reference.model_dump(), score=found.score)

@@ -1,0 +1,172 @@
+"""`/{index}/search`: features and images found by words, by number, by name, or by a picture."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from app.api.uploads import PRIVATE, created
+from app.formatting import short
+from app.pages.frame import URLS, Frame, Link, SearchBox, slot_name
+from app.pages.image import picture_frame
+from app.pages.parts import FeatureView, PictureView, feature_views, picture_of
+from app.pages.render import Page, render
+from app.pages.taken_apart import Shown
+from app.pages.uploads import remember, upload_picture
+from app.params import IndexDep, SiteDep
+from app.search.asking import Query as Asked
+from app.search.asking import ask, target_of
+from app.search.finding import Found, FoundFeature, FoundImage, slots_searched
+from app.search.params import AskedDep, TextQuery
+from app.site import OpenIndex, Site
+from app.upload.taking import take_in
+from scopeview.slots import Slot
+
+N_EXAMPLES = 8
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class FoundView:
+    """A feature that answers, with its score."""
+
+    feature: FeatureView
+    score: float | None  # a cosine
+
+
+@dataclass(frozen=True)
+class FoundPictureView:
+    """An image that answers, with its score."""
+
+    picture: PictureView
+    caption: str | None
+    score: float  # a cosine
+
+
+@dataclass(frozen=True)
+class SearchPage(Page):
+    template = "search.html"
+
+    text: str  # what was asked in words; empty where a picture was
+    subject: PictureView | None  # the picture that was asked with
+    asked: bool  # False: nothing yet
+    where: str  # which layers and token were searched, in words
+    everywhere: Link | None  # the same in all layers, where one alone was searched
+    numbered: list[FoundView]
+    named: list[FoundView]
+    features: list[FoundView]
+    images: list[FoundPictureView]
+    why_not: str | None  # why nothing was looked for in CLIP's space
+    examples: list[Link]  # words to begin with, where nothing was asked
+    action: str  # where the form with a picture goes
+    why_no_pictures: str | None  # why there is none
+
+
+@dataclass(frozen=True)
+class WhichIndexPage(Page):
+    template = "search_where.html"
+
+    text: str
+    indexes: list[Link]  # the same search in each
+
+
+@router.get("/search", name="search_anywhere")
+def search_anywhere(request: Request, site: SiteDep, q: TextQuery = "") -> Response:
+    """From pages that belong to no index: on to the only one, or a choice."""
+    urls = {slug: URLS.search(slug, q=q or None) for slug in site.indexes}
+    if len(urls) == 1:
+        return RedirectResponse(next(iter(urls.values())), status_code=302)
+    frame = Frame("search", search=SearchBox(URLS.search_anywhere(), q))
+    return render(request, WhichIndexPage(frame, q, [Link(slug, url) for slug, url in urls.items()]))
+
+
+@router.get("/{index}/search", name="search")
+async def search(request: Request, site: SiteDep, index: IndexDep, asked: AskedDep) -> Response:
+    """A number that means one feature leads there at once."""
+    target = target_of(index, asked)
+    if target is not None:
+        url = URLS.feature(index.slug, target.slot.layer, target.feature, target.slot.token)
+        return RedirectResponse(url, status_code=302)
+    found = await ask(site, index, asked, request.app.state.decode_limiter)
+    page = await run_in_threadpool(_page, site, index, asked, found)
+    headers = PRIVATE if asked.upload_id else None
+    return await run_in_threadpool(render, request, page, headers=headers)
+
+
+@router.post("/{index}/search", name="search_by_picture")
+async def search_by_picture(request: Request, site: SiteDep, index: IndexDep) -> Response:
+    """Kept as an upload is, with its expiry and delete key; the answer is a page with a link of its own."""
+    kept = await take_in(request, site, index)
+    if "text/html" in request.headers.get("accept", ""):
+        url = URLS.search(index.slug, upload=kept.upload.upload_id)
+        answer: Response = RedirectResponse(url, status_code=303, headers=PRIVATE)
+    else:
+        answer = created(kept, site.json_urls)
+    remember(answer, request, kept)
+    return answer
+
+
+def _page(site: Site, index: OpenIndex, asked: Asked, found: Found) -> SearchPage:
+    slots = slots_searched(index, asked.layer, asked.token)
+    url = partial(URLS.search, index.slug, **_state(asked))
+    return SearchPage(
+        frame=_frame(index, asked, url),
+        text=asked.text,
+        subject=_subject(index, asked),
+        asked=not asked.is_empty,
+        where=_where(asked, slots),
+        everywhere=None if asked.layer is None else Link("all layers", url(token=asked.token)),
+        numbered=_found(index, found.numbered),
+        named=_found(index, found.named),
+        features=_found(index, found.features),
+        images=[_picture(index, each) for each in found.images],
+        why_not=found.why_not,
+        examples=_examples(index, slots) if asked.is_empty else [],
+        action=URLS.search(index.slug),
+        why_no_pictures=site.worker.why_absent(index.reader.index_dir),
+    )
+
+
+def _state(asked: Asked) -> dict[str, Any]:
+    return {"q": asked.text or None, "image": asked.image_id, "upload": asked.upload_id}
+
+
+def _frame(index: OpenIndex, asked: Asked, url: "partial[str]") -> Frame:
+    """Its box holds the words, and stays in the layer that was searched."""
+    frame = picture_frame(index, asked.text or "search", Shown(asked.layer, asked.token), url)
+    hidden = {"token": asked.token} | ({} if asked.layer is None else {"layer": str(asked.layer)})
+    return replace(frame, search=replace(frame.search, value=asked.text, hidden=hidden))
+
+
+def _where(asked: Asked, slots: list[Slot]) -> str:
+    return "all layers" if asked.layer is None and len(slots) > 1 else slot_name(slots[0])
+
+
+def _subject(index: OpenIndex, asked: Asked) -> PictureView | None:
+    if asked.image_id is not None:
+        rows = index.reader.image_rows([asked.image_id])
+        return picture_of(index, rows[asked.image_id])
+    if asked.upload_id is not None:
+        return upload_picture(index, asked.upload_id)
+    return None
+
+
+def _found(index: OpenIndex, found: list[FoundFeature]) -> list[FoundView]:
+    views = feature_views(index, [each.card for each in found])
+    return [FoundView(view, each.score) for view, each in zip(views, found, strict=True)]
+
+
+def _picture(index: OpenIndex, found: FoundImage) -> FoundPictureView:
+    return FoundPictureView(picture_of(index, found.row), short(found.row.caption) or None, found.score)
+
+
+def _examples(index: OpenIndex, slots: list[Slot]) -> list[Link]:
+    """The surest names of the deepest layer: words that are sure to find something."""
+    cards = index.reader.gallery(slots[-1], sort="score", limit=3 * N_EXAMPLES).cards
+    words = list(dict.fromkeys(card.name for card in cards if card.name))[:N_EXAMPLES]
+    return [Link(word, URLS.search(index.slug, q=word)) for word in words]

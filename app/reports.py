@@ -1,0 +1,70 @@
+"""What visitors say of pictures that should not be here: appended to one file, a JSON object a line.
+
+Nothing of who said it is kept. Each line holds the picture's sha256, ready for the block-list. How often one
+visitor and all together may report is counted by `limits` (slowapi, which builds on it, binds routes and
+answers errors in ways of its own).
+"""
+
+import json
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from limits import RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from app.problems import ProblemError
+
+MAX_WORDS = 1000
+MAX_FILE_BYTES = 10 * 1024**2
+REASONS = {
+    "unsafe": "it is disturbing or sexual",
+    "person": "it shows me, or someone who did not agree to it",
+    "rights": "it is mine, or I act for its owner",
+    "illegal": "it is against the law",
+    "other": "something else",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report, as the file has it."""
+
+    created: str  # UTC, ISO 8601
+    index: str
+    image_id: int
+    key: str
+    sha256: str  # of the original file
+    source_url: str | None
+    reason: str  # of REASONS
+    words: str  # at most MAX_WORDS characters
+
+
+class Reports:
+    """The file of reports. Call from any thread."""
+
+    def __init__(self, path: Path, *, a_minute: int = 5, an_hour: int = 300) -> None:
+        """At most `a_minute` from one client, and `an_hour` from all."""
+        self._path = path
+        self._of_one, self._of_all = RateLimitItemPerMinute(a_minute), RateLimitItemPerHour(an_hour)
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._lock = threading.Lock()
+
+    def refuse_too_many(self, client: str) -> None:
+        """Counts this one. Raises a 429 for one too many of this client, or of all."""
+        limits = ((self._of_one, client, "60"), (self._of_all, "all", "600"))
+        for limit, who, retry_s in limits:
+            if not self._limiter.hit(limit, "report", who):
+                detail = "That is many reports in a short time. Try again in a while."
+                raise ProblemError(429, "too_many_reports", detail, {"Retry-After": retry_s})
+
+    def add(self, report: Report) -> None:
+        """Raises a 503 when the file is as large as it may become: then someone has to read it."""
+        line = json.dumps(asdict(report), ensure_ascii=False) + "\n"
+        with self._lock:
+            if self._path.exists() and self._path.stat().st_size > MAX_FILE_BYTES:
+                detail = "This server has as many reports as it can keep. Tell its operator in another way."
+                raise ProblemError(503, "reports_full", detail)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line)

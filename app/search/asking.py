@@ -1,0 +1,115 @@
+"""One query, answered: its vector made of words or of a picture, and all that lies near it."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import anyio
+import numpy as np
+from starlette.concurrency import run_in_threadpool
+
+from app.inference.asking import Picture, kept_square, take_apart
+from app.search.finding import (
+    Found,
+    Vector,
+    by_name,
+    by_number,
+    features_near,
+    has_vectors,
+    images_near,
+    slots_searched,
+)
+from app.search.query import place_in
+from app.site import OpenIndex, Site
+from app.worker import Wanted
+from scopeview.slots import Layer, Slot, Token
+
+NOT_DESCRIBED = "this index was made without feature vectors ('scopeview describe' adds them)"
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is looked for, and where: words, an indexed image or an upload, one of the three."""
+
+    token: Token
+    layer: Layer | None = None  # None: all layers
+    near: Layer | None = None  # a bare number means a feature of this layer
+    text: str = ""
+    image_id: int | None = None
+    upload_id: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.text and self.image_id is None and self.upload_id is None
+
+
+class Target(NamedTuple):
+    """The one feature that a query names."""
+
+    slot: Slot
+    feature: int
+
+
+def target_of(index: OpenIndex, query: Query) -> Target | None:
+    """Where the query leads by itself, since it is the number of a feature of one layer; None otherwise."""
+    place = place_in(query.text)
+    if place is None:
+        return None
+    layer = place.layer if place.layer is not None else query.near if query.layer is None else query.layer
+    if layer is None or not place.feature < index.n_features(layer):
+        return None
+    (slot,) = slots_searched(index, layer, query.token)
+    return Target(slot, place.feature)
+
+
+async def ask(site: Site, index: OpenIndex, query: Query, decoding: anyio.CapacityLimiter) -> Found:
+    """Names and numbers are always looked for; nearness where there are vectors on both sides.
+
+    Raises `NotFoundError` for an image or upload that there is not, and a 503 where the model is busy.
+    """
+    if query.is_empty:
+        return Found()
+    vector = None if place_in(query.text) else await _vector(site, index, query, decoding)
+    return await run_in_threadpool(_find, index, query, vector)
+
+
+async def _vector(
+    site: Site, index: OpenIndex, query: Query, decoding: anyio.CapacityLimiter
+) -> Vector | str:
+    """The query in CLIP's space, or why it has no place there, in words."""
+    if query.upload_id is not None:
+        return await _vector_of_upload(site, index, query.upload_id, decoding)
+    if query.image_id is not None:
+        return await run_in_threadpool(_vector_of_image, index, query.image_id)
+    return await site.texts.vector(index.reader.index_dir, query.text)
+
+
+def _vector_of_image(index: OpenIndex, image_id: int) -> Vector:
+    index.reader.refuse_blocked(image_id)
+    return index.reader.embedding(image_id).astype(np.float32)
+
+
+async def _vector_of_upload(
+    site: Site, index: OpenIndex, upload_id: str, decoding: anyio.CapacityLimiter
+) -> Vector:
+    kept = await run_in_threadpool(site.uploads.picture, index.slug, upload_id)
+    picture = Picture(f"upload/{upload_id}", lambda: kept_square(kept))
+    (apart,) = await take_apart(site, index, [picture], Wanted((), embedding=True), decoding)
+    assert apart.embedding is not None, "it was asked for"
+    return apart.embedding
+
+
+def _find(index: OpenIndex, query: Query, vector: Vector | str | None) -> Found:
+    slots, place = slots_searched(index, query.layer, query.token), place_in(query.text)
+    found = Found(
+        numbered=by_number(index, slots, place) if place else [],
+        named=by_name(index, slots, query.text) if query.text and not place else [],
+        why_not=vector if isinstance(vector, str) else None,
+    )
+    if vector is None or isinstance(vector, str):
+        return found
+    return replace(
+        found,
+        features=features_near(index, slots, vector),
+        images=images_near(index, vector, without=query.image_id),
+        why_not=None if has_vectors(index, slots) else NOT_DESCRIBED,
+    )

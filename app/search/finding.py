@@ -1,0 +1,110 @@
+"""What of an index answers a query: by number, by name, and by nearness in CLIP's space.
+
+Whoever asks brings the query's vector; how it was made of words or pixels is not known here.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32
+
+from app.search.query import Place
+from app.site import OpenIndex
+from scopeview.slots import Layer, Slot, Token
+from scopeview.store.records import FeatureCard, ImageRow
+
+N_FEATURES, N_NAMED, N_IMAGES = 24, 12, 24
+
+Vector = Float32[np.ndarray, " projection"]
+
+
+@dataclass(frozen=True)
+class FoundFeature:
+    """A feature that answers; `score` is a cosine, of the query or the name with its vector, or unknown."""
+
+    card: FeatureCard
+    score: float | None
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """An image that answers; `score` is the cosine of its CLIP embedding with the query."""
+
+    row: ImageRow
+    score: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that answers one query, each list best first."""
+
+    numbered: list[FoundFeature] = field(default_factory=list)  # of that number, by layer
+    named: list[FoundFeature] = field(default_factory=list)  # one of whose names has the words in it
+    features: list[FoundFeature] = field(default_factory=list)  # nearest in CLIP's space
+    images: list[FoundImage] = field(default_factory=list)
+    why_not: str | None = None  # why nothing was looked for in CLIP's space
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.numbered or self.named or self.features or self.images)
+
+
+def slots_searched(index: OpenIndex, layer: Layer | None, token: Token) -> list[Slot]:
+    """One a layer, at that token; a layer without it (the embedding) is searched at its first."""
+    layers = index.layers if layer is None else [layer]
+    return [Slot(at, token if token in index.tokens(at) else index.tokens(at)[0]) for at in layers]
+
+
+def by_number(index: OpenIndex, slots: Sequence[Slot], place: Place) -> list[FoundFeature]:
+    wanted = [slot for slot in slots if place.layer in (None, slot.layer)]
+    cards = [index.reader.cards(slot, [place.feature]).get(place.feature) for slot in wanted]
+    return [FoundFeature(card, None) for card in cards if card is not None]
+
+
+def by_name(
+    index: OpenIndex, slots: Sequence[Slot], words: str, *, limit: int = N_NAMED
+) -> list[FoundFeature]:
+    """Features that have a name with these words in it, whatever their case; the surest names first."""
+    cards = [
+        card
+        for slot in slots
+        for card in index.reader.gallery(slot, sort="score", name=words, limit=limit).cards
+    ]
+    best = heapq.nlargest(limit, cards, key=lambda card: card.name_score or 0.0)
+    return [FoundFeature(card, card.name_score) for card in best]
+
+
+def features_near(
+    index: OpenIndex, slots: Sequence[Slot], vector: Vector, *, limit: int = N_FEATURES
+) -> list[FoundFeature]:
+    """The nearest of all these slots together, by the cosine of the query and the feature's vector."""
+    hits = [
+        (hit.cosine, slot, hit.number)
+        for slot in slots
+        for hit in index.reader.search.features(slot).nearest(vector, limit)
+    ]
+    best = heapq.nlargest(limit, hits, key=lambda hit: hit[0])
+    cards = {
+        slot: index.reader.cards(slot, [number for _, at, number in best if at == slot]) for slot in slots
+    }
+    return [FoundFeature(cards[slot][number], cosine) for cosine, slot, number in best]
+
+
+def images_near(
+    index: OpenIndex, vector: Vector, *, limit: int = N_IMAGES, without: int | None = None
+) -> list[FoundImage]:
+    """The nearest that may be shown; `without` is the image that the query was made of."""
+    hidden = {*index.reader.blocked(), without}
+    spare = min(len(hidden), limit)  # a whole page of blocked ones in a row is not looked past
+    hits = [
+        hit for hit in index.reader.search.images().nearest(vector, limit + spare) if hit.number not in hidden
+    ]
+    rows = index.reader.image_rows([hit.number for hit in hits[:limit]])
+    return [FoundImage(rows[hit.number], hit.cosine) for hit in hits[:limit]]
+
+
+def has_vectors(index: OpenIndex, slots: Sequence[Slot]) -> bool:
+    """False where the index was not described: then nothing can be found by nearness."""
+    return any(len(index.reader.search.features(slot)) for slot in slots)

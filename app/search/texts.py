@@ -1,0 +1,136 @@
+"""Words to vectors: an index's text tower, loaded when first needed and run in the worker's thread.
+
+What was asked before is remembered. Where there is no text tower, `why_absent` says so in words for a
+visitor; search by name goes on without.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from app.inference.problems import BusyError, TooSlowError
+from app.worker import Worker
+from scopeview.errors import ScopeviewError
+
+log = logging.getLogger("scopeview.worker")
+
+RETRY_LOAD_S = 60.0
+"""A failed load is told to visitors for this long before it is tried again."""
+
+REMEMBERED = 1024
+"""Texts whose vectors are kept: 3 KB each."""
+
+LOADING = "the model is being loaded; ask again in a minute"
+BUSY = "the model is busy; ask again in a moment"
+
+Vector = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class TextTower(Protocol):
+    """The part of `scopeview.text.TextEncoder` that search uses."""
+
+    def embed(self, texts: Sequence[str]) -> Vector:
+        """(text, projection), each row of unit length."""
+
+
+TowerFactory = Callable[[Path], TextTower]
+"""Loads the text tower of an index folder. Raises `ScopeviewError` or `ImportError` where it cannot."""
+
+
+class Texts:
+    """One text tower an index folder. Call from any thread."""
+
+    def __init__(self, factory: TowerFactory | None, worker: Worker, *, deadline_s: float = 10.0) -> None:
+        """`factory` is None where models are switched off. Past the deadline search goes on without."""
+        self._factory, self._worker, self._deadline_s = factory, worker, deadline_s
+        self._towers: dict[Path, TextTower] = {}  # touched by the worker's thread alone
+        self._failures: dict[Path, tuple[float, str]] = {}
+        self._known: OrderedDict[tuple[Path, str], Vector] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def why_absent(self, index_dir: Path) -> str | None:
+        """Why words cannot become vectors at this moment, or None as far as is known."""
+        if self._factory is None:
+            return "the operator of this server has switched the model off"
+        failed_s, why = self._failures.get(index_dir, (0.0, ""))
+        return why if why and time.monotonic() - failed_s < RETRY_LOAD_S else None
+
+    async def vector(self, index_dir: Path, text: str) -> Vector | str:
+        """(projection,) of unit length, or why there is none, in words."""
+        text = " ".join(text.split()).lower()
+        known = self._remembered((index_dir, text))
+        if known is not None:
+            return known
+        why = self.why_absent(index_dir)
+        if why is not None:
+            return why
+        try:
+            waiting = asyncio.wrap_future(self._worker.run(lambda: self._embed(index_dir, text)))
+            return await asyncio.wait_for(waiting, self._deadline_s)
+        except (TimeoutError, BusyError, TooSlowError):
+            return LOADING if index_dir not in self._towers else BUSY
+
+    def _embed(self, index_dir: Path, text: str) -> Vector | str:
+        """In the worker's thread."""
+        known = self._remembered((index_dir, text))
+        if known is not None:
+            return known
+        tower = self._tower(index_dir)
+        if isinstance(tower, str):
+            return tower
+        vector: Vector = np.asarray(tower.embed([text])[0], dtype=np.float32)
+        with self._lock:
+            self._known[index_dir, text] = vector
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return vector
+
+    def _remembered(self, key: tuple[Path, str]) -> Vector | None:
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+            return self._known.get(key)
+
+    def _tower(self, index_dir: Path) -> TextTower | str:
+        if index_dir in self._towers:
+            return self._towers[index_dir]
+        why = self.why_absent(index_dir)
+        if why is not None or self._factory is None:
+            return why or "there is no text tower"
+        try:
+            return self._towers.setdefault(index_dir, self._factory(index_dir))
+        except (ScopeviewError, ImportError, OSError, RuntimeError, MemoryError) as error:
+            log.exception("the text tower of %s could not be loaded", index_dir)
+            why = _public_reason(error)
+            self._failures[index_dir] = (time.monotonic(), why)
+            return why
+
+
+def _public_reason(error: Exception) -> str:
+    """Without paths: the log has the whole message."""
+    if isinstance(error, ImportError):
+        return "the packages that run the model are not installed on this server"
+    if isinstance(error, ScopeviewError):
+        return "this index's model has no text tower on this server"
+    return "the text tower could not be loaded on this server"
+
+
+def scopeview_towers(device: str) -> TowerFactory | None:
+    """The real thing; None for the device `off`. torch is imported when a tower is loaded, not before."""
+    if device == "off":
+        return None
+
+    def load(index_dir: Path) -> TextTower:
+        from scopeview.recipe import load_text_encoder
+
+        tower: TextTower = load_text_encoder(index_dir, device=device)
+        return tower
+
+    return load

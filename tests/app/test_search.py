@@ -1,0 +1,206 @@
+"""Search: numbers jump, words and pictures find, names count, and what cannot be done is said."""
+
+import re
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.search.query import MAX_CHARS
+from app.site import Site
+from scopeview.errors import ModelError
+from tests.app.conftest import StartSite
+from tests.app.index import HOSTILE_CAPTIONS, N_FEATURES
+from tests.app.pictures import BROWSER, form, picture
+from tests.app.tower import FakeTower, FakeVectors, tower_factory
+
+API = "/api/v1"
+
+
+@pytest.fixture
+def tower() -> FakeTower:
+    return FakeTower()
+
+
+@pytest.fixture
+def site(start_site: StartSite, tower: FakeTower, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    return with_vectors(start_site(text_factory=tower_factory(tower)), monkeypatch)
+
+
+def with_vectors(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, *, described: bool = True
+) -> TestClient:
+    state: Site = client.app.state.site  # type: ignore[attr-defined]
+    vectors = FakeVectors(described=described)
+    monkeypatch.setitem(state.indexes["tiny"].reader.__dict__, "search", vectors)
+    return client
+
+
+@pytest.mark.parametrize(
+    ("query", "target"),
+    [
+        ("q=3:5", "/tiny/3/5?token=cls"),
+        ("q=L3+%C2%B7+5&token=137", "/tiny/3/5?token=137"),
+        ("q=5&near=1&token=any", "/tiny/1/5?token=any"),
+        ("q=5&layer=embed", "/tiny/embed/5?token=cls"),
+        ("q=embed:5&token=137", "/tiny/embed/5?token=cls"),
+    ],
+)
+def test_the_number_of_a_feature_jumps(site: TestClient, query: str, target: str) -> None:
+    answer = site.get(f"/tiny/search?{query}")
+    assert (answer.status_code, answer.headers["location"]) == (302, target)
+    assert site.get(f"{API}/tiny/search?{query}").json()["jump"] == target
+    assert site.get(target).status_code == 200
+
+
+def test_a_number_of_no_layer_shows_that_feature_of_each(site: TestClient) -> None:
+    found = site.get(f"{API}/tiny/search?q=5&token=137").json()
+    assert found["jump"] is None
+    assert [(each["layer"], each["token"], each["feature"]) for each in found["numbered"]] == [
+        (1, "137", 5),
+        (3, "137", 5),
+        ("embed", "cls", 5),
+    ]
+    assert "Features of that number" in site.get("/tiny/search?q=5").text
+
+
+@pytest.mark.parametrize("query", [f"q={N_FEATURES}", f"q=3:{N_FEATURES}", "q=9:5"])
+def test_a_number_that_no_layer_has_is_said_to_find_nothing(site: TestClient, query: str) -> None:
+    answer = site.get(f"/tiny/search?{query}")
+    assert answer.status_code == 200
+    assert "Nothing here answers that" in answer.text
+
+
+def test_words_find_the_nearest_features_of_all_layers_and_the_nearest_images(site: TestClient) -> None:
+    found = site.get(f"{API}/tiny/search?q=Red++Heart").json()
+    scores = [each["score"] for each in found["features"]]
+    assert scores == sorted(scores, reverse=True)
+    assert len(scores) == 24
+    assert {each["layer"] for each in found["features"]} == {1, 3, "embed"}
+    assert [each["image_id"] for each in found["images"][:3]] == [9, 10, 11]  # "red heart" has 9 letters
+    assert found["why_not"] is None
+
+
+def test_words_may_be_looked_for_in_one_layer(site: TestClient) -> None:
+    found = site.get(f"{API}/tiny/search?q=heart&layer=3&token=any").json()
+    assert {(each["layer"], each["token"]) for each in found["features"]} == {(3, "any")}
+    assert [each["feature"] for each in found["features"][:2]] == [5, 6]
+
+
+def test_page_and_json_list_the_same(site: TestClient) -> None:
+    found = site.get(f"{API}/tiny/search?q=heart").json()
+    html = site.get("/tiny/search?q=heart").text
+    shown = [url.replace("&amp;", "&") for url in re.findall(r'<h3><a href="([^"]+)"', html)]
+    assert shown == [each["url"] for each in found["named"] + found["features"]]
+    told = [float(score) for score in re.findall(r"cosine <data value=\"([^\"]+)\"", html)]
+    assert told == [each["score"] for each in found["features"] + found["images"]]
+
+
+def test_a_text_is_embedded_once(site: TestClient, tower: FakeTower) -> None:
+    for text in ("heart", "Heart ", "star", "heart"):
+        site.get("/tiny/search", params={"q": text})
+    assert tower.asked == ["heart", "star"]
+
+
+def test_an_indexed_image_finds_others_like_it(site: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    state: Any = site.app.state.site  # type: ignore[attr-defined]
+    vector = FakeTower().embed(["123456"])[0]
+    monkeypatch.setattr(state.indexes["tiny"].reader, "embedding", lambda _: vector)
+    found = site.get(f"{API}/tiny/search?image=7").json()
+    assert [each["image_id"] for each in found["images"][:3]] == [6, 8, 9]
+    html = site.get("/tiny/search?image=7").text
+    assert "What looks like this" in html
+    assert "/tiny/thumbs/7.webp" in html
+
+
+def test_an_image_that_there_is_not_is_a_404(site: TestClient) -> None:
+    assert site.get("/tiny/search?image=64").status_code == 404
+    assert site.get("/tiny/search?upload=nothing").status_code == 404
+
+
+def test_a_picture_is_kept_as_an_upload_and_searched_by_its_link(site: TestClient) -> None:
+    sent = site.post("/tiny/search", files=form(picture()), headers=BROWSER)
+    assert sent.status_code == 303
+    assert re.fullmatch(r"/tiny/search\?upload=[A-Za-z0-9_-]{22}", sent.headers["location"])
+    page = site.get(sent.headers["location"])
+    assert page.status_code == 200
+    assert page.headers["cache-control"] == "private, no-store"
+    found = site.get(API + sent.headers["location"]).json()
+    assert len(found["features"]) == len(found["images"]) == 24
+    upload_id = sent.headers["location"].partition("=")[2]
+    deleted = site.post(f"/tiny/uploads/{upload_id}/delete", headers=BROWSER)
+    assert deleted.status_code == 303
+    assert site.get(sent.headers["location"]).status_code == 410
+
+
+def test_another_site_may_not_send_a_picture(site: TestClient) -> None:
+    headers = {**BROWSER, "Sec-Fetch-Site": "cross-site"}
+    assert site.post("/tiny/search", files=form(picture()), headers=headers).status_code == 403
+
+
+def test_without_a_text_tower_the_page_says_why_and_names_still_count(start_site: StartSite) -> None:
+    def failing(_: object) -> FakeTower:
+        raise ModelError("/srv/secret: the model has no text tower")
+
+    for client, why in (
+        (start_site(text_factory=failing), "no text tower on this server"),
+        (start_site(real_encoder=True, encoder_device="off"), "switched the model off"),
+    ):
+        answer = client.get("/tiny/search?q=heart")
+        assert answer.status_code == 200
+        assert why in answer.text
+        assert "secret" not in answer.text
+        assert why in client.get(f"{API}/tiny/search?q=heart").json()["why_not"]
+
+
+def test_an_index_without_vectors_says_so(
+    start_site: StartSite, tower: FakeTower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start_site(text_factory=tower_factory(tower))
+    found = with_vectors(client, monkeypatch, described=False).get(f"{API}/tiny/search?q=heart").json()
+    assert "without feature vectors" in found["why_not"]
+    assert found["features"] == []
+    assert len(found["images"]) == 24
+
+
+@pytest.mark.parametrize(
+    ("query", "accepted"),
+    [
+        (f"q={'a' * (MAX_CHARS + 1)}", f"at most {MAX_CHARS}"),
+        ("q=a&layer=2", "1, 3 or embed"),
+        ("q=a&token=9", "cls, 137 or any"),
+        ("q=5&near=x", "1, 3 or embed"),
+        ("image=-1", "whole number"),
+    ],
+)
+def test_a_bad_value_is_a_422(site: TestClient, query: str, accepted: str) -> None:
+    for address in (f"/tiny/search?{query}", f"{API}/tiny/search?{query}"):
+        answer = site.get(address)
+        assert answer.status_code == 422
+        assert accepted in answer.text
+
+
+@pytest.mark.parametrize("text", [*HOSTILE_CAPTIONS[:4], "\x00", "%' OR 1=1 --", "'; DROP TABLE images"])
+def test_hostile_words_stay_words(site: TestClient, text: str) -> None:
+    answer = site.get("/tiny/search", params={"q": text})
+    assert answer.status_code == 200
+    assert "<script>alert" not in answer.text
+
+
+def test_the_box_is_on_every_page_and_keeps_where_one_is(site: TestClient) -> None:
+    for address in ("/", "/tiny", "/tiny/1?token=137", "/tiny/1/0", "/tiny/images/3", "/api", "/nothing"):
+        assert site.get(address).text.count('<input type="search" name="q"') == 1
+    box = site.get("/tiny/3?token=137").text
+    assert '<input type="hidden" name="near" value="3">' in box
+    assert '<input type="hidden" name="token" value="137">' in box
+    assert 'value="red heart"' in site.get("/tiny/search?q=red+heart").text
+
+
+def test_the_box_of_a_page_without_an_index_leads_on(site: TestClient) -> None:
+    answer = site.get("/search?q=red+heart")
+    assert (answer.status_code, answer.headers["location"]) == (302, "/tiny/search?q=red+heart")
+
+
+def test_nothing_asked_shows_how_to_ask(site: TestClient) -> None:
+    assert "Words find features and images" in site.get("/tiny/search").text
+    assert site.get(f"{API}/tiny/search").json()["features"] == []
