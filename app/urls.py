@@ -38,6 +38,12 @@ class Urls:
     def gallery(self, index: str, layer: Layer, *, api: bool = False, **query: object) -> str:
         return self._path(api, index, layer) + _query(query)
 
+    def map(self, index: str, layer: Layer, **query: object) -> str:
+        return self._path(False, index, layer, "map") + _query(query)
+
+    def points(self, index: str, layer: Layer, *, packed: bool = False, **query: object) -> str:
+        return self._path(True, index, layer, "points.safetensors" if packed else "points") + _query(query)
+
     def feature(
         self, index: str, layer: Layer, feature: int, token: Token, *, api: bool = False, **query: object
     ) -> str:
@@ -45,6 +51,12 @@ class Urls:
 
     def feature_images(self, index: str, layer: Layer, feature: int, token: Token, **query: object) -> str:
         return self._path(True, index, layer, feature, "images") + _query({"token": token, **query})
+
+    def feature_csv(self, index: str, layer: Layer, feature: int, token: Token, **query: object) -> str:
+        return self._path(True, index, layer, feature, "images.csv") + _query({"token": token, **query})
+
+    def heat(self, index: str, layer: Layer, feature: int, **query: object) -> str:
+        return self._path(True, index, layer, feature, "heat") + _query(query)
 
     def image(self, index: str, image_id: int, *, api: bool = False, **query: object) -> str:
         return self._path(api, index, "images", image_id) + _query(query)
@@ -61,18 +73,6 @@ class Urls:
     def delete_upload(self, index: str, upload_id: str) -> str:
         return self._path(False, index, "uploads", upload_id, "delete")
 
-    def random(self, index: str, **query: object) -> str:
-        return self._path(False, index, "random") + _query(query)
-
-    # -- pictures --------------------------------------------------------------------------------------------
-
-    def thumb(self, index: str, image_id: int, version: str) -> str:
-        return self._path(False, index, "thumbs", f"{image_id}.webp") + _query({"v": version})
-
-    def grid(self, index: str, layer: Layer, token: Token, feature: int, version: str) -> str:
-        return self._path(False, index, "grids", layer, token, f"{feature}.webp") + _query({"v": version})
-
-    def upload_picture(self, index: str, upload_id: str) -> str:
     def search(self, index: str, *, api: bool = False, **query: object) -> str:
         return self._path(api, index, "search") + _query(query)
 
@@ -88,6 +88,24 @@ class Urls:
     def patterns(self) -> str:
         return f"{self.base}/patterns"
 
+    def random(self, index: str, **query: object) -> str:
+        return self._path(False, index, "random") + _query(query)
+
+    # -- pictures --------------------------------------------------------------------------------------------
+
+    def thumb(self, index: str, image_id: int, version: str) -> str:
+        return self._path(False, index, "thumbs", f"{image_id}.webp") + _query({"v": version})
+
+    def grid(self, index: str, layer: Layer, token: Token, feature: int, version: str) -> str:
+        return self._path(False, index, "grids", layer, token, f"{feature}.webp") + _query({"v": version})
+
+    def preview(self, index: str, version: str) -> str:
+        return self._path(False, index, "og.png") + _query({"v": version})
+
+    def feature_preview(self, index: str, layer: Layer, feature: int, token: Token, version: str) -> str:
+        return self._path(False, index, layer, feature, "og.png") + _query({"token": token, "v": version})
+
+    def upload_picture(self, index: str, upload_id: str) -> str:
         return self._path(False, index, "uploads", f"{upload_id}.webp")
 
     def _path(self, api: bool, *segments: object) -> str:
@@ -99,9 +117,3 @@ def _query(values: dict[str, object]) -> str:
     """What is None is left out, so that a default has one URL: the short one."""
     given = {name: value for name, value in values.items() if value is not None}
     return f"?{urlencode(given)}" if given else ""
-    def preview(self, index: str, version: str) -> str:
-        return self._path(False, index, "og.png") + _query({"v": version})
-
-    def feature_preview(self, index: str, layer: Layer, feature: int, token: Token, version: str) -> str:
-        return self._path(False, index, layer, feature, "og.png") + _query({"token": token, "v": version})
-
