@@ -109,7 +109,7 @@ def _find(index: OpenIndex, query: Query, vector: Vector | str | None) -> Found:
         return found
     return replace(
         found,
-        features=features_near(index, slots, vector),
+        features=features_near(index, slots, vector, "text" if query.text else "image"),
         images=images_near(index, vector, without=query.image_id),
         why_not=None if has_vectors(index, slots) else NOT_DESCRIBED,
     )

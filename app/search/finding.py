@@ -14,6 +14,7 @@ from app.search.query import Place
 from app.site import OpenIndex
 from scopeview.slots import Layer, Slot, Token
 from scopeview.store.records import FeatureCard, ImageRow
+from scopeview.store.vectors import Modality
 
 N_FEATURES, N_NAMED, N_IMAGES = 24, 12, 24
 
@@ -77,13 +78,14 @@ def by_name(
 
 
 def features_near(
-    index: OpenIndex, slots: Sequence[Slot], vector: Vector, *, limit: int = N_FEATURES
+    index: OpenIndex, slots: Sequence[Slot], vector: Vector, of: Modality, *, limit: int = N_FEATURES
 ) -> list[FoundFeature]:
-    """The nearest of all these slots together, by the cosine of the query and the feature's vector."""
+    """The nearest of all these slots together, by the cosine of feature vectors with the centred query."""
+    query = index.reader.search.centred(vector, of)
     hits = [
         (hit.cosine, slot, hit.number)
         for slot in slots
-        for hit in index.reader.search.features(slot).nearest(vector, limit)
+        for hit in index.reader.search.features(slot).nearest(query, limit)
     ]
     best = heapq.nlargest(limit, hits, key=lambda hit: hit[0])
     cards = {

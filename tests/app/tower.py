@@ -9,6 +9,7 @@ import numpy as np
 from app.search.texts import Vector
 from scopeview.slots import Slot
 from scopeview.store.records import Hit
+from scopeview.store.vectors import Modality
 
 
 @dataclass
@@ -31,6 +32,10 @@ class FakeVectors:
 
     def __init__(self, *, described: bool = True) -> None:
         self.described = described
+
+    def centred(self, vector: Vector, of: Modality) -> Vector:
+        """Words are moved by 100, so that a test sees which of the two was asked with."""
+        return vector + (100 if of == "text" else 0)
 
     def features(self, slot: Slot) -> "Near":
         return Near(0.2 + len(slot.name) / 10_000, 96 if self.described else 0)
