@@ -19,6 +19,7 @@ from starlette.requests import Request
 
 from app import pictures, service
 from app.api import heat as api_heat
+from app.api import points as api_points
 from app.api import routes as api_routes
 from app.api import search as api_search
 from app.api import uploads as api_uploads
@@ -26,6 +27,7 @@ from app.assets import Assets
 from app.blocklist import BlockList
 from app.metrics import Metrics, MetricsMiddleware
 from app.pages import api_help, feature, gallery, home, image, lucky, report, search, uploads
+from app.pages import map as feature_map
 from app.pages.problem import problem_page
 from app.pages.render import environment, render
 from app.problems import ProblemBody, ProblemError, answer_for
@@ -49,6 +51,7 @@ ROUTERS = (
     api_help.router,
     api_uploads.router,
     api_search.router,
+    api_points.router,
     api_routes.router,
     api_heat.router,
     pictures.router,
@@ -59,6 +62,7 @@ ROUTERS = (
     search.router,
     home.router,
     gallery.router,
+    feature_map.router,
     feature.router,
 )
 

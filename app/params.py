@@ -19,7 +19,7 @@ PAGE_SIZE = 48
 MAX_LIMIT = 500
 
 
-def _number(value: Any) -> int:
+def whole_number(value: Any) -> int:
     """Python's int() also takes `1_0` and `+1`: a page has one URL, so we do not."""
     number = value if isinstance(value, int) else parse_number(str(value))
     if number is None or number > 2**31 - 1:
@@ -34,7 +34,7 @@ def _layer(value: Any) -> Layer:
         raise ValueError(str(error)) from None
 
 
-Number = Annotated[int, BeforeValidator(_number)]
+Number = Annotated[int, BeforeValidator(whole_number)]
 LayerPath = Annotated[Layer, BeforeValidator(_layer), Path(description='block number, or "embed"')]
 FeaturePath = Annotated[Number, Path(description="number of the feature")]
 ImagePath = Annotated[Number, Path(description="number of the image in this index")]
@@ -42,9 +42,10 @@ TokenQuery = Annotated[
     str | None, Query(description="`cls`, a token number or `any`; the layer's first when not given")
 ]
 SortQuery = Annotated[str, Query(description=f"one of {listed(SORTS)}")]
-MinImagesQuery = Annotated[Number, Query(description="leave out features that fire on fewer images")]
 SeedQuery = Annotated[Number, Query(description="of the random order")]
 PageQuery = Annotated[Number, Query(ge=1, description="counts from 1")]
+FirstQuery = Annotated[Number | None, Query(ge=1, description="the first of the pages shown as one")]
+PlotQuery = Annotated[Number, Query(le=1, description="1: with the scatter plot")]
 LimitQuery = Annotated[Number, Query(ge=1, le=MAX_LIMIT, description=f"at most {MAX_LIMIT}")]
 OffsetQuery = Annotated[Number, Query(description="how many to pass over")]
 

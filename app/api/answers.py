@@ -1,10 +1,15 @@
-"""Records of the store to the shapes of `/api/v1`. Pure: nothing is read here."""
+"""Records of the store to the shapes of `/api/v1`."""
+
+from dataclasses import asdict
 
 from app.api import models
+from app.figures import finite
 from app.formatting import moment, safe_link
 from app.site import OpenIndex
+from app.survey import STRIKING, densities, striking
 from app.upload.store import Upload
 from app.urls import Urls
+from scopeview.published import published_figures
 from scopeview.slots import Layer, Slot
 from scopeview.store.manifest import LayerRecord, Manifest
 from scopeview.store.records import (
@@ -42,18 +47,29 @@ def index_out(index: OpenIndex, urls: Urls) -> models.IndexOut:
 
 
 def _layer(index: OpenIndex, record: LayerRecord, urls: Urls) -> models.LayerOut:
-    summaries = [index.summaries[Slot(record.layer, token)] for token in index.tokens(record.layer)]
-    slots = [
+    at = [Slot(record.layer, token) for token in index.tokens(record.layer)]
+    published = published_figures(record)
+    tokens = [
         models.SlotOut(
             token=summary.token,
             n_features=summary.n_features,
             n_live=summary.n_live,
             n_active=summary.n_active,
-            url=urls.gallery(index.slug, record.layer, token=summary.token),
+            n_dead=summary.n_features - summary.n_live,
+            densities=[models.DensityBinOut(**asdict(each)) for each in densities(index.reader, slot)],
+            url=urls.gallery(index.slug, slot.layer, token=slot.token),
         )
-        for summary in summaries
+        for slot in at
+        for summary in [index.summaries[slot]]
     ]
-    return models.LayerOut.model_validate({**record.model_dump(), "tokens": slots})
+    return models.LayerOut.model_validate(
+        {
+            **record.model_dump(),
+            "published": published and published._asdict(),
+            "tokens": tokens,
+            "striking": [feature_card(index, card, urls) for card in striking(index.reader, at[0], STRIKING)],
+        }
+    )
 
 
 def provenance(manifest: Manifest, layer: Layer) -> models.ProvenanceOut:
@@ -125,17 +141,21 @@ def gallery_out(
         n_active=summary.n_active,
         n_matching=gallery.n_matching,
         n_images=index.manifest.n_images,
-        features=[_card(index, card, urls) for card in gallery.cards],
+        features=[feature_card(index, card, urls) for card in gallery.cards],
         next=following,
     )
 
 
-def _card(index: OpenIndex, card: FeatureCard, urls: Urls) -> models.FeatureCardOut:
+def feature_card(index: OpenIndex, card: FeatureCard, urls: Urls) -> models.FeatureCardOut:
     return models.FeatureCardOut(
         feature=card.feature,
         n_active=card.n_active,
         density=card.density,
         max_activation=card.max_activation,
+        name=card.name,
+        name_score=finite(card.name_score),
+        clarity=finite(card.clarity),
+        selectivity=finite(card.selectivity),
         top_image_ids=card.top_image_ids,
         grid_url=grid_url(index, card, urls),
         url=urls.feature(index.slug, card.layer, card.feature, card.token),

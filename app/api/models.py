@@ -29,11 +29,38 @@ class FiguresOut(_Model):
     n_tokens: int = Field(description="tokens the figures were measured on")
 
 
+class FeatureCardOut(_Model):
+    feature: int
+    n_active: int
+    density: float
+    max_activation: float | None
+    name: str | None = Field(description="its best name; null where it has none")
+    name_score: float | None = Field(description="cosine of the name and the feature's vector")
+    clarity: float | None = Field(description="mean cosine of the embeddings of its nine top images")
+    selectivity: float | None = Field(description="0: fires anywhere in the picture; 1: always at one patch")
+    top_image_ids: list[int] = Field(description="at most nine, by rank")
+    grid_url: str | None
+    url: str
+
+
+class DensityBinOut(_Model):
+    low: int = Field(description="images, at least")
+    high: int = Field(description="images, at most")
+    n_features: int = Field(description="features that fire on so many images")
+
+
+class PublishedOut(_Model):
+    explained_variance: float
+    mse: float
+
+
 class SlotOut(_Model):
     token: str
     n_features: int
     n_live: int = Field(description="features that fire on at least one image")
     n_active: int = Field(description="features that fire on at least nine images")
+    n_dead: int = Field(description="features that fire on no indexed image")
+    densities: list[DensityBinOut] = Field(description="live features by images they fire on; bins double")
     url: str = Field(description="the gallery")
 
 
@@ -49,7 +76,11 @@ class LayerOut(_Model):
     k: int | None = Field(description="null for a ReLU SAE")
     normalization: str
     figures: FiguresOut | None = Field(description="null where they were not measured")
+    published: PublishedOut | None = Field(description="by the SAE's authors; null where there are none")
     tokens: list[SlotOut]
+    striking: list[FeatureCardOut] = Field(
+        description="at the first token: clearest and best named, or a sample where nothing was described"
+    )
 
 
 class IndexSummaryOut(_Model):
@@ -140,16 +171,6 @@ class FeatureImagesOut(_Model):
     next: str | None = Field(description="URL of the next page; null on the last")
 
 
-class FeatureCardOut(_Model):
-    feature: int
-    n_active: int
-    density: float
-    max_activation: float | None
-    top_image_ids: list[int] = Field(description="at most nine, by rank")
-    grid_url: str | None
-    url: str
-
-
 class GalleryOut(_Model):
     index: str
     layer: Layer
@@ -157,7 +178,7 @@ class GalleryOut(_Model):
     n_features: int
     n_live: int = Field(description="features that fire on at least one image")
     n_active: int = Field(description="features that fire on at least nine images")
-    n_matching: int = Field(description="features that pass min_images, on all pages")
+    n_matching: int = Field(description="features that pass the filters, on all pages")
     n_images: int
     features: list[FeatureCardOut]
     next: str | None = Field(description="URL of the next page; null on the last")

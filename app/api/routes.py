@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from app.api import answers, models
+from app.filters import FiltersDep
 from app.params import (
     PAGE_SIZE,
     FeaturePath,
     ImagePath,
     IndexDep,
     LimitQuery,
-    MinImagesQuery,
     Number,
     OffsetQuery,
     SeedQuery,
@@ -22,7 +22,6 @@ from app.params import (
 )
 from app.problems import ProblemBody
 from app.urls import API
-from scopeview.store.records import MIN_GRID_IMAGES
 
 NOT_FOUND: models.Responses = {404: {"model": ProblemBody, "description": "unknown or malformed id"}}
 ERRORS: models.Responses = {
@@ -91,18 +90,18 @@ def gallery(
     site: SiteDep,
     index: IndexDep,
     slot: SlotDep,
+    filters: FiltersDep,
     sort: SortQuery = "feature",
-    min_images: MinImagesQuery = MIN_GRID_IMAGES,
     seed: SeedQuery = 0,
     limit: LimitQuery = PAGE_SIZE,
     offset: OffsetQuery = 0,
 ) -> models.GalleryOut:
     found = index.reader.gallery(
-        slot, sort=known_sort(sort), min_images=min_images, seed=seed, limit=limit, offset=offset
+        slot, sort=known_sort(sort), **filters.wanted(), seed=seed, limit=limit, offset=offset
     )
     following = None
     if offset + limit < found.n_matching:
-        query = {"sort": sort, "min_images": min_images, "seed": seed}
+        query = {"sort": sort, **filters.query(), "min_images": filters.min_images, "seed": seed}
         page = {"limit": limit, "offset": offset + limit}
         following = site.json_urls.gallery(
             index.slug, slot.layer, api=True, token=slot.token, **query, **page

@@ -1,38 +1,55 @@
 """`/{index}/{layer}`: the features of one slot as cards, sorted, filtered and paged by the query string."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
+from fastapi.responses import RedirectResponse, Response
 from starlette.requests import Request
 
+from app.filters import Filters, FiltersDep
+from app.pages.densities import DensityBar, density_bars
 from app.pages.frame import URLS, Link, frame_for, slot_name
+from app.pages.gallery_state import MAX_PAGES, GalleryState, first_page
 from app.pages.paging import Paging, paged
 from app.pages.parts import FeatureView, feature_views
-from app.pages.render import Page, render
+from app.pages.plots import PlotView, plot_view
+from app.pages.render import Page, render, wanted_block
 from app.params import (
     PAGE_SIZE,
+    FirstQuery,
     IndexDep,
-    MinImagesQuery,
     PageQuery,
+    PlotQuery,
     SeedQuery,
     SlotDep,
     SortQuery,
     known_sort,
 )
 from app.site import OpenIndex
-from scopeview.slots import Layer, Slot, Token
-from scopeview.store.records import MIN_GRID_IMAGES, SlotSummary, Sort
+from app.survey import densities
+from scopeview.slots import ANY, Slot
+from scopeview.store.records import SlotSummary, Sort
 
 SORT_WORDS: dict[Sort, str] = {
     "feature": "number",
     "density": "most images",
     "max": "highest activation",
+    "clarity": "clarity",
+    "score": "name score",
+    "selectivity": "position selectivity",
     "random": "random",
 }
+_OF_DESCRIPTIONS: frozenset[Sort] = frozenset({"clarity", "score", "selectivity"})
 
 router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Why there is no card, and what to do about it."""
+
+    words: str
+    way: Link | None
 
 
 @dataclass(frozen=True)
@@ -45,36 +62,23 @@ class GalleryPage(Page):
     token: str  # of the slot, for the form
     summary: SlotSummary  # live and active features of the slot
     n_images: int  # in the index
-    n_matching: int  # features that pass the filter
+    n_matching: int  # features that pass the filters
     sort: str  # the order in use
-    sorts: list[Link]  # every order; the label is for people, the title the query value
+    sorts: list[Link]  # every order there is; the label is for people, the title the query value
     seed: int  # of the random order
-    min_images: int  # the filter in use
-    features: list[FeatureView]  # of this page
+    filters: Filters  # in use
+    unfiltered: str | None  # the gallery without them; None where none are in use
+    densities: list[DensityBar]  # of all live features of the slot; each bar leads to its features
+    features: list[FeatureView]  # of these pages
+    nothing: Nothing | None  # where no feature passes
     paging: Paging
+    first: int  # the first of the pages shown as one
+    more: str | None  # the next page, to be added below; None on the last and where enough are shown
     reshuffle: str  # the random order with another seed
-
-
-@dataclass(frozen=True)
-class _Query:
-    """The state of a gallery, as its URL holds it. Defaults are left out of URLs."""
-
-    token: Token
-    sort: Sort
-    min_images: int
-    seed: int
-
-    def url(
-        self, index: OpenIndex, layer: Layer, *, token: Token | None, page: int = 1, **changed: object
-    ) -> str:
-        state: dict[str, object] = {
-            "sort": self.sort if self.sort != "feature" else None,
-            "min_images": self.min_images if self.min_images != MIN_GRID_IMAGES else None,
-            "seed": self.seed if self.sort == "random" else None,
-            "page": page if page > 1 else None,
-        }
-        query: dict[str, Any] = {**state, **changed}
-        return URLS.gallery(index.slug, layer, token=token, **query)
+    plot: PlotView | None  # the scatter plot, where it is open
+    plot_switch: Link  # opens it, or closes it
+    map: Link
+    is_described: bool  # it has names, clarities and places
 
 
 @router.get("/{index}/{layer}", name="gallery")
@@ -82,35 +86,42 @@ def gallery(
     request: Request,
     index: IndexDep,
     slot: SlotDep,
+    filters: FiltersDep,
     sort: SortQuery = "feature",
-    min_images: MinImagesQuery = MIN_GRID_IMAGES,
     seed: SeedQuery = 0,
     page: PageQuery = 1,
-) -> HTMLResponse:
-    query = _Query(slot.token, known_sort(sort), min_images, seed)
-    return render(request, _page(index, slot, query, page))
+    first: FirstQuery = None,
+    plot: PlotQuery = 0,
+) -> Response:
+    state = GalleryState(known_sort(sort), filters, seed, page, first_page(first, page), bool(plot))
+    url = state.url(index, slot.layer, slot.token)
+    block = wanted_block(request, GalleryPage)
+    if block is None and request.headers.get("hx-request") != "true" and "" in request.query_params.values():
+        return RedirectResponse(url, 302)  # a form sent with blanks: its page has a shorter address
+    # What is added by scrolling is the last page alone; the address names all that is then shown.
+    shown = state.on(page) if block == "more" else state
+    how = "HX-Replace-Url" if block == "more" else "HX-Push-Url"
+    return render(request, _page(index, slot, shown, state), headers={how: url})
 
 
-def _page(index: OpenIndex, slot: Slot, query: _Query, page: int) -> GalleryPage:
+def _page(index: OpenIndex, slot: Slot, shown: GalleryState, state: GalleryState) -> GalleryPage:
     found = index.reader.gallery(
         slot,
-        sort=query.sort,
-        min_images=query.min_images,
-        seed=query.seed,
-        limit=PAGE_SIZE,
-        offset=(page - 1) * PAGE_SIZE,
-    )
-    paging = paged(
-        page, found.n_matching, PAGE_SIZE, lambda at: query.url(index, slot.layer, token=slot.token, page=at)
+        sort=state.sort,
+        **state.filters.wanted(),
+        seed=state.seed,
+        limit=shown.limit,
+        offset=shown.offset,
     )
     frame = frame_for(
         index,
         slot_name(slot),
         layer=slot.layer,
         token=slot.token,
-        link=lambda layer, token: query.url(index, layer, token=token),
-        json_url=_json_url(index, slot, query, page),
+        link=lambda layer, token: state.on(1).url(index, layer, token),
+        json_url=state.json_url(index, slot),
     )
+    paging = _paging(index, slot, state, found.n_matching)
     return GalleryPage(
         frame=frame,
         name=slot_name(slot),
@@ -119,17 +130,92 @@ def _page(index: OpenIndex, slot: Slot, query: _Query, page: int) -> GalleryPage
         summary=index.summaries[slot],
         n_images=index.manifest.n_images,
         n_matching=found.n_matching,
-        sort=query.sort,
-        sorts=[Link(words, "", sort == query.sort, sort) for sort, words in SORT_WORDS.items()],
-        seed=query.seed,
-        min_images=query.min_images,
+        sort=state.sort,
+        sorts=_sorts(index, state.sort),
+        seed=state.seed,
+        filters=state.filters,
+        unfiltered=_unfiltered(index, slot, state),
+        densities=_densities(index, slot, state),
         features=feature_views(index, found.cards),
+        nothing=None if found.cards else _nothing(index, slot, state),
         paging=paging,
-        reshuffle=query.url(index, slot.layer, token=slot.token, sort="random", seed=query.seed + 1),
+        first=state.first,
+        more=_more(index, slot, state, paging),
+        reshuffle=replace(state.on(1), sort="random", seed=state.seed + 1).url(index, slot.layer, slot.token),
+        plot=plot_view(index, slot) if state.plot else None,
+        plot_switch=_plot_switch(index, slot, state),
+        map=Link(
+            "map",
+            URLS.map(index.slug, slot.layer, token=slot.token),
+            title="features that are alike lie near each other",
+        ),
+        is_described=index.reader.is_described,
     )
 
 
-def _json_url(index: OpenIndex, slot: Slot, query: _Query, page: int) -> str:
-    state = {"sort": query.sort, "min_images": query.min_images, "seed": query.seed}
-    offset = {"limit": PAGE_SIZE, "offset": (page - 1) * PAGE_SIZE}
-    return URLS.gallery(index.slug, slot.layer, api=True, token=slot.token, **state, **offset)
+def _paging(index: OpenIndex, slot: Slot, state: GalleryState, n_matching: int) -> Paging:
+    """Plain pages: the one before the first shown, and the one after the last."""
+    paging = paged(
+        state.page, n_matching, PAGE_SIZE, lambda at: state.on(at).url(index, slot.layer, slot.token)
+    )
+    before = state.on(state.first - 1).url(index, slot.layer, slot.token) if state.first > 1 else None
+    return replace(paging, previous=before)
+
+
+def _more(index: OpenIndex, slot: Slot, state: GalleryState, paging: Paging) -> str | None:
+    following = state.on(state.page + 1, state.first)
+    if paging.following is None or following.page - following.first >= MAX_PAGES:
+        return None
+    return following.url(index, slot.layer, slot.token)
+
+
+def _sorts(index: OpenIndex, used: Sort) -> list[Link]:
+    """Those that this index has something for, and the one in use."""
+    described = index.reader.is_described
+    missing = set[Sort]() if described else set(_OF_DESCRIPTIONS)
+    if ANY not in index.manifest.tokens:
+        missing.add("selectivity")
+    return [
+        Link(words, "", sort == used, sort)
+        for sort, words in SORT_WORDS.items()
+        if sort == used or sort not in missing
+    ]
+
+
+def _unfiltered(index: OpenIndex, slot: Slot, state: GalleryState) -> str | None:
+    if state.filters == Filters():
+        return None
+    return replace(state.on(1), filters=Filters()).url(index, slot.layer, slot.token)
+
+
+def _densities(index: OpenIndex, slot: Slot, state: GalleryState) -> list[DensityBar]:
+    def link(low: int, high: int) -> str:
+        of_bar = replace(state.filters, min_images=low, max_images=high, min_density=None, max_density=None)
+        return replace(state.on(1), filters=of_bar).url(index, slot.layer, slot.token)
+
+    return density_bars(densities(index.reader, slot), index.manifest.n_images, state.filters, link)
+
+
+def _nothing(index: OpenIndex, slot: Slot, state: GalleryState) -> Nothing:
+    summary = index.summaries[slot]
+    at = f"{slot_name(slot)}"
+    if state.filters.ask_for_descriptions and not index.reader.is_described:
+        words = "Features of this index have no names and no clarity yet: it was not described."
+        return Nothing(words, Link("show all features", _unfiltered(index, slot, state) or ""))
+    if not summary.n_live:
+        return Nothing(
+            f"No feature ever fires at {at} on the indexed images. Choose another token or layer above.", None
+        )
+    if state.filters == Filters():
+        all_live = replace(state.on(1), filters=Filters(min_images=1)).url(index, slot.layer, slot.token)
+        words = f"No feature fires on nine images or more at {at}."
+        return Nothing(words, Link(f"show the {summary.n_live:,} that fire on fewer", all_live))
+    return Nothing(
+        "No feature passes these filters.", Link("clear the filters", _unfiltered(index, slot, state) or "")
+    )
+
+
+def _plot_switch(index: OpenIndex, slot: Slot, state: GalleryState) -> Link:
+    url = replace(state, plot=not state.plot).url(index, slot.layer, slot.token)
+    title = "every active feature as a point: how often it fires, and how alike its images are"
+    return Link("close the scatter" if state.plot else "scatter", url, state.plot, title)

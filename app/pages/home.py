@@ -7,16 +7,20 @@ from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
 from app.formatting import layer_name
+from app.pages.densities import DensityBar, density_bars
 from app.pages.frame import URLS, Frame, Link, frame_for
 from app.pages.parts import FeatureView, feature_views
 from app.pages.render import Page, render
 from app.params import IndexDep, SiteDep
+from app.points import has_map
 from app.site import OpenIndex
-from scopeview.slots import Slot
+from app.survey import STRIKING, densities, striking
+from scopeview.published import PublishedFigures, published_figures
+from scopeview.slots import EMBED, Layer, Slot
 from scopeview.store.manifest import LayerRecord, Manifest
 from scopeview.store.records import SlotSummary
 
-_SAMPLES = 4
+SAMPLES = 4
 
 router = APIRouter(include_in_schema=False)
 
@@ -43,16 +47,23 @@ class SlotView:
     """One token of a layer on the overview."""
 
     summary: SlotSummary
+    n_dead: int  # features that fire on no indexed image
     url: str  # the gallery
+    map_url: str | None  # None where there is no map
+    densities: list[DensityBar]  # to be looked at; no links
 
 
 @dataclass(frozen=True)
 class LayerView:
     """One layer on the overview."""
 
-    name: str
+    name: str  # `L22`
+    words: str  # `after block 22`
+    url: str  # the gallery at its first token
     record: LayerRecord  # the SAE and its figures
+    published: PublishedFigures | None  # where its authors have published some
     slots: list[SlotView]
+    striking: list[FeatureView]  # at its first token
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,8 @@ class IndexPage(Page):
 
     manifest: Manifest  # where every number comes from
     layers: list[LayerView]  # in index order
-    samples: list[FeatureView]  # a few features with grids
+    has_published: bool  # some layer has published figures to stand beside ours
+    is_described: bool  # the striking features were chosen by clarity and name, and not drawn
 
 
 @router.get("/", name="home")
@@ -72,30 +84,55 @@ def home(request: Request, site: SiteDep) -> HTMLResponse:
 
 @router.get("/{index}", name="index")
 def overview(request: Request, index: IndexDep) -> HTMLResponse:
-    frame = frame_for(index, "overview", json_url=URLS.index(index.slug, api=True))
     layers = [_layer_view(index, record) for record in index.manifest.layers]
-    return render(request, IndexPage(frame, index.manifest, layers, _samples(index, 6)))
+    page = IndexPage(
+        frame=frame_for(index, "overview", json_url=URLS.index(index.slug, api=True)),
+        manifest=index.manifest,
+        layers=layers,
+        has_published=any(layer.published for layer in layers),
+        is_described=index.reader.is_described,
+    )
+    return render(request, page)
 
 
 def _index_view(index: OpenIndex) -> IndexView:
     layers = [Link(str(layer), URLS.gallery(index.slug, layer)) for layer in index.layers]
-    return IndexView(URLS.index(index.slug), index.manifest, layers, _samples(index, _SAMPLES))
+    return IndexView(URLS.index(index.slug), index.manifest, layers, _samples(index))
 
 
 def _layer_view(index: OpenIndex, record: LayerRecord) -> LayerView:
-    summaries = [index.summaries[Slot(record.layer, token)] for token in index.tokens(record.layer)]
-    slots = [
-        SlotView(summary, URLS.gallery(index.slug, record.layer, token=summary.token))
-        for summary in summaries
-    ]
-    return LayerView(layer_name(record.layer), record, slots)
+    slots = [Slot(record.layer, token) for token in index.tokens(record.layer)]
+    return LayerView(
+        name=layer_name(record.layer),
+        words=_words(record.layer),
+        url=URLS.gallery(index.slug, record.layer),
+        record=record,
+        published=published_figures(record),
+        slots=[_slot_view(index, slot) for slot in slots],
+        striking=feature_views(index, striking(index.reader, slots[0], STRIKING)),
+    )
 
 
-def _samples(index: OpenIndex, limit: int) -> list[FeatureView]:
+def _slot_view(index: OpenIndex, slot: Slot) -> SlotView:
+    summary = index.summaries[slot]
+    at = {"token": slot.token}
+    return SlotView(
+        summary=summary,
+        n_dead=summary.n_features - summary.n_live,
+        url=URLS.gallery(index.slug, slot.layer, **at),
+        map_url=URLS.map(index.slug, slot.layer, **at) if has_map(index, slot) else None,
+        densities=density_bars(densities(index.reader, slot), index.manifest.n_images),
+    )
+
+
+def _words(layer: Layer) -> str:
+    return "the final image embedding" if layer == EMBED else f"the residual stream after block {layer}"
+
+
+def _samples(index: OpenIndex) -> list[FeatureView]:
     """From the deepest block that has any: those mean most to a visitor."""
-    blocks = [slot for slot in index.manifest.slots if slot.layer != "embed"] or index.manifest.slots
-    for slot in sorted(blocks, key=lambda slot: -int(slot.layer) if slot.layer != "embed" else 0):
-        cards = index.reader.gallery(slot, sort="random", seed=7, limit=limit).cards
-        if cards:
+    blocks = [slot for slot in index.manifest.slots if slot.layer != EMBED] or index.manifest.slots
+    for slot in sorted(blocks, key=lambda slot: -int(slot.layer) if slot.layer != EMBED else 0):
+        if cards := striking(index.reader, slot, SAMPLES):
             return feature_views(index, cards)
     return []

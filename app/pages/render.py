@@ -58,7 +58,7 @@ def render(
     return HTMLResponse(html, status, {"Cache-Control": "no-cache", **(headers or {}), "Vary": VARY})
 
 
-def wanted_block(request: Request, page: Page) -> str | None:
+def wanted_block(request: Request, page: Page | type[Page]) -> str | None:
     """None for the whole page."""
     headers = request.headers
     if headers.get("hx-request") != "true":

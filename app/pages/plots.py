@@ -1,0 +1,26 @@
+"""What a plot of features needs in the browser: where its points are, and the card of one of them. Pure."""
+
+from dataclasses import dataclass
+
+from app.pages.frame import URLS
+from app.points import points_version
+from app.site import OpenIndex
+from scopeview.slots import Slot
+
+
+@dataclass(frozen=True)
+class PlotView:
+    """Addresses for the scripts in `static/`."""
+
+    points_url: str  # every active feature, in columns
+    card_url: str  # answers the block `point` for the `feature` that is added to its query
+    n_images: int  # in the index: a density is a part of it
+
+
+def plot_view(index: OpenIndex, slot: Slot) -> PlotView:
+    version = points_version(index)
+    return PlotView(
+        points_url=URLS.points(index.slug, slot.layer, packed=True, token=slot.token, v=version),
+        card_url=URLS.map(index.slug, slot.layer, token=slot.token),
+        n_images=index.manifest.n_images,
+    )

@@ -1,0 +1,121 @@
+// <feature-scatter data-points data-cards data-images data-form>: every active feature by density and clarity. A drag
+// is a brush: it fills in the form of filters, which does the rest.
+import { PointHover } from "./point-hover.js";
+import { PointPlot } from "./point-plot.js";
+import { PointCards, readPoints } from "./points.js";
+
+customElements.define(
+  "feature-scatter",
+  class extends HTMLElement {
+    async connectedCallback() {
+      this.status = this.querySelector(".plot-status");
+      this.form = document.getElementById(this.dataset.form);
+      try {
+        const points = known(await readPoints(this.dataset.points), "clarity");
+        if (!this.isConnected) return;
+        if (points.length) this.start(points);
+        this.status.textContent = points.length ? "" : "None of these features has a clarity.";
+      } catch (error) {
+        this.status.textContent = `The points did not arrive: ${error.message}.`;
+      }
+    }
+
+    disconnectedCallback() {
+      this.plot?.end();
+      this.form.removeEventListener("change", this.marking);
+    }
+
+    start(points) {
+      const n_images = Number(this.dataset.images);
+      const xs = Float64Array.from(points.n_active, (n) => Math.log10(n / n_images));
+      const cards = new PointCards(this.dataset.cards);
+      this.n_images = n_images;
+      this.plot = new PointPlot(this, { points, xs, ys: points.clarity, options: this.options(xs, points.clarity) });
+      this.hover = new PointHover(this.plot, cards);
+      this.marking = () => this.mark();
+      this.form.addEventListener("change", this.marking);
+      this.mark();
+    }
+
+    options(xs, ys) {
+      const [left, right] = ends(xs, 0.06);
+      const [low, high] = ends(ys, 0.06);
+      const axis = {
+        stroke: () => this.plot.color("--quiet"),
+        font: "12px system-ui, sans-serif",
+        labelFont: "13px system-ui, sans-serif",
+        grid: { stroke: () => this.plot.color("--track"), width: 1 },
+        ticks: { show: false },
+      };
+      const shares = { splits: () => decades(left, right), values: (u, splits) => splits.map(share) };
+      return {
+        scales: { x: { time: false, range: [left, right] }, y: { range: [low, Math.min(high, 1.02)] } },
+        axes: [
+          { ...axis, ...shares, label: "density: part of all images on which it fires", size: 32, labelSize: 22 },
+          { ...axis, label: "clarity: how alike its images are", size: 44, labelSize: 22 },
+        ],
+        cursor: { drag: { x: true, y: true, setScale: false, dist: 4, click: () => {} } },
+        hooks: { setSelect: [() => this.brush()], setSize: [() => this.mark()] },
+      };
+    }
+
+    brush() {
+      const { left, top, width, height } = this.plot.u.select;
+      if (!width || !height) return;
+      const at = (px, scale) => this.plot.u.posToVal(px, scale);
+      const images = (px) => this.n_images * 10 ** at(px, "x");
+      const { min_images, max_images, min_density, max_density, min_clarity, max_clarity } = this.form.elements;
+      min_images.value = Math.max(Math.ceil(images(left)), 1);
+      max_images.value = Math.floor(images(left + width));
+      min_density.value = max_density.value = "";
+      min_clarity.value = at(top + height, "y").toFixed(3);
+      max_clarity.value = at(top, "y").toFixed(3);
+      this.form.dispatchEvent(new Event("change", { bubbles: true }));
+    }
+
+    // The brush is what the form says, wherever that came from: a drag, a hand, the address.
+    mark() {
+      if (!this.plot?.u.over.clientWidth) return;
+      const { u } = this.plot;
+      const { max_images, min_images, min_clarity, max_clarity } = this.form.elements;
+      const within = (px, most) => Math.min(Math.max(px, 0), most);
+      const x = (n, other) => within(n ? u.valToPos(Math.log10(n / this.n_images), "x") : other, u.over.clientWidth);
+      const y = (value, other) => within(value ? u.valToPos(Number(value), "y") : other, u.over.clientHeight);
+      const some = max_images.value || min_clarity.value || max_clarity.value;
+      const left = x(Number(min_images.value), 0);
+      const top = y(max_clarity.value, 0);
+      const width = some ? x(Number(max_images.value), u.over.clientWidth) - left : 0;
+      const height = some ? y(min_clarity.value, u.over.clientHeight) - top : 0;
+      u.setSelect({ left, top, width, height }, false);
+    }
+  },
+);
+
+// The points that have this figure.
+function known(points, name) {
+  const chosen = Uint32Array.from(points.feature.keys()).filter((i) => !Number.isNaN(points[name][i]));
+  const columns = Object.entries(points).filter(([, column]) => ArrayBuffer.isView(column));
+  const kept = columns.map(([column, values]) => [column, values.constructor.from(chosen, (i) => values[i])]);
+  return { ...points, ...Object.fromEntries(kept), length: chosen.length };
+}
+
+function ends(values, margin) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  const room = margin * (high - low || 1);
+  return [low - room, high + room];
+}
+
+// 1, 2, 5 in each decade while there is room for them, else its beginning.
+function decades(low, high) {
+  const steps = high - low < 2.5 ? [1, 2, 5] : [1];
+  const found = [];
+  for (let decade = Math.floor(low); decade <= high; decade++) {
+    for (const step of steps) found.push(decade + Math.log10(step));
+  }
+  return found.filter((value) => value >= low && value <= high);
+}
+
+function share(exponent) {
+  return `${Number((100 * 10 ** exponent).toPrecision(2))} %`;
+}

@@ -1,0 +1,110 @@
+// Which part of the unit square a frame shows, and the hands that move it: mouse, wheel, fingers, keys. Both axes have
+// one scale, so that distances on the map mean the same in every direction.
+const STEP = 1.6; // of one press of + or -
+const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+
+export class Camera {
+  constructor(width, height, closest) {
+    this.closest = closest;
+    this.fingers = new Map();
+    this.resize(width, height);
+    this.whole();
+  }
+
+  resize(width, height) {
+    const span = this.unit * Math.min(this.width, this.height);
+    Object.assign(this, { width, height });
+    if (span > 0) this.unit = span / Math.min(width, height);
+  }
+
+  whole() {
+    Object.assign(this, { x: 0.5, y: 0.5, unit: 1.08 / Math.min(this.width, this.height) });
+  }
+
+  // What is shown, as uPlot's scales have it: [least, most] of x and of y.
+  ranges() {
+    const [across, down] = [(this.width * this.unit) / 2, (this.height * this.unit) / 2];
+    return { x: [this.x - across, this.x + across], y: [this.y - down, this.y + down] };
+  }
+
+  lookAt(x, y, span) {
+    Object.assign(this, { x, y, unit: span / Math.min(this.width, this.height) });
+    this.moved?.();
+  }
+
+  pan(dx, dy) {
+    this.x = Math.min(Math.max(this.x - dx * this.unit, 0), 1);
+    this.y = Math.min(Math.max(this.y + dy * this.unit, 0), 1);
+    this.moved();
+  }
+
+  // What lies under (left, top), pixels from the frame's corner, stays there.
+  zoom(factor, left = this.width / 2, top = this.height / 2) {
+    const side = Math.min(this.width, this.height);
+    const unit = Math.min(Math.max(this.unit / factor, this.closest / side), 1.5 / side);
+    this.x += (left - this.width / 2) * (this.unit - unit);
+    this.y -= (top - this.height / 2) * (this.unit - unit);
+    this.unit = unit;
+    this.moved();
+  }
+
+  press(what) {
+    if (what === "whole") {
+      this.whole();
+      this.moved();
+    } else this.zoom(what === "in" ? STEP : 1 / STEP);
+  }
+
+  steer(over, keys, moved) {
+    this.moved = moved;
+    over.addEventListener("wheel", (event) => this.wheel(event, over), { passive: false });
+    over.addEventListener("pointerdown", (event) => this.down(event, over));
+    over.addEventListener("pointermove", (event) => this.drag(event, over));
+    for (const kind of ["pointerup", "pointercancel"]) {
+      over.addEventListener(kind, (event) => this.fingers.delete(event.pointerId));
+    }
+    keys.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  wheel(event, over) {
+    event.preventDefault();
+    const box = over.getBoundingClientRect();
+    const lines = event.deltaMode === 1 ? 30 : 1;
+    const factor = 2 ** (Math.min(Math.max(-event.deltaY * lines, -300), 300) / 300);
+    this.zoom(factor, event.clientX - box.left, event.clientY - box.top);
+  }
+
+  down(event, over) {
+    if (event.button) return;
+    over.setPointerCapture(event.pointerId);
+    this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
+  }
+
+  // One finger moves the map, two stretch it.
+  drag(event, over) {
+    if (!this.fingers.has(event.pointerId)) return;
+    const before = this.grip();
+    this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    const after = this.grip();
+    this.pan(after.x - before.x, after.y - before.y);
+    const box = over.getBoundingClientRect();
+    if (before.spread) this.zoom(after.spread / before.spread, after.x - box.left, after.y - box.top);
+  }
+
+  grip() {
+    const [first, second = first] = this.fingers.values();
+    const spread = Math.hypot(first[0] - second[0], first[1] - second[1]);
+    return { x: (first[0] + second[0]) / 2, y: (first[1] + second[1]) / 2, spread };
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("a, button, input, select")) return;
+    const side = Math.min(this.width, this.height) / 8;
+    if (event.key in KEYS) this.pan(-KEYS[event.key][0] * side, KEYS[event.key][1] * side);
+    else if (event.key === "+" || event.key === "=") this.press("in");
+    else if (event.key === "-") this.press("out");
+    else if (event.key === "0") this.press("whole");
+    else return;
+    event.preventDefault();
+  }
+}

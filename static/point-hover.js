@@ -1,0 +1,97 @@
+// The point under the pointer: a ring around it, and the card of its feature beside it.
+const REACH_PX = 14; // how far from a point a pointer may be and still mean it
+const STILL_PX = 4; // a press that moves further is a drag
+const HOVER_MS = 40;
+
+export class PointHover {
+  constructor(plot, cards) {
+    Object.assign(this, { plot, cards, at: -1, pinned: false });
+    this.card = plot.host.querySelector(".point-card");
+    this.ring = document.createElement("span");
+    this.ring.className = "point-ring";
+    this.ring.hidden = true;
+    const { over } = plot.u;
+    over.append(this.ring);
+    plot.onMoved = () => this.follow();
+    over.addEventListener("pointermove", (event) => event.pointerType === "mouse" && !event.buttons && this.hover(event));
+    over.addEventListener("pointerleave", () => this.pinned || this.leave());
+    over.addEventListener("pointerdown", (event) => (this.pressed = event));
+    over.addEventListener("click", (event) => this.click(event));
+  }
+
+  nearest(event) {
+    const { u, xs, ys } = this.plot;
+    const { x, y } = u.scales;
+    const box = u.over.getBoundingClientRect();
+    const ax = box.width / (x.max - x.min);
+    const ay = box.height / (y.max - y.min);
+    const left = event.clientX - box.left + x.min * ax;
+    const top = event.clientY - box.top - y.max * ay;
+    let [best, closest] = [-1, REACH_PX ** 2];
+    for (let i = 0; i < xs.length; i++) {
+      const distance = (xs[i] * ax - left) ** 2 + (ys[i] * ay + top) ** 2;
+      if (distance < closest) [best, closest] = [i, distance];
+    }
+    return best;
+  }
+
+  hover(event) {
+    const at = this.nearest(event);
+    this.plot.u.over.classList.toggle("on-point", at >= 0);
+    if (at === this.at) return;
+    this.pinned = false;
+    if (at < 0) this.leave();
+    else this.show(at);
+  }
+
+  leave() {
+    clearTimeout(this.waiting);
+    this.at = -1;
+    this.card.hidden = this.ring.hidden = true;
+  }
+
+  // Shows a point's card. Gives the feature's address once it is there, null if another point was meant since.
+  async show(at, wait_ms = HOVER_MS) {
+    this.at = at;
+    this.follow();
+    clearTimeout(this.waiting);
+    await new Promise((done) => (this.waiting = setTimeout(done, wait_ms)));
+    const html = await this.cards.html(this.plot.points.feature[at]);
+    if (this.at !== at) return null;
+    this.card.innerHTML = html;
+    this.card.hidden = false;
+    this.follow();
+    return this.card.querySelector("h3 a").href;
+  }
+
+  // A mouse goes to the feature; a finger sees its card first, and follows the link on it.
+  async click(event) {
+    const { pressed } = this;
+    if (pressed && Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY) > STILL_PX) return;
+    const at = this.nearest(event);
+    this.pinned = at >= 0 && pressed?.pointerType !== "mouse";
+    if (at < 0) return this.leave();
+    const url = await this.show(at, 0);
+    if (this.pinned || !url) return;
+    if (event.ctrlKey || event.metaKey || event.shiftKey) open(url);
+    else location.assign(url);
+  }
+
+  // The ring stays on its point, and the card beside it, whatever moves under them.
+  follow() {
+    if (this.at < 0) return;
+    const { u, xs, ys, host } = this.plot;
+    const { over } = u;
+    const x = u.valToPos(xs[this.at], "x");
+    const y = u.valToPos(ys[this.at], "y");
+    this.ring.hidden = x < 0 || y < 0 || x > over.clientWidth || y > over.clientHeight;
+    Object.assign(this.ring.style, { left: `${x}px`, top: `${y}px` });
+    const { offsetWidth: width, offsetHeight: height } = this.card;
+    const origin = over.getBoundingClientRect();
+    const bounds = host.getBoundingClientRect();
+    const right = origin.left - bounds.left + x + 16;
+    const left = right + width <= bounds.width ? right : right - 32 - width;
+    const top = Math.min(origin.top - bounds.top + y - height / 2, bounds.height - height);
+    Object.assign(this.card.style, { left: `${Math.max(left, 0)}px`, top: `${Math.max(top, 0)}px` });
+  }
+}
