@@ -36,6 +36,7 @@ for _command in (
     cli.command()(_command)
 evaluate.command(name="clip")(training.evaluate_clip)
 evaluate.command(name="features")(training.evaluate_features)
+evaluate.command(name="search")(training.evaluate_search)
 
 
 @cli.callback(invoke_without_command=True)

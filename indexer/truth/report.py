@@ -22,8 +22,8 @@ def table(found: FeatureFigures) -> Iterator[str]:
     """Line by line."""
     yield f"{found.index}: {found.model} on {found.n_scenes:,} scenes of world {found.seed}"
     yield ""
-    yield f"One thing: of the features that fire on at least 9 scenes, those that show one of {found.n_concepts}"
-    yield "concepts in all of their 9 top scenes (or in 8 and more); the former by group of concept"
+    yield "One thing: features that fire on at least 9 scenes; the share of them with a concept true of all"
+    yield f"their 9 top scenes (or of 8 and more), of {found.n_concepts} concepts; the former by group"
     yield ""
     groups = "".join(f"{group:>{_WIDTH}.{_WIDTH - 1}}" for group in _HEADINGS)
     yield f"{'layer':6}{'token':6}{'of':11}{'features':>9}{'all 9':>8}{'8 or 9':>8}{groups}"
@@ -45,8 +45,8 @@ def table(found: FeatureFigures) -> Iterator[str]:
     )
     for layer, figures in found.located.items():
         shares = (figures.inside, figures.touching, figures.at_cls, figures.chance)
-        cells = "".join(f"{_percent(share):>9}" for share in shares)
-        yield f"{layer!s:6}{figures.n_features:>9,}{cells}{_percent(figures.features):>15}"
+        cells = "".join(f"{percent(share):>9}" for share in shares)
+        yield f"{layer!s:6}{figures.n_features:>9,}{cells}{percent(figures.features):>15}"
 
 
 _HEADINGS = [
@@ -57,10 +57,10 @@ _HEADINGS = [
 
 def _line(line: SlotScore) -> str:
     shares = line.shares
-    groups = "".join(f"{_percent(shares.nine_by_group.get(group)):>{_WIDTH}}" for group in GROUPS)
+    groups = "".join(f"{percent(shares.nine_by_group.get(group)):>{_WIDTH}}" for group in GROUPS)
     return (
         f"{line.layer!s:6}{line.token:6}{line.subject:11}{shares.n_scored:>9,}"
-        f"{_percent(shares.nine):>8}{_percent(shares.eight):>8}{groups}"
+        f"{percent(shares.nine):>8}{percent(shares.eight):>8}{groups}"
     )
 
 
@@ -68,5 +68,6 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """`12.3%`, or a dash where there is no share."""
     return _NOTHING if share is None else f"{share:.1%}"

@@ -173,6 +173,25 @@ def evaluate_features(
         draw_figure(found, figure)
 
 
+def evaluate_search(
+    index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A described index of demo-images.")],
+    seed: WorldSeed = 0,
+    device: Device = "auto",
+    controls: Annotated[bool, typer.Option(help="Beside search by decoder rows.")] = True,
+    json_file: JsonFile = None,
+) -> None:
+    """How often the text of a concept finds a feature that stands for it, by the truth of its scenes."""
+    from indexer.truth.search import evaluate_search as find_figures
+    from indexer.truth.search import search_table
+    from scopeview.store.files import write_json
+
+    found = find_figures(index_dir, seed=seed, device=device, with_controls=controls)
+    for line in search_table(found):
+        typer.echo(line)
+    if json_file is not None:
+        write_json(json_file, found.as_json())
+
+
 def train_sae(
     source: Annotated[str, typer.Argument(help="Images, as for `index`; or world:SEED, drawn on the fly.")],
     model: Model,
