@@ -4,23 +4,33 @@ Each slot is worked out on its own and left as two Parquet parts, so that a reru
 the database is then put together from the parts, in the index's order, and renamed into place.
 """
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
 
-from indexer.shard_output import ShardMarker, codes_file
+from indexer import build_sql
+from indexer.build_sql import N_BINS, TOP_N, ShardPart, quoted
+from indexer.shard_output import ShardMarker
 from scopeview.errors import InputError, ScopeviewError
+from scopeview.progress import task
 from scopeview.slots import Layer, Slot
 from scopeview.store.files import shard_dir, written_aside
 from scopeview.store.interrupt import interruptible
 from scopeview.store.schema import TABLES
 
-TOP_N = 20
-N_BINS = 32
-"""A power of two below 2**29, so that an edge max * i / n is exact and no value falls on its wrong side."""
+__all__ = ["N_BINS", "TOP_N", "BuildPlan", "LayerWidth", "build_database", "build_slot", "write_database"]
+
+DEFAULT_MEMORY_LIMIT = "6GB"
+"""DuckDB's own default is 80 % of the machine. A slot of 16 million pairs is sorted in a tenth of this."""
+_BY_SLOT = ("features", "activations")
+_SPILL_PART = 0.9  # of the free disk
+_CODES_AT_ONCE = 500_000
+"""Rows of `codes` (image and slot) that are put in order together; a large shard alone."""
 
 
 @dataclass(frozen=True)
@@ -54,25 +64,48 @@ class BuildPlan:
     markers: Sequence[ShardMarker]  # by shard number
     slots: Sequence[Slot]
     widths: dict[Layer, LayerWidth]
-    memory_limit: str | None = (
-        None  # as DuckDB writes it, such as "8GB"; None leaves its default (80 % of RAM)
-    )
+    memory_limit: str | None = None  # as DuckDB writes it; None: `DEFAULT_MEMORY_LIMIT`, or 80 % of less RAM
 
     @property
     def work_dir(self) -> Path:
         return work_dir(self.index_dir)
 
-    def shards_with_images(self) -> list[tuple[int, Path, int]]:
-        """(shard number, its folder, image id of its first image)."""
+    @cached_property
+    def shards(self) -> list[ShardPart]:
+        """Those of which images were kept."""
         found, first_image = [], 0
         for number, marker in enumerate(self.markers):
             if marker.n_images:
-                found.append((number, shard_dir(self.index_dir, number), first_image))
+                found.append(ShardPart(number, shard_dir(self.index_dir, number), first_image))
             first_image += marker.n_images
         return found
 
+    def shard_groups(self) -> Iterator[list[ShardPart]]:
+        """The shards in runs of about `_CODES_AT_ONCE` codes, at least one shard each."""
+        group: list[ShardPart] = []
+        n_codes = 0
+        for shard in self.shards:
+            group.append(shard)
+            n_codes += self.markers[shard.number].n_images * len(self.slots)
+            if n_codes >= _CODES_AT_ONCE:
+                yield group
+                group, n_codes = [], 0
+        if group:
+            yield group
+
     def part(self, slot: Slot, table: str) -> Path:
         return self.work_dir / f"{slot.name}.{table}.parquet"
+
+
+def build_database(plan: BuildPlan, database: Path) -> None:
+    """Every slot's parts and the database of them, unless it is there, with a progress bar."""
+    if database.exists():
+        return
+    with task("build", len(plan.slots) + _n_inserts(plan), "steps") as progress:
+        for slot in plan.slots:
+            build_slot(plan, slot)
+            progress.advance()
+        write_database(plan, database, progress.advance)
 
 
 def build_slot(plan: BuildPlan, slot: Slot) -> None:
@@ -81,23 +114,34 @@ def build_slot(plan: BuildPlan, slot: Slot) -> None:
     if features.exists():
         return
     with _database(plan, slot.name) as connection:
-        connection.execute(f"CREATE TEMP TABLE firing AS {_firing_sql(plan, slot)}")
-        _copy(connection, "SELECT * FROM firing ORDER BY feature, activation DESC, image_id", activations)
-        _copy(connection, _features_sql(plan.widths[slot.layer].n_features), features)
+        connection.execute(build_sql.ranked(plan.shards, slot))
+        _copy(connection, "FROM ranked", activations)
+        connection.execute(build_sql.LIVE)
+        _copy(connection, build_sql.features(plan.widths[slot.layer].n_features), features)
 
 
-def write_database(plan: BuildPlan, database: Path) -> None:
+def write_database(plan: BuildPlan, database: Path, advance: Callable[[], None] = lambda: None) -> None:
     """The four tables, from the shards and the slots' parts, each in its own key order."""
     with written_aside(database) as part, _database(plan, database.name, part) as connection:
         connection.execute(TABLES)
-        for shard in plan.shards_with_images():
-            connection.execute(_images_sql(*shard))
-            connection.execute(_codes_sql(plan, shard))
-        for slot in plan.slots:
-            named = f"SELECT '{slot.layer}', '{slot.token}', * FROM read_parquet"
-            connection.execute(f"INSERT INTO features {named}({_quoted(plan.part(slot, 'features'))})")
-            connection.execute(f"INSERT INTO activations {named}({_quoted(plan.part(slot, 'activations'))})")
+        for statement in _inserts(plan):
+            connection.execute(statement)
+            advance()
         connection.execute("CHECKPOINT")
+
+
+def _inserts(plan: BuildPlan) -> Iterator[str]:
+    ks = [plan.widths[slot.layer].k for slot in plan.slots]
+    for shards in plan.shard_groups():
+        yield build_sql.insert_images(shards)
+        yield build_sql.insert_codes(shards, plan.slots, ks)
+    for slot in plan.slots:
+        for table in _BY_SLOT:
+            yield build_sql.insert_slot(table, slot, plan.part(slot, table))
+
+
+def _n_inserts(plan: BuildPlan) -> int:
+    return 2 * len(list(plan.shard_groups())) + len(_BY_SLOT) * len(plan.slots)
 
 
 @contextmanager
@@ -113,86 +157,32 @@ def _database(plan: BuildPlan, name: str, path: Path | None = None) -> Iterator[
 
 
 def _connect(plan: BuildPlan, database: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """Bounded in memory, and beyond that in what it spills beside the index."""
     spill = plan.work_dir / "spill"
     spill.mkdir(parents=True, exist_ok=True)
-    config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(spill)}
+    free_bytes = shutil.disk_usage(spill).free
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "temp_directory": str(spill),
+        "max_temp_directory_size": f"{int(free_bytes * _SPILL_PART)}B",
+    }
     if plan.memory_limit is not None:
         config["memory_limit"] = plan.memory_limit
-    return duckdb.connect(str(database) if database else ":memory:", config=config)
+    connection = duckdb.connect(str(database) if database else ":memory:", config=config)
+    if plan.memory_limit is None:
+        ((n_bytes,),) = connection.execute(_AT_MOST_DEFAULT).fetchall()
+        connection.execute(f"SET memory_limit = '{n_bytes}B'")
+    return connection
+
+
+_AT_MOST_DEFAULT = f"""
+SELECT least(parse_formatted_bytes(current_setting('memory_limit')),
+  parse_formatted_bytes('{DEFAULT_MEMORY_LIMIT}'))
+"""
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
+    """At level 1: a part is read once, soon, and mantissas are as small at this level as at any other."""
     with written_aside(path) as part:
-        connection.execute(f"COPY ({query}) TO {_quoted(part)} (FORMAT parquet, COMPRESSION zstd)")
-
-
-def _firing_sql(plan: BuildPlan, slot: Slot) -> str:
-    """(feature, activation, image_id, position) of every pair above zero."""
-    parts = [
-        f"SELECT unnest(features) AS feature, unnest(activations) AS activation,"
-        f" (shard_row + {first_image})::INTEGER AS image_id, unnest(positions) AS position"
-        f" FROM read_parquet({_quoted(codes_file(folder, slot))})"
-        for _, folder, first_image in plan.shards_with_images()
-    ]
-    nothing = (
-        "SELECT NULL::INTEGER AS feature, NULL::FLOAT AS activation, NULL::INTEGER AS image_id,"
-        " NULL::SMALLINT AS position"
-    )
-    return f"SELECT * FROM ({' UNION ALL '.join([*parts, nothing])}) WHERE activation > 0"
-
-
-def _features_sql(n_features: int) -> str:
-    """One row per feature, dead ones too.
-
-    The sum is taken in fixed point (1e-15), so that it does not depend on the order in which threads add.
-    """
-    counts = ", ".join(f"count(*) FILTER (bin = {i})" for i in range(N_BINS))
-    return f"""
-    WITH ranked AS (
-      SELECT *, row_number() OVER by_rank AS rank, max(activation) OVER (PARTITION BY feature) AS highest
-      FROM firing WINDOW by_rank AS (PARTITION BY feature ORDER BY activation DESC, image_id)
-    ), binned AS (
-      SELECT *, ceil(activation::DOUBLE * {N_BINS} / highest::DOUBLE)::INTEGER - 1 AS bin FROM ranked
-    ), active AS (
-      SELECT feature, count(*)::INTEGER AS n_active, sum(activation::DECIMAL(38, 15))::DOUBLE AS sum,
-        max(activation) AS max, [{counts}]::INTEGER[] AS histogram,
-        list(image_id ORDER BY rank) FILTER (rank <= {TOP_N}) AS top_images,
-        list(activation ORDER BY rank) FILTER (rank <= {TOP_N}) AS top_values,
-        list(position ORDER BY rank) FILTER (rank <= {TOP_N}) AS top_positions
-      FROM binned GROUP BY feature
-    )
-    SELECT every.feature::INTEGER AS feature, coalesce(n_active, 0) AS n_active, coalesce(sum, 0) AS sum, max,
-      coalesce(histogram, []) AS histogram, coalesce(top_images, []) AS top_images,
-      coalesce(top_values, []) AS top_values, coalesce(top_positions, []) AS top_positions
-    FROM range({n_features}) AS every(feature) LEFT JOIN active USING (feature) ORDER BY feature
-    """
-
-
-def _images_sql(number: int, folder: Path, first_image: int) -> str:
-    columns = "key, caption, source_url, label, width, height, sha256, punsafe, pwatermark"
-    return (
-        f"INSERT INTO images SELECT shard_row + {first_image}, {number}, shard_row, {columns}"
-        f" FROM read_parquet({_quoted(folder / 'images.parquet')}) ORDER BY shard_row"
-    )
-
-
-def _codes_sql(plan: BuildPlan, shard: tuple[int, Path, int]) -> str:
-    """One shard's rows of `codes`, in order of image and slot; a code at `any` is cut to its k strongest."""
-    _, folder, first_image = shard
-    parts = []
-    for order, slot in enumerate(plan.slots):
-        k = plan.widths[slot.layer].k
-        kept = "[:]" if k is None else f"[:{k}]"
-        parts.append(
-            f"SELECT shard_row + {first_image} AS image_id, '{slot.layer}' AS layer, '{slot.token}' AS token,"
-            " len(list_filter(activations, lambda a: a > 0))::INTEGER AS n_active,"
-            f" features{kept} AS features, activations{kept} AS activations, positions{kept} AS positions,"
-            f" {order} AS slot_order"
-            f" FROM read_parquet({_quoted(codes_file(folder, slot))})"
+        connection.execute(
+            f"COPY ({query}) TO {quoted(part)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
         )
-    every = " UNION ALL ".join(parts)
-    return f"INSERT INTO codes SELECT * EXCLUDE (slot_order) FROM ({every}) ORDER BY image_id, slot_order"
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

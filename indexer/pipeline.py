@@ -14,10 +14,9 @@ from typing import Literal, NamedTuple
 from indexer.build import (
     BuildPlan,
     LayerWidth,
-    build_slot,
+    build_database,
     check_memory_limit,
     work_dir,
-    write_database,
 )
 from indexer.calibrate import CalibrationSet, NoUsableImagesError, calibrated_saes, read_figures
 from indexer.encode import ShardEncoder, encode_shards
@@ -169,7 +168,7 @@ def _finish(request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], 
         device=plan.device,
         figures=read_figures(request.out),
     )
-    _build(build, request.out / manifest.database)
+    build_database(build, request.out / manifest.database)
     _grids(request.out, manifest)
     write_manifest(request.out, manifest)
     _tidy(request.out)
@@ -179,17 +178,6 @@ def _finish(request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], 
 def _tidy(index_dir: Path) -> None:
     """Removes what only the making of an index needs."""
     shutil.rmtree(work_dir(index_dir), ignore_errors=True)
-
-
-def _build(plan: BuildPlan, database: Path) -> None:
-    if database.exists():
-        return
-    with task("build", len(plan.slots) + 1, "slots") as progress:
-        for slot in plan.slots:
-            build_slot(plan, slot)
-            progress.advance()
-        write_database(plan, database)
-        progress.advance()
 
 
 def _grids(index_dir: Path, manifest: Manifest) -> None:

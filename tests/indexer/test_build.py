@@ -184,6 +184,17 @@ def test_slots_can_be_built_in_any_order_and_parts_are_not_made_twice(tmp_path: 
     assert plan.part(ANY, "features").stat().st_mtime_ns == before
 
 
+def test_shards_put_in_together_or_one_by_one_give_the_same_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = []
+    for at_once in (1, 4, 500):
+        monkeypatch.setattr("indexer.build._CODES_AT_ONCE", at_once)
+        database = built(plan_of(tmp_path / str(at_once), SHARDS, [CLS, ANY]))
+        tables.append([ask(database, f"SELECT * FROM {name}") for name in ("images", "codes")])
+    assert tables[0] == tables[1] == tables[2]
+
+
 def test_the_same_shards_give_the_same_tables_whatever_memory_there_is(tmp_path: Path) -> None:
     values = np.random.default_rng(0).random((40, N_FEATURES)).astype(np.float32)
     shards: list[list[Pairs]] = [
