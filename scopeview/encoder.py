@@ -16,8 +16,10 @@ from torch import Tensor
 from scopeview import metrics
 from scopeview.apart import Apart, LayerApart, codes_of
 from scopeview.clip import Clip, Taps
+from scopeview.knobs import Knobs
 from scopeview.sae import Codes, Sae
 from scopeview.slots import ANY, EMBED, Layer, Slot, Token, slots_of, token_number
+from scopeview.steering import Turned, turn
 from scopeview.store.records import Code
 
 
@@ -106,6 +108,15 @@ class Encoder:
     def codes(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> list[list[Code]]:
         """For each picture its code at every slot, in slot order; `any` is cut to its k strongest."""
         return [codes_of(apart, self.slots) for apart in self.apart(crops)]
+
+    def turn(self, crop: UInt8[np.ndarray, "3 height width"], apart: LayerApart, knobs: Knobs) -> Turned:
+        """The picture's embedding without and with the edits; `apart` is it at the knobs' layer."""
+        return turn(self.clip, self.saes[knobs.layer], crop, apart, knobs)
+
+    def directions(self, layer: Layer, features: Sequence[int]) -> Float32[np.ndarray, "feature d_in"]:
+        """The decoder rows of some features, as they are: not of unit length."""
+        rows: Float32[np.ndarray, "feature d_in"] = self.saes[layer].dec[list(features)].cpu().numpy()
+        return rows
 
     def facts(self) -> dict[str, Any]:
         """What is loaded and where, for those who run a server. Weights that several share count once."""

@@ -145,6 +145,13 @@ class Sae(torch.nn.Module):
             )
         return self._standardization.to(x.device).apply(x)
 
+    def in_raw_units(self, difference: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_in"]:
+        """A difference of two points of the SAE's own input space, as one of raw activations."""
+        if self._standardization is None or self.config.normalization == "none":
+            return difference
+        stats = self._standardization.to(difference.device)
+        return difference * (stats.std + stats.eps)
+
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "batch d_in"]) -> Codes:
         """Raw activations -> codes; any batch size, in blocks of at most `MAX_DENSE_BYTES`."""

@@ -1,0 +1,61 @@
+"""What a network makes of a picture whose features were turned: the rest of it, run on the edited stream.
+
+x' = x + (decode(edited) - decode(original)), in the residual stream's own units. What the SAE does not
+explain of x stays, so that an edit that changes nothing changes nothing.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+
+from scopeview.apart import LayerApart
+from scopeview.clip import Clip
+from scopeview.errors import ModelError
+from scopeview.knobs import CodeChange, Knobs, code_change
+from scopeview.sae import Sae
+from scopeview.slots import EMBED
+from scopeview.weights import read_tensors
+
+_LOGIT_SCALE = "logit_scale"
+
+
+class Turned(NamedTuple):
+    """CLIP's embedding of the picture, as projected, without and with the edits."""
+
+    before: Float32[np.ndarray, " projection"]
+    after: Float32[np.ndarray, " projection"]
+
+
+@torch.inference_mode()
+def turn(
+    clip: Clip, sae: Sae, crop: UInt8[np.ndarray, "3 height width"], apart: LayerApart, knobs: Knobs
+) -> Turned:
+    """`apart` is the picture at the knobs' layer, as this SAE takes it apart."""
+    pixels = torch.from_numpy(crop)[None]
+    change = residual_change(sae, code_change(apart, knobs))
+    if knobs.layer == EMBED:
+        before = clip.forward(pixels, []).embedding
+        after = before + change
+    else:
+        taps = clip.forward(pixels, [knobs.layer])
+        before = taps.embedding
+        after = clip.resume(taps.residuals[knobs.layer] + change[None], knobs.layer)
+    return Turned(before[0].cpu().numpy(), after[0].cpu().numpy())
+
+
+def residual_change(sae: Sae, change: CodeChange) -> Float[Tensor, "token d_in"]:
+    """What is added to the SAE's raw input when its codes change so."""
+    features = torch.from_numpy(change.features).to(sae.dec.device)
+    decoded = torch.from_numpy(change.difference).to(sae.dec.device) @ sae.dec[features]
+    return sae.in_raw_units(decoded)
+
+
+def logit_scale(clip: Clip) -> float:
+    """The number by which the model multiplies cosines. Raises `ModelError` where its file has none."""
+    found = read_tensors(clip.folder, [_LOGIT_SCALE]).get(_LOGIT_SCALE)
+    if found is None or found.numel() != 1:
+        raise ModelError(f"{clip.folder} has no {_LOGIT_SCALE}: cosines cannot become probabilities")
+    return float(found.float().exp())
