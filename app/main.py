@@ -18,6 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 
 from app import pictures, service
+from app.api import feature as api_feature
 from app.api import heat as api_heat
 from app.api import points as api_points
 from app.api import routes as api_routes
@@ -53,6 +54,7 @@ ROUTERS = (
     api_search.router,
     api_points.router,
     api_routes.router,
+    api_feature.router,
     api_heat.router,
     pictures.router,
     uploads.router,

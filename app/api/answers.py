@@ -86,27 +86,6 @@ def provenance(manifest: Manifest, layer: Layer) -> models.ProvenanceOut:
     )
 
 
-def feature_out(index: OpenIndex, feature: FeatureRecord, urls: Urls) -> models.FeatureOut:
-    return models.FeatureOut(
-        index=index.slug,
-        layer=feature.layer,
-        token=feature.token,
-        feature=feature.feature,
-        url=urls.feature(index.slug, feature.layer, feature.feature, feature.token),
-        n_images=feature.n_images,
-        n_active=feature.n_active,
-        density=feature.density,
-        max_activation=feature.max_activation,
-        mean_activation=feature.mean_activation,
-        histogram=models.HistogramOut(edges=feature.histogram.edges, counts=feature.histogram.counts),
-        grid_url=grid_url(index, feature, urls),
-        top_images=[top_image(index, image, urls) for image in feature.top_images],
-        names=[],
-        neighbors=[],
-        provenance=provenance(index.manifest, feature.layer),
-    )
-
-
 def top_image(index: OpenIndex, image: TopImage, urls: Urls) -> models.TopImageOut:
     return models.TopImageOut(
         rank=image.rank,

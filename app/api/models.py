@@ -103,11 +103,6 @@ class IndexOut(IndexSummaryOut):
     layers: list[LayerOut]
 
 
-class HistogramOut(_Model):
-    edges: list[float] = Field(description="equal slices of (0, max]; one more than counts")
-    counts: list[int] = Field(description="counts[i]: images with edges[i] < activation <= edges[i + 1]")
-
-
 class TopImageOut(_Model):
     rank: int = Field(description="1 is the highest activation; equal ones rank by image_id")
     image_id: int
@@ -121,17 +116,6 @@ class TopImageOut(_Model):
     thumb_url: str
 
 
-class NameOut(_Model):
-    word: str
-    score: float
-
-
-class NeighborOut(_Model):
-    layer: Layer
-    feature: int
-    similarity: float
-
-
 class ProvenanceOut(_Model):
     model: str
     model_revision: str | None
@@ -140,35 +124,6 @@ class ProvenanceOut(_Model):
     normalization: str
     dataset: str
     created: str
-
-
-class FeatureOut(_Model):
-    index: str
-    layer: Layer
-    token: str
-    feature: int
-    url: str
-    n_images: int = Field(description="images in the index")
-    n_active: int = Field(description="images on which the activation is above zero")
-    density: float = Field(description="n_active / n_images, exact")
-    max_activation: float | None = Field(description="null when it never fires")
-    mean_activation: float | None = Field(description="over the images on which it fires; null when none")
-    histogram: HistogramOut
-    grid_url: str | None = Field(description="3 x 3 sprite of the nine highest; null below nine images")
-    top_images: list[TopImageOut]
-    names: list[NameOut] = Field(description="empty until a later stage of the indexer computes them")
-    neighbors: list[NeighborOut] = Field(description="empty until a later stage of the indexer computes them")
-    provenance: ProvenanceOut
-
-
-class FeatureImagesOut(_Model):
-    index: str
-    layer: Layer
-    token: str
-    feature: int
-    n_active: int
-    images: list[TopImageOut] = Field(description="by rank, from offset + 1 on")
-    next: str | None = Field(description="URL of the next page; null on the last")
 
 
 class GalleryOut(_Model):

@@ -8,7 +8,6 @@ from app.api import answers, models
 from app.filters import FiltersDep
 from app.params import (
     PAGE_SIZE,
-    FeaturePath,
     ImagePath,
     IndexDep,
     LimitQuery,
@@ -107,45 +106,3 @@ def gallery(
             index.slug, slot.layer, api=True, token=slot.token, **query, **page
         )
     return answers.gallery_out(index, slot, found, site.json_urls, following)
-
-
-@router.get(
-    API + "/{index}/{layer}/{feature}",
-    summary="One feature at one token",
-    response_description=FOUND,
-    responses=ERRORS,
-)
-def feature(site: SiteDep, index: IndexDep, slot: SlotDep, feature: FeaturePath) -> models.FeatureOut:
-    found = index.reader.feature(slot.layer, feature, slot.token)
-    return answers.feature_out(index, found, site.json_urls)
-
-
-@router.get(
-    API + "/{index}/{layer}/{feature}/images",
-    summary="Every image on which the feature fires",
-    response_description=FOUND,
-    responses=ERRORS,
-)
-def feature_images(
-    site: SiteDep,
-    index: IndexDep,
-    slot: SlotDep,
-    feature: FeaturePath,
-    limit: LimitQuery = 50,
-    offset: OffsetQuery = 0,
-) -> models.FeatureImagesOut:
-    record = index.reader.feature(slot.layer, feature, slot.token)
-    found = index.reader.activating_images(slot, feature, limit=limit, offset=offset)
-    following = None
-    if offset + limit < record.n_active:
-        page = {"limit": limit, "offset": offset + limit}
-        following = site.json_urls.feature_images(index.slug, slot.layer, feature, slot.token, **page)
-    return models.FeatureImagesOut(
-        index=index.slug,
-        layer=slot.layer,
-        token=slot.token,
-        feature=feature,
-        n_active=record.n_active,
-        images=[answers.top_image(index, top, site.json_urls) for top in found],
-        next=following,
-    )

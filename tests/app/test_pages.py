@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from app.assets import TEMPLATES_DIR, Assets
 from app.pages.api_help import ApiPage
-from app.pages.feature import FeaturePage
+from app.pages.feature import EmbedPage, FeaturePage
 from app.pages.gallery import GalleryPage
 from app.pages.home import HomePage, IndexPage
 from app.pages.image import ImagePage
@@ -26,6 +26,7 @@ PAGES: list[type[Page]] = [
     IndexPage,
     GalleryPage,
     FeaturePage,
+    EmbedPage,
     ImagePage,
     UploadFormPage,
     UploadPage,
@@ -138,7 +139,7 @@ def test_a_feature_below_nine_images_shows_its_pictures_instead_of_a_sprite(site
 def test_a_feature_that_never_fires_has_a_page_without_figures(site: TestClient) -> None:
     html = site.get(f"/tiny/1/{NEVER_FIRES}").text
     assert "never fires on the indexed images" in html
-    assert "highest activation" not in html
+    assert 'class="max"' not in html
 
 
 def test_the_rail_and_the_switch_keep_feature_and_image(site: TestClient) -> None:

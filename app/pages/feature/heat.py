@@ -1,0 +1,39 @@
+"""What the browser needs to lay a feature's heat over its pictures. Pure."""
+
+from dataclasses import dataclass
+
+from app.pages.frame import URLS
+from app.sheet import Sheet
+from app.site import OpenIndex, Site
+from scopeview.slots import ANY, EMBED
+
+
+@dataclass(frozen=True)
+class HeatView:
+    """Where heat is asked for, or why there is none."""
+
+    url: str | None  # the endpoint, without the images; None where there is no heat
+    absent: str  # why, in words; empty where there is heat
+    grid: int  # patches on a side
+    highest: float  # the activation that wears the strongest colour
+
+
+def heat_view(site: Site, index: OpenIndex, sheet: Sheet) -> HeatView:
+    grid = index.manifest.model.grid_size
+    absent = _absent(site, index, sheet)
+    url = URLS.heat(index.slug, sheet.slot.layer, sheet.record.feature)
+    return HeatView(None if absent else url, absent, grid, _highest(sheet))
+
+
+def _absent(site: Site, index: OpenIndex, sheet: Sheet) -> str:
+    if sheet.record.max_activation is None:
+        return "it never fires"
+    if sheet.slot.layer == EMBED:
+        return "the embedding is one vector for the whole picture"
+    return site.worker.why_absent(index.reader.index_dir) or ""
+
+
+def _highest(sheet: Sheet) -> float:
+    """Over all tokens where that was indexed, so that a colour means the same on every picture."""
+    known = {at.card.token: at.card.max_activation for at in sheet.tokens}
+    return known.get(ANY) or sheet.record.max_activation or 0.0

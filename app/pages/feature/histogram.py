@@ -1,0 +1,69 @@
+"""How often a feature fires how strongly, as bars. Pure."""
+
+import math
+from dataclasses import dataclass
+from typing import get_args
+
+from app.formatting import fraction, heat
+from app.pages.feature.state import Scale, State
+from app.pages.frame import Link
+from app.sheet import Sheet
+from app.site import OpenIndex
+
+
+@dataclass(frozen=True)
+class BinView:
+    """One bar: low < activation <= high."""
+
+    low: float
+    high: float
+    count: int
+    height: float  # 0 to 1, as a part of the fullest bin, on the scale of the histogram
+    step: int  # of the activation colours
+
+
+@dataclass(frozen=True)
+class HistogramView:
+    """Bars over (0, max], on one of two scales."""
+
+    bins: list[BinView]
+    max_activation: float
+    n_images: int  # on which it fires
+    scales: list[Link]  # the one in use is current
+
+
+def histogram(index: OpenIndex, sheet: Sheet, state: State) -> HistogramView | None:
+    """None where it never fires."""
+    record = sheet.record
+    if record.max_activation is None:
+        return None
+    edges, counts = record.histogram.edges, record.histogram.counts
+    fullest = _height(max(counts, default=0), state.scale)
+    return HistogramView(
+        bins=[
+            BinView(low, high, count, fraction(_height(count, state.scale), fullest), heat(high / edges[-1]))
+            for low, high, count in zip(edges, edges[1:], counts, strict=False)
+        ],
+        max_activation=record.max_activation,
+        n_images=record.n_active,
+        scales=[
+            Link(
+                scale,
+                f"{state.url(index, sheet.slot, record.feature, scale=scale)}#histogram",
+                scale == state.scale,
+                _WORDS[scale],
+            )
+            for scale in get_args(Scale)
+        ],
+    )
+
+
+def _height(count: int, scale: Scale) -> float:
+    """On the logarithmic scale log(1 + count), so that one image is seen beside thousands and none is 0."""
+    return math.log1p(count) if scale == "log" else float(count)
+
+
+_WORDS: dict[Scale, str] = {
+    "log": "heights are log(1 + images): a bin of one image is seen beside one of thousands",
+    "linear": "heights are numbers of images",
+}

@@ -1,0 +1,115 @@
+"""The images of a feature by rank, near-duplicates folded into the first of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from app.formatting import safe_link, short
+from app.pages.feature.state import State
+from app.pages.frame import Link
+from app.pages.paging import Paging, paged
+from app.pages.parts import Bar, PictureView, bar, mark_at, picture_of
+from app.sheet import Sheet
+from app.site import OpenIndex
+from scopeview.slots import Slot
+from scopeview.store.records import FeatureRecord, TopImage
+
+IMAGES_PER_PAGE = 24
+
+
+@dataclass(frozen=True)
+class RankedView:
+    """One image at its rank."""
+
+    rank: int
+    image_id: int
+    picture: PictureView
+    bar: Bar  # as a part of the feature's maximum
+    caption: str  # one line
+    place: str | None  # where the maximum is, for the token `any`
+    source: str | None  # http or https
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """An image with those of lower rank that nearly duplicate it."""
+
+    first: RankedView
+    alike: list[RankedView] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RankingView:
+    """One page of all images on which a feature fires."""
+
+    groups: list[GroupView]  # by rank
+    paging: Paging
+    n_alike: int  # of the highest images, those that nearly duplicate a higher one
+    folding: Link | None  # the page with them shown each, or folded; None where there are none
+
+
+def ranking(index: OpenIndex, sheet: Sheet, state: State, page: int) -> RankingView:
+    """Raises a 422 for a page past the last."""
+    slot, record = sheet.slot, sheet.record
+    paging = paged(
+        page, record.n_active, IMAGES_PER_PAGE, lambda at: state.url(index, slot, record.feature, page=at)
+    )
+    found = index.reader.activating_images(
+        slot, record.feature, limit=IMAGES_PER_PAGE, offset=(page - 1) * IMAGES_PER_PAGE
+    )
+    views = [ranked(index, slot, record, top) for top in found]
+    folds = sheet.description.folds if sheet.description else []
+    return RankingView(
+        groups=grouped(views, folds_of(sheet, state)),
+        paging=paging,
+        n_alike=sum(first < rank for rank, first in enumerate(folds, start=1)),
+        folding=_folding(index, sheet, state),
+    )
+
+
+def ranked(index: OpenIndex, slot: Slot, record: FeatureRecord, top: TopImage) -> RankedView:
+    mark = mark_at(index, slot.token, top.position)
+    at_cls = top.position == 0
+    return RankedView(
+        rank=top.rank,
+        image_id=top.image_id,
+        picture=picture_of(index, top, mark),
+        bar=bar(top.activation, record.max_activation),
+        caption=short(top.caption),
+        place="CLS" if at_cls else mark.words if mark and top.position is not None else None,
+        source=safe_link(top.source_url),
+    )
+
+
+def grouped(images: Sequence[RankedView], folds: Sequence[int]) -> list[GroupView]:
+    """By rank. `folds` as in `Description`; empty: nothing is folded.
+
+    An image is folded only into one that is here; what nearly duplicates a folded one goes where that went.
+    """
+    groups: dict[int, GroupView] = {}
+    for image in images:
+        head = _head(image.rank, folds)
+        if head in groups:
+            groups[head].alike.append(image)
+        else:
+            groups[head] = GroupView(image)
+    return list(groups.values())
+
+
+def folds_of(sheet: Sheet, state: State) -> list[int]:
+    """Empty where nothing is to be folded."""
+    return sheet.description.folds if sheet.description and state.alike == "fold" else []
+
+
+def _head(rank: int, folds: Sequence[int]) -> int:
+    while rank <= len(folds) and folds[rank - 1] < rank:
+        rank = folds[rank - 1]
+    return rank
+
+
+def _folding(index: OpenIndex, sheet: Sheet, state: State) -> Link | None:
+    folds = sheet.description.folds if sheet.description else []
+    if all(first == rank for rank, first in enumerate(folds, start=1)):
+        return None
+    if state.alike == "fold":
+        return Link("show each", state.url(index, sheet.slot, sheet.record.feature, alike="show"))
+    return Link("fold them", state.url(index, sheet.slot, sheet.record.feature, alike="fold"))

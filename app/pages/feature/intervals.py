@@ -1,0 +1,35 @@
+"""Examples from every strength at which a feature fires, not from its highest alone."""
+
+from dataclasses import dataclass
+
+from app.pages.feature.images import RankedView, ranked
+from app.sheet import Sheet
+from app.site import OpenIndex
+
+
+@dataclass(frozen=True)
+class IntervalView:
+    """One of the equal slices of (0, max]: low < activation <= high."""
+
+    low: float
+    high: float
+    n_images: int
+    of_firing: float  # n_images / images on which it fires
+    of_all: float  # n_images / images in the index
+    images: list[RankedView]  # an even sample of them
+
+
+def intervals(index: OpenIndex, sheet: Sheet) -> list[IntervalView]:
+    """Highest first; empty where it never fires."""
+    record = sheet.record
+    return [
+        IntervalView(
+            low=each.low,
+            high=each.high,
+            n_images=each.n_images,
+            of_firing=each.n_images / record.n_active,
+            of_all=each.n_images / record.n_images,
+            images=[ranked(index, sheet.slot, record, top) for top in each.images],
+        )
+        for each in sheet.intervals
+    ]

@@ -1,0 +1,114 @@
+"""Features that resemble this one: in its own layer, and what it was or becomes at the other layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.formatting import layer_name
+from app.pages.frame import Link
+from app.pages.parts import FeatureView, feature_view
+from app.sheet import Near, Sheet, token_there
+from app.site import OpenIndex
+from scopeview.slots import Layer
+from scopeview.store.records import NEIGHBOR_KINDS, NeighborKind
+
+TERMS: dict[NeighborKind, tuple[str, str, str]] = {
+    "decoder": (
+        "by decoder",
+        "cosine",
+        "cosine of the two decoder rows: what each writes back into the model points the same way",
+    ),
+    "cofiring": (
+        "by co-firing",
+        "Jaccard",
+        "images on which both fire / images on which either fires, at this token",
+    ),
+    "vector": (
+        "by images",
+        "cosine",
+        "cosine of the two feature vectors: the mean CLIP embedding of the images that fire each",
+    ),
+}
+"""Of each kind: its heading, what its score is, and one line that explains it."""
+
+
+@dataclass(frozen=True)
+class NearView:
+    """One neighbour."""
+
+    feature: FeatureView
+    name: str | None  # its best name
+    score: float
+    score_term: str  # `cosine`
+
+
+@dataclass(frozen=True)
+class KindView:
+    """Neighbours of one kind."""
+
+    term: str  # the heading
+    words: str  # what the kind is
+    near: list[NearView]  # best first
+
+
+@dataclass(frozen=True)
+class LineageRow:
+    """What it resembles most at each other layer, in one way."""
+
+    term: str
+    words: str
+    cells: list[list[NearView] | None]  # by column, best first; None at this feature's own layer
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Layers across, kinds of likeness down."""
+
+    layers: list[Link]  # the columns; this feature's own layer is current
+    rows: list[LineageRow]
+
+
+def kinds(index: OpenIndex, sheet: Sheet) -> list[KindView]:
+    """Neighbours within the layer; kinds without any are left out."""
+    found = [
+        KindView(TERMS[kind][0], TERMS[kind][2], _views(index, sheet, sheet.within, kind, sheet.slot.layer))
+        for kind in NEIGHBOR_KINDS
+    ]
+    return [kind for kind in found if kind.near]
+
+
+def lineage(index: OpenIndex, sheet: Sheet) -> Lineage | None:
+    """None where nothing is known of other layers."""
+    if not sheet.across:
+        return None
+    layers = index.layers
+    rows = [
+        LineageRow(TERMS[kind][0], TERMS[kind][2], [_cell(index, sheet, kind, layer) for layer in layers])
+        for kind in NEIGHBOR_KINDS
+        if any(near.neighbor.kind == kind for near in sheet.across)
+    ]
+    return Lineage([_column(index, sheet, layer) for layer in layers], rows)
+
+
+def _column(index: OpenIndex, sheet: Sheet, layer: Layer) -> Link:
+    there = token_there(index, layer, sheet.slot)
+    words = "" if there.token == sheet.slot.token else f"at {there.token}"
+    return Link(layer_name(layer), "", layer == sheet.slot.layer, words)
+
+
+def _cell(index: OpenIndex, sheet: Sheet, kind: NeighborKind, layer: Layer) -> list[NearView] | None:
+    return None if layer == sheet.slot.layer else _views(index, sheet, sheet.across, kind, layer)
+
+
+def _views(
+    index: OpenIndex, sheet: Sheet, found: Sequence[Near], kind: NeighborKind, layer: Layer
+) -> list[NearView]:
+    return [
+        NearView(
+            feature=feature_view(index, near.card, sheet.rows, near.card.top_image_ids),
+            name=near.card.name,
+            score=near.neighbor.score,
+            score_term=TERMS[kind][1],
+        )
+        for near in found
+        if near.neighbor.kind == kind and near.neighbor.layer == layer
+    ]

@@ -1,0 +1,116 @@
+"""The route of a feature's page, and the page put together from its parts."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+from starlette.requests import Request
+
+from app.pages.feature.embed import EmbedPage
+from app.pages.feature.heat import HeatView, heat_view
+from app.pages.feature.histogram import HistogramView, histogram
+from app.pages.feature.images import RankingView, ranking
+from app.pages.feature.intervals import IntervalView, intervals
+from app.pages.feature.intro import IntroView, intro
+from app.pages.feature.neighbors import KindView, Lineage, kinds, lineage
+from app.pages.feature.positions import PositionsView, positions, why_no_positions
+from app.pages.feature.sharing import ShareView, sharing
+from app.pages.feature.state import AlikeQuery, EmbedQuery, ScaleQuery, State
+from app.pages.feature.tokens import TokenView, tokens
+from app.pages.frame import URLS, Frame, Link, frame_for
+from app.pages.parts import FeatureView, feature_name, feature_views
+from app.pages.render import Page, render
+from app.params import FeaturePath, IndexDep, PageQuery, SiteDep, SlotDep
+from app.security import EMBEDDABLE
+from app.sheet import Sheet, read_sheet
+from app.site import OpenIndex, Site
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class FeaturePage(Page):
+    template = "feature.html"
+    blocks = frozenset({"more"})
+
+    intro: IntroView
+    described: bool  # whether the index says more than counts
+    heat: HeatView  # of every picture here
+    histogram: HistogramView | None  # None when it never fires
+    positions: PositionsView | None
+    why_no_positions: str  # where there are none
+    tokens: list[TokenView]  # this layer's tokens, this one among them
+    ranking: RankingView  # all its images
+    intervals: list[IntervalView]  # highest first
+    kinds: list[KindView]  # neighbours in the layer
+    lineage: Lineage | None  # neighbours in other layers
+    previous: Link | None  # the nearest live features
+    following: Link | None
+    alive: list[FeatureView]  # the same two, with their pictures, where this one never fires
+    gallery: Link
+    share: ShareView
+
+
+@router.get("/{index}/{layer}/{feature}", name="feature")
+def feature_page(
+    request: Request,
+    site: SiteDep,
+    index: IndexDep,
+    slot: SlotDep,
+    feature: FeaturePath,
+    page: PageQuery = 1,
+    scale: ScaleQuery = "log",
+    alike: AlikeQuery = "fold",
+    embed: EmbedQuery = "0",
+) -> HTMLResponse:
+    sheet, state = read_sheet(index, slot, feature), State(scale, alike)
+    if embed == "1":
+        view = EmbedPage(_frame(index, sheet, state), intro(index, sheet, state))
+        return render(request, view, headers={"Content-Security-Policy": EMBEDDABLE})
+    base_url = site.settings.base_url or str(request.base_url).rstrip("/")
+    return render(request, _page(site, index, sheet, state, page, base_url))
+
+
+def _page(site: Site, index: OpenIndex, sheet: Sheet, state: State, page: int, base_url: str) -> FeaturePage:
+    slot, introduced = sheet.slot, intro(index, sheet, state)
+    return FeaturePage(
+        frame=_frame(index, sheet, state),
+        intro=introduced,
+        described=sheet.description is not None,
+        heat=heat_view(site, index, sheet),
+        histogram=histogram(index, sheet, state),
+        positions=positions(index, sheet),
+        why_no_positions=why_no_positions(index, sheet),
+        tokens=tokens(index, sheet, state),
+        ranking=ranking(index, sheet, state, page),
+        intervals=intervals(index, sheet),
+        kinds=kinds(index, sheet),
+        lineage=lineage(index, sheet),
+        previous=_live(index, sheet, sheet.previous, state),
+        following=_live(index, sheet, sheet.following, state),
+        alive=[] if sheet.record.n_active else _alive(index, sheet),
+        gallery=Link("gallery", URLS.gallery(index.slug, slot.layer, token=slot.token)),
+        share=sharing(index, sheet, introduced.provenance, base_url),
+    )
+
+
+def _frame(index: OpenIndex, sheet: Sheet, state: State) -> Frame:
+    slot, feature = sheet.slot, sheet.record.feature
+    return frame_for(
+        index,
+        feature_name(slot.layer, feature),
+        layer=slot.layer,
+        token=slot.token,
+        link=lambda layer, token: state.elsewhere(index, layer, feature, token),
+        json_url=URLS.feature(index.slug, slot.layer, feature, slot.token, api=True),
+    )
+
+
+def _live(index: OpenIndex, sheet: Sheet, feature: int | None, state: State) -> Link | None:
+    return None if feature is None else Link(str(feature), state.url(index, sheet.slot, feature))
+
+
+def _alive(index: OpenIndex, sheet: Sheet) -> list[FeatureView]:
+    """The nearest features that do fire."""
+    near = [feature for feature in (sheet.previous, sheet.following) if feature is not None]
+    return feature_views(index, list(index.reader.cards(sheet.slot, near).values()))

@@ -1,0 +1,59 @@
+"""Where on the patch grid a feature has its maximum, over the whole data set. Pure."""
+
+from dataclasses import dataclass
+
+from app.formatting import fraction, heat
+from app.sheet import Sheet
+from app.site import OpenIndex
+from scopeview.patches import Cell
+from scopeview.slots import ANY, EMBED
+
+
+@dataclass(frozen=True)
+class PositionsView:
+    """Images by the patch at which the feature's maximum over all tokens lies."""
+
+    grid: int  # patches on a side
+    rows: list[list[int]]  # images by row and column from the top left
+    at_cls: int | None
+    n_patches: int  # images whose maximum is at some patch
+    peak: Cell | None  # the fullest cell; None where all are empty
+    highest: int  # images there
+    paths: list[tuple[int, str]]  # (step of the activation colours, the cells that wear it as an SVG path)
+
+
+def positions(index: OpenIndex, sheet: Sheet) -> PositionsView | None:
+    """None where it is not known: `why_no_positions` says why."""
+    if sheet.description is None or sheet.description.positions is None:
+        return None
+    grid = index.manifest.model.grid_size
+    counts = sheet.description.positions
+    highest = max(counts, default=0)
+    return PositionsView(
+        grid=grid,
+        rows=[counts[start : start + grid] for start in range(0, len(counts), grid)],
+        at_cls=sheet.description.at_cls,
+        n_patches=sum(counts),
+        peak=Cell(*divmod(counts.index(highest), grid)) if highest else None,
+        highest=highest,
+        paths=_paths(counts, grid, highest),
+    )
+
+
+def why_no_positions(index: OpenIndex, sheet: Sheet) -> str:
+    """In words for a visitor."""
+    if sheet.slot.layer == EMBED:
+        return "The embedding is one vector for the whole picture: it has no patches."
+    if ANY not in index.tokens(sheet.slot.layer):
+        return "This index does not say: it was made without the token any."
+    return "This index does not say: it was not described."
+
+
+def _paths(counts: list[int], grid: int, highest: int) -> list[tuple[int, str]]:
+    """Cells without an image are left out: they show the ground."""
+    cells: dict[int, list[str]] = {}
+    for patch, count in enumerate(counts):
+        if count:
+            row, column = divmod(patch, grid)
+            cells.setdefault(heat(fraction(count, highest)), []).append(f"M{column} {row}h1v1h-1z")
+    return [(step, "".join(found)) for step, found in sorted(cells.items())]

@@ -1,0 +1,45 @@
+"""The same feature at every token of its layer, side by side."""
+
+from dataclasses import dataclass
+
+from app.formatting import token_name, token_words
+from app.pages.feature.state import State
+from app.pages.parts import FeatureView, feature_view
+from app.sheet import AtToken, Sheet
+from app.site import OpenIndex
+from scopeview.slots import Slot
+
+
+@dataclass(frozen=True)
+class TokenView:
+    """The feature at one token."""
+
+    name: str  # `CLS`
+    words: str  # what the token is
+    url: str
+    current: bool
+    feature: FeatureView  # its pictures, counts and density there
+    n_shared: int  # of the nine highest there, those that are also among the nine highest here
+    n_compared: int  # the most that could be shared
+    shared: list[tuple[int, int]]  # (column, row) of the shared ones in the 3 x 3 grid
+
+
+def tokens(index: OpenIndex, sheet: Sheet, state: State) -> list[TokenView]:
+    """In index order, the token at hand among them."""
+    return [_view(index, sheet, at, state) for at in sheet.tokens]
+
+
+def _view(index: OpenIndex, sheet: Sheet, at: AtToken, state: State) -> TokenView:
+    card = at.card
+    current = card.token == sheet.slot.token
+    cells = [place for place, image_id in enumerate(card.top_image_ids) if image_id in at.shared]
+    return TokenView(
+        name=token_name(card.token),
+        words=token_words(card.layer, card.token, index.manifest.model.grid_size),
+        url=state.url(index, Slot(card.layer, card.token), card.feature),
+        current=current,
+        feature=feature_view(index, card, sheet.rows, card.top_image_ids),
+        n_shared=len(at.shared),
+        n_compared=at.n_compared,
+        shared=[] if current else [(place % 3, place // 3) for place in cells],
+    )

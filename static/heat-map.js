@@ -1,0 +1,88 @@
+// <heat-map data-image="12">: a feature's value at each patch of the picture it lies on, drawn over it. It asks for
+// nothing itself: <heat-panel> gives it what to show. Clear where the feature is silent, so nothing is hidden there.
+const MAGMA = ["#4f127b", "#812581", "#b5367a", "#e55964", "#fb8761", "#fec287", "#fcfdbf"].map((hex) =>
+  [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)),
+);
+
+// The colour of a part (0 to 1) of the highest value, as [red, green, blue, alpha], each 0 to 255.
+function heatColor(part, strength) {
+  const at = Math.min(part, 1) * (MAGMA.length - 1);
+  const low = Math.min(Math.floor(at), MAGMA.length - 2);
+  const mixed = MAGMA[low].map((value, i) => value + (MAGMA[low + 1][i] - value) * (at - low));
+  return [...mixed, 255 * strength * Math.sqrt(Math.min(part, 1))];
+}
+
+customElements.define(
+  "heat-map",
+  class extends PatchCursor {
+    connectedCallback() {
+      if (!this.canvas) {
+        this.canvas = document.createElement("canvas");
+        this.canvas.setAttribute("role", "img");
+        this.append(this.canvas);
+        this.follow(this.parentElement);
+        this.clear();
+      }
+      document.dispatchEvent(new CustomEvent("heat-map", { detail: this }));
+    }
+
+    // `heat`: {patches, cls}; `highest`: the value that wears the strongest colour.
+    show(heat, highest, strength) {
+      this.heat = heat;
+      this.canvas.hidden = false;
+      this.problem(null);
+      this.paint(heat.patches, highest, strength);
+      this.canvas.setAttribute("aria-label", this.summary());
+    }
+
+    fail(words) {
+      this.clear();
+      this.problem(words);
+    }
+
+    clear() {
+      this.heat = null;
+      this.canvas.hidden = true;
+      this.problem(null);
+      this.leave();
+    }
+
+    get ready() {
+      return this.heat !== null;
+    }
+
+    get start() {
+      return this.heat.patches.indexOf(Math.max(...this.heat.patches));
+    }
+
+    words(patch) {
+      return `${this.place(patch)}: ${significant(this.heat.patches[patch])}`;
+    }
+
+    summary() {
+      const { patches, cls } = this.heat;
+      const firing = patches.filter((value) => value > 0).length;
+      const at = firing ? `highest ${this.words(this.start)}` : "silent at every patch";
+      return `heat: ${at}; above zero at ${firing} of ${patches.length} patches; at CLS ${significant(cls)}`;
+    }
+
+    paint(patches, highest, strength) {
+      const [side, context] = [this.grid, this.canvas.getContext("2d")];
+      this.canvas.width = this.canvas.height = side;
+      const pixels = context.createImageData(side, side);
+      patches.forEach((value, patch) => {
+        if (value > 0 && highest > 0) pixels.data.set(heatColor(value / highest, strength), 4 * patch);
+      });
+      context.putImageData(pixels, 0, 0);
+    }
+
+    problem(words) {
+      this.querySelector(".heat-problem")?.remove();
+      if (!words) return;
+      const said = document.createElement("span");
+      said.className = "heat-problem";
+      said.textContent = words;
+      this.append(said);
+    }
+  },
+);
