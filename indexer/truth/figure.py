@@ -73,7 +73,7 @@ def draw_figure(found: FeatureFigures, path: Path) -> None:
 def _title(found: FeatureFigures) -> str:
     return (
         f"What features stand for, by layer: {found.n_scenes:,} scenes of world {found.seed}, "
-        f"{found.n_concepts} concepts\n(features that fire on at least 9 scenes; n above each bar)"
+        f"{found.n_concepts} concepts\n(features that fire on at least 9 scenes; n below each bar)"
     )
 
 
@@ -87,7 +87,8 @@ def _panel(panel: "Axes", token: Token, lines: Sequence[SlotScore]) -> None:
         found = by_subject.get(subject, {})
         points = [(at, found[layer].nine) for at, layer in enumerate(layers) if layer in found]
         _points(panel, [(at, share) for at, share in points if share is not None], subject, marker)
-    panel.set_xticks(range(len(layers)), [str(layer) for layer in layers])
+    labels = [f"{layer}\nn = {shares.n_scored:,}" for layer, shares in by_subject["SAE"].items()]
+    panel.set_xticks(range(len(layers)), labels)
     panel.set_xlabel("layer")
     panel.set_title({"cls": "at CLS", "any": "at any token"}.get(token, f"at token {token}"), fontsize=9)
     panel.set_ylim(0, 105)
@@ -101,8 +102,6 @@ def _bars(panel: "Axes", shares: Sequence[Shares]) -> None:
         parts = [100 * found.nine_by_group.get(group, 0) for found in shares]
         panel.bar(places, parts, bottom=heights, color=colour, label=_WORDS.get(group, group), **style)
         heights = [height + part for height, part in zip(heights, parts, strict=True)]
-    for at, found in enumerate(shares):
-        panel.text(at, heights[at] + 1, f"{found.n_scored:,}", ha="center", fontsize=7)
 
 
 def _points(panel: "Axes", points: Sequence[tuple[int, float]], label: str, marker: str) -> None:
