@@ -7,7 +7,6 @@ prompts' embeddings, and the nearest answer counts. Pictures go the way that ind
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
-from transformers import AutoTokenizer, CLIPModel
-from transformers.utils.logging import disable_progress_bar
 
 from indexer.world import Scene, make_scene
 from indexer.world.backgrounds import background_kinds
@@ -24,8 +21,9 @@ from indexer.world.captions import a, place_prompts
 from indexer.world.palette import COLOURS
 from indexer.world.things import kinds
 from scopeview.clip import Clip
-from scopeview.errors import InputError, ModelError
+from scopeview.errors import InputError
 from scopeview.progress import Task, task
+from scopeview.text import TextEncoder
 
 _BATCH_SIZE = 32
 AMONG = 100
@@ -66,13 +64,13 @@ def evaluate_clip(model: str, *, seed: int, n_images: int = 500, device: str = "
     if n_images < AMONG:
         raise InputError(f"{n_images} images are too few: captions are sought among {AMONG}")
     clip = Clip.load(model, device=device)
-    texts = _Texts(clip.folder, clip.device)
+    texts = TextEncoder.load(clip.folder, device=clip.device)
     single = [make_scene(seed, number, n_things=1) for number in range(n_images)]
     n_groups = n_images // AMONG
     many = [make_scene(seed, number) for number in range(n_images, n_images + n_groups * AMONG)]
     with task("look", len(single) + len(many), "scenes") as progress:
         seen, seen_many = (_embed_scenes(clip, scenes, progress) for scenes in (single, many))
-    guesses = [texts.nearest(seen, prompts) for prompts in _QUESTIONS]
+    guesses = [_nearest(texts, seen, prompts) for prompts in _QUESTIONS]
     right = [
         [guess == truth(scene) for guess, scene in zip(found, single, strict=True)]
         for found, truth in zip(guesses, _TRUTHS, strict=True)
@@ -114,36 +112,24 @@ _TRUTHS: tuple[Callable[[Scene], str], ...] = (
 )
 
 
-class _Texts:
-    """The text tower of a model's folder."""
-
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        disable_progress_bar()  # type: ignore[no-untyped-call]
-        try:
-            model: Any = CLIPModel.from_pretrained(folder, local_files_only=True)
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{folder} has no text tower that can be used: {error}") from error
-        self._model = model.to(device).eval()
-
-    @torch.inference_mode()
-    def embed(self, texts: Sequence[str]) -> Float[Tensor, "text projection"]:
-        """Of unit length."""
-        words = self._tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
-        ids, mask = (words[name].to(self._model.device) for name in ("input_ids", "attention_mask"))
-        return normalize(self._model.get_text_features(ids, mask).pooler_output, dim=1)
-
-    def nearest(self, images: Float[Tensor, "image projection"], prompts: Prompts) -> list[str]:
-        """The answer nearest to each image."""
-        answers = prompts()
-        means = torch.stack([normalize(self.embed(texts).mean(dim=0), dim=0) for texts in answers.values()])
-        names = list(answers)
-        return [names[best] for best in (images @ means.T).argmax(dim=1).tolist()]
+def _nearest(texts: TextEncoder, images: Float[Tensor, "image projection"], prompts: Prompts) -> list[str]:
+    """The answer nearest to each image."""
+    answers = prompts()
+    means = torch.stack([_embed(texts, words, images).mean(dim=0) for words in answers.values()])
+    names = list(answers)
+    return [names[best] for best in (images @ normalize(means, dim=1).T).argmax(dim=1).tolist()]
 
 
-def _retrieval(texts: _Texts, images: Float[Tensor, "image projection"], scenes: Sequence[Scene]) -> float:
+def _embed(texts: TextEncoder, words: Sequence[str], beside: Tensor) -> Float[Tensor, "text projection"]:
+    """Of unit length, on the device of `beside`."""
+    return torch.from_numpy(texts.embed(words)).to(beside.device)
+
+
+def _retrieval(
+    texts: TextEncoder, images: Float[Tensor, "image projection"], scenes: Sequence[Scene]
+) -> float:
     """Share of the images nearest to their own caption, each among the captions of its hundred."""
-    captions = texts.embed([scene.caption for scene in scenes])
+    captions = _embed(texts, [scene.caption for scene in scenes], images)
     groups = (-1, AMONG, images.shape[1])
     cosines = images.reshape(groups) @ captions.reshape(groups).mT
     own = torch.arange(AMONG, device=cosines.device)
