@@ -53,6 +53,10 @@ class GuardedReader(IndexReader):
                     self._found = (rules, self._find(rules))
         return self._found[1]
 
+    def edition(self) -> str:
+        """Changes with what is blocked; empty while nothing is."""
+        return self._blocklist.rules().digest
+
     def grid_version(self, version: str, image_ids: Iterable[int]) -> str:
         """What stands in the URL of a grid of these images: another one while a cell of it is covered."""
         blocked = self.blocked()

@@ -18,6 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 
 from app import pictures, service
+from app.api import compare as api_compare
 from app.api import feature as api_feature
 from app.api import heat as api_heat
 from app.api import points as api_points
@@ -27,10 +28,24 @@ from app.api import uploads as api_uploads
 from app.assets import Assets
 from app.blocklist import BlockList
 from app.metrics import Metrics, MetricsMiddleware
-from app.pages import api_help, feature, gallery, home, image, lucky, report, search, uploads
+from app.pages import (
+    api_help,
+    compare,
+    feature,
+    gallery,
+    home,
+    image,
+    lucky,
+    patterns,
+    preview,
+    report,
+    search,
+    uploads,
+)
 from app.pages import map as feature_map
 from app.pages.problem import problem_page
 from app.pages.render import environment, render
+from app.preview.keeping import Previews
 from app.problems import ProblemBody, ProblemError, answer_for
 from app.reports import Reports
 from app.search.texts import Texts, TowerFactory, scopeview_towers
@@ -50,10 +65,12 @@ DESCRIPTION = "What the pages of a Scopeview server show, as JSON. Bulk data: th
 ROUTERS = (
     service.router,
     api_help.router,
+    patterns.router,
     api_uploads.router,
     api_search.router,
-    api_points.router,
+    api_compare.router,
     api_routes.router,
+    api_points.router,
     api_feature.router,
     api_heat.router,
     pictures.router,
@@ -62,6 +79,8 @@ ROUTERS = (
     image.router,
     lucky.router,
     search.router,
+    compare.router,
+    preview.router,
     home.router,
     gallery.router,
     feature_map.router,
@@ -173,6 +192,7 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
         worker=worker,
         texts=Texts(towers, worker),
         reports=Reports(settings.upload_dir / "reports.jsonl"),
+        previews=Previews(),
         metrics=metrics,
         assets=assets,
     )

@@ -11,6 +11,7 @@ from app.blocklist import BlockList
 from app.formatting import UNSAFE_ABOVE, is_unsafe
 from app.guarded import GuardedReader
 from app.metrics import Metrics
+from app.preview.keeping import Previews
 from app.reports import Reports
 from app.search.texts import Texts
 from app.settings import Settings
@@ -76,6 +77,7 @@ class Site:
     worker: Worker
     texts: Texts
     reports: Reports
+    previews: Previews
     metrics: Metrics
     assets: Assets
 

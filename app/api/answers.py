@@ -13,6 +13,7 @@ from scopeview.published import published_figures
 from scopeview.slots import Layer, Slot
 from scopeview.store.manifest import LayerRecord, Manifest
 from scopeview.store.records import (
+    MIN_GRID_IMAGES,
     Code,
     FeatureCard,
     FeatureRecord,
@@ -96,6 +97,7 @@ def top_image(index: OpenIndex, image: TopImage, urls: Urls) -> models.TopImageO
         caption=image.caption,
         source_url=safe_link(image.source_url),
         punsafe=image.punsafe,
+        removed=image.image_id in index.reader.blocked(),
         url=urls.image(index.slug, image.image_id),
         thumb_url=urls.thumb(index.slug, image.image_id, index.version),
     )
@@ -104,7 +106,12 @@ def top_image(index: OpenIndex, image: TopImage, urls: Urls) -> models.TopImageO
 def grid_url(index: OpenIndex, feature: FeatureRecord | FeatureCard, urls: Urls) -> str | None:
     if not feature.has_grid:
         return None
-    return urls.grid(index.slug, feature.layer, feature.token, feature.feature, index.version)
+    ids = (
+        feature.top_image_ids
+        if isinstance(feature, FeatureCard)
+        else [top.image_id for top in feature.top_images[:MIN_GRID_IMAGES]]
+    )
+    return urls.grid(index.slug, feature.layer, feature.token, feature.feature, index.grid_version(ids))
 
 
 def gallery_out(
@@ -146,6 +153,7 @@ def image_row(index: OpenIndex, row: ImageRow, urls: Urls) -> models.ImageRowOut
         image_id=row.image_id,
         key=row.key,
         caption=row.caption,
+        removed=row.image_id in index.reader.blocked(),
         url=urls.image(index.slug, row.image_id),
         thumb_url=urls.thumb(index.slug, row.image_id, index.version),
     )

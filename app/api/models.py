@@ -112,6 +112,7 @@ class TopImageOut(_Model):
     caption: str | None
     source_url: str | None = Field(description="http or https only; null when it is anything else")
     punsafe: float | None = Field(description="probability of being unsafe, where the source states it")
+    removed: bool = Field(description="on the operator's block-list: its picture and words are withheld")
     url: str
     thumb_url: str
 
@@ -143,6 +144,7 @@ class ImageRowOut(_Model):
     image_id: int
     key: str
     caption: str | None
+    removed: bool = Field(description="on the operator's block-list: its picture and words are withheld")
     url: str
     thumb_url: str
 
@@ -179,6 +181,7 @@ class ImageOut(_Model):
     width: int = Field(description="of the original, in pixels")
     height: int
     punsafe: float | None
+    removed: bool = Field(description="on the operator's block-list: its picture and words are withheld")
     url: str
     thumb_url: str
     codes: list[CodeOut]

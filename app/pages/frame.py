@@ -71,6 +71,7 @@ def frame_for(
     token: Token | None = None,
     link: LinkTo | None = None,
     json_url: str | None = None,
+    preview: Preview | None = None,
 ) -> Frame:
     """`link` defaults to galleries; the layer and token given are the ones lit."""
     to = link or (lambda at, token: URLS.gallery(index.slug, at, token=token))
@@ -82,6 +83,7 @@ def frame_for(
         upload=Link("upload", URLS.uploads(index.slug), title="take a picture of yours apart"),
         random=Link("random", URLS.random(index.slug, layer=layer, token=token), title="a random feature"),
         search=search_box(index, layer, token),
+        preview=preview,
         json_url=json_url,
         random_weights=index.manifest.model.random_weights,
     )

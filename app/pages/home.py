@@ -10,6 +10,7 @@ from app.formatting import layer_name
 from app.pages.densities import DensityBar, density_bars
 from app.pages.frame import URLS, Frame, Link, frame_for
 from app.pages.parts import FeatureView, feature_views
+from app.pages.preview import preview_of_index
 from app.pages.render import Page, render
 from app.params import IndexDep, SiteDep
 from app.points import has_map
@@ -86,7 +87,12 @@ def home(request: Request, site: SiteDep) -> HTMLResponse:
 def overview(request: Request, index: IndexDep) -> HTMLResponse:
     layers = [_layer_view(index, record) for record in index.manifest.layers]
     page = IndexPage(
-        frame=frame_for(index, "overview", json_url=URLS.index(index.slug, api=True)),
+        frame=frame_for(
+            index,
+            "overview",
+            json_url=URLS.index(index.slug, api=True),
+            preview=preview_of_index(index),
+        ),
         manifest=index.manifest,
         layers=layers,
         has_published=any(layer.published for layer in layers),

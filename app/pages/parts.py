@@ -34,6 +34,7 @@ class PictureView:
     size_px: int
     mark: Mark | None = None
     gone: bool = False  # on the operator's block-list: an empty cell stands for it
+    report: str | None = None  # where one says that it should not be shown; None: it is not ours to show
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def picture_of(index: OpenIndex, image: ImageRow | TopImage, mark: Mark | None =
         unsafe=index.is_unsafe(image.punsafe),
         size_px=index.manifest.thumb_px,
         mark=mark,
+        report=URLS.report(index.slug, image.image_id),
     )
 
 

@@ -68,6 +68,8 @@ def write_index(
     captions = [_caption(image_id) for image_id in range(N_IMAGES)]
     thumbs = [_thumb(image_id) for image_id in range(N_IMAGES)]
     write_pack(shard_dir(index_dir, 0) / "thumbs.pack", [_webp(thumb) for thumb in thumbs])
+    embeddings = generator.normal(size=(N_IMAGES, 32)).astype(np.float16)
+    np.save(shard_dir(index_dir, 0) / "embeddings.npy", embeddings)
     for slot in slots:
         write_pack(grid_pack(index_dir, slot), _grids(dense[slot], thumbs))
     database = f"index-{seed:08x}.duckdb"

@@ -11,12 +11,17 @@ from starlette.testclient import TestClient
 
 from app.assets import TEMPLATES_DIR, Assets
 from app.pages.api_help import ApiPage
+from app.pages.compare import ComparePage
 from app.pages.feature import EmbedPage, FeaturePage
 from app.pages.gallery import GalleryPage
 from app.pages.home import HomePage, IndexPage
 from app.pages.image import ImagePage
+from app.pages.map import MapPage
+from app.pages.patterns import PatternsPage
 from app.pages.problem import ProblemPage
 from app.pages.render import Page, environment
+from app.pages.report import ReportPage
+from app.pages.search import SearchPage, WhichIndexPage
 from app.pages.uploads import UploadFormPage, UploadPage
 from tests.app.conftest import StartSite
 from tests.app.index import FEW_IMAGES, NEVER_FIRES, UNSAFE_IMAGE, write_index
@@ -25,6 +30,7 @@ PAGES: list[type[Page]] = [
     HomePage,
     IndexPage,
     GalleryPage,
+    MapPage,
     FeaturePage,
     EmbedPage,
     ImagePage,
@@ -32,6 +38,11 @@ PAGES: list[type[Page]] = [
     UploadPage,
     ProblemPage,
     ApiPage,
+    SearchPage,
+    WhichIndexPage,
+    ComparePage,
+    ReportPage,
+    PatternsPage,
 ]
 ADDRESSES = [
     "/",
@@ -39,7 +50,9 @@ ADDRESSES = [
     "/tiny/1",
     "/tiny/1?token=any&min_images=0&page=2",
     "/tiny/3?sort=random&seed=4",
-    "/tiny/embed?sort=max",
+    "/tiny/embed?sort=max&plot=1",
+    "/tiny/1/map",
+    "/tiny/embed/map?name=a&feature=3&color=clarity",
     "/tiny/1/0",
     "/tiny/1/0?token=any&page=2",
     f"/tiny/1/{NEVER_FIRES}",
@@ -49,6 +62,13 @@ ADDRESSES = [
     "/tiny/images/63?layer=embed",
     "/tiny/uploads",
     "/api",
+    "/tiny/search",
+    "/tiny/search?q=heart&token=any",
+    "/tiny/search?q=5",
+    "/tiny/compare",
+    "/tiny/compare?features=1:0,3:2:any&note=a+note",
+    "/tiny/images/5/report",
+    "/patterns",
 ]
 
 

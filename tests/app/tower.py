@@ -10,6 +10,7 @@ from app.search.texts import Vector
 from scopeview.slots import Slot
 from scopeview.store.records import Hit
 from scopeview.store.vectors import Modality
+from tests.app.encoder import PROJECTION
 
 
 @dataclass
@@ -20,7 +21,7 @@ class FakeTower:
 
     def embed(self, texts: Sequence[str]) -> Vector:
         self.asked += texts
-        return np.asarray([[len(text)] * 4 for text in texts], dtype=np.float32)
+        return np.asarray([[len(text)] * PROJECTION for text in texts], dtype=np.float32)
 
 
 def tower_factory(tower: FakeTower) -> Callable[[Path], FakeTower]:

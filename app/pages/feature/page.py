@@ -19,6 +19,7 @@ from app.pages.feature.state import AlikeQuery, EmbedQuery, ScaleQuery, State
 from app.pages.feature.tokens import TokenView, tokens
 from app.pages.frame import URLS, Frame, Link, frame_for
 from app.pages.parts import FeatureView, feature_name, feature_views
+from app.pages.preview import preview_of_feature
 from app.pages.render import Page, render
 from app.params import FeaturePath, IndexDep, PageQuery, SiteDep, SlotDep
 from app.security import EMBEDDABLE
@@ -103,6 +104,7 @@ def _frame(index: OpenIndex, sheet: Sheet, state: State) -> Frame:
         token=slot.token,
         link=lambda layer, token: state.elsewhere(index, layer, feature, token),
         json_url=URLS.feature(index.slug, slot.layer, feature, slot.token, api=True),
+        preview=preview_of_feature(index, slot, sheet.record, sheet.description),
     )
 
 

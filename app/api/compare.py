@@ -1,0 +1,93 @@
+"""`GET /api/v1/{index}/compare`: what the comparison page shows."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.answers import grid_url
+from app.api.routes import ERRORS, FOUND
+from app.comparing import Compared, Comparison, chosen_of, compare
+from app.figures import finite
+from app.pages.compare import FeaturesQuery, NoteQuery
+from app.pages.taken_apart import shown
+from app.params import IndexDep, SiteDep, TokenQuery
+from app.site import OpenIndex
+from app.urls import API, Urls
+from scopeview.slots import Layer
+
+router = APIRouter(tags=["index"])
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class ComparedOut(_Model):
+    layer: Layer
+    token: str
+    feature: int
+    names: list[str] = Field(description="best first; empty where it has none")
+    n_active: int
+    density: float
+    max_activation: float | None
+    mean_activation: float | None
+    clarity: float | None = Field(description="null where it is unknown, or where its computation failed")
+    image_ids: list[int] = Field(description="its highest, at most nine, by rank")
+    grid_url: str | None
+    url: str
+
+
+class PairOut(_Model):
+    one: int = Field(description="place in `features`, from 0")
+    other: int
+    n_compared: int = Field(description="the most that could be shared: at most nine")
+    image_ids: list[int] = Field(description="among the highest nine of both")
+
+
+class CompareOut(_Model):
+    index: str
+    note: str
+    features: list[ComparedOut] = Field(description="in the order asked for")
+    pairs: list[PairOut] = Field(description="every two of them")
+
+
+@router.get(
+    API + "/{index}/compare",
+    summary="Features side by side, and the images they share",
+    response_description=FOUND,
+    responses=ERRORS,
+)
+def compare_json(
+    site: SiteDep, index: IndexDep, features: FeaturesQuery, token: TokenQuery = None, note: NoteQuery = ""
+) -> CompareOut:
+    at = shown(index, None, token).token
+    return compare_out(index, compare(index, chosen_of(index, features, at)), note, site.json_urls)
+
+
+def compare_out(index: OpenIndex, found: Comparison, note: str, urls: Urls) -> CompareOut:
+    return CompareOut(
+        index=index.slug,
+        note=note,
+        features=[_compared(index, each, urls) for each in found.features],
+        pairs=[
+            PairOut(one=pair.one, other=pair.other, n_compared=pair.n_compared, image_ids=pair.shared)
+            for pair in found.pairs
+        ],
+    )
+
+
+def _compared(index: OpenIndex, compared: Compared, urls: Urls) -> ComparedOut:
+    record, described = compared.record, compared.description
+    return ComparedOut(
+        layer=record.layer,
+        token=record.token,
+        feature=record.feature,
+        names=[name.word for name in described.names] if described else [],
+        n_active=record.n_active,
+        density=record.density,
+        max_activation=record.max_activation,
+        mean_activation=record.mean_activation,
+        clarity=finite(described.clarity) if described else None,
+        image_ids=compared.nine,
+        grid_url=grid_url(index, record, urls),
+        url=urls.feature(index.slug, record.layer, record.feature, record.token),
+    )

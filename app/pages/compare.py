@@ -1,0 +1,248 @@
+"""`/{index}/compare`: any features side by side, with the images they share and a note, all in the URL."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.requests import Request
+
+from app.comparing import (
+    ACCEPTED,
+    MAX_FEATURES,
+    MAX_NOTE_CHARS,
+    Chosen,
+    Compared,
+    Comparison,
+    Pair,
+    chosen_of,
+    compare,
+)
+from app.figures import description_figures, finite
+from app.formatting import token_name, token_words
+from app.pages.frame import URLS, Frame, Link, frame_for
+from app.pages.parts import FeatureView, PictureView, feature_name, feature_view, picture_of
+from app.pages.render import Page, render
+from app.pages.taken_apart import shown
+from app.params import IndexDep, TokenQuery
+from app.site import OpenIndex
+from scopeview.slots import Token
+from scopeview.store.records import Name
+
+N_NAMES, N_LIKE = 3, 8
+
+FeaturesQuery = Annotated[str, Query(max_length=400, description=ACCEPTED)]
+NoteQuery = Annotated[
+    str, Query(max_length=MAX_NOTE_CHARS, description=f"shown with it, at most {MAX_NOTE_CHARS} characters")
+]
+AddQuery = Annotated[str, Query(max_length=80, description="one more, added to the features")]
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of one feature."""
+
+    term: str
+    value: int | float | None  # a count or a measure; None: its computation failed
+
+
+@dataclass(frozen=True)
+class ComparedView:
+    """One feature of the comparison."""
+
+    feature: FeatureView
+    token: str  # as shown: the one it is compared at
+    names: list[Name]
+    figures: list[Figure]
+    without: str  # the comparison without it
+
+
+@dataclass(frozen=True)
+class PairView:
+    """Two features that share images."""
+
+    one: str
+    other: str
+    n_compared: int
+    pictures: list[PictureView]  # the shared images
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How many of the nine images two features share; None where a feature meets itself."""
+
+    n_shared: int | None
+    n_compared: int
+
+
+@dataclass(frozen=True)
+class ComparePage(Page):
+    template = "compare.html"
+
+    features: list[ComparedView]  # in the order of the URL
+    matrix: list[list[Cell]]  # rows and columns in the same order
+    pairs: list[PairView]  # those that share any, most first
+    note: str
+    action: str  # where the forms go
+    hidden: dict[str, str]  # what the forms keep
+    may_add: bool
+    like: list[Link]  # the comparison with one more, that resembles the last
+    max_note_chars: int
+
+
+@router.get("/{index}/compare", name="compare")
+def compare_page(
+    request: Request,
+    index: IndexDep,
+    features: FeaturesQuery = "",
+    token: TokenQuery = None,
+    note: NoteQuery = "",
+    add: AddQuery = "",
+) -> Response:
+    """With nothing to compare yet, how to begin."""
+    at = shown(index, None, token).token
+    if add:
+        chosen = chosen_of(index, f"{features},{add}", at)
+        return RedirectResponse(_url(index, chosen, token, note), 302)
+    chosen = chosen_of(index, features, at) if features else []
+    return _answer(request, index, compare(index, chosen), chosen, token, note)
+
+
+def _answer(
+    request: Request,
+    index: OpenIndex,
+    found: Comparison,
+    chosen: list[Chosen],
+    token: Token | None,
+    note: str,
+) -> HTMLResponse:
+    page = ComparePage(
+        frame=_frame(index, chosen, token, note),
+        features=[_view(index, found, each, chosen, token, note) for each in found.features],
+        matrix=_matrix(found),
+        pairs=_pairs(index, found),
+        note=note,
+        action=URLS.compare(index.slug),
+        hidden=_hidden(chosen, token),
+        may_add=len(chosen) < MAX_FEATURES,
+        like=_like(index, found, chosen, token, note) if len(chosen) < MAX_FEATURES else [],
+        max_note_chars=MAX_NOTE_CHARS,
+    )
+    return render(request, page)
+
+
+def _url(index: OpenIndex, chosen: list[Chosen], token: Token | None, note: str, *, api: bool = False) -> str:
+    query: dict[str, Any] = {
+        "features": ",".join(each.text for each in chosen) or None,
+        "token": token,
+        "note": note or None,
+    }
+    return URLS.compare(index.slug, api=api, **query)
+
+
+def _hidden(chosen: list[Chosen], token: Token | None) -> dict[str, str]:
+    given = {"features": ",".join(each.text for each in chosen), "token": token}
+    return {name: value for name, value in given.items() if value}
+
+
+def _frame(index: OpenIndex, chosen: list[Chosen], token: Token | None, note: str) -> Frame:
+    """The switch changes the token of all features that name none of their own."""
+    at = shown(index, None, token).token
+    names = " and ".join(feature_name(each.slot.layer, each.feature) for each in chosen[:3])
+    more = f" and {len(chosen) - 3} more" if len(chosen) > 3 else ""
+    json_url = _url(index, chosen, token, note, api=True) if chosen else None
+    frame = frame_for(index, f"compare {names}{more}".strip(), token=at, json_url=json_url)
+    grid_size = index.manifest.model.grid_size
+    tokens = [
+        Link(token_name(to), _url(index, chosen, to, note), to == at, token_words(0, to, grid_size))
+        for to in index.manifest.tokens
+    ]
+    return replace(frame, tokens=tokens)
+
+
+def _view(
+    index: OpenIndex,
+    found: Comparison,
+    compared: Compared,
+    chosen: list[Chosen],
+    token: Token | None,
+    note: str,
+) -> ComparedView:
+    record, described = compared.record, compared.description
+    names = described.names if described else []
+    view = feature_view(index, record, found.rows, compared.nine)
+    return ComparedView(
+        feature=replace(view, word=names[0].word, word_score=names[0].score) if names else view,
+        token=token_name(record.token),
+        names=names[1:N_NAMES],
+        figures=_figures(compared),
+        without=_url(index, [each for each in chosen if each != compared.chosen], token, note),
+    )
+
+
+def _figures(compared: Compared) -> list[Figure]:
+    record = compared.record
+    found = [Figure("images", record.n_active)]
+    if record.mean_activation is not None:
+        found.append(Figure("mean activation", finite(record.mean_activation)))
+    described = description_figures(compared.description) if compared.description else {}
+    return found + [
+        Figure(key.replace("_", " "), finite(value)) for key, value in described.items() if value is not None
+    ]
+
+
+def _matrix(found: Comparison) -> list[list[Cell]]:
+    n = len(found.features)
+    cells = {(pair.one, pair.other): Cell(len(pair.shared), pair.n_compared) for pair in found.pairs}
+    itself = Cell(None, 0)
+    return [[cells.get((min(i, j), max(i, j)), itself) for j in range(n)] for i in range(n)]
+
+
+def _pairs(index: OpenIndex, found: Comparison) -> list[PairView]:
+    sharing = sorted((pair for pair in found.pairs if pair.shared), key=lambda pair: -len(pair.shared))
+    return [_pair(index, found, pair) for pair in sharing]
+
+
+def _pair(index: OpenIndex, found: Comparison, pair: Pair) -> PairView:
+    one, other = (found.features[at] for at in (pair.one, pair.other))
+    same_token = one.record.token == other.record.token
+    return PairView(
+        one=_name(one, with_token=not same_token),
+        other=_name(other, with_token=not same_token),
+        n_compared=pair.n_compared,
+        pictures=[picture_of(index, found.rows[image_id]) for image_id in pair.shared],
+    )
+
+
+def _name(compared: Compared, *, with_token: bool) -> str:
+    name = feature_name(compared.record.layer, compared.record.feature)
+    return f"{name} at {token_name(compared.record.token)}" if with_token else name
+
+
+def _like(
+    index: OpenIndex, found: Comparison, chosen: list[Chosen], token: Token | None, note: str
+) -> list[Link]:
+    """What resembles the last feature and is not here yet, each once."""
+    if not found.features or found.features[-1].description is None:
+        return []
+    last = found.features[-1].description
+    here = {(each.slot.layer, each.feature) for each in chosen}
+    near = dict.fromkeys(
+        (each.layer, each.feature)
+        for each in [*last.within, *last.across]
+        if (each.layer, each.feature) not in here and each.layer in index.layers
+    )
+    return [
+        Link(
+            feature_name(layer, feature),
+            URLS.compare(
+                index.slug,
+                features=",".join([*(each.text for each in chosen), f"{layer}:{feature}"]),
+                token=token,
+                note=note or None,
+            ),
+        )
+        for layer, feature in list(near)[:N_LIKE]
+    ]
