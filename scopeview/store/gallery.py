@@ -1,11 +1,18 @@
 """Questions about the features of a slot, many at a time: counts, pages of cards, the next one."""
 
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any, SupportsIndex
+import threading
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import SupportsIndex
+
+import numpy as np
+from jaxtyping import Bool
 
 from scopeview.slots import Slot
+from scopeview.store.columns import LISTED, SlotColumns, in_range, read_columns
 from scopeview.store.folder import IN_SLOT, IndexFolder, slot_values, within
+from scopeview.store.manifest import Manifest
 from scopeview.store.records import (
     MIN_GRID_IMAGES,
     FeatureCard,
@@ -14,33 +21,21 @@ from scopeview.store.records import (
     Sort,
 )
 
-LISTED = f"""(
-  SELECT feature, n_active, max, top_images[:{MIN_GRID_IMAGES}] AS top FROM features WHERE {IN_SLOT}
-) LEFT JOIN (
-  SELECT feature, names, name_scores[1] AS score, clarity, selectivity, x, y
-  FROM described.features WHERE {IN_SLOT}
-) USING (feature)"""
-"""A slot's features with what was found out about them; NULL where that is nothing."""
-
 NAMED = "contains(lower(array_to_string(names, chr(10))), lower($name))"
 
-_CARD = "feature, n_active, max, top, names[1], score, clarity, selectivity"
-_PARAMETER = re.compile(r"\$(\w+)")
-_ORDER: dict[Sort, str] = {
-    "feature": "feature",
-    "density": "n_active DESC, feature",
-    "max": "max DESC NULLS LAST, feature",
-    "clarity": "clarity DESC NULLS LAST, feature",
-    "score": "score DESC NULLS LAST, feature",
-    "selectivity": "selectivity DESC NULLS LAST, feature",
-    # No two seeds may hash the same number: by `feature + seed` the next seed would show the next features
-    # in the same order.
-    "random": "hash(feature + 1000000007 * $seed::BIGINT), feature",
-}
+_FEATURES_IN_MEMORY = 4_000_000  # of all slots together: 80 bytes each
 
 
 class GalleryReader(IndexFolder):
     """The part of `IndexReader` that asks for many features."""
+
+    def __init__(self, index_dir: Path, manifest: Manifest | None = None) -> None:
+        super().__init__(index_dir, manifest)
+        widest = max((record.n_features for record in self.manifest.layers), default=1)
+        self._reading = threading.Lock()
+        self._slots = lru_cache(maxsize=max(1, _FEATURES_IN_MEMORY // widest))(
+            lambda slot: read_columns(self._database.columns, slot, self._n_features(slot))
+        )
 
     def summary(self, slot: Slot) -> SlotSummary:
         row = self._database.one(
@@ -72,55 +67,41 @@ class GalleryReader(IndexFolder):
         have a clarity in that range, and a name that contains `name`, whatever its case. Ends of ranges
         belong to them; a feature without a clarity is in no range of it.
         """
-        n_images = self.manifest.n_images
-        wanted: dict[str, int | float | str | None] = {
-            "n_active >= $least": min_images,
-            "n_active <= $most": max_images,
-            "n_active >= $sparsest": None if min_density is None else min_density * n_images,
-            "n_active <= $densest": None if max_density is None else max_density * n_images,
-            "clarity >= $dimmest": min_clarity,
-            "clarity <= $clearest": max_clarity,
-            NAMED: name or None,
-        }
-        matching, values = _matching(slot, wanted)
-        seeded = {"seed": seed % 2**31} if sort == "random" else {}
-        rows = self.sql(
-            f"SELECT {_CARD} {matching} ORDER BY {_ORDER[sort]} LIMIT $limit OFFSET $offset",
-            {**values, **seeded, "limit": limit, "offset": offset},
-        )
-        cards = [self._card(slot, row) for row in rows]
-        return Gallery(cards, self._database.one(f"SELECT count(*) {matching}", values)[0])
+        columns, n_images = self._columns(slot), self.manifest.n_images
+        matching = in_range(columns.n_active, max(min_images, 0), max_images)
+        if min_density is not None or max_density is not None:
+            densest = None if max_density is None else max_density * n_images
+            matching &= in_range(columns.n_active, (min_density or 0.0) * n_images, densest)
+        matching &= in_range(columns.clarity, min_clarity, max_clarity)
+        if name:
+            matching &= self._has_name(slot, name, len(columns))
+        order = columns.order(sort, seed)
+        found = order[matching[order]]
+        page = found[offset : offset + limit].tolist()
+        return Gallery([columns.card(slot, feature, n_images) for feature in page], len(found))
 
     def cards(self, slot: Slot, features: Iterable[SupportsIndex]) -> dict[int, FeatureCard]:
         """Cards of the given features, by feature and in their order; those that do not exist are absent."""
-        wanted = within(features, self._n_features(slot))
-        rows = self.sql(
-            f"SELECT {_CARD} FROM {LISTED} WHERE feature IN (SELECT unnest($features::INTEGER[]))",
-            {**slot_values(slot), "features": wanted},
-        )
-        found = {row[0]: self._card(slot, row) for row in rows}
-        return {feature: found[feature] for feature in wanted if feature in found}
+        columns = self._columns(slot)
+        wanted = within(features, len(columns))
+        n_images = self.manifest.n_images
+        return {at: columns.card(slot, at, n_images) for at in wanted if columns.n_active[at] >= 0}
 
     def live_neighbor(self, slot: Slot, feature: int, *, forward: bool) -> int | None:
         """The nearest feature above (or below) this one that fires on at least one image."""
-        pick, beyond = ("min(feature)", ">") if forward else ("max(feature)", "<")
-        row = self._database.one(
-            f"SELECT {pick} FROM features WHERE {IN_SLOT} AND n_active > 0 AND feature {beyond} $feature",
-            {**slot_values(slot), "feature": feature},
-        )
-        return None if row[0] is None else int(row[0])
+        return self._columns(slot).neighbor(feature, forward=forward)
 
     def random_feature(self, slot: Slot, seed: int) -> int | None:
         """One feature that has a grid, the same for the same seed; None when the slot has none."""
         cards = self.gallery(slot, sort="random", seed=seed, limit=1).cards
         return cards[0].feature if cards else None
 
-    def _card(self, slot: Slot, row: tuple[Any, ...]) -> FeatureCard:
-        return FeatureCard(slot.layer, slot.token, row[0], self.manifest.n_images, *row[1:])
+    def _columns(self, slot: Slot) -> SlotColumns:
+        with self._reading:
+            return self._slots(slot)
 
-
-def _matching(slot: Slot, wanted: Mapping[str, int | float | str | None]) -> tuple[str, dict[str, Any]]:
-    """The FROM clause of the slot's features under the conditions that have a value, and the values."""
-    given = {condition: value for condition, value in wanted.items() if value is not None}
-    named = {_PARAMETER.findall(condition)[0]: value for condition, value in given.items()}
-    return f"FROM {LISTED} WHERE {' AND '.join(given)}", {**slot_values(slot), **named}
+    def _has_name(self, slot: Slot, name: str, n_features: int) -> Bool[np.ndarray, " feature"]:
+        rows = self.sql(f"SELECT feature FROM {LISTED} WHERE {NAMED}", {**slot_values(slot), "name": name})
+        found = np.zeros(n_features, dtype=bool)
+        found[[feature for (feature,) in rows]] = True
+        return found

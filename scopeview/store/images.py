@@ -1,7 +1,9 @@
 """Questions about the images of an index: what is known of them, what fires on them, how they look."""
 
 import operator
+from bisect import bisect_right
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -11,6 +13,7 @@ from scopeview.errors import NotFoundError
 from scopeview.slots import Slot, parse_layer
 from scopeview.store.files import shard_dir
 from scopeview.store.folder import IndexFolder, within
+from scopeview.store.image_rows import ALL_ROWS, MOST, ImageRows
 from scopeview.store.pack import Pack
 from scopeview.store.records import ActiveFeature, Code, ImageRecord, ImageRow
 from scopeview.store.schema import IMAGE_COLUMNS
@@ -18,6 +21,8 @@ from scopeview.store.schema import IMAGE_COLUMNS
 
 class ImageReader(IndexFolder):
     """The part of `IndexReader` that starts from images."""
+
+    _rows: ImageRows | None = None
 
     def image(self, image_id: SupportsIndex) -> ImageRecord:
         """One image with its code at every slot. Raises `NotFoundError`."""
@@ -46,6 +51,8 @@ class ImageReader(IndexFolder):
     def image_rows(self, image_ids: Iterable[SupportsIndex]) -> dict[int, ImageRow]:
         """Those images, by id and in the order of the ids; ids that do not exist are absent."""
         wanted = within(image_ids, self.manifest.n_images)
+        if self._rows is not None:
+            return {image_id: self._rows[image_id] for image_id in wanted}
         # A subquery and not a list: only then does DuckDB skip the parts of the table that hold none of them.
         rows = self.sql(
             f"SELECT {IMAGE_COLUMNS} FROM images WHERE image_id IN (SELECT unnest($ids::INTEGER[]))",
@@ -57,10 +64,9 @@ class ImageReader(IndexFolder):
     def thumb(self, image_id: SupportsIndex) -> bytes:
         """WebP of the square the model saw. Raises `NotFoundError`."""
         for known in within([image_id], self.manifest.n_images):
-            sql = "SELECT shard, shard_row FROM images WHERE image_id = $image_id LIMIT 1"
-            for shard, shard_row in self.sql(sql, {"image_id": known}):
-                if blob := self._thumbs(shard).read(shard_row):
-                    return blob
+            shard, shard_row = self._place(known)
+            if blob := self._thumbs(shard).read(shard_row):
+                return blob
         raise self._no_image(image_id)
 
     def sha256(self, image_id: SupportsIndex) -> str:
@@ -74,10 +80,9 @@ class ImageReader(IndexFolder):
     def embedding(self, image_id: SupportsIndex) -> Float16[np.ndarray, " projection"]:
         """The final projected CLIP embedding of one image, not normalised. Raises `NotFoundError`."""
         for known in within([image_id], self.manifest.n_images):
-            sql = "SELECT shard, shard_row FROM images WHERE image_id = $image_id LIMIT 1"
-            for shard, shard_row in self.sql(sql, {"image_id": known}):
-                path = shard_dir(self.index_dir, shard) / "embeddings.npy"
-                return np.array(np.load(path, mmap_mode="r")[shard_row])
+            shard, shard_row = self._place(known)
+            path = shard_dir(self.index_dir, shard) / "embeddings.npy"
+            return np.array(np.load(path, mmap_mode="r")[shard_row])
         raise self._no_image(image_id)
 
     def embeddings(self) -> np.ndarray[Any, np.dtype[np.float16]]:
@@ -87,6 +92,27 @@ class ImageReader(IndexFolder):
         return (
             np.concatenate(parts) if parts else np.empty((0, self.manifest.model.projection_dim), np.float16)
         )
+
+    def keep_image_rows(self) -> None:
+        """Reads what is known of the images into memory, unless they are too many; answers stay the same."""
+        if self.manifest.n_images <= MOST:
+            rows = ImageRows(self._database.table(ALL_ROWS))
+            if len(rows) == self.manifest.n_images:
+                self._rows = rows
+
+    @cached_property
+    def _first_images(self) -> tuple[list[int], list[int]]:
+        """Of every shard that has images: the id of its first one, and its number."""
+        rows = self.sql("SELECT min(image_id), shard FROM images GROUP BY shard ORDER BY 1")
+        return [first for first, _ in rows], [shard for _, shard in rows]
+
+    def _place(self, image_id: int) -> tuple[int, int]:
+        """Its shard, and its row there: ids count on from shard to shard. Raises `NotFoundError`."""
+        firsts, shards = self._first_images
+        at = bisect_right(firsts, image_id) - 1
+        if at < 0:
+            raise self._no_image(image_id)
+        return shards[at], image_id - firsts[at]
 
     def _thumbs(self, shard: int) -> Pack:
         return self._pack(shard_dir(self.index_dir, shard) / "thumbs.pack")

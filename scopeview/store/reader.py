@@ -30,6 +30,12 @@ class IndexReader(ExampleReader, GalleryReader, PointReader, SurveyReader, Descr
         """Search by vector among features and images."""
         return Vectors(self.index_dir, self.embeddings, self.means)
 
+    def warm(self) -> None:
+        """Reads into memory what is asked for all day; a server does so once it listens."""
+        for slot in self.manifest.slots:
+            self.cards(slot, [])
+        self.keep_image_rows()
+
     def feature(
         self, layer: str | SupportsIndex, feature: SupportsIndex, token: str | SupportsIndex = "cls"
     ) -> FeatureRecord:
