@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import SupportsIndex
 
+import pyarrow as pa
+
+from scopeview.store import tables
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import MIN_GRID_IMAGES, FeatureRecord, TopImage
 
@@ -22,6 +25,28 @@ class Index(IndexReader):
     ) -> "Feature":
         """One feature with its histogram and stored top images. Raises `NotFoundError`."""
         return Feature(**vars(super().feature(layer, feature, token)), index=self)
+
+    def features(self, layer: str | SupportsIndex, token: str | SupportsIndex = "cls") -> pa.Table:
+        """Every feature of a slot, dead ones too, a row each; `.to_pandas()` makes a DataFrame of it.
+
+        feature, n_active, density, max_activation, mean_activation; name, name_score, clarity, label_entropy,
+        selectivity, x, y where the index was described, else NULL. Raises `NotFoundError`.
+        """
+        return tables.features(self._database, self.slot(layer, token), self.manifest.n_images)
+
+    def firing(
+        self, layer: str | SupportsIndex, feature: SupportsIndex, token: str | SupportsIndex = "cls"
+    ) -> pa.Table:
+        """Every image on which it fires, by rank: rank, image_id, key, activation, position, caption.
+
+        `position` is the token with the maximum at `any`, else NULL. Raises `NotFoundError`.
+        """
+        slot = self.slot(layer, token)
+        return tables.firing(self._database, slot, self.feature(layer, feature, token).feature)
+
+    def image_table(self) -> pa.Table:
+        """Every image, a row each: image_id, key, caption, source_url, label, width, height, punsafe."""
+        return tables.images(self._database)
 
     def __repr__(self) -> str:
         slots = ", ".join(slot.name for slot in self.manifest.slots)

@@ -55,10 +55,10 @@ class Database:
             found: dict[str, Any] = self._cursor().execute(sql, values or {}).fetchnumpy()
             return found
 
-    def table(self, sql: str) -> Any:
-        """All rows of a query as a `pyarrow.Table`."""
+    def table(self, sql: str, values: dict[str, Any] | None = None) -> Any:
+        """All rows of a query with `$name` parameters as a `pyarrow.Table`."""
         with interruptible():
-            return self._cursor().sql(sql).to_arrow_table()
+            return self._cursor().sql(sql, params=values).to_arrow_table()
 
     def one(self, sql: str, values: dict[str, Any] | None = None) -> tuple[Any, ...]:
         """The first row of a query that always has one."""

@@ -141,3 +141,39 @@ def test_opening_an_index_loads_no_torch(small: SmallIndex) -> None:
     command = [sys.executable, "-c", program, str(small.index_dir)]
     found = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
     assert found.stdout == "False\n"
+
+
+@pytest.mark.parametrize("token", ["cls", "any"])
+def test_the_features_of_a_slot_are_a_table(index: Index, small: SmallIndex, token: str) -> None:
+    table = index.features(3, token)
+    dense = small.dense[index.slot(3, token)]
+    assert table.column("feature").to_pylist() == list(range(96))
+    assert table.column("n_active").to_pylist() == (dense > 0).sum(axis=0).tolist()
+    for row in table.slice(5, 5).to_pylist():
+        feature = index.feature(3, row["feature"], token)
+        for name in ("n_active", "density", "max_activation", "mean_activation"):
+            assert row[name] == getattr(feature, name)
+
+
+def test_what_was_not_found_out_is_missing_in_the_table(index: Index) -> None:
+    columns = ["name", "name_score", "clarity", "label_entropy", "selectivity", "x", "y"]
+    assert index.features(3).column_names[5:] == columns
+    assert index.features(3).column("max_activation")[NEVER_FIRES].as_py() is None
+
+
+def test_all_images_of_a_feature_are_a_table_by_rank(index: Index) -> None:
+    rows = index.firing(1, 0, token="any").to_pylist()
+    ranked = index.activating_images(index.slot(1, "any"), 0, limit=100)
+    names = ("rank", "image_id", "key", "activation", "position", "caption")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        tuple(getattr(top, name) for name in names) for top in ranked
+    ]
+    assert index.firing(1, NEVER_FIRES).num_rows == 0
+    with pytest.raises(NotFoundError):
+        index.firing(1, 96)
+
+
+def test_the_images_are_a_table(index: Index, small: SmallIndex) -> None:
+    table = index.image_table()
+    assert table.column("image_id").to_pylist() == list(range(64))
+    assert table.column("caption").to_pylist() == small.captions
