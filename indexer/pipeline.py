@@ -1,4 +1,4 @@
-"""The runner: calibrate -> encode -> build -> grids -> manifest, each step doing only what is missing.
+"""The runner: calibrate, encode, build, describe, grids, manifest, each step doing only what is missing.
 
 Everything that can be wrong with the input is found in `_plan`, before a weight touches a device.
 """
@@ -19,6 +19,8 @@ from indexer.build import (
     work_dir,
 )
 from indexer.calibrate import CalibrationSet, NoUsableImagesError, calibrated_saes, read_figures
+from indexer.describe.plan import DescribePlan
+from indexer.describe.stage import describe
 from indexer.encode import ShardEncoder, encode_shards
 from indexer.grids import write_grids
 from indexer.provenance import manifest_of
@@ -36,6 +38,8 @@ from scopeview.slots import Layer, Token, slots_of
 from scopeview.store.manifest import Manifest, read_manifest, write_manifest
 from scopeview.store.reader import IndexReader
 from scopeview.store.slug import check_slug
+from scopeview.text import text_folder, text_problem
+from scopeview.vocabulary import Vocabulary, read_vocabulary
 
 DEFAULT_TOKENS: tuple[Token, ...] = ("cls", "137")
 DEFAULT_CALIBRATION_IMAGES = 512
@@ -62,6 +66,7 @@ class IndexRequest:
     calibration_images: int = DEFAULT_CALIBRATION_IMAGES
     max_bad: float = DEFAULT_MAX_BAD  # largest share of samples that may be left out
     memory_limit: str | None = None  # for DuckDB, such as "8GB"
+    vocabulary: Path | None = None  # words to name features after; None: the general ones
 
 
 class _Plan(NamedTuple):
@@ -69,6 +74,7 @@ class _Plan(NamedTuple):
     recipe: Recipe
     config: RunConfig
     device: str
+    vocabulary: Vocabulary
 
 
 class _Weights(NamedTuple):
@@ -91,7 +97,8 @@ def run_index(request: IndexRequest) -> Manifest:
         markers = [marker for marker in done.values() if marker]
         if weights is not None:
             markers = _encode(request, plan, weights, done)
-        report = summarize(markers)
+            weights = None  # gigabytes that the rest of the run has other uses for
+        report = summarize(markers, text_problem(text_folder(plan.recipe.model)))
         report.write(request.out)
         report.check(request.max_bad)
         return _finish(request, plan, markers, report)
@@ -101,6 +108,7 @@ def _plan(request: IndexRequest) -> _Plan:
     slug = check_slug(request.slug or request.out.resolve().name)
     device = pick_device(request.device)
     check_memory_limit(request.memory_limit)
+    vocabulary = read_vocabulary(request.vocabulary)
     source = open_source(request.source)
     _check_apart(source, request.out)
     recipe = plan_recipe(
@@ -124,8 +132,9 @@ def _plan(request: IndexRequest) -> _Plan:
         limit=request.limit,
         dtype=pick_dtype(request.dtype, device),
         thumb_px=min(recipe.info.image_px, MAX_THUMB_PX),
+        vocabulary=vocabulary.sha256,
     )
-    return _Plan(source, recipe, config, device)
+    return _Plan(source, recipe, config, device, vocabulary)
 
 
 def _check_apart(source: Source, out: Path) -> None:
@@ -169,6 +178,8 @@ def _finish(request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], 
         figures=read_figures(request.out),
     )
     build_database(build, request.out / manifest.database)
+    described = describe(DescribePlan(request.out, manifest, plan.recipe, plan.vocabulary))
+    manifest = manifest.model_copy(update={"describe": described})
     _grids(request.out, manifest)
     write_manifest(request.out, manifest)
     _tidy(request.out)

@@ -79,5 +79,9 @@ def _layer(recipe: Recipe, layer: Layer, figures: SaeFigures | None) -> LayerRec
 
 
 def _digest(config: RunConfig) -> str:
-    """The same for the same run: a database of other content never takes the name of one that is served."""
-    return sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:12]
+    """The same for the same run: a database of other content never takes the name of one that is served.
+
+    Names are no part of that database: other words leave its name as it is.
+    """
+    shaping = {name: value for name, value in asdict(config).items() if name != "vocabulary"}
+    return sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]

@@ -22,6 +22,7 @@ class Report:
     skipped: dict[str, int]  # reason -> samples
     notes: dict[str, int]
     entries: list[dict[str, str]]  # shard, key, reason, detail of the first thousand; the shards hold all
+    without_names: str | None = None  # why features could not be named; None where they are
 
     @property
     def n_skipped(self) -> int:
@@ -34,6 +35,7 @@ class Report:
             "skipped": self.skipped,
             "notes": self.notes,
             "entries": self.entries,
+            "without_names": self.without_names,
         }
         write_json(index_dir / REPORT, content)
 
@@ -48,7 +50,7 @@ class Report:
             )
 
 
-def summarize(markers: Sequence[ShardMarker]) -> Report:
+def summarize(markers: Sequence[ShardMarker], without_names: str | None = None) -> Report:
     bad = [{"shard": marker.name, **entry} for marker in markers for entry in marker.bad]
     notes = [note["reason"] for marker in markers for note in marker.notes]
     return Report(
@@ -57,4 +59,5 @@ def summarize(markers: Sequence[ShardMarker]) -> Report:
         skipped=dict(sorted(Counter(entry["reason"] for entry in bad).items())),
         notes=dict(sorted(Counter(notes).items())),
         entries=bad[:_LISTED],
+        without_names=without_names,
     )

@@ -19,7 +19,7 @@ from scopeview.recipe import Recipe
 from scopeview.slots import Token
 from scopeview.store.files import LOCK, MANIFEST, RUN, write_json
 
-CONFIG_VERSION = 1
+CONFIG_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class RunConfig:
     limit: int | None
     dtype: Literal["float32", "bfloat16"]
     thumb_px: int
+    vocabulary: str  # sha256 of the words that features are named after
     version: int = CONFIG_VERSION
 
 
@@ -99,6 +100,14 @@ def begin(index_dir: Path, config: RunConfig, refs: WeightRefs) -> None:
     write_json(index_dir / RUN, {"config": asdict(config), "weights": asdict(refs)})
 
 
+def note_vocabulary(index_dir: Path, sha256: str) -> None:
+    """The finished index has been described with other words since. Raises `InputError` without a record."""
+    path = index_dir / RUN
+    changed = {"vocabulary": sha256, "version": CONFIG_VERSION}
+    config = {**_read_config(path), **changed}
+    write_json(path, {**json.loads(path.read_bytes()), "config": config})
+
+
 def is_finished(index_dir: Path) -> bool:
     return (index_dir / MANIFEST).exists()
 
@@ -117,8 +126,15 @@ def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None
         if before.get(name) != now.get(name):
             raise ConfigMismatchError(
                 f"{path}: this folder was begun with another {name}: {_shown(name, before, now)}; "
-                "choose another --out, or remove the folder to begin again"
+                f"{_advice(name)}"
             )
+
+
+def _advice(name: str) -> str:
+    begin_again = "choose another --out, or remove the folder to begin again"
+    if name == "vocabulary":
+        return f"finish it with the same words and change them then by 'scopeview describe', or {begin_again}"
+    return begin_again
 
 
 def _shown(name: str, before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from indexer.grids import compose
 from indexer.shard_output import ShardMarker, codes_file, read_marker
+from indexer.verify_described import DescribedCheck
 from scopeview.errors import ScopeviewError
 from scopeview.slots import Slot
 from scopeview.store.files import SHARD_MARKER, grid_pack, shard_dir
@@ -46,8 +47,15 @@ def _checks(reader: IndexReader) -> Iterator[tuple[str, Callable[[], Iterator[st
     yield "", lambda: _shards(reader)
     yield "", lambda: _samples(reader)
     for slot in reader.manifest.slots:
-        for check in (_features, _tops, _grids):
+        for check in (_features, _tops, _grids, *_described(reader)):
             yield f"{slot.name}: ", lambda check=check, slot=slot: check(reader, slot)  # type: ignore[misc]
+
+
+def _described(reader: IndexReader) -> list[Callable[[IndexReader, Slot], Iterator[str]]]:
+    if not reader.is_described:
+        return []
+    found = DescribedCheck(reader)
+    return [lambda _, slot: found.counts(slot), lambda _, slot: found.samples(slot)]
 
 
 def _images(reader: IndexReader) -> Iterator[str]:

@@ -24,6 +24,7 @@ cli.add_typer(evaluate, name="eval")
 
 for _command in (
     indexing.index,
+    indexing.describe,
     indexing.calibrate,
     indexing.verify,
     indexing.info,

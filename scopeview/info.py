@@ -28,7 +28,17 @@ def print_info(index_dir: Path, manifest: Manifest) -> None:
         console.print("its weights are random: nothing was trained")
     for reason, count in manifest.skipped.items():
         console.print(f"left out: {count:,} {reason}")
+    console.print(_described(manifest))
     console.print(_slots(index_dir, manifest))
+
+
+def _described(manifest: Manifest) -> str:
+    record = manifest.describe
+    if record is None:
+        return "not described: no names, neighbours or map; 'scopeview describe' makes them"
+    if record.vocabulary is None:
+        return f"described; features have no names: {record.without_names}"
+    return f"described; names from {record.vocabulary.name}, {record.vocabulary.n_words:,} words"
 
 
 def _slots(index_dir: Path, manifest: Manifest) -> Table:

@@ -155,16 +155,24 @@ def load_encoder(index_dir: Path, *, device: str = "auto") -> Encoder:
     Raises an `InputError` when the weights are no longer where they were, or are no longer the same.
     """
     manifest = read_manifest(index_dir)
+    recipe = recipe_of(index_dir, manifest)
+    saes = recipe.load_saes()
+    picked = pick_device(device)
+    clip = recipe.load_clip(device=picked, dtype=manifest.dtype)
+    stats = load_standardizations(index_dir / NORMALIZATION)
+    return Encoder(clip, recipe.normalized(saes, stats, clip.device), manifest.tokens)
+
+
+def recipe_of(index_dir: Path, manifest: Manifest) -> Recipe:
+    """What a finished index was made with, found again; no weight is loaded, but each is compared.
+
+    Raises an `InputError` when the weights are no longer where they were, or are no longer the same.
+    """
     refs = _weight_refs(index_dir / RUN)
     layers = [record.layer for record in manifest.layers]
     recipe = plan_recipe(refs["model"], refs["sae"], layers=layers, tokens=manifest.tokens)
     _check_unchanged(recipe, manifest)
-    same = replace(recipe, normalization={record.layer: record.normalization for record in manifest.layers})
-    saes = same.load_saes()
-    picked = pick_device(device)
-    clip = same.load_clip(device=picked, dtype=manifest.dtype)
-    stats = load_standardizations(index_dir / NORMALIZATION)
-    return Encoder(clip, same.normalized(saes, stats, clip.device), manifest.tokens)
+    return replace(recipe, normalization={record.layer: record.normalization for record in manifest.layers})
 
 
 def load_text_encoder(index_dir: Path, *, device: str = "auto") -> TextEncoder:

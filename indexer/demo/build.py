@@ -12,8 +12,10 @@ from indexer.demo_clip import write_clip
 from indexer.demo_saes import write_saes
 from indexer.pipeline import IndexRequest, run_index
 from indexer.world import write_world
+from indexer.world.vocabulary import world_vocabulary
 from scopeview.clip import Clip
 from scopeview.progress import task
+from scopeview.store.files import written_aside
 
 _SEED = 0
 _BATCH_SIZE = 32
@@ -36,6 +38,9 @@ def build_demo(out: Path, *, n_images: int) -> Path:
     _once(made / "model", lambda folder: write_demo_model(folder, _SEED))
     model = _demo_model(made / "model")
     index_dir = out / "demo"
+    vocabulary = made / "vocabulary.txt"
+    with written_aside(vocabulary) as part:
+        part.write_text("\n".join([*world_vocabulary(), ""]), encoding="utf-8")
     request = IndexRequest(
         images,
         str(model.clip),
@@ -45,6 +50,7 @@ def build_demo(out: Path, *, n_images: int) -> Path:
         slug="demo",
         batch_size=_BATCH_SIZE,
         calibration_images=_CALIBRATION_IMAGES,
+        vocabulary=vocabulary,
     )
     run_index(request)
     return index_dir

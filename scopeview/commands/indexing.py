@@ -1,4 +1,4 @@
-"""`index`, `calibrate`, `verify` and `info`: an image set becomes an index, and what can be asked of one."""
+"""`index`, `describe`, `calibrate`, `verify` and `info`: making an index of an image set, and asking it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +14,7 @@ from scopeview.commands.options import (
     Normalization,
     Sae,
     Tokens,
+    Vocabulary,
     parse_layers,
     parse_tokens,
 )
@@ -40,6 +41,7 @@ def index(
         float, typer.Option(min=0, max=1, help="Share of bad images above which the run fails.")
     ] = 0.1,
     memory_limit: Annotated[str | None, typer.Option(help="For DuckDB, such as 8GB.")] = None,
+    vocabulary: Vocabulary = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an unfinished index (always so).")
     ] = True,
@@ -66,9 +68,21 @@ def index(
             calibration_images=calibration_images,
             max_bad=max_bad,
             memory_limit=memory_limit,
+            vocabulary=vocabulary,
         )
     )
     print_info(out, manifest)
+
+
+def describe(
+    index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index.")],
+    vocabulary: Vocabulary = None,
+) -> None:
+    """Work out names, neighbours and maps again, with other words; the index stays as it is."""
+    from indexer.describe.again import describe_index
+    from scopeview.info import print_info
+
+    print_info(index_dir, describe_index(index_dir, vocabulary))
 
 
 def calibrate(

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -54,6 +55,12 @@ Normalization = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Dtype = Annotated[DtypeChoice, typer.Option(help="auto: float32 on CPUs, bfloat16 on CUDA.")]
+Vocabulary = Annotated[
+    Path | None,
+    typer.Option(
+        help="Words to name features after, one a line. Default: some 2,700 general ones.", show_default=False
+    ),
+]
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 

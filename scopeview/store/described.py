@@ -48,7 +48,7 @@ class DescribedReader(IndexFolder):
         )
 
     def means(self) -> dict[Modality, Float32[np.ndarray, " projection"]]:
-        """The mean unit embedding of all images, and of all words where there are names."""
+        """The mean unit embedding of all images; nothing where the index was not described."""
         rows = self.sql("SELECT of, mean FROM described.means")
         return {of: np.asarray(mean, dtype=np.float32) for of, mean in rows}
 

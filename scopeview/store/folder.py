@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
 
+import numpy as np
+
 from scopeview.errors import NotFoundError
 from scopeview.slots import Slot, parse_layer, parse_token
 from scopeview.store.database import Database
@@ -48,6 +50,12 @@ class IndexFolder:
     def sql(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """The rows of any read-only query, with `$name` parameters."""
         return self._database.rows(sql, values)
+
+    def columns(
+        self, sql: str, values: dict[str, Any] | None = None
+    ) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+        """The same by column; one with NULLs is a masked array."""
+        return self._database.columns(sql, values)
 
     def slot(self, layer: str | SupportsIndex, token: str | SupportsIndex) -> Slot:
         """That slot of this index. Raises `NotFoundError` naming the layers or tokens that there are."""

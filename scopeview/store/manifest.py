@@ -84,6 +84,9 @@ class DescribeRecord(_Record):
     vocabulary: VocabularyRecord | None = Field(description="None: features have no names")
     without_names: str | None = Field(description="why they have none; None where they do")
     settings: dict[str, Any] = Field(description="every number that shapes the descriptions")
+    cofiring_every: dict[Token, int] = Field(
+        description="by token: images whose id this divides were counted for co-firing; 1: all of them"
+    )
 
 
 class Manifest(_Record):

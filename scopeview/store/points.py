@@ -1,8 +1,9 @@
 """Questions about all active features of a slot at once, for maps and scatter plots."""
 
 from scopeview.slots import Slot
+from scopeview.store.columns import LISTED
 from scopeview.store.folder import IndexFolder, slot_values
-from scopeview.store.gallery import LISTED, NAMED
+from scopeview.store.gallery import NAMED
 from scopeview.store.records import MIN_GRID_IMAGES, Points
 
 _FIGURES = ("max", "clarity", "selectivity", "score", "x", "y")
@@ -14,7 +15,7 @@ class PointReader(IndexFolder):
     def points(self, slot: Slot) -> Points:
         """Of an index that was not described, counts and maxima are known and the rest is NaN or None."""
         figures = ", ".join(f"coalesce({name}, 'nan')::FLOAT AS {name}" for name in _FIGURES)
-        columns = self._database.columns(
+        columns = self.columns(
             f"SELECT feature, n_active, names[1] AS name, {figures} FROM {LISTED}"
             " WHERE n_active >= $least ORDER BY feature",
             {**slot_values(slot), "least": MIN_GRID_IMAGES},

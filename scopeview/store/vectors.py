@@ -2,7 +2,8 @@
 
 Knows nothing of words or pictures: whoever asks brings an embedding in the index's projection, of any length.
 A feature's vector is an offset from the mean image, so an embedding is to be `centred` before features are
-looked for; images are looked for as they are.
+looked for; images are looked for as they are. Texts are asked with as they are: measured on the procedural
+world, an offset from the mean word finds features no better.
 """
 
 import sys
@@ -94,12 +95,11 @@ class Vectors:
     def centred(
         self, vector: Float[np.ndarray, " projection"], of: Modality
     ) -> Float32[np.ndarray, " projection"]:
-        """The embedding of a text or image as an offset from the mean of its kind: what `features` takes."""
+        """What `features` takes: an image's embedding less the mean image, a text's own; at unit length."""
         unit = vector.astype(np.float32) / max(float(np.linalg.norm(vector)), 1e-12)
         with self._opening:
             mean = self._means().get(of)
-        centred: Float32[np.ndarray, " projection"] = unit if mean is None else unit - mean
-        return centred
+        return unit if mean is None else unit_rows((unit - mean)[None])[0]
 
     def _open_slot(self, slot: Slot) -> VectorIndex:
         path = slot_vectors(self._index_dir, slot)
@@ -112,12 +112,12 @@ class Vectors:
                 f"{path} is not readable ({error}); 'scopeview describe' makes it again"
             ) from error
         active = np.flatnonzero(np.any(vectors, axis=1))
-        return VectorIndex("exact", active, exact_index(vectors[active].astype(np.float32)))
+        return VectorIndex("exact", active, _filled(unit_rows(vectors[active])))
 
     def _open_images(self) -> VectorIndex:
         path = image_vectors(self._index_dir)
         if not path.is_file():
-            return VectorIndex("exact", None, exact_index(unit_rows(self._embeddings())))
+            return VectorIndex("exact", None, _filled(unit_rows(self._embeddings())))
         with path.open("rb") as file:
             kind: VectorKind = "ivf" if file.read(2) == _INVERTED else "exact"
         mapped = faiss().IO_FLAG_MMAP if kind == "ivf" else faiss().IO_FLAG_MMAP_IFC
@@ -137,14 +137,10 @@ def unit_rows(vectors: Float[np.ndarray, "row projection"]) -> Float32[np.ndarra
     return unit
 
 
-def exact_index(unit: Float32[np.ndarray, "row projection"]) -> Any:
-    """A FAISS index that compares every row, kept in fp16; None of no rows."""
-    if not len(unit):
-        return None
+def exact_index(width: int) -> Any:
+    """An empty FAISS index that will compare every vector, kept in fp16."""
     fp16, inner = faiss().ScalarQuantizer.QT_fp16, faiss().METRIC_INNER_PRODUCT
-    index = faiss().IndexScalarQuantizer(unit.shape[1], fp16, inner)
-    index.add(np.ascontiguousarray(unit))
-    return index
+    return faiss().IndexScalarQuantizer(width, fp16, inner)
 
 
 def large_index(sample: Float32[np.ndarray, "row projection"], n_vectors: int) -> Any:
@@ -155,6 +151,12 @@ def large_index(sample: Float32[np.ndarray, "row projection"], n_vectors: int) -
     index = faiss().IndexIVFScalarQuantizer(faiss().IndexFlatIP(width), width, n_cells, fp16, inner)
     index.nprobe = min(n_cells, _PROBED)
     index.train(np.ascontiguousarray(sample))
+    return index
+
+
+def _filled(unit: Float32[np.ndarray, "row projection"]) -> Any:
+    index = exact_index(unit.shape[1])
+    index.add(np.ascontiguousarray(unit))
     return index
 
 

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from indexer.run import RunConfig, WeightRefs, begin, check_resumable, is_finished, locked, weight_refs
+from indexer.run import (
+    RunConfig,
+    WeightRefs,
+    begin,
+    check_resumable,
+    is_finished,
+    locked,
+    note_vocabulary,
+    weight_refs,
+)
 from scopeview.errors import ConfigMismatchError, InputError
 from scopeview.recipe import Recipe
 
@@ -26,6 +35,7 @@ CONFIG = RunConfig(
     limit=None,
     dtype="float32",
     thumb_px=224,
+    vocabulary="d" * 64,
 )
 REFS = WeightRefs("org/clip@c0ffee", "/suite")
 
@@ -62,7 +72,11 @@ def test_where_the_weights_are_may_change(tmp_path: Path) -> None:
         ({"shards": [["a.tar", "1"], ["b.tar", "3"]]}, r"another shards: 1 of 2 differ, first b\.tar"),
         ({"shards": [["a.tar", "1"]]}, r"another shards: 1 of 1 differ, first b\.tar"),
         ({"shards": [["b.tar", "2"], ["a.tar", "1"]]}, "another shards: 0 of 2 differ, first their order"),
-        ({"version": 2}, "another version: then 1, now 2"),
+        (
+            {"vocabulary": "e" * 64},
+            "another vocabulary: then 'd+', now 'e+'; finish it with the same words .* 'scopeview describe'",
+        ),
+        ({"version": 3}, "another version: then 2, now 3"),
     ],
 )
 def test_another_run_is_refused_with_what_differs(tmp_path: Path, change: dict[str, Any], words: str) -> None:
@@ -78,6 +92,13 @@ def test_a_record_of_another_version_is_refused_by_the_field_it_lacks(tmp_path: 
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(ConfigMismatchError, match="another thumb_px: then None, now 224"):
         check_resumable(tmp_path, CONFIG)
+
+
+def test_an_index_that_was_described_again_is_of_the_run_with_those_words(tmp_path: Path) -> None:
+    begin(tmp_path, CONFIG, REFS)
+    note_vocabulary(tmp_path, "e" * 64)
+    check_resumable(tmp_path, replace(CONFIG, vocabulary="e" * 64))
+    assert json.loads((tmp_path / "run.json").read_bytes())["weights"]["model"] == REFS.model
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"config": 7}'])

@@ -1,0 +1,39 @@
+"""`scopeview describe`: a finished index is described, or described again with other words."""
+
+import shutil
+from pathlib import Path
+
+from indexer.build import work_dir
+from indexer.describe.plan import DescribePlan
+from indexer.describe.reuse import take_over
+from indexer.describe.stage import describe
+from indexer.run import locked, note_vocabulary
+from scopeview.recipe import recipe_of
+from scopeview.store.manifest import VERSION, Manifest, read_manifest, write_manifest
+from scopeview.vocabulary import read_vocabulary
+
+
+def describe_index(index_dir: Path, vocabulary: Path | None = None) -> Manifest:
+    """The new file first, then the manifest that names it, then the old file goes: killed, it stays readable.
+
+    A server goes on with the old one until it is started again. Raises an `InputError` when the folder is no
+    finished index, or its weights are no longer where they were, or are no longer the same.
+    """
+    words = read_vocabulary(vocabulary)
+    recipe = recipe_of(index_dir, read_manifest(index_dir))
+    with locked(index_dir):
+        plan = DescribePlan(index_dir, read_manifest(index_dir), recipe, words)
+        take_over(plan)
+        described = {"version": VERSION, "describe": describe(plan)}
+        manifest = plan.manifest.model_copy(update=described)
+        write_manifest(index_dir, manifest)
+        note_vocabulary(index_dir, words.sha256)
+        _remove_others(plan)
+        return manifest
+
+
+def _remove_others(plan: DescribePlan) -> None:
+    for path in plan.index_dir.glob("described-*.duckdb*"):
+        if path != plan.database:
+            path.unlink()
+    shutil.rmtree(work_dir(plan.index_dir), ignore_errors=True)

@@ -1,0 +1,93 @@
+"""What is to be described, with which words and weights, and where each piece of the work is left."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+from indexer.build import work_dir
+from indexer.describe.settings import Settings
+from scopeview.recipe import Recipe
+from scopeview.slots import Layer, Slot, Token
+from scopeview.store.manifest import DescribeRecord, Manifest, VocabularyRecord
+from scopeview.text import text_folder, text_problem
+from scopeview.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class DescribePlan:
+    """One describe stage over one built index."""
+
+    index_dir: Path
+    manifest: Manifest  # whether it has been described before does not matter
+    recipe: Recipe
+    vocabulary: Vocabulary
+    settings: Settings = field(default_factory=Settings)
+
+    @cached_property
+    def digest(self) -> str:
+        """Another database, other words or other settings make another file."""
+        what = [self.manifest.database, self.vocabulary.sha256, asdict(self.settings)]
+        return sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def database(self) -> Path:
+        return self.index_dir / f"described-{self.digest}.duckdb"
+
+    @property
+    def undescribed(self) -> Manifest:
+        """To open the index by, while its descriptions are being made."""
+        return self.manifest.model_copy(update={"describe": None})
+
+    @property
+    def slots(self) -> list[Slot]:
+        return self.manifest.slots
+
+    @property
+    def tokens(self) -> list[Token]:
+        """Those that any slot is at, in the index's order."""
+        return list(dict.fromkeys(slot.token for slot in self.slots))
+
+    def others(self, slot: Slot) -> list[Slot]:
+        """The other layers' slots at the same token."""
+        return [other for other in self.slots if other.token == slot.token and other.layer != slot.layer]
+
+    def at_token(self, token: Token) -> list[Slot]:
+        return [slot for slot in self.slots if slot.token == token]
+
+    def n_features(self, layer: Layer) -> int:
+        record = self.manifest.layer(layer)
+        assert record is not None
+        return record.n_features
+
+    def part(self, name: str) -> Path:
+        """Where a finished piece of the work waits for the rest."""
+        return work_dir(self.index_dir) / f"describe-{self.digest}" / f"{name}.parquet"
+
+    def slot_part(self, slot: Slot, name: str) -> Path:
+        return self.part(f"{slot.name}.{name}")
+
+    @cached_property
+    def text_folder(self) -> Path:
+        """The model's folder with its tokenizer, fetched if need be."""
+        return text_folder(self.recipe.model)
+
+    @cached_property
+    def without_names(self) -> str | None:
+        """Why no feature will be named; None where they will be."""
+        return text_problem(self.text_folder)
+
+    def record(self, cofiring_every: dict[Token, int]) -> DescribeRecord:
+        """For the manifest."""
+        vocabulary = self.vocabulary
+        named = VocabularyRecord(
+            name=vocabulary.name, sha256=vocabulary.sha256, n_words=len(vocabulary.words)
+        )
+        return DescribeRecord(
+            database=self.database.name,
+            vocabulary=None if self.without_names else named,
+            without_names=self.without_names,
+            settings=json.loads(json.dumps(asdict(self.settings))),
+            cofiring_every=cofiring_every,
+        )
