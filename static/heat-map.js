@@ -1,6 +1,6 @@
 // <heat-map data-image="12">: a feature's value at each patch of the picture it lies on, drawn over it. It asks for
 // nothing itself: <heat-panel> gives it what to show. Clear where the feature is silent, so nothing is hidden there.
-const MAGMA = ["#4f127b", "#812581", "#b5367a", "#e55964", "#fb8761", "#fec287", "#fcfdbf"].map((hex) =>
+const MAGMA = ["#4f127b", "#812581", "#b5367a", "#e55964", "#fb8761", "#fec287"].map((hex) =>
   [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)),
 );
 
@@ -30,20 +30,21 @@ customElements.define(
     show(heat, highest, strength) {
       this.heat = heat;
       this.canvas.hidden = false;
-      this.problem(null);
+      const silent = heat.patches.every((value) => value <= 0);
+      this.note(silent ? (heat.cls > 0 ? `only at CLS: ${significant(heat.cls)}` : "silent") : null);
       this.paint(heat.patches, highest, strength);
       this.canvas.setAttribute("aria-label", this.summary());
     }
 
     fail(words) {
       this.clear();
-      this.problem(words);
+      this.note(words, "heat-problem");
     }
 
     clear() {
       this.heat = null;
       this.canvas.hidden = true;
-      this.problem(null);
+      this.note(null);
       this.leave();
     }
 
@@ -76,11 +77,12 @@ customElements.define(
       context.putImageData(pixels, 0, 0);
     }
 
-    problem(words) {
-      this.querySelector(".heat-problem")?.remove();
+    // A word in the corner of the picture: why no patch of it is coloured.
+    note(words, kind = "heat-note") {
+      this.querySelector(".heat-note, .heat-problem")?.remove();
       if (!words) return;
       const said = document.createElement("span");
-      said.className = "heat-problem";
+      said.className = kind;
       said.textContent = words;
       this.append(said);
     }

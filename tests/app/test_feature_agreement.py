@@ -94,8 +94,9 @@ def positions(twin: Twin) -> list[float]:
 def tokens(twin: Twin) -> list[float]:
     found = list[float]()
     for each in twin["tokens"] if len(twin["tokens"]) > 1 else []:
-        shared = [] if each["token"] == twin["token"] else [each["n_shared"], each["n_compared"]]
-        found += [*shared, each["n_active"], each["density"]]
+        is_compared = each["token"] != twin["token"] and each["n_compared"]
+        found += [each["n_shared"], each["n_compared"]] if is_compared else []
+        found += [each["n_active"], each["density"]]
     return found
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.formatting import layer_name
+from app.formatting import layer_name, token_name
 from app.pages.frame import Link
 from app.pages.parts import FeatureView, feature_view
 from app.sheet import Near, Sheet, token_there
@@ -91,7 +91,7 @@ def lineage(index: OpenIndex, sheet: Sheet) -> Lineage | None:
 
 def _column(index: OpenIndex, sheet: Sheet, layer: Layer) -> Link:
     there = token_there(index, layer, sheet.slot)
-    words = "" if there.token == sheet.slot.token else f"at {there.token}"
+    words = "" if there.token == sheet.slot.token else f"at {token_name(there.token)}"
     return Link(layer_name(layer), "", layer == sheet.slot.layer, words)
 
 

@@ -11,7 +11,7 @@ from app.sheet import Sheet
 from app.site import OpenIndex
 from app.urls import Urls
 
-EMBED_PX = (420, 560)
+EMBED_PX = (420, 760)
 """Width and height that suit the embedded view."""
 
 
@@ -22,6 +22,7 @@ class ShareView:
     json_url: str
     images_url: str  # every image by rank, as JSON
     csv_url: str  # the first page of them, as CSV
+    compare_url: str  # side by side with others
     bibtex: str
     embed_url: str  # the view without what is around the page
     embed_html: str  # an iframe of it
@@ -36,6 +37,7 @@ def sharing(index: OpenIndex, sheet: Sheet, provenance: ProvenanceOut, base_url:
         json_url=URLS.feature(*at, api=True),
         images_url=URLS.feature_images(*at),
         csv_url=URLS.feature_csv(*at),
+        compare_url=URLS.compare(index.slug, features=f"{sheet.slot.layer}:{sheet.record.feature}:{sheet.slot.token}"),
         bibtex=_bibtex(sheet, provenance, index.slug, outside.feature(*at)),
         embed_url=embed_url,
         embed_html=_frame(embed_url, f"{feature_name(sheet.slot.layer, sheet.record.feature)} · Scopeview"),
