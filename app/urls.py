@@ -116,4 +116,4 @@ class Urls:
 def _query(values: dict[str, object]) -> str:
     """What is None is left out, so that a default has one URL: the short one."""
     given = {name: value for name, value in values.items() if value is not None}
-    return f"?{urlencode(given)}" if given else ""
+    return f"?{urlencode(given, safe=':,')}" if given else ""

@@ -31,13 +31,14 @@ class ShareView:
 def sharing(index: OpenIndex, sheet: Sheet, provenance: ProvenanceOut, base_url: str) -> ShareView:
     """`base_url` is scheme and host of this site, without a slash at its end."""
     at = (index.slug, sheet.slot.layer, sheet.record.feature, sheet.slot.token)
+    this = f"{sheet.slot.layer}:{sheet.record.feature}:{sheet.slot.token}"
     outside = Urls(base_url)
     embed_url = outside.feature(*at, embed=1)
     return ShareView(
         json_url=URLS.feature(*at, api=True),
         images_url=URLS.feature_images(*at),
         csv_url=URLS.feature_csv(*at),
-        compare_url=URLS.compare(index.slug, features=f"{sheet.slot.layer}:{sheet.record.feature}:{sheet.slot.token}"),
+        compare_url=URLS.compare(index.slug, features=this),
         bibtex=_bibtex(sheet, provenance, index.slug, outside.feature(*at)),
         embed_url=embed_url,
         embed_html=_frame(embed_url, f"{feature_name(sheet.slot.layer, sheet.record.feature)} · Scopeview"),
