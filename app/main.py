@@ -18,6 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 
 from app import pictures, service
+from app.api import apart as api_apart
 from app.api import compare as api_compare
 from app.api import feature as api_feature
 from app.api import heat as api_heat
@@ -67,6 +68,7 @@ ROUTERS = (
     api_help.router,
     patterns.router,
     api_uploads.router,
+    api_apart.router,
     api_search.router,
     api_compare.router,
     api_routes.router,

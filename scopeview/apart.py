@@ -20,7 +20,7 @@ class LayerApart:
     """One picture at one layer, a row a token: CLS, then the patches row by row. `embed` has one row.
 
     Rows are in descending order of value. A TopK SAE's rows hold its `k` features whatever their sign; those
-    of a ReLU SAE (`k` is None) are filled up with inactive features of value 0.
+    of a ReLU SAE (`k` is None) are filled up with any features at the value 0.
     """
 
     k: int | None
@@ -46,6 +46,23 @@ class LayerApart:
         """Features that fire at each token."""
         counts: Int64[np.ndarray, " token"] = (self.values > 0).sum(axis=1)
         return counts
+
+    def with_code(
+        self,
+        token: int,
+        features: Int32[np.ndarray, " given"],
+        values: Float32[np.ndarray, " given"],
+        norms: Float32[np.ndarray, " given"],
+    ) -> "LayerApart":
+        """The same, but for the code of one token: as an index keeps it, made in another batch."""
+        missing = max(0, len(features) - self.features.shape[1])
+        columns = []
+        for before, row in ((self.features, features), (self.values, values), (self.norms, norms)):
+            column = np.pad(before, ((0, 0), (0, missing)))
+            column[token] = 0
+            column[token, : len(row)] = row
+            columns.append(column)
+        return replace(self, features=columns[0], values=columns[1], norms=columns[2])
 
     @property
     def n_bytes(self) -> int:

@@ -5,6 +5,7 @@ nothing of files, shards or requests.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +17,10 @@ from torch import Tensor
 from scopeview import metrics
 from scopeview.apart import Apart, LayerApart, codes_of
 from scopeview.clip import Clip, Taps
-from scopeview.knobs import Knobs
+from scopeview.knobs import Knobs, Turned
 from scopeview.sae import Codes, Sae
 from scopeview.slots import ANY, EMBED, Layer, Slot, Token, slots_of, token_number
-from scopeview.steering import Turned, turn
+from scopeview.steering import read_logit_scale, turn
 from scopeview.store.records import Code
 
 
@@ -117,6 +118,16 @@ class Encoder:
         """The decoder rows of some features, as they are: not of unit length."""
         rows: Float32[np.ndarray, "feature d_in"] = self.saes[layer].dec[list(features)].cpu().numpy()
         return rows
+
+    def norms(self, layer: Layer, features: Sequence[int]) -> Float32[np.ndarray, " feature"]:
+        """The lengths of these decoder rows."""
+        lengths: Float32[np.ndarray, " feature"] = self._norms(layer)[list(features)].cpu().numpy()
+        return lengths
+
+    @cached_property
+    def logit_scale(self) -> float:
+        """By what this CLIP multiplies cosines. Raises `ModelError` where its file does not say."""
+        return read_logit_scale(self.clip)
 
     def facts(self) -> dict[str, Any]:
         """What is loaded and where, for those who run a server. Weights that several share count once."""

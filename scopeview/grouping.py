@@ -50,12 +50,14 @@ def group_features(
 ) -> list[Group]:
     """The active features, each in exactly one group; heaviest group first, their shares sum to one.
 
-    `masses` are above zero, `directions` decoder rows of any length. `threshold` is above 0 and at most 1.
-    No features give no groups.
+    `directions` are decoder rows of any length. `threshold` is above 0 and at most 1. Features that all have
+    no mass count alike. No features give no groups.
     """
     if len(features) == 0:
         return []
     weights = masses.astype(np.float64)
+    if not weights.any():
+        weights = np.ones(len(masses))
     clusters = _largest(_unit(directions), weights / weights.sum(), threshold, most_groups)
     groups = [_group(features, weights, clusters.owners == cluster) for cluster in range(clusters.k)]
     return sorted(groups, key=lambda group: (-group.share, int(group.features[0])))

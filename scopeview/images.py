@@ -89,6 +89,15 @@ def encode_webp(image: Image.Image, quality: int = 80) -> bytes:
     return buffer.getvalue()
 
 
+def encode_square(crop: UInt8[np.ndarray, "3 height width"]) -> bytes:
+    """WebP of what the model saw, as it is: decoded again, not one pixel differs."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(crop.transpose(1, 2, 0)))
+    # No effort: twice as fast as a lossy thumbnail, and 13 % larger than with the effort of those.
+    image.save(buffer, "WEBP", lossless=True, quality=0, method=0, exif=b"", xmp=b"", icc_profile=b"")
+    return buffer.getvalue()
+
+
 def thumbnail(crop: UInt8[np.ndarray, "3 height width"], size_px: int, quality: int = 80) -> bytes:
     """WebP of what the model saw, shrunk or grown to `size_px` x `size_px`."""
     image = Image.fromarray(np.ascontiguousarray(crop.transpose(1, 2, 0)))

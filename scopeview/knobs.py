@@ -4,6 +4,7 @@ What is turned and by how much it changes each token's code, in plain NumPy; `st
 Also what a change does to zero-shot probabilities. Knows no model and no request.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -12,10 +13,13 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from scopeview.apart import LayerApart
+from scopeview.errors import InputError
 from scopeview.heatmap import heats
-from scopeview.slots import Layer
+from scopeview.slots import Layer, parse_number
 
 Turn = Literal["set", "scale"]
+
+_NUMBER = re.compile(r"-?[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,33 @@ class CodeChange(NamedTuple):
 
     features: Int64[np.ndarray, " feature"]
     difference: Float32[np.ndarray, "token feature"]
+
+
+class Turned(NamedTuple):
+    """CLIP's embedding of the picture, as projected, without and with the edits."""
+
+    before: Float32[np.ndarray, " projection"]
+    after: Float32[np.ndarray, " projection"]
+
+
+def parse_edit(text: str) -> Edit:
+    """`12,55:x0.5` halves features 12 and 55, `12:0` sets feature 12 to 0. Raises `InputError`."""
+    numbers, _, amount = text.partition(":")
+    features = [parse_number(number) for number in numbers.split(",")]
+    turn: Turn = "scale" if amount.startswith("x") else "set"
+    value = _amount(amount.removeprefix("x"))
+    if None in features or value is None:
+        raise InputError(
+            f"edit {text[:80]!r} is none: expected such as 12:0 (set feature 12 to 0), 12:4.5, "
+            "or 12,55:x0.5 (halve features 12 and 55)"
+        )
+    return Edit(tuple(dict.fromkeys(number for number in features if number is not None)), turn, value)
+
+
+def spell_edit(edit: Edit) -> str:
+    """The inverse of `parse_edit`."""
+    factor = "x" if edit.turn == "scale" else ""
+    return f"{','.join(map(str, edit.features))}:{factor}{edit.amount:g}"
 
 
 def code_change(layer: LayerApart, knobs: Knobs) -> CodeChange:
@@ -80,6 +111,11 @@ def cosine(one: Float32[np.ndarray, " projection"], other: Float32[np.ndarray, "
     """Of two embeddings: 1 where an edit has left the direction as it was."""
     lengths = np.linalg.norm(one.astype(np.float64)) * np.linalg.norm(other.astype(np.float64))
     return float(one.astype(np.float64) @ other.astype(np.float64) / lengths)
+
+
+def _amount(text: str) -> float | None:
+    """At most six digits on either side of the point, as people write numbers."""
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def _within(tokens: Sequence[int], n_tokens: int) -> list[int]:

@@ -4,29 +4,20 @@ x' = x + (decode(edited) - decode(original)), in the residual stream's own units
 explain of x stays, so that an edit that changes nothing changes nothing.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from scopeview.apart import LayerApart
 from scopeview.clip import Clip
 from scopeview.errors import ModelError
-from scopeview.knobs import CodeChange, Knobs, code_change
+from scopeview.knobs import CodeChange, Knobs, Turned, code_change
 from scopeview.sae import Sae
 from scopeview.slots import EMBED
 from scopeview.weights import read_tensors
 
 _LOGIT_SCALE = "logit_scale"
-
-
-class Turned(NamedTuple):
-    """CLIP's embedding of the picture, as projected, without and with the edits."""
-
-    before: Float32[np.ndarray, " projection"]
-    after: Float32[np.ndarray, " projection"]
 
 
 @torch.inference_mode()
@@ -53,7 +44,7 @@ def residual_change(sae: Sae, change: CodeChange) -> Float[Tensor, "token d_in"]
     return sae.in_raw_units(decoded)
 
 
-def logit_scale(clip: Clip) -> float:
+def read_logit_scale(clip: Clip) -> float:
     """The number by which the model multiplies cosines. Raises `ModelError` where its file has none."""
     found = read_tensors(clip.folder, [_LOGIT_SCALE]).get(_LOGIT_SCALE)
     if found is None or found.numel() != 1:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import anyio
 from PIL import Image
@@ -15,6 +16,8 @@ from app.site import OpenIndex, Site
 from app.worker import Crop, Wanted
 from scopeview.apart import Apart
 from scopeview.images import ImageLimits, decode
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,19 @@ def refuse_absent(site: Site, index: OpenIndex) -> None:
         raise EncoderAbsentError(why)
 
 
-async def answers(site: Site, waiting: "Sequence[Future[Apart]]") -> list[Apart]:
+async def answers(site: Site, waiting: "Sequence[Future[Answer]]") -> list[Answer]:
     """Raises `TooSlowError` at the deadline; what still waits is then not worked out."""
     together = asyncio.gather(*map(asyncio.wrap_future, waiting))
     try:
         return await asyncio.wait_for(together, site.settings.upload_deadline_s)
     except TimeoutError:
         raise TooSlowError from None
+
+
+async def cropped(site: Site, index: OpenIndex, picture: Picture, decoding: anyio.CapacityLimiter) -> Crop:
+    """The square that the model sees. Raises as `Picture.read`."""
+    (crop,) = await anyio.to_thread.run_sync(partial(_crops, site, index, [picture]), limiter=decoding)
+    return crop
 
 
 def _crops(site: Site, index: OpenIndex, pictures: Sequence[Picture]) -> list[Crop]:

@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 from app.inference.problems import EncoderAbsentError
-from scopeview.apart import Apart
+from scopeview.apart import Apart, LayerApart
 from scopeview.errors import ScopeviewError
+from scopeview.knobs import Knobs, Turned
 from scopeview.slots import Layer
 
 log = logging.getLogger("scopeview.worker")
@@ -25,6 +26,7 @@ RETRY_LOAD_S = 60.0
 """A failed load is told to visitors for this long before it is tried again."""
 
 Crop = np.ndarray[Any, np.dtype[np.uint8]]
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Encoder(Protocol):
@@ -37,6 +39,19 @@ class Encoder(Protocol):
         self, crops: Crop, layers: Sequence[Layer] | None = None, *, embedding: bool = True
     ) -> list[Apart]:
         """Each of (batch, 3, height, width) at every token of these layers, None all."""
+
+    def turn(self, crop: Crop, apart: LayerApart, knobs: Knobs) -> Turned:
+        """One picture's embedding without and with the edits; `apart` is it at the knobs' layer."""
+
+    def directions(self, layer: Layer, features: Sequence[int]) -> Vectors:
+        """The decoder rows of some features: (feature, d_in)."""
+
+    def norms(self, layer: Layer, features: Sequence[int]) -> Vectors:
+        """Their lengths: (feature,)."""
+
+    @property
+    def logit_scale(self) -> float:
+        """By what the model multiplies cosines. Raises `ModelError` where it does not say."""
 
     def facts(self) -> dict[str, Any]:
         """What is loaded, and where: as `app.api.models.LoadedOut` has it."""

@@ -1,8 +1,9 @@
 """Uploads on disk: `{id}.json` and `{id}.webp`, flat in one folder, and nothing else anywhere.
 
-What is kept is the square that the model saw, as a fresh WebP without metadata, and its codes. The bytes
-that were sent are never written. An upload that expires or is deleted loses both and leaves a tombstone, so
-that its link says 410 and not 404; a month later the tombstone goes too.
+What is kept is the square that the model saw, as a fresh WebP without metadata or loss, and its codes: it can
+be taken apart again, and comes out the same. The bytes that were sent are never written. An upload that
+expires or is deleted loses both and leaves a tombstone, so that its link says 410 and not 404; a month later
+the tombstone goes too.
 """
 
 import hashlib
@@ -41,6 +42,7 @@ class Upload:
     delete_key_sha256: str
     state: State
     codes: list[Code]
+    crop_sha256: str = ""  # of the square's pixels: what the worker remembers it by
 
 
 class Kept(NamedTuple):
@@ -74,7 +76,9 @@ class UploadStore:
             detail = "This server keeps as many uploads as it may. Some expire soon; try again later."
             raise ProblemError(503, "full", detail, {"Retry-After": "600"})
 
-    def keep(self, index: str, version: str, picture: bytes, codes: list[Code]) -> Kept:
+    def keep(
+        self, index: str, version: str, picture: bytes, codes: list[Code], *, crop_sha256: str = ""
+    ) -> Kept:
         """`picture` is WebP. The JSON is written last: an upload without it does not exist."""
         delete_key, now = secrets.token_urlsafe(16), self.clock()
         upload = Upload(
@@ -86,6 +90,7 @@ class UploadStore:
             delete_key_sha256=_hashed(delete_key),
             state="kept",
             codes=codes,
+            crop_sha256=crop_sha256,
         )
         with written_aside(self._path(upload.upload_id, "webp")) as part:
             part.write_bytes(picture)
@@ -150,7 +155,7 @@ class UploadStore:
                 path.unlink(missing_ok=True)
 
     def _bury(self, upload: Upload, state: State) -> None:
-        self._write(replace(upload, state=state, codes=[], delete_key_sha256=""))
+        self._write(replace(upload, state=state, codes=[], delete_key_sha256="", crop_sha256=""))
         self._path(upload.upload_id, "webp").unlink(missing_ok=True)
         with self._lock:
             self._n_kept = max(self._n_kept - 1, 0)

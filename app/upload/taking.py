@@ -16,7 +16,7 @@ from app.upload.form import read_picture
 from app.upload.store import Kept
 from app.worker import Crop, Wanted
 from scopeview.apart import codes_of
-from scopeview.images import ImageLimits, decode, thumbnail
+from scopeview.images import ImageLimits, decode, encode_square
 from scopeview.store.records import Code
 
 DECODES_AT_ONCE = 2
@@ -46,9 +46,12 @@ async def _take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
         crop = await anyio.to_thread.run_sync(
             partial(_crop, site, index, data), limiter=request.app.state.decode_limiter
         )
-        codes = await _codes(site, index, crop)
-        picture = await run_in_threadpool(thumbnail, crop, crop.shape[1])
-        return await run_in_threadpool(site.uploads.keep, index.slug, index.version, picture, codes)
+        key = await run_in_threadpool(crop_key, crop)
+        codes = await _codes(site, index, key, crop)
+        picture = await run_in_threadpool(encode_square, crop)
+        return await run_in_threadpool(
+            site.uploads.keep, index.slug, index.version, picture, codes, crop_sha256=key
+        )
 
 
 def _crop(site: Site, index: OpenIndex, data: bytes) -> Crop:
@@ -58,10 +61,10 @@ def _crop(site: Site, index: OpenIndex, data: bytes) -> Crop:
     return site.worker.encoder(index.reader.index_dir).crop(decoded.image)
 
 
-async def _codes(site: Site, index: OpenIndex, crop: Crop) -> list[Code]:
+async def _codes(site: Site, index: OpenIndex, key: str, crop: Crop) -> list[Code]:
     wanted = Wanted(tuple(index.layers), embedding=True)
-    index_dir, key = index.reader.index_dir, await run_in_threadpool(crop_key, crop)
-    (apart,) = await answers(site, [site.worker.submit(index_dir, key, crop, wanted, urgent=True)])
+    waiting = site.worker.submit(index.reader.index_dir, key, crop, wanted, urgent=True)
+    (apart,) = await answers(site, [waiting])
     codes = await run_in_threadpool(codes_of, apart, index.manifest.slots)
     if not all(math.isfinite(pair.activation) for code in codes for pair in code.features):
         raise ProblemError(422, "non_finite", "The model gives no finite numbers for this picture.")

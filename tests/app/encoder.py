@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.worker import Crop
+from app.inference.encoders import Crop, Vectors
 from scopeview.apart import Apart, LayerApart
+from scopeview.knobs import Knobs, Turned, code_change
 from scopeview.slots import EMBED, Layer
 from tests.app.index import LAYERS, K
 
@@ -22,6 +23,7 @@ class FakeEncoder:
     """Codes that depend on the mean colour alone, so that a test can work them out."""
 
     batches: list[int] = field(default_factory=list)
+    logit_scale: float = 10.0
     gate: threading.Event | None = None  # holds `apart` back until it is set
 
     def crop(self, image: Image.Image) -> Crop:
@@ -38,13 +40,39 @@ class FakeEncoder:
             assert self.gate.wait(30), "the test never opened the gate"
         return [_apart(int(crop.mean()), layers or LAYERS, embedding) for crop in crops]
 
+    def turn(self, crop: Crop, apart: LayerApart, knobs: Knobs) -> Turned:
+        """The sum of what is changed is added to dimension `feature`."""
+        before = _embedding(int(crop.mean()))
+        change = code_change(apart, knobs)
+        after = before.copy()
+        np.add.at(after, change.features % PROJECTION, change.difference.sum(axis=0))
+        return Turned(before, after)
+
+    def directions(self, layer: Layer, features: Sequence[int]) -> Vectors:
+        """Even and odd features point two ways."""
+        assert layer in LAYERS
+        return np.eye(2, dtype=np.float32)[np.asarray(features, np.int64) % 2]
+
+    def norms(self, layer: Layer, features: Sequence[int]) -> Vectors:
+        assert layer in LAYERS
+        return _norms(np.asarray(features, np.int64))
+
     def facts(self) -> dict[str, Any]:
         return {"model": "a stand-in", "device": "none", "dtype": "float32", "layers": LAYERS, "n_bytes": 0}
 
 
 def _apart(mean: int, layers: Sequence[Layer], embedding: bool) -> Apart:
     found = {layer: _layer(mean, 1 if layer == EMBED else N_TOKENS) for layer in layers}
-    return Apart(found, np.full(PROJECTION, mean / 255, np.float32) if embedding else None)
+    return Apart(found, _embedding(mean) if embedding else None)
+
+
+def _embedding(mean: int) -> Vectors:
+    return np.full(PROJECTION, 1 + mean / 255, np.float32)
+
+
+def _norms(features: np.ndarray[Any, np.dtype[Any]]) -> Vectors:
+    norms: Vectors = (1 + features / 4).astype(np.float32)
+    return norms
 
 
 def _layer(mean: int, n_tokens: int) -> LayerApart:
@@ -54,7 +82,7 @@ def _layer(mean: int, n_tokens: int) -> LayerApart:
     values[0] = 12 - np.arange(K)
     values[137:138] = 12.5 - np.arange(K)
     figures = np.linspace(0.5, 1, n_tokens, dtype=np.float32)
-    return LayerApart(K, features, values, (1 + features / 4).astype(np.float32), figures, 10 * figures)
+    return LayerApart(K, features, values, _norms(features), figures, 10 * figures)
 
 
 def factory_of(encoder: FakeEncoder) -> Callable[[Path], FakeEncoder]:

@@ -79,6 +79,21 @@ def test_peaks_equal_their_brute_force_twin(seed: int, tokens: set[int]) -> None
     ]
 
 
+def test_the_code_of_a_token_can_be_put_in_the_place_of_another() -> None:
+    given = (np.array([9, 8], np.int32), np.array([2, 1], np.float32), np.array([3, 5], np.float32))
+    changed = BY_HAND.with_code(1, *given)
+    assert changed.features.tolist() == [[4, 7, 1], [9, 8, 0], [2, 7, 5]]
+    assert changed.values[1].tolist() == [2, 1, 0]
+    assert changed.masses.tolist() == [[10, 2, 0], [6, 5, 0], [9, 3, 10]]
+    assert BY_HAND.features[1].tolist() == [7, 4, 2]
+
+
+def test_a_longer_code_makes_room() -> None:
+    narrow = layer_apart([[1], [2]], [[5], [4]], k=None)
+    changed = narrow.with_code(0, np.arange(2, dtype=np.int32), *[np.array([7, 6], np.float32)] * 2)
+    assert changed.values.tolist() == [[7, 6], [4, 0]]
+
+
 def part(*layers: int, embedding: bool = False) -> Apart:
     found: dict[int | str, LayerApart] = {layer: random_layer(layer) for layer in layers}
     return Apart(found, np.ones(4, np.float32) if embedding else None)  # type: ignore[arg-type]

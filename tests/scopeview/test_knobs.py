@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scopeview.errors import InputError
 from scopeview.heatmap import heats
-from scopeview.knobs import Edit, Knobs, code_change, cosine, zero_shot
+from scopeview.knobs import Edit, Knobs, code_change, cosine, parse_edit, spell_edit, zero_shot
 from tests.scopeview.layers_apart import layer_apart, random_layer
 
 BY_HAND = layer_apart([[4, 7], [7, 1], [2, 4]], [[5, 2], [3, -1], [3, 3]])
@@ -56,6 +57,28 @@ def test_features_set_to_their_own_values_stay(seed: int, turn: str) -> None:
             for feature, value in enumerate(own)
         ]
         assert not code_change(layer, Knobs(3, tuple(edits), (token,))).difference.any()
+
+
+@pytest.mark.parametrize(
+    ("text", "edit"),
+    [
+        ("12:0", Edit((12,), "set", 0.0)),
+        ("12,55:x0.5", Edit((12, 55), "scale", 0.5)),
+        ("3:-4.25", Edit((3,), "set", -4.25)),
+    ],
+)
+def test_an_edit_is_read_and_written_alike(text: str, edit: Edit) -> None:
+    assert parse_edit(text) == edit
+    assert spell_edit(edit) == text
+    assert parse_edit(f"{text}0" if "." in text else text) == edit
+
+
+@pytest.mark.parametrize(
+    "text", ["", "12", "12:", ":0", "12:x", "1,:0", "1:nan", "1:1e3", "1:x-", "a:0", "1:0:0"]
+)
+def test_a_malformed_edit_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="set feature 12 to 0"):
+        parse_edit(text)
 
 
 def test_zero_shot_probabilities_are_the_softmax_of_scaled_cosines() -> None:

@@ -17,7 +17,7 @@ from scopeview.importers import load_sae, read_suite
 from scopeview.knobs import Edit, Knobs
 from scopeview.sae import Sae, SaeConfig, Standardization, Weights
 from scopeview.slots import EMBED, Layer
-from scopeview.steering import logit_scale, turn
+from scopeview.steering import read_logit_scale, turn
 from tests.indexer.tiny import IMAGE_PX, N_FEATURES, WIDTH, write_model, write_suite
 from tests.scopeview.layers_apart import layer_apart
 
@@ -144,8 +144,8 @@ def test_directions_are_the_decoders_rows(encoder: Encoder) -> None:
 
 
 def test_the_logit_scale_is_the_models_own(encoder: Encoder, tmp_path: Path) -> None:
-    assert logit_scale(encoder.clip) == pytest.approx(np.exp(2.6592), rel=1e-4)
+    assert encoder.logit_scale == pytest.approx(np.exp(2.6592), rel=1e-4)
     nowhere = MatrixClip()
     nowhere.folder = tmp_path
     with pytest.raises(ModelError, match="no weights"):
-        logit_scale(nowhere)
+        read_logit_scale(nowhere)

@@ -1,0 +1,76 @@
+"""Knobs over HTTP: the picture run on with its features turned, and texts to compare both embeddings with."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio
+import numpy as np
+from starlette.concurrency import run_in_threadpool
+
+from app.inference.asking import answers, cropped, refuse_absent
+from app.inference.encoders import Vectors
+from app.inference.subjects import Subject
+from app.site import OpenIndex, Site
+from scopeview.apart import LayerApart
+from scopeview.errors import ModelError
+from scopeview.knobs import Knobs, Turned, zero_shot
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one prompt is to the model: its probability among all of them, without and with the edits."""
+
+    prompt: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Texts as vectors, a row each, or why there are none, in words."""
+
+    texts: Sequence[str]
+    vectors: Vectors | None = None
+    logit_scale: float = 1.0
+    why_not: str | None = None
+
+    def changes(self, turned: Turned) -> list[Change]:
+        if self.vectors is None:
+            return []
+        before, after = (
+            zero_shot(embedding, self.vectors, self.logit_scale).tolist() for embedding in turned
+        )
+        return [Change(*row) for row in zip(self.texts, before, after, strict=True)]
+
+
+async def turned(
+    site: Site,
+    index: OpenIndex,
+    subject: Subject,
+    found: LayerApart,
+    knobs: Knobs,
+    decoding: anyio.CapacityLimiter,
+) -> Turned:
+    """`found` is the picture at the knobs' layer. Raises `ProblemError`, and as `Picture.read`."""
+    refuse_absent(site, index)
+    crop = await cropped(site, index, subject.picture, decoding)
+    waiting = site.worker.call(index.reader.index_dir, lambda encoder: encoder.turn(crop, found, knobs))
+    (answer,) = await answers(site, [waiting])
+    return answer
+
+
+async def prompts_of(site: Site, index: OpenIndex, texts: Sequence[str]) -> Prompts:
+    """Where one text has no vector, none are compared: probabilities are among all of them."""
+    if not texts:
+        return Prompts([])
+    index_dir = index.reader.index_dir
+    found = await asyncio.gather(*(site.texts.vector(index_dir, text) for text in texts))
+    why_not = next((answer for answer in found if isinstance(answer, str)), None)
+    if why_not is not None:
+        return Prompts(texts, why_not=why_not)
+    try:
+        scale = await run_in_threadpool(lambda: site.worker.encoder(index_dir).logit_scale)
+    except ModelError:
+        return Prompts(texts, why_not="this index's model does not say how it compares texts")
+    return Prompts(texts, np.stack([answer for answer in found if not isinstance(answer, str)]), scale)
