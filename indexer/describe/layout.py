@@ -19,6 +19,8 @@ def lay_out(
     vectors: Float32[np.ndarray, "point projection"], *, perplexity: int, iterations: int, seed: int
 ) -> Float32[np.ndarray, "point xy=2"]:
     """In [0, 1] x [0, 1], to one scale. The same vectors and numbers give the same map."""
+    if not len(vectors):
+        return np.empty((0, 2), np.float32)
     start = principal(vectors)
     if len(vectors) < _FEWEST:
         return scaled(start)
@@ -39,8 +41,6 @@ def principal(vectors: Float32[np.ndarray, "point projection"]) -> Float64[np.nd
 
 def scaled(points: Float64[np.ndarray, "point xy=2"]) -> Float32[np.ndarray, "point xy=2"]:
     """Into the unit square, in its middle, without changing the proportions."""
-    if not len(points):
-        return points.astype(np.float32)
     low, high = points.min(axis=0), points.max(axis=0)
     side = max(float((high - low).max()), 1e-12)
     placed = (points - (low + high) / 2) / side + 0.5

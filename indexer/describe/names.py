@@ -1,8 +1,9 @@
 """Names: the words of a vocabulary that lie nearest to a feature's vector in CLIP's joint space.
 
 Feature vectors are offsets from the mean image; words are taken as they are. Measured on the procedural
-world, whose truth is known: so a name is shown by its feature's top images more often than without the
-offset, and twice as often as with words as offsets from their mean, which says more of the list than of them.
+world, whose truth is known, as the share of a feature's top nine images that show what its first name says,
+less the share of all images: 0.50, 0.46 without the offset, and 0.24 with words as offsets from their mean
+too, which says more of the list than of them. Templates around well-put words change nothing there.
 """
 
 from collections.abc import Sequence

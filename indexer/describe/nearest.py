@@ -23,7 +23,7 @@ def nearest_rows(
     k: int,
     *,
     same: bool = False,
-    above: float = 0.0,
+    above: float = 1e-6,
 ) -> Nearest:
     """Unit rows with a cosine `above` that. `same`: both are one table, and no row is its own neighbour."""
     rows = np.full((len(asking), k), -1, np.int32)

@@ -1,0 +1,34 @@
+"""Words to name features after: a file of the user's, or the general ones."""
+
+from pathlib import Path
+
+import pytest
+
+from scopeview.errors import InputError
+from scopeview.vocabulary import GENERAL, read_vocabulary
+
+
+def test_comments_and_empty_lines_do_not_count_and_each_word_counts_once(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text("# things\n\n  red   fox \ncat\n\t# more\nred fox\nchien à poil\n", encoding="utf-8")
+    found = read_vocabulary(path)
+    assert (found.name, found.words) == ("words.txt", ("red fox", "cat", "chien à poil"))
+
+
+@pytest.mark.parametrize("content", [b"", b"# none\n", b"\xff\xfe"])
+def test_a_file_without_words_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "words.txt").write_bytes(content)
+    with pytest.raises(InputError, match=r"words\.txt .* one word or phrase a line"):
+        read_vocabulary(tmp_path / "words.txt")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.txt cannot be read"):
+        read_vocabulary(tmp_path / "gone.txt")
+
+
+def test_the_general_words_are_many_and_short() -> None:
+    found = read_vocabulary()
+    assert found.name == GENERAL.name
+    assert len(found.words) > 2500
+    assert all(len(word) < 40 and word == word.strip() for word in found.words)
