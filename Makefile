@@ -10,12 +10,12 @@ BIN = .venv/bin
 INSTALLED = .venv/.installed
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test lint bench conformance clean
+.PHONY: help demo test lint bench conformance retrain-demo clean
 .DELETE_ON_ERROR:
 
 help: ## List the chores
 	@echo 'make CHORE [VARIABLE=value ...]'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 	@echo 'Variables: PYTHON (3.11 or later), PORT of the demo, ARGS for pytest or the benchmarks,'
 	@echo '  TORCH=cpu for the small PyTorch on Linux, PIP_ARGS for pip (CONTRIBUTING.md has examples)'
 
@@ -42,6 +42,9 @@ bench: $(INSTALLED) ## Run the benchmarks
 
 conformance: $(INSTALLED) ## Compare with the CLIP-Scope authors' own package
 	scripts/conformance
+
+retrain-demo: $(INSTALLED) ## Make the demo's model and its card again from nothing (hours on a CPU)
+	scripts/retrain-demo
 
 clean: ## Remove caches and build products (.venv, uploads and indexes stay)
 	rm -rf build dist artifacts *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
