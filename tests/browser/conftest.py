@@ -17,6 +17,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.encoder import FakeEncoder, factory_of
 from tests.app.index import write_index
+from tests.app.tower import FakeTower, tower_factory
 from tests.chromium import chromium_path
 
 FLAGS = [
@@ -109,7 +110,8 @@ def tiny_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         write_index(folder / "raw", slug="raw", random_weights=True).index_dir,
     ]
     settings = Settings(index_dirs=dirs, upload_dir=folder / "uploads")
-    with served(create_app(settings, encoder_factory=factory_of(FakeEncoder()))) as base:
+    encoder, tower = factory_of(FakeEncoder()), tower_factory(FakeTower())
+    with served(create_app(settings, encoder_factory=encoder, text_factory=tower)) as base:
         yield base
 
 

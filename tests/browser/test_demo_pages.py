@@ -8,8 +8,9 @@ import urllib.request
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
+from tests.browser.axe import grave_violations
 from tests.browser.conftest import OpenPage, Watched
 from tests.conftest import PROJECT_DIR
 
@@ -25,7 +26,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "device_scale_factor": 2,
     },
 }
-LAYER = 5
+LAYER = 4
 LOAD_ALL = """() => Promise.all([...document.images].map((img) => {
   img.loading = "eager";
   return img.decode();
@@ -41,12 +42,20 @@ def addresses(demo_site: str) -> dict[str, str]:
         "home": "/",
         "index": "/demo",
         "gallery": f"/demo/{LAYER}?sort=density",
+        "gallery-scatter": f"/demo/{LAYER}?plot=1",
+        "map": f"/demo/{LAYER}/map?token=any",
         "gallery-any": f"/demo/{LAYER}?token=any&min_images=1",
         "feature": f"/demo/{LAYER}/{feature}?token=cls",
         "feature-any": f"/demo/{LAYER}/{feature}?token=any",
         "image": "/demo/images/5",
         "image-one-layer": f"/demo/images/5?layer={LAYER}&token=any",
         "upload": "/demo/uploads",
+        "search": "/demo/search",
+        "search-words": "/demo/search?q=red+heart",
+        "search-image": "/demo/search?image=5",
+        "compare": f"/demo/compare?features={LAYER}:{feature},{LAYER}:{feature}:any&note=a+note",
+        "report": "/demo/images/5/report",
+        "patterns": "/patterns",
         "api": "/api",
         "problem-404": "/demo/99",
         "problem-422": f"/demo/{LAYER}?sort=best",
@@ -70,7 +79,49 @@ def test_every_page_of_the_demo_opens_cleanly(
         page = (wrong if name in NOT_THERE else clean).goto(address)
         assert page.locator("h1").count() == 1, name
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
+        if variant != "phone":
+            assert grave_violations(page) == [], name
         keep_screenshot(page, f"{name}-{variant}")
+
+
+def test_from_a_layer_to_a_neighbour_and_its_link_opened_elsewhere(
+    demo_site: str, open_page: OpenPage
+) -> None:
+    """Layer, feature, neighbour, share: and back again by the browser's own keys."""
+    page = open_page(demo_site).goto("/demo")
+    page.get_by_role("navigation", name="Layer").get_by_role("link", name=str(LAYER)).click()
+    page.get_by_label("order by").select_option("clarity")
+    page.wait_for_url(f"**/demo/{LAYER}?*sort=clarity*")
+    page.wait_for_load_state("networkidle")
+    names = page.locator("main .feature h3").all_inner_texts()
+    page.locator("main .feature h3 a").first.click()
+    page.wait_for_url(f"**/demo/{LAYER}/*")
+    first = page.locator("h1").inner_text()
+    page.locator(".neighbor-kind .feature h3 a").first.click()
+    expect(page.locator("h1")).not_to_have_text(first)
+    shared, there = page.url, page.locator("h1").inner_text()
+    friend = open_page(demo_site).goto(shared.removeprefix(demo_site))
+    assert friend.locator("h1").inner_text() == there
+    page.go_back()
+    expect(page.locator("h1")).to_have_text(first)
+    page.go_back()
+    expect(page.get_by_label("order by")).to_have_value("clarity")
+    assert page.locator("main .feature h3").all_inner_texts()[: len(names)] == names
+    page.go_forward()
+    expect(page.locator("h1")).to_have_text(first)
+
+
+def test_every_page_says_what_it_has_without_script(
+    demo_site: str, addresses: dict[str, str], open_page: OpenPage
+) -> None:
+    """All but heat, plots and the map: those say so instead."""
+    clean = open_page(demo_site, java_script_enabled=False)
+    wrong = open_page(demo_site, expect={404, 422}, java_script_enabled=False)
+    for name, address in addresses.items():
+        page = (wrong if name in NOT_THERE else clean).goto(address)
+        assert page.locator("h1").count() == 1, name
+        assert len(page.locator("main").inner_text()) > 80, name
+        assert page.locator(".with-script:visible").count() == 0, name
 
 
 def test_a_picture_of_the_demo_is_taken_apart_by_the_real_encoder(
