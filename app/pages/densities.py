@@ -60,7 +60,7 @@ def _words(each: DensityBin, n_images: int) -> str:
 
 def _overlap(each: DensityBin, n_images: int, filters: Filters) -> bool:
     least = max(filters.min_images, (filters.min_density or 0) * n_images)
-    most = n_images if filters.max_images is None else filters.max_images
+    most: float = n_images if filters.max_images is None else filters.max_images
     if filters.max_density is not None:
         most = min(most, filters.max_density * n_images)
     return each.high >= least and each.low <= most

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from app.filters import Filters, FiltersDep
 from app.pages.densities import DensityBar, density_bars
 from app.pages.frame import URLS, Link, frame_for, slot_name
+from app.pages.gallery_nothing import Nothing, nothing_here, unfiltered
 from app.pages.gallery_state import MAX_PAGES, GalleryState, first_page
 from app.pages.paging import Paging, paged
 from app.pages.parts import FeatureView, feature_views
@@ -42,14 +43,6 @@ SORT_WORDS: dict[Sort, str] = {
 _OF_DESCRIPTIONS: frozenset[Sort] = frozenset({"clarity", "score", "selectivity"})
 
 router = APIRouter(include_in_schema=False)
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """Why there is no card, and what to do about it."""
-
-    words: str
-    way: Link | None
 
 
 @dataclass(frozen=True)
@@ -96,12 +89,18 @@ def gallery(
     state = GalleryState(known_sort(sort), filters, seed, page, first_page(first, page), bool(plot))
     url = state.url(index, slot.layer, slot.token)
     block = wanted_block(request, GalleryPage)
-    if block is None and request.headers.get("hx-request") != "true" and "" in request.query_params.values():
+    if not _is_swap(request) and "" in request.query_params.values():
         return RedirectResponse(url, 302)  # a form sent with blanks: its page has a shorter address
     # What is added by scrolling is the last page alone; the address names all that is then shown.
     shown = state.on(page) if block == "more" else state
-    how = "HX-Replace-Url" if block == "more" else "HX-Push-Url"
-    return render(request, _page(index, slot, shown, state), headers={how: url})
+    moves = {"HX-Replace-Url" if block == "more" else "HX-Push-Url": url} if _is_swap(request) else None
+    return render(request, _page(index, slot, shown, state), headers=moves)
+
+
+def _is_swap(request: Request) -> bool:
+    """Does htmx ask for a part of the page, and not for all of it, as a way back does?"""
+    headers = request.headers
+    return headers.get("hx-request") == "true" and "hx-history-restore-request" not in headers
 
 
 def _page(index: OpenIndex, slot: Slot, shown: GalleryState, state: GalleryState) -> GalleryPage:
@@ -134,10 +133,10 @@ def _page(index: OpenIndex, slot: Slot, shown: GalleryState, state: GalleryState
         sorts=_sorts(index, state.sort),
         seed=state.seed,
         filters=state.filters,
-        unfiltered=_unfiltered(index, slot, state),
+        unfiltered=unfiltered(index, slot, state),
         densities=_densities(index, slot, state),
         features=feature_views(index, found.cards),
-        nothing=None if found.cards else _nothing(index, slot, state),
+        nothing=None if found.cards else nothing_here(index, slot, state),
         paging=paging,
         first=state.first,
         more=_more(index, slot, state, paging),
@@ -182,37 +181,12 @@ def _sorts(index: OpenIndex, used: Sort) -> list[Link]:
     ]
 
 
-def _unfiltered(index: OpenIndex, slot: Slot, state: GalleryState) -> str | None:
-    if state.filters == Filters():
-        return None
-    return replace(state.on(1), filters=Filters()).url(index, slot.layer, slot.token)
-
-
 def _densities(index: OpenIndex, slot: Slot, state: GalleryState) -> list[DensityBar]:
     def link(low: int, high: int) -> str:
         of_bar = replace(state.filters, min_images=low, max_images=high, min_density=None, max_density=None)
         return replace(state.on(1), filters=of_bar).url(index, slot.layer, slot.token)
 
     return density_bars(densities(index.reader, slot), index.manifest.n_images, state.filters, link)
-
-
-def _nothing(index: OpenIndex, slot: Slot, state: GalleryState) -> Nothing:
-    summary = index.summaries[slot]
-    at = f"{slot_name(slot)}"
-    if state.filters.ask_for_descriptions and not index.reader.is_described:
-        words = "Features of this index have no names and no clarity yet: it was not described."
-        return Nothing(words, Link("show all features", _unfiltered(index, slot, state) or ""))
-    if not summary.n_live:
-        return Nothing(
-            f"No feature ever fires at {at} on the indexed images. Choose another token or layer above.", None
-        )
-    if state.filters == Filters():
-        all_live = replace(state.on(1), filters=Filters(min_images=1)).url(index, slot.layer, slot.token)
-        words = f"No feature fires on nine images or more at {at}."
-        return Nothing(words, Link(f"show the {summary.n_live:,} that fire on fewer", all_live))
-    return Nothing(
-        "No feature passes these filters.", Link("clear the filters", _unfiltered(index, slot, state) or "")
-    )
 
 
 def _plot_switch(index: OpenIndex, slot: Slot, state: GalleryState) -> Link:

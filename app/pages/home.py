@@ -39,6 +39,7 @@ class IndexView:
 @dataclass(frozen=True)
 class HomePage(Page):
     template = "home.html"
+    for_everyone = True
 
     indexes: list[IndexView]  # in the order they were given to the server
 
@@ -70,6 +71,7 @@ class LayerView:
 @dataclass(frozen=True)
 class IndexPage(Page):
     template = "index.html"
+    for_everyone = True
 
     manifest: Manifest  # where every number comes from
     layers: list[LayerView]  # in index order
@@ -121,12 +123,11 @@ def _layer_view(index: OpenIndex, record: LayerRecord) -> LayerView:
 
 def _slot_view(index: OpenIndex, slot: Slot) -> SlotView:
     summary = index.summaries[slot]
-    at = {"token": slot.token}
     return SlotView(
         summary=summary,
         n_dead=summary.n_features - summary.n_live,
-        url=URLS.gallery(index.slug, slot.layer, **at),
-        map_url=URLS.map(index.slug, slot.layer, **at) if has_map(index, slot) else None,
+        url=URLS.gallery(index.slug, slot.layer, token=slot.token),
+        map_url=URLS.map(index.slug, slot.layer, token=slot.token) if has_map(index, slot) else None,
         densities=density_bars(densities(index.reader, slot), index.manifest.n_images),
     )
 

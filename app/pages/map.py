@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
-from app.filters import Filters, NameQuery
+from app.filters import NameQuery
 from app.pages.frame import URLS, Link, frame_for, slot_name
 from app.pages.parts import FeatureView, feature_views
 from app.pages.plots import PlotView, plot_view
@@ -37,6 +37,7 @@ router = APIRouter(include_in_schema=False)
 @dataclass(frozen=True)
 class MapPage(Page):
     template = "map.html"
+    for_everyone = True
     blocks = frozenset({"found", "point"})
 
     name: str  # `L22 · CLS`
@@ -86,11 +87,10 @@ def feature_map(
 
 
 def _page(index: OpenIndex, slot: Slot, state: _State) -> MapPage:
-    filters = Filters(name=state.name)
     gallery = (
         index.reader.gallery(slot, sort="score", name=state.name, limit=N_LISTED) if state.name else None
     )
-    every = URLS.gallery(index.slug, slot.layer, token=slot.token, **filters.query())
+    every = URLS.gallery(index.slug, slot.layer, token=slot.token, name=state.name)
     return MapPage(
         frame=frame_for(
             index,

@@ -50,7 +50,9 @@ def write_described_index(index_dir: Path, *, slug: str = "told") -> SmallIndex:
         rows = [_row(slot, feature) for slot in manifest.slots for feature in active(small, slot)]
         connection.executemany(f"INSERT INTO described.features VALUES ({', '.join('?' * 11)})", rows)
     vocabulary = VocabularyRecord(name="words.txt", sha256="d" * 64, n_words=len(NAMES))
-    record = DescribeRecord(database=database, vocabulary=vocabulary, without_names=None, settings={})
+    record = DescribeRecord(
+        database=database, vocabulary=vocabulary, without_names=None, settings={}, cofiring_every={}
+    )
     write_manifest(index_dir, manifest.model_copy(update={"describe": record}))
     return small
 

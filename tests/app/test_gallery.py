@@ -1,5 +1,6 @@
 """The gallery: orders, filters, pages that grow, and the same answers as JSON."""
 
+import gzip
 import html
 import math
 import re
@@ -7,14 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import duckdb
 import pytest
 from starlette.testclient import TestClient
 
 from scopeview.slots import Slot
-from scopeview.store.records import MIN_GRID_IMAGES
+from scopeview.store.manifest import read_manifest, write_manifest
 from tests.app.conftest import StartSite
 from tests.app.described_index import WITHOUT_CLARITY, Told, active, told, write_described_index
-from tests.app.index import N_IMAGES, SmallIndex
+from tests.app.index import N_IMAGES, SmallIndex, write_index
 
 SLOT = Slot(1, "any")
 SCROLLING = {"HX-Request": "true", "HX-Target": "more"}
@@ -208,16 +210,44 @@ def test_an_index_without_descriptions_says_why_nothing_has_a_name(site: TestCli
     assert '<option value="clarity"' not in page
 
 
+def test_an_index_without_a_text_tower_says_why_nothing_has_a_name(
+    start_site: StartSite, tmp_path: Path
+) -> None:
+    index_dir = write_described_index(tmp_path / "mute", slug="mute").index_dir
+    manifest = read_manifest(index_dir)
+    assert manifest.describe
+    mute = manifest.describe.model_copy(update={"vocabulary": None, "without_names": "no text tower"})
+    write_manifest(index_dir, manifest.model_copy(update={"describe": mute}))
+    page = start_site(index_dirs=[index_dir]).get("/mute/1?name=nowhere").text
+    assert "Features of this index have no names: no text tower." in page
+
+
 def test_filters_that_nothing_passes_can_be_cleared(told_site: TestClient) -> None:
     page = told_site.get("/told/1?name=nowhere").text
     assert 'No feature passes these filters. <a href="/told/1?token=cls">clear the filters</a>' in page
 
 
 def test_a_slot_of_rare_features_offers_them(start_site: StartSite, tmp_path: Path) -> None:
-    index = write_described_index(tmp_path / "rare", slug="rare")
-    site = start_site(index_dirs=[index.index_dir])
-    slot = Slot(1, "137")
-    fires = (index.dense[slot] > 0).sum(axis=0)
-    assert (fires >= MIN_GRID_IMAGES).any()
-    page = site.get("/rare/1?token=137&min_images=65").text
-    assert "No feature passes these filters" in page
+    index_dir = write_index(tmp_path / "rare", slug="rare").index_dir
+    database = read_manifest(index_dir).database
+    with duckdb.connect(str(index_dir / database)) as connection:
+        connection.execute("UPDATE features SET n_active = least(n_active, 3) WHERE token = '137'")
+        connection.execute("UPDATE features SET n_active = 0 WHERE token = 'any'")
+    site = start_site(index_dirs=[index_dir])
+    rare, dead = site.get("/rare/1?token=137").text, site.get("/rare/1?token=any").text
+    assert "No feature fires on nine images or more at L1 · 137." in rare
+    assert re.search('href="/rare/1[?]token=137&amp;min_images=1">show the [0-9]+ that fire on fewer', rare)
+    assert "No feature ever fires at L1 · any" in dead
+
+
+def test_the_first_view_weighs_less_than_a_hundred_kilobytes(told_site: TestClient) -> None:
+    """Markup, style and scripts as they are sent, pictures aside."""
+    zipped = {"Accept-Encoding": "gzip"}
+    page = told_site.get("/told/1", headers=zipped)
+    parts = re.findall(r'(?:<script[^>]*src|rel="stylesheet" href)="([^"]+)"', page.text)
+    answers = [page, *(told_site.get(html.unescape(part), headers=zipped) for part in parts)]
+    assert len(answers) > 4
+    assert {answer.headers["content-encoding"] for answer in answers if len(answer.content) > 1024} == {
+        "gzip"
+    }
+    assert sum(len(gzip.compress(answer.content, 5)) for answer in answers) < 100_000

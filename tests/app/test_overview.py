@@ -42,8 +42,10 @@ def test_striking_features_are_clear_and_well_named_and_differ_in_name(
     told_site: TestClient, told_index: SmallIndex
 ) -> None:
     slot = Slot(1, "cls")
-    known = [at for at in active(told_index, slot) if told(slot, at).clarity is not None]
-    clarity = np.argsort(np.argsort([told(slot, at).clarity for at in known], kind="stable"), kind="stable")
+    figures = {at: told(slot, at).clarity for at in active(told_index, slot)}
+    clear = {at: figure for at, figure in figures.items() if figure is not None}
+    known = list(clear)
+    clarity = np.argsort(np.argsort(list(clear.values()), kind="stable"), kind="stable")
     score = np.argsort(np.argsort([told(slot, at).scores[0] for at in known], kind="stable"), kind="stable")
     lower = dict(zip(known, np.minimum(clarity, score), strict=True))
     expected = list[int]()
