@@ -9,8 +9,10 @@ from starlette.testclient import TestClient
 from app.search.query import MAX_CHARS
 from app.site import Site
 from scopeview.errors import ModelError
+from scopeview.slots import Slot
 from tests.app.conftest import StartSite
-from tests.app.index import HOSTILE_CAPTIONS, N_FEATURES
+from tests.app.described_index import active, told, write_described_index
+from tests.app.index import HOSTILE_CAPTIONS, N_FEATURES, SmallIndex
 from tests.app.pictures import BROWSER, form, picture
 from tests.app.tower import FakeTower, FakeVectors, tower_factory
 
@@ -205,3 +207,40 @@ def test_the_box_of_a_page_without_an_index_leads_on(site: TestClient) -> None:
 def test_nothing_asked_shows_how_to_ask(site: TestClient) -> None:
     assert "Words find features and images" in site.get("/tiny/search").text
     assert site.get(f"{API}/tiny/search").json()["features"] == []
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> SmallIndex:
+    return write_described_index(tmp_path_factory.mktemp("search") / "told")
+
+
+def test_names_are_found_by_a_part_of_them_whatever_their_case(
+    start_site: StartSite, described: SmallIndex
+) -> None:
+    client = start_site(index_dirs=[described.index_dir])
+    found = client.get(f"{API}/told/search?q=RED+h").json()["named"]
+    slots = [Slot(1, "cls"), Slot(3, "cls"), Slot("embed", "cls")]
+    expected = {
+        (slot.layer, feature): told(slot, feature)
+        for slot in slots
+        for feature in active(described, slot)
+        if "red heart" in told(slot, feature).names
+    }
+    assert {(each["layer"], each["feature"]) for each in found} == expected.keys()
+    for each in found:
+        of = expected[each["layer"], each["feature"]]
+        assert (each["name"], each["score"]) == (of.names[0], of.scores[0])
+    scores = [each["score"] for each in found]
+    assert scores == sorted(scores, reverse=True)
+    assert "Features with that in a name" in client.get("/told/search?q=RED+h").text
+
+
+def test_names_are_other_peoples_words_too(start_site: StartSite, described: SmallIndex) -> None:
+    html = start_site(index_dirs=[described.index_dir]).get("/told/search?q=striped").text
+    assert "<b>striped" not in html
+    assert "&lt;b&gt;striped&lt;/b&gt; blue" in html
+
+
+def test_the_surest_names_are_there_to_begin_with(start_site: StartSite, described: SmallIndex) -> None:
+    html = start_site(index_dirs=[described.index_dir]).get("/told/search").text
+    assert 'href="/told/search?q=red+heart"' in html
