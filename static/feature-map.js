@@ -4,7 +4,7 @@ import { Camera } from "./map-camera.js";
 import { MapNames } from "./map-names.js";
 import { PointHover } from "./point-hover.js";
 import { PointPlot } from "./point-plot.js";
-import { PointCards, readPoints, spread } from "./points.js";
+import { PointCards, ends, readPoints, spread } from "./points.js";
 
 const CLOSEST = 1 / 64; // of the whole map, across the frame
 
@@ -31,7 +31,7 @@ customElements.define(
 
     start(points) {
       const frame = this.querySelector(".plot-frame");
-      this.camera = new Camera(frame.clientWidth, frame.clientHeight, CLOSEST);
+      this.camera = new Camera(frame.clientWidth, frame.clientHeight, [ends(points.x), ends(points.y)], CLOSEST);
       const options = {
         scales: {
           x: { time: false, range: () => this.camera.ranges().x },

@@ -2,7 +2,7 @@
 // is a brush: it fills in the form of filters, which does the rest.
 import { PointHover } from "./point-hover.js";
 import { PointPlot } from "./point-plot.js";
-import { PointCards, readPoints } from "./points.js";
+import { PointCards, ends, readPoints } from "./points.js";
 
 customElements.define(
   "feature-scatter",
@@ -38,8 +38,8 @@ customElements.define(
     }
 
     options(xs, ys) {
-      const [left, right] = ends(xs, 0.06);
-      const [low, high] = ends(ys, 0.06);
+      const [left, right] = roomy(xs, 0.06);
+      const [low, high] = roomy(ys, 0.06);
       const axis = {
         stroke: () => this.plot.color("--quiet"),
         font: "12px system-ui, sans-serif",
@@ -99,9 +99,8 @@ function known(points, name) {
   return { ...points, ...Object.fromEntries(kept), length: chosen.length };
 }
 
-function ends(values, margin) {
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
+function roomy(values, margin) {
+  const [low, high] = ends(values);
   const room = margin * (high - low || 1);
   return [low - room, high + room];
 }

@@ -1,24 +1,25 @@
-// Which part of the unit square a frame shows, and the hands that move it: mouse, wheel, fingers, keys. Both axes have
-// one scale, so that distances on the map mean the same in every direction.
+// Which part of a map a frame shows, and the hands that move it: mouse, wheel, fingers, keys. Both axes have one scale,
+// so that distances on the map mean the same in every direction.
 const STEP = 1.6; // of one press of + or -
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 export class Camera {
-  constructor(width, height, closest) {
-    this.closest = closest;
-    this.fingers = new Map();
-    this.resize(width, height);
+  // `bounds`: [[least, most] of x, the same of y]; `closest`: the smallest span that may fill the frame.
+  constructor(width, height, bounds, closest) {
+    Object.assign(this, { width, height, bounds, closest, fingers: new Map() });
     this.whole();
   }
 
   resize(width, height) {
     const span = this.unit * Math.min(this.width, this.height);
-    Object.assign(this, { width, height });
-    if (span > 0) this.unit = span / Math.min(width, height);
+    Object.assign(this, { width, height, unit: span / Math.min(width, height) });
   }
 
+  // Everything, with room around it for the words above the points.
   whole() {
-    Object.assign(this, { x: 0.5, y: 0.5, unit: 1.08 / Math.min(this.width, this.height) });
+    const [[left, right], [low, high]] = this.bounds;
+    const unit = Math.max((right - left) / (this.width - 80), (high - low) / (this.height - 80), 1e-9);
+    Object.assign(this, { x: (left + right) / 2, y: (low + high) / 2, unit });
   }
 
   // What is shown, as uPlot's scales have it: [least, most] of x and of y.
@@ -33,15 +34,16 @@ export class Camera {
   }
 
   pan(dx, dy) {
-    this.x = Math.min(Math.max(this.x - dx * this.unit, 0), 1);
-    this.y = Math.min(Math.max(this.y + dy * this.unit, 0), 1);
+    const [[left, right], [low, high]] = this.bounds;
+    this.x = Math.min(Math.max(this.x - dx * this.unit, left), right);
+    this.y = Math.min(Math.max(this.y + dy * this.unit, low), high);
     this.moved();
   }
 
   // What lies under (left, top), pixels from the frame's corner, stays there.
   zoom(factor, left = this.width / 2, top = this.height / 2) {
     const side = Math.min(this.width, this.height);
-    const unit = Math.min(Math.max(this.unit / factor, this.closest / side), 1.5 / side);
+    const unit = Math.min(Math.max(this.unit / factor, this.closest / side), 2 / side);
     this.x += (left - this.width / 2) * (this.unit - unit);
     this.y -= (top - this.height / 2) * (this.unit - unit);
     this.unit = unit;

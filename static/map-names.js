@@ -1,7 +1,7 @@
 // Words on the map: as many names as fit without touching, those of the clearest features first.
 import { inside } from "./point-plot.js";
 
-const NAMES = 48;
+const ROOM_PX = 20_000; // of the frame, for each name
 const TRIED = 1500; // candidates looked at for each drawing
 const APART_PX = 220; // between two of the same word
 
@@ -21,7 +21,7 @@ export class MapNames {
     ctx.font = `600 ${12 * ratio}px system-ui, sans-serif`;
     ctx.textAlign = "center";
     ctx.textBaseline = "bottom";
-    ctx.lineWidth = 3 * ratio;
+    ctx.lineWidth = 4 * ratio;
     ctx.lineJoin = "round";
     ctx.strokeStyle = plot.color("--page");
     ctx.fillStyle = plot.color("--text");
@@ -33,15 +33,16 @@ export class MapNames {
 
   placed(ctx, view, plot, ratio) {
     const { words, word } = this.points;
+    const most = ((view.right - view.left) * (view.bottom - view.top)) / (ROOM_PX * ratio * ratio);
     const boxes = [];
     let tried = 0;
     for (const i of this.order) {
       const x = plot.xs[i] * view.ax + view.bx;
       const y = plot.ys[i] * view.ay + view.by - view.size / 2 - ratio;
       if (!inside(view, x, y)) continue;
-      if (boxes.length >= NAMES || ++tried > TRIED) break;
+      if (boxes.length >= most || ++tried > TRIED) break;
       const text = words[word[i]];
-      const box = { text, x, y, half: this.width(ctx, text) / 2 + 4 * ratio, height: 16 * ratio };
+      const box = { text, x, y, half: this.width(ctx, text) / 2 + 6 * ratio, height: 20 * ratio };
       if (box.x - box.half < view.left || box.x + box.half > view.right || box.y - box.height < view.top) continue;
       if (boxes.every((other) => apart(box, other, ratio))) boxes.push(box);
     }

@@ -37,14 +37,19 @@ export class PointCards {
   }
 }
 
-// What a figure is on a scale of 0 to 1, for shading; NaN stays NaN. Densities are spread by their logarithm.
-export function spread(column, logarithmic) {
-  const values = Float32Array.from(column, logarithmic ? Math.log : undefined);
-  let low = Infinity;
-  let high = -Infinity;
-  for (const value of values) {
+// The least and the most of a column; NaN counts as nothing.
+export function ends(column) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of column) {
     if (value < low) low = value;
     if (value > high) high = value;
   }
+  return [low, high];
+}
+
+// What a figure is on a scale of 0 to 1, for shading; NaN stays NaN. Densities are spread by their logarithm.
+export function spread(column, logarithmic) {
+  const values = Float32Array.from(column, logarithmic ? Math.log : undefined);
+  const [low, high] = ends(values);
   return values.map((value) => (high > low ? (value - low) / (high - low) : value - value + 0.5));
 }

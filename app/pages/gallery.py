@@ -48,6 +48,7 @@ router = APIRouter(include_in_schema=False)
 @dataclass(frozen=True)
 class GalleryPage(Page):
     template = "gallery.html"
+    for_everyone = True
     blocks = frozenset({"more"})
 
     name: str  # `L22 · CLS`
