@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
+from starlette.types import Scope
 
 from app import pictures, service
 from app.api import apart as api_apart
@@ -29,6 +30,7 @@ from app.api import uploads as api_uploads
 from app.assets import Assets
 from app.blocklist import BlockList
 from app.metrics import Metrics, MetricsMiddleware
+from app.page_cache import PageCache, PageCacheMiddleware
 from app.pages import (
     api_help,
     compare,
@@ -147,11 +149,21 @@ def serve(
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     """The last one added is the outermost."""
-    app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
+    app.add_middleware(PageCacheMiddleware, cache=PageCache(settings.page_cache_bytes), edition=_edition)
+    app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadLikeGet)
+
+
+def _edition(scope: Scope) -> str:
+    """Changes with whatever a page of an index may say that is not in the index: see `page_cache`."""
+    site: Site = scope["app"].state.site
+    return "|".join(
+        f"{index.reader.edition()} {site.worker.why_absent(index.reader.index_dir)}"
+        for index in site.indexes.values()
+    )
 
 
 def _lifespan(
@@ -163,11 +175,13 @@ def _lifespan(
         app.state.site, app.state.decode_limiter = site, decode_limiter()
         site.worker.start()
         tasks = [asyncio.create_task(_sweep(site)), asyncio.create_task(_load_at_start(site))]
+        warming = asyncio.create_task(_warm(site))
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
+            await warming  # a thread cannot be stopped, and what it reads from is about to be closed
             await run_in_threadpool(site.worker.stop)
             close_indexes(site.indexes)
 
@@ -210,6 +224,12 @@ async def _sweep(site: Site) -> None:
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
         await run_in_threadpool(site.uploads.sweep)
+
+
+async def _warm(site: Site) -> None:
+    """After the start, which does not wait for it: until then answers come from the database."""
+    for index in site.indexes.values():
+        await run_in_threadpool(index.reader.warm)
 
 
 async def _load_at_start(site: Site) -> None:

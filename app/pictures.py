@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from starlette.requests import Request
 
+from app.etags import matches
 from app.params import IndexDep, SiteDep
 from app.problems import ProblemError
 from app.site import OpenIndex
@@ -49,16 +50,11 @@ def kept(
     """
     is_versioned = request.query_params.get("v") == version
     headers = {"ETag": f'"{etag}"', "Cache-Control": FOR_GOOD if is_versioned else ASK_FIRST}
-    if _matches(request.headers.get("if-none-match", ""), headers["ETag"]):
+    if matches(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     if encoding:
         headers["Content-Encoding"] = encoding
     return Response(content, media_type=kind, headers=headers)
-
-
-def _matches(asked: str, etag: str) -> bool:
-    tags = [tag.strip().removeprefix("W/") for tag in asked.split(",")]
-    return "*" in tags or etag in tags
 
 
 def _number(text: str) -> int:

@@ -29,6 +29,12 @@ class Settings(BaseSettings):
         default=["*"], description="Host headers that are answered; name yours when the site is public"
     )
 
+    page_cache_bytes: int = Field(
+        default=64 * 1024**2,
+        ge=0,
+        description="memory for rendered pages, which are compressed; 0: none kept",
+    )
+
     unsafe_above: float = Field(
         default=UNSAFE_ABOVE, ge=0, description="pictures whose punsafe is above it are blurred until clicked"
     )

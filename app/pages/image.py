@@ -26,6 +26,7 @@ router = APIRouter(include_in_schema=False)
 @dataclass(frozen=True)
 class ImagePage(Page):
     template = "image.html"
+    for_everyone = True
 
     image: ImageRow
     picture: PictureView

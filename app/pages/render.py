@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from app import formatting
 from app.assets import TEMPLATES_DIR, Assets
+from app.page_cache import FOR_EVERYONE
 from app.pages.frame import URLS, Frame
 from app.params import site_of
 
@@ -27,6 +28,7 @@ class Page:
     template: ClassVar[str]
     blocks: ClassVar[frozenset[str]] = frozenset()  # that htmx may ask for alone
     always: ClassVar[str | None] = None  # the block that answers htmx whatever it asks for
+    for_everyone: ClassVar[bool] = False  # nothing on it depends on who asks, so one copy does for all
 
     frame: Frame  # what is around the page
 
@@ -55,7 +57,8 @@ def render(
         html = env.get_template(page.template).render(context_of(_seen_from_outside(request, page)))
     else:
         html = render_block(env, page.template, block, context_of(page))
-    return HTMLResponse(html, status, {"Cache-Control": "no-cache", **(headers or {}), "Vary": VARY})
+    caching = FOR_EVERYONE if page.for_everyone else "no-cache"
+    return HTMLResponse(html, status, {"Cache-Control": caching, **(headers or {}), "Vary": VARY})
 
 
 def wanted_block(request: Request, page: Page | type[Page]) -> str | None:

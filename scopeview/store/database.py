@@ -41,6 +41,7 @@ class Database:
             self._connection.close()
             raise
         self._local = threading.local()
+        self._opening = threading.Lock()
 
     def rows(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """All rows of a query with `$name` parameters."""
@@ -66,12 +67,14 @@ class Database:
 
     def close(self) -> None:
         self._local = threading.local()  # lets go of every thread's cursor, which would keep the file open
-        self._connection.close()
+        with self._opening:
+            self._connection.close()
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         # A connection shared by threads can answer with another thread's rows; a cursor a thread cannot.
         if not hasattr(self._local, "cursor"):
-            self._local.cursor = self._connection.cursor()
+            with self._opening:  # the connection refuses a thread while it opens a cursor for another
+                self._local.cursor = self._connection.cursor()
             self._local.cursor.execute(f"USE {_INDEX}")
         cursor: duckdb.DuckDBPyConnection = self._local.cursor
         return cursor

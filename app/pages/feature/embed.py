@@ -9,5 +9,6 @@ from app.pages.render import Page
 @dataclass(frozen=True)
 class EmbedPage(Page):
     template = "feature_embed.html"
+    for_everyone = True
 
     intro: IntroView

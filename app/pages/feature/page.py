@@ -32,6 +32,7 @@ router = APIRouter(include_in_schema=False)
 @dataclass(frozen=True)
 class FeaturePage(Page):
     template = "feature.html"
+    for_everyone = True
     blocks = frozenset({"more"})
 
     intro: IntroView

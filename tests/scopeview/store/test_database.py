@@ -1,5 +1,6 @@
 """The database answers each thread its own question, reads nothing else, and is refused when it is torn."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +25,18 @@ def test_threads_never_see_each_others_rows(reader: IndexReader) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, [*range(N_FEATURES)] * 4))
+
+
+def test_threads_may_all_begin_to_ask_at_once(small: SmallIndex) -> None:
+    together = threading.Barrier(16)
+
+    def ask(number: int) -> list[tuple[int]]:
+        together.wait()
+        return reader.sql("SELECT $n", {"n": number})
+
+    for _ in range(10):  # each time none of the threads has a cursor yet
+        with IndexReader(small.index_dir) as reader, ThreadPoolExecutor(16) as pool:
+            assert [*pool.map(ask, range(16))] == [[(number,)] for number in range(16)]
 
 
 @pytest.mark.parametrize(
