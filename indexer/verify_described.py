@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from indexer.describe.embeddings import Embeddings
+from scopeview.errors import IndexFormatError
 from scopeview.slots import ANY, Slot
 from scopeview.store.files import slot_vectors
 from scopeview.store.folder import IN_SLOT, slot_values
@@ -124,7 +125,11 @@ class DescribedCheck:
 
     @cached_property
     def _embeddings(self) -> Embeddings:
-        return Embeddings(self._reader.embeddings())
+        rows = self._reader.embeddings()
+        n_images = self._reader.manifest.n_images
+        if len(rows) != n_images:
+            raise IndexFormatError(f"the shards hold embeddings of {len(rows)} images, there are {n_images}")
+        return Embeddings(rows)
 
     @cached_property
     def _words(self) -> tuple[list[str], Float32[np.ndarray, "word projection"]]:

@@ -62,7 +62,8 @@ def test_progress_goes_to_standard_error_as_json_and_the_result_to_standard_outp
     ended = scopeview(*index_words(world, tmp_path / "index"), "--limit", "8", "--layers", "embed")
     assert ended.code == 0
     lines = [json.loads(line) for line in ended.err.splitlines()]
-    assert list(dict.fromkeys(line["task"] for line in lines)) == ["calibrate", "encode", "build", "grids"]
+    stages = list(dict.fromkeys(line["task"] for line in lines))
+    assert stages == ["calibrate", "encode", "build", "describe", "grids"]
     assert (lines[-1]["done"], lines[-1]["total"]) == (N_FEATURES, N_FEATURES)
     assert "8 images of source (webdataset)" in ended.out
 

@@ -21,7 +21,13 @@ from tests.saes import save_random_clipscope
 from tests.standin_hub import StandInHub, model_repo, suite_repo
 
 MODEL, BARE, SUITE = "laion/a-clip", "someone/a-bare-clip", "someone/a-suite"
-MODEL_FILES = {"config.json", "preprocessor_config.json", "model.safetensors"}
+MODEL_FILES = {
+    "config.json",
+    "preprocessor_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}
 LAYER_FILE = "2_resid/1200002184.pt"
 
 # Runs one command after another, and says how each ended. Retries of a download pause for seconds; here they

@@ -10,7 +10,7 @@ from indexer.describe.nearest import nearest_rows
 
 _FEWEST = 50
 """Fewer points are laid out by their two principal components alone."""
-_FOURIER_FROM = 3000  # points from which the gradient is quicker by FFT than by a tree
+_FOURIER_FROM = 10_000  # points from which the gradient is quicker by FFT than by a tree
 _EXAGGERATED = 1 / 3  # of the iterations
 _FIRST_SPREAD = 1e-4  # standard deviation of the start, as t-SNE expects it
 

@@ -14,6 +14,8 @@ from scopeview.store.interrupt import interruptible
 from tests.command import Moment, scopeview, scopeview_until
 from tests.indexer.tiny import index_words, write_world
 
+INDEXED = ["activations", "codes", "features", "images"]
+DESCRIBED = ["features", "means", "neighbors", "places", "words"]
 MOMENTS = [
     Moment(name, call)
     for name, calls in {
@@ -28,6 +30,10 @@ MOMENTS = [
         "indexer.build._copy": (2,),
         "indexer.build_sql.insert_codes": (1,),
         "indexer.build_sql.insert_slot": (1, 4),
+        "indexer.describe.work.Work.write_words": (1,),
+        "indexer.describe.work.Work.write_tops": (2,),
+        "indexer.describe.work.Work.write_neighbors": (2,),
+        "indexer.describe.stage.write_database": (1,),
         "indexer.pipeline.write_grids": (1, 2),
         "indexer.grids._sprite": (60,),
         "indexer.pipeline.write_manifest": (1,),
@@ -145,5 +151,5 @@ def _tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
     """All rows in the order they are stored."""
     with duckdb.connect(str(path), read_only=True) as connection:
         names = [name for (name,) in connection.execute("SHOW TABLES").fetchall()]
-        assert sorted(names) == ["activations", "codes", "features", "images"]
+        assert sorted(names) == (DESCRIBED if path.name.startswith("described-") else INDEXED)
         return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in names}
