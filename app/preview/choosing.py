@@ -14,7 +14,7 @@ from app.preview.drawing import Line, Panel, draw_feature, draw_index
 from app.site import OpenIndex
 from scopeview.errors import NotFoundError
 from scopeview.slots import Slot
-from scopeview.store.records import MIN_GRID_IMAGES, FeatureCard, FeatureRecord, Sort
+from scopeview.store.records import MIN_GRID_IMAGES, FeatureCard, FeatureRecord, Sort, TopImage
 
 LOOKED_AT = 60
 """Images of a feature, by rank, among which nine safe ones are looked for."""
@@ -24,12 +24,10 @@ N_PANELS = 3
 
 def safe_nine(index: OpenIndex, record: FeatureRecord) -> list[int]:
     """Ids by rank, at most nine."""
-    tops = record.top_images
-    ids = [top.image_id for top in tops if _is_safe(index, top.image_id, top.punsafe)]
-    if len(ids) < MIN_GRID_IMAGES and record.n_active > len(tops):
+    ids = _safe(index, record.top_images)
+    if len(ids) < MIN_GRID_IMAGES and record.n_active > len(record.top_images):
         slot = Slot(record.layer, record.token)
-        tops = index.reader.activating_images(slot, record.feature, limit=LOOKED_AT)
-        ids = [top.image_id for top in tops if _is_safe(index, top.image_id, top.punsafe)]
+        ids = _safe(index, index.reader.activating_images(slot, record.feature, limit=LOOKED_AT))
     return ids[:MIN_GRID_IMAGES]
 
 
@@ -88,5 +86,6 @@ def _picture(index: OpenIndex, image_id: int) -> Image.Image | None:
         return opened.convert("RGB")
 
 
-def _is_safe(index: OpenIndex, image_id: int, punsafe: float | None) -> bool:
-    return image_id not in index.reader.blocked() and not index.is_unsafe(punsafe)
+def _safe(index: OpenIndex, tops: Sequence[TopImage]) -> list[int]:
+    blocked = index.reader.blocked()
+    return [top.image_id for top in tops if top.image_id not in blocked and not index.is_unsafe(top.punsafe)]

@@ -103,7 +103,12 @@ def test_a_blocked_image_is_gone_from_every_page_at_once(start_site: StartSite, 
     assert caption in site.get("/tiny/1/0").text
     before = site.get("/tiny/grids/1/cls/0.webp")
     write(blocklist, f"{image_id:064x}")
-    for address in (f"/tiny/images/{image_id}", f"/tiny/thumbs/{image_id}.webp"):
+    for address in (
+        f"/tiny/images/{image_id}",
+        f"/tiny/thumbs/{image_id}.webp",
+        f"/tiny/images/{image_id}/report",
+        f"/tiny/search?image={image_id}",
+    ):
         assert site.get(address).status_code == site.head(address).status_code == 410
     assert site.get(f"/api/v1/tiny/images/{image_id}").json()["error"] == "gone"
     html = site.get("/tiny/1/0").text
@@ -121,6 +126,15 @@ def test_a_blocked_image_is_gone_from_every_page_at_once(start_site: StartSite, 
     write(blocklist)
     assert site.get(f"/tiny/images/{image_id}").status_code == 200
     assert site.get("/tiny/grids/1/cls/0.webp").content == before.content
+
+
+def test_a_blocked_image_is_not_found_and_the_next_one_is(start_site: StartSite, blocklist: Path) -> None:
+    site = start_site(blocklist=blocklist)
+    found = [each["image_id"] for each in site.get("/api/v1/tiny/search?q=heart").json()["images"]]
+    write(blocklist, *(f"{image_id:064x}" for image_id in found[:2]))
+    after = [each["image_id"] for each in site.get("/api/v1/tiny/search?q=heart").json()["images"]]
+    assert after[: len(found) - 2] == found[2:]
+    assert len(after) == len(found)
 
 
 def test_the_cell_of_a_blocked_image_is_covered_and_no_other(

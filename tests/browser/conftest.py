@@ -29,6 +29,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+DROPPED = ("htmx:sendAbort", "htmx:afterRequest")
+"""htmx logs so a request that a navigation, or the end of a test, drops; one that fails is seen by its status."""
 START_S = 30.0
 N_SCENES = 120
 
@@ -54,6 +56,8 @@ class Watched:
         self.page.on("response", self._answered)
 
     def _console(self, message: ConsoleMessage) -> None:
+        if message.text.startswith(DROPPED):
+            return
         is_status = "Failed to load resource" in message.text or "Response Status Error" in message.text
         if message.type in ("error", "warning") and not (is_status and self.expected_statuses):
             self.problems.append(f"console {message.type}: {message.text}")

@@ -183,7 +183,17 @@ def test_the_keyboard_reaches_everything_and_focus_is_seen(tiny_site: str, open_
     assert {"tiny", "3", "137", "upload", "random", "theme", "min_images", "L1 · 0"} <= reached
 
 
-@pytest.mark.parametrize("address", ["/", "/tiny/1?min_images=0", "/tiny/3/0?token=any", "/tiny/images/3"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/",
+        "/tiny/1?min_images=0",
+        "/tiny/3/0?token=any",
+        "/tiny/images/3",
+        "/tiny/search?q=heart",
+        "/tiny/compare?features=1:0,3:1",
+    ],
+)
 def test_nothing_jumps_while_pictures_load(tiny_site: str, open_page: OpenPage, address: str) -> None:
     watched = open_page(tiny_site)
     watched.page.add_init_script(
