@@ -30,7 +30,7 @@ FLAGS = [
     "--disable-sync",
 ]
 DROPPED = ("htmx:sendAbort", "htmx:afterRequest")
-"""htmx logs so a request that a navigation, or the end of a test, drops; one that fails is seen by its status."""
+"""So htmx logs a request that a navigation, or the end of a test, drops; one that fails has a status."""
 START_S = 30.0
 N_SCENES = 120
 
