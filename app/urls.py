@@ -5,6 +5,7 @@ the new ones when an index of the same name is rebuilt.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, urlencode
 
 from scopeview.slots import Layer, Token
@@ -109,11 +110,24 @@ class Urls:
         return self._path(False, index, "uploads", f"{upload_id}.webp")
 
     def _path(self, api: bool, *segments: object) -> str:
-        path = "/".join(quote(str(segment), safe="") for segment in segments)
+        path = "/".join(str(part) if isinstance(part, int) else _segment(str(part)) for part in segments)
         return f"{self.base}{API if api else ''}/{path}"
 
 
 def _query(values: dict[str, object]) -> str:
     """What is None is left out, so that a default has one URL: the short one."""
-    given = {name: value for name, value in values.items() if value is not None}
-    return f"?{urlencode(given, safe=':,')}" if given else ""
+    given = tuple((name, str(value)) for name, value in values.items() if value is not None)
+    return f"?{_encoded(given)}" if given else ""
+
+
+# A page has hundreds of URLs, made of the same few words.
+
+
+@lru_cache(maxsize=4096)
+def _segment(text: str) -> str:
+    return quote(text, safe="")
+
+
+@lru_cache(maxsize=4096)
+def _encoded(given: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(given, safe=":,")

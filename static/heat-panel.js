@@ -8,7 +8,7 @@ customElements.define(
   "heat-panel",
   class extends HTMLElement {
     connectedCallback() {
-      this.setting = { on: true, strength: 0.8, own: false, ...this.stored() };
+      this.setting = { on: true, strength: 0.7, own: false, ...this.stored() };
       this.heats = new Map(); // by image id: the server's answer
       this.failed = new Map(); // by image id: why there is none
       this.inView = new Set(); // <heat-map> elements

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
-from scopeview.slots import Layer, Slot, Token
+import numpy as np
+from jaxtyping import Int64
+
+from scopeview.slots import ANY, Layer, Slot, Token
 from scopeview.store.folder import IN_SLOT, slot_values
 from scopeview.store.images import ImageReader
-from scopeview.store.records import MIN_GRID_IMAGES, Interval, TopImage
+from scopeview.store.records import MIN_GRID_IMAGES, Firing, Interval, TopImage
 
 
 class ExampleReader(ImageReader):
@@ -23,21 +26,35 @@ class ExampleReader(ImageReader):
         ids, values, positions = zip(*rows, strict=True) if rows else ((), (), ())
         return self._ranked(ids, values, positions, range(offset + 1, offset + 1 + len(ids)))
 
-    def interval_images(
-        self, slot: Slot, feature: int, n_intervals: int = 5, per_interval: int = 6
-    ) -> list[Interval]:
+    def firing_columns(self, slot: Slot, feature: int) -> Firing:
+        """Every image on which the feature fires, as columns; for those who need them all."""
+        where = ", position" if slot.token == ANY else ""
+        # In the order of the table, which is that of the ranks.
+        found = self.columns(
+            f"SELECT image_id, activation{where} FROM activations WHERE {IN_SLOT} AND feature = $feature",
+            {**slot_values(slot), "feature": feature},
+        )
+        return Firing(found["image_id"], found["activation"], found.get("position"))
+
+    def ranked_images(self, firing: Firing, ranks: Sequence[int]) -> list[TopImage]:
+        """Those of the given ranks, which count from 1."""
+        at = np.asarray(ranks, dtype=np.int64) - 1
+        positions = None if firing.position is None else firing.position[at].tolist()
+        return self._ranked(firing.image_id[at].tolist(), firing.activation[at].tolist(), positions, ranks)
+
+    def interval_images(self, firing: Firing, n_intervals: int = 5, per_interval: int = 6) -> list[Interval]:
         """Equal slices of (0, max], the highest first, each with an even sample of its images by rank.
 
         The same question has the same answer. Nothing for a feature that never fires.
         """
-        rows = self.sql(
-            _INTERVALS,
-            {**slot_values(slot), "feature": feature, "n": n_intervals, "per": per_interval},
-        )
-        highest = max((row[0] for row in rows), default=0.0)
+        if not len(firing.activation):
+            return []
+        highest = float(firing.activation[0])
+        parts = np.ceil(firing.activation.astype(np.float64) * n_intervals / highest).astype(np.int64)
+        slices = np.maximum(parts - 1, 0)
         return [
-            self._interval(highest, i, n_intervals, [row[1:] for row in rows if row[1] == i])
-            for i in reversed(range(n_intervals if rows else 0))
+            self._interval(firing, highest, i, n_intervals, np.flatnonzero(slices == i) + 1, per_interval)
+            for i in reversed(range(n_intervals))
         ]
 
     def overlap(self, layer: Layer, feature: int) -> dict[Token, list[int]]:
@@ -56,18 +73,18 @@ class ExampleReader(ImageReader):
 
     def _interval(
         self,
+        firing: Firing,
         highest: float,
         i: int,
         n_intervals: int,
-        rows: Sequence[tuple[int, int, int, int, float, int | None]],
+        ranks: Int64[np.ndarray, " in_interval"],
+        per_interval: int,
     ) -> Interval:
-        """Of rows (interval, images in it, rank, image id, activation, position)."""
-        columns = list(zip(*rows, strict=True)) or [()] * 6
         return Interval(
             low=highest * i / n_intervals,
             high=highest * (i + 1) / n_intervals,
-            n_images=rows[0][1] if rows else 0,
-            images=self._ranked(columns[3], columns[4], columns[5], columns[2]),
+            n_images=len(ranks),
+            images=self.ranked_images(firing, _sample(ranks, per_interval)),
         )
 
     def _ranked(
@@ -94,22 +111,8 @@ class ExampleReader(ImageReader):
         ]
 
 
-# Interval i is max * i / n < activation <= max * (i + 1) / n, as the histogram's slices are. Of the images in
-# it, by place from 0, those are shown at which place * per / n_images reaches a whole number, and the first.
-_INTERVALS = f"""
-WITH firing AS (
-  SELECT activation, image_id, position,
-    row_number() OVER (ORDER BY activation DESC, image_id) AS rank, max(activation) OVER () AS highest
-  FROM activations WHERE {IN_SLOT} AND feature = $feature
-), cut AS (
-  SELECT *, greatest(ceil(activation::DOUBLE * $n / highest::DOUBLE)::INTEGER - 1, 0) AS interval FROM firing
-), placed AS (
-  SELECT *, count(*) OVER (PARTITION BY interval) AS n_images,
-    row_number() OVER (PARTITION BY interval ORDER BY rank) - 1 AS place
-  FROM cut
-)
-SELECT highest, interval, n_images, rank, image_id, activation, position FROM placed
-WHERE n_images <= $per OR place = 0
-  OR place * $per // n_images > (place - 1) * $per // n_images
-ORDER BY rank
-"""
+def _sample(ranks: Int64[np.ndarray, " in_interval"], n_wanted: int) -> list[int]:
+    """The first, and from there on each at whose place another whole part of the way is reached."""
+    parts = np.arange(len(ranks)) * n_wanted // max(len(ranks), 1)
+    wanted = np.diff(parts, prepend=-1) > 0
+    return ranks[wanted].tolist()  # type: ignore[no-any-return]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Int16, Int32
 
 from scopeview.slots import Layer, Token
 
@@ -147,6 +147,15 @@ class Points:
     name: list[str | None]  # the best one
     x: Float32[np.ndarray, " point"]
     y: Float32[np.ndarray, " point"]
+
+
+@dataclass(frozen=True)
+class Firing:
+    """Every image on which a feature fires, by rank."""
+
+    image_id: Int32[np.ndarray, " rank"]
+    activation: Float32[np.ndarray, " rank"]
+    position: Int16[np.ndarray, " rank"] | None  # for the token `any`, as in `TopImage`
 
 
 @dataclass(frozen=True)

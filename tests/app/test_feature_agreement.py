@@ -88,7 +88,8 @@ def positions(twin: Twin) -> list[float]:
     if not twin["positions"]:
         return []
     counts = twin["positions"]["counts"]
-    return known([sum(counts), twin["positions"]["at_cls"], max(counts) or None])
+    most = max(counts) if max(counts) > 1 else None
+    return known([sum(counts), twin["positions"]["at_cls"], most])
 
 
 def tokens(twin: Twin) -> list[float]:

@@ -53,9 +53,8 @@ def ranking(index: OpenIndex, sheet: Sheet, state: State, page: int) -> RankingV
     paging = paged(
         page, record.n_active, IMAGES_PER_PAGE, lambda at: state.url(index, slot, record.feature, page=at)
     )
-    found = index.reader.activating_images(
-        slot, record.feature, limit=IMAGES_PER_PAGE, offset=(page - 1) * IMAGES_PER_PAGE
-    )
+    first, last = (page - 1) * IMAGES_PER_PAGE + 1, min(page * IMAGES_PER_PAGE, record.n_active)
+    found = index.reader.ranked_images(sheet.firing, range(first, last + 1))
     views = [ranked(index, slot, record, top) for top in found]
     folds = sheet.description.folds if sheet.description else []
     return RankingView(
