@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
 from indexer.describe.again import describe_index
@@ -13,10 +14,11 @@ from indexer.pipeline import run_index
 from indexer.verify import verify
 from scopeview.errors import ConfigMismatchError, InputError
 from scopeview.slots import EMBED, Slot
+from scopeview.store.files import image_vectors
 from scopeview.store.manifest import read_manifest, write_manifest
 from scopeview.store.reader import IndexReader
 from tests.command import Moment, scopeview, scopeview_until
-from tests.indexer.describe.small import WORDS, request, write_world
+from tests.indexer.describe.small import N_IMAGES, WORDS, request, write_world
 
 OTHER_WORDS = ["dog", "cat", "a photo of a dog"]
 
@@ -122,6 +124,18 @@ def test_a_model_without_a_tokenizer_gives_no_names_and_says_so(world: Path, tmp
         assert all(card.name is None and card.clarity is not None for card in cards)
     assert verify(tmp_path / "index") == []
     assert "no tokenizer" in scopeview("info", tmp_path / "index").out
+
+
+def test_very_many_images_are_searched_by_cells(
+    world: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.describe.work.EXACT_BELOW", N_IMAGES)
+    image_vectors(index).unlink()
+    describe_index(index, world / "other.txt")
+    with IndexReader(index) as reader:
+        images = reader.search.images()
+        assert (images.kind, len(images)) == ("ivf", N_IMAGES)
+        assert images.nearest(reader.embedding(5).astype(np.float32), 1)[0].cosine > 0.999
 
 
 def test_weights_that_are_gone_or_another_are_named(world: Path, index: Path) -> None:

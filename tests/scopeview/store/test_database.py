@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 from scopeview.errors import IndexFormatError
+from scopeview.store.manifest import DescribeRecord
 from scopeview.store.reader import IndexReader
 from tests.app.index import N_FEATURES, N_IMAGES, SmallIndex
 from tests.scopeview.store.conftest import Changed
@@ -72,6 +73,19 @@ def test_a_query_does_not_see_the_variables_of_the_program(reader: IndexReader) 
 def test_a_missing_database_is_named(small: SmallIndex, reader: IndexReader) -> None:
     manifest = reader.manifest.model_copy(update={"database": "gone.duckdb"})
     with pytest.raises(IndexFormatError, match=r"gone\.duckdb is missing"):
+        IndexReader(small.index_dir, manifest)
+
+
+def test_missing_descriptions_are_named(small: SmallIndex, reader: IndexReader) -> None:
+    record = DescribeRecord(
+        database="described-gone.duckdb",
+        vocabulary=None,
+        without_names="no tokenizer",
+        settings={},
+        cofiring_every={},
+    )
+    manifest = reader.manifest.model_copy(update={"describe": record})
+    with pytest.raises(IndexFormatError, match=r"described-gone\.duckdb is missing"):
         IndexReader(small.index_dir, manifest)
 
 
