@@ -37,7 +37,8 @@ lint: $(INSTALLED) ## Check style, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## Run the benchmarks
+bench: $(INSTALLED) ## Run a benchmark: ARGS=build, ARGS=serving, ...; without ARGS it lists them
+	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt --no-build-isolation -e '.[bench]'
 	$(BIN)/python -m bench $(ARGS)
 
 conformance: $(INSTALLED) ## Compare with the CLIP-Scope authors' own package

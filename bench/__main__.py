@@ -1,5 +1,6 @@
 """`python -m bench NAME`: runs one benchmark, or all of them."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,6 +8,8 @@ import typer
 cli = typer.Typer(no_args_is_help=True, help=__doc__)
 
 IMAGES = "../shared/images"
+MADE = Path("bench/made")
+Work = Annotated[Path, typer.Option(help="Where synthetic indexes are kept for the next run; about 12 GB.")]
 
 
 @cli.command()
@@ -18,6 +21,66 @@ def real_input(
     from bench.real_input import main
 
     main(sources or [f"{IMAGES}/laion", f"{IMAGES}/photos"], dtype=dtype)
+
+
+@cli.command()
+def synthetic(
+    out: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    images: Annotated[int, typer.Option(min=1)] = 500_000,
+    layers: Annotated[str, typer.Option(help="Block numbers, with commas.")] = "2,5,8,11,14,17,20,22",
+    features: Annotated[int, typer.Option(min=1, help="In each layer.")] = 65_536,
+    k: Annotated[int, typer.Option(min=1, help="Features that a code keeps.")] = 32,
+    tokens: Annotated[str, typer.Option(help="cls, any or token numbers, with commas.")] = "cls,137",
+    own_grids: Annotated[
+        bool, typer.Option("--own-grids", help="Sprites of each feature's own images: a core-hour a million.")
+    ] = False,
+) -> None:
+    """A finished index of any size with random content: no model, no images."""
+    from bench.synthetic.index import make
+    from bench.synthetic.spec import Spec
+
+    blocks = tuple(int(layer) for layer in layers.split(","))
+    spec = Spec(images, blocks, tuple(tokens.split(",")), features, k, own_grids=own_grids)
+    make(out, spec, slug=out.name)
+
+
+@cli.command()
+def build(
+    pairs: Annotated[list[int] | None, typer.Argument(help="Sizes, in (feature, activation) pairs.")] = None,
+    work: Work = MADE,
+) -> None:
+    """The build, and point reads of what it built, at 25.6 and 256 million pairs."""
+    from bench.build import main
+
+    main(pairs or [25_600_000, 256_000_000], work)
+
+
+@cli.command(hidden=True)
+def build_alone(index_dir: Path, database: Path) -> None:
+    """The part of `build` that is measured."""
+    from bench.build import build_alone
+
+    build_alone(index_dir, database)
+
+
+@cli.command()
+def serving(
+    index_dir: Annotated[
+        Path | None, typer.Argument(help="A finished index; else one of full size is made.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Of each kind of page.")] = 30,
+    work: Work = MADE,
+) -> None:
+    """Pages at 50 requests a second on one core, and against Datasette."""
+    from bench.build import FULL_PAIRS, folder_of, spec_of
+    from bench.serving import main
+    from bench.synthetic.index import make
+
+    if index_dir is None:
+        spec = spec_of(FULL_PAIRS)
+        index_dir = folder_of(work, spec.n_images)
+        make(index_dir, spec)
+    main(index_dir, seconds=seconds)
 
 
 @cli.callback()
