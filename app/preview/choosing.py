@@ -57,13 +57,16 @@ def index_png(index: OpenIndex) -> bytes:
 
 
 def striking(index: OpenIndex) -> list[FeatureCard]:
-    """The clearest features of the deepest block that has any; some of its features where none is known."""
+    """The clearest of the deepest block that has any, no two of one name; some where clarity is not known."""
     blocks = [slot for slot in index.manifest.slots if slot.layer != "embed"] or index.manifest.slots
     for slot in sorted(blocks, key=lambda slot: -int(slot.layer) if slot.layer != "embed" else 0):
         sort: Sort = "clarity" if index.reader.is_described else "random"
-        cards = index.reader.gallery(slot, sort=sort, seed=7, limit=N_PANELS).cards
+        cards = index.reader.gallery(slot, sort=sort, seed=7, limit=8 * N_PANELS).cards
         if cards:
-            return cards
+            unlike: dict[str, FeatureCard] = {}
+            for card in cards:
+                unlike.setdefault(card.name or str(card.feature), card)
+            return list(unlike.values())[:N_PANELS]
     return []
 
 
