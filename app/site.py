@@ -44,8 +44,10 @@ class OpenIndex:
 
     @cached_property
     def version(self) -> str:
-        """Changes when the index is rebuilt, since the database's name does."""
-        return hashlib.sha256(self.manifest.database.encode()).hexdigest()[:12]
+        """Changes when the index is rebuilt or described again, since the databases' names do."""
+        describe = self.manifest.describe
+        made_of = f"{self.manifest.database} {describe.database if describe else ''}"
+        return hashlib.sha256(made_of.encode()).hexdigest()[:12]
 
     @cached_property
     def layers(self) -> list[Layer]:

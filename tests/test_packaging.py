@@ -32,7 +32,9 @@ def run(command: Sequence[str | Path], cwd: Path, **env: str) -> str:
 
 def travelling_files(root: Path) -> set[str]:
     """What the source tree holds and the wheel must hold too, as paths with `/`."""
-    code = [path for name in CODE for path in (root / name).rglob("*") if path.suffix in (".py", ".txt")]
+    code = [
+        path for name in CODE for path in (root / name).rglob("*") if path.suffix in (".py", ".txt", ".j2")
+    ]
     data = [path for name in FILES for path in (root / name).rglob("*") if path.is_file()]
     hidden = re.compile(r"(^|/)(\.|__pycache__)")
     names = {path.relative_to(root).as_posix() for path in code + data}
