@@ -5,7 +5,7 @@ import pytest
 
 from scopeview.slots import Slot
 from scopeview.store.columns import SlotColumns, in_range, read_columns
-from scopeview.store.images import MOST
+from scopeview.store.image_rows import MOST
 from scopeview.store.reader import IndexReader
 from tests.app.index import N_FEATURES, N_IMAGES, SmallIndex
 from tests.scopeview.store.conftest import Changed

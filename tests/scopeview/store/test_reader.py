@@ -214,8 +214,8 @@ def test_a_gallery_card_is_the_card_of_its_feature(reader: IndexReader) -> None:
         assert reader.cards(CLS, [card.feature]) == {card.feature: card}
 
 
-def shuffled(reader: IndexReader, seed: int, **page: int) -> list[int]:
-    found = reader.gallery(CLS, sort="random", min_images=0, seed=seed, **{"limit": N_FEATURES, **page})
+def shuffled(reader: IndexReader, seed: int, *, limit: int = N_FEATURES, offset: int = 0) -> list[int]:
+    found = reader.gallery(CLS, sort="random", min_images=0, seed=seed, limit=limit, offset=offset)
     return [card.feature for card in found.cards]
 
 
