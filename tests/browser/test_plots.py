@@ -29,8 +29,8 @@ POINT = """([tag, i]) => {
   return [x, y, plot.points.feature[i]];
 }"""
 SELECTED = """() => {
-  const { width, height } = document.querySelector("feature-scatter").plot.u.select;
-  return width * height;
+  const select = document.querySelector("feature-scatter").plot?.u.select;
+  return select ? select.width * select.height : null;
 }"""
 SPAN = "() => { const { x } = document.querySelector('feature-map').plot.u.scales; return x.max - x.min; }"
 
@@ -84,13 +84,11 @@ def test_a_brush_filters_the_gallery_and_stands_in_the_address(told_site: str, o
     after = page.locator("#results .feature").count()
     assert 0 < after < before
     page.reload()
-    opened(page, "feature-scatter")
-    assert page.evaluate(SELECTED) > 0
+    page.wait_for_function(f"() => ({SELECTED})() > 0")
     assert page.locator("#results .feature").count() == after
     page.go_back()
-    opened(page, "feature-scatter")
     expect(page.locator("#results .feature")).to_have_count(before)
-    assert page.evaluate(SELECTED) == 0
+    page.wait_for_function(f"() => ({SELECTED})() === 0")
 
 
 def test_a_search_lights_up_the_map_and_lists_what_it_found(told_site: str, open_page: OpenPage) -> None:
