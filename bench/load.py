@@ -2,6 +2,8 @@
 
 At a fixed rate, a request's time counts from the moment at which it was due, not from when it could be sent:
 a server that stalls makes every request behind it late, and all of that is counted (no coordinated omission).
+
+Requests run on an event loop in a thread of their own: whoever calls may have one running, as notebooks do.
 """
 
 import asyncio
@@ -10,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import aiohttp
+from anyio.from_thread import start_blocking_portal
 
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
 _HEADERS = {"Accept": "text/html", "Accept-Encoding": "gzip"}
@@ -25,12 +28,14 @@ class Load(NamedTuple):
 
 def at_rate(base_url: str, paths: Sequence[str], per_s: float) -> Load:
     """Each path once, one every 1 / per_s seconds whatever became of others. Raises on any but a 200."""
-    return asyncio.run(_at_rate(base_url, paths, per_s))
+    with start_blocking_portal() as portal:
+        return portal.call(_at_rate, base_url, paths, per_s)
 
 
 def flat_out(base_url: str, paths: Sequence[str], at_once: int) -> Load:
     """Each path once, `at_once` of them under way at any time. Raises on any but a 200."""
-    return asyncio.run(_flat_out(base_url, paths, at_once))
+    with start_blocking_portal() as portal:
+        return portal.call(_flat_out, base_url, paths, at_once)
 
 
 async def _at_rate(base_url: str, paths: Sequence[str], per_s: float) -> Load:

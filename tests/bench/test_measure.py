@@ -1,5 +1,6 @@
 """Figures of benchmarks: percentiles, bounds, and loads against a server of this test's own."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,6 +58,13 @@ def test_a_load_asks_for_each_path_once(base_url: str) -> None:
         assert min(load.seconds) > 0
         assert load.n_bytes == sum(map(len, paths))
         assert load.per_s > 0
+
+
+def test_a_load_can_be_asked_for_where_an_event_loop_is_running(base_url: str) -> None:
+    async def from_a_notebook() -> int:
+        return flat_out(base_url, ["/a"], at_once=1).n_bytes
+
+    assert asyncio.run(from_a_notebook()) == 2
 
 
 def test_an_answer_that_is_no_page_ends_the_load(base_url: str) -> None:
