@@ -17,16 +17,20 @@ from scopeview.store.folder import IN_SLOT, slot_values
 from scopeview.store.records import MIN_GRID_IMAGES, FeatureCard, Sort
 
 LISTED = f"""(
-  SELECT feature, n_active, max, top_images[:{MIN_GRID_IMAGES}] AS top FROM features WHERE {IN_SLOT}
+  SELECT feature, n_active, max FROM features WHERE {IN_SLOT}
 ) LEFT JOIN (
   SELECT feature, names, name_scores[1] AS score, clarity, selectivity, x, y
   FROM described.features WHERE {IN_SLOT}
 ) USING (feature)"""
 """A slot's features with what was found out about them; NULL where that is nothing."""
 
-_FIGURES = "feature, n_active, len(top) AS n_top, names[1] AS name, " + ", ".join(
+_FIGURES = "feature, n_active, names[1] AS name, " + ", ".join(
     f"coalesce({name}, 'nan')::FLOAT AS {name}" for name in ("max", "score", "clarity", "selectivity")
 )
+_TOPS = f"""
+  SELECT feature, unnest(range(len(top))) AS rank, unnest(top) AS image_id
+  FROM (SELECT feature, top_images[:{MIN_GRID_IMAGES}] AS top FROM features WHERE {IN_SLOT})
+"""  # each with its rank: nothing promises that rows come in the order of the lists
 Ask = Callable[[str, dict[str, Any]], dict[str, Any]]
 """A query and its values -> its columns."""
 NO_IMAGE = ABSENT = -1
@@ -116,8 +120,8 @@ def in_range(
 def read_columns(ask: Ask, slot: Slot, n_features: int) -> SlotColumns:
     """Asks the database for all of it."""
     figures = ask(f"SELECT {_FIGURES} FROM {LISTED} ORDER BY feature", slot_values(slot))
-    tops = ask(f"SELECT unnest(top) AS image_id FROM {LISTED} ORDER BY feature", slot_values(slot))
-    feature, n_top = figures["feature"], figures["n_top"]
+    tops = ask(_TOPS, slot_values(slot))
+    feature = figures["feature"]
 
     def spread(values: Shaped[np.ndarray, " found"], missing: object) -> Shaped[np.ndarray, " feature"]:
         every = np.full(n_features, missing, dtype=values.dtype)
@@ -125,7 +129,7 @@ def read_columns(ask: Ask, slot: Slot, n_features: int) -> SlotColumns:
         return every
 
     top = np.full((n_features, MIN_GRID_IMAGES), NO_IMAGE, dtype=np.int32)
-    top[np.arange(MIN_GRID_IMAGES) < spread(n_top, 0)[:, None]] = tops["image_id"]
+    top[tops["feature"], tops["rank"]] = tops["image_id"]
     names = np.full(n_features, None, dtype=object)
     names[feature] = figures["name"].tolist()  # a masked value becomes None
     return SlotColumns(

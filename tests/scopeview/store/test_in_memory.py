@@ -1,5 +1,7 @@
 """What a server keeps in memory answers as the database does."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,15 @@ def test_columns_hold_what_each_feature_has(reader: IndexReader) -> None:
             assert (card.n_active, card.max_activation) == (record.n_active, record.max_activation)
             assert card.top_image_ids == [top.image_id for top in record.top_images[:9]]
             assert card.n_images == N_IMAGES
+
+
+def test_top_images_are_in_order_of_rank_whatever_the_order_of_rows(reader: IndexReader) -> None:
+    def backwards(sql: str, values: dict[str, Any]) -> dict[str, Any]:
+        answer = reader.columns(sql, values)
+        return {name: column[::-1] for name, column in answer.items()} if "rank" in answer else answer
+
+    turned = read_columns(backwards, CLS, N_FEATURES)
+    assert np.array_equal(turned.top, columns_of(reader, CLS).top)
 
 
 def test_a_feature_that_is_missing_in_the_database_is_in_no_answer(changed: Changed) -> None:
