@@ -1,6 +1,7 @@
 """The command line: commands put together, and errors turned into exit codes.
 
-Exit codes: 0 done, 1 the run failed, 2 wrong input or configuration, 3 too many bad images.
+Exit codes: 0 done, 1 the run failed, 2 wrong input or configuration, 3 too many bad images, 130 stopped by
+Ctrl-C, 143 stopped by SIGTERM.
 """
 
 import sys
@@ -8,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from scopeview.commands import indexing, serving, training
+from scopeview.commands import evaluating, indexing, serving, training
 from scopeview.errors import ScopeviewError
+from scopeview.stopping import Noted, sigterm_as_interrupt
 
 cli = typer.Typer(
     name="scopeview",
@@ -38,6 +40,7 @@ for _command in (
 evaluate.command(name="clip")(training.evaluate_clip)
 evaluate.command(name="features")(training.evaluate_features)
 evaluate.command(name="search")(training.evaluate_search)
+evaluate.command(name="heat")(evaluating.evaluate_heat)
 
 
 @cli.callback(invoke_without_command=True)
@@ -49,21 +52,26 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_INTERRUPTED = 130  # what typer makes of Ctrl-C: 128 + SIGINT
 _STOPPED = "stopped; the same command goes on from here"
 
 
 def main() -> None:
     """Runs the command line and ends the process with the error's exit code."""
+    with sigterm_as_interrupt() as noted:
+        _run(noted)
+
+
+def _run(noted: Noted) -> None:
     try:
         cli()
     except ScopeviewError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail(_STOPPED, _INTERRUPTED)
+        _fail(_STOPPED, noted.exit_code)
     except SystemExit as ended:  # what typer makes of Ctrl-C, without a word
         if ended.code == _INTERRUPTED:
-            _fail(_STOPPED, _INTERRUPTED)
+            _fail(_STOPPED, noted.exit_code)
         raise
     except OSError as error:
         _fail(f"{error.filename or 'the file system'}: {error.strerror or error}", 1)
