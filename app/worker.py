@@ -2,7 +2,7 @@
 
 Pages never come here. What it has worked out is remembered by picture, so that another feature, patch or
 group of the same one costs no forward pass. When the device fails, those who wait hear of it (503) and the
-model is loaded afresh.
+model is loaded afresh; a thread that hangs in it, or died, is left to itself and another takes over.
 """
 
 import logging
@@ -10,21 +10,20 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, InvalidStateError
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from app.inference.encoders import Crop, Encoder, EncoderFactory, Encoders, scopeview_encoders
+from app.inference.jobs import CallJob, Job, PictureJob, Wanted, alike, is_due, settle
 from app.inference.memory import Memory
 from app.inference.problems import BusyError, DeviceFailedError, EncoderAbsentError, TooSlowError
 from app.problems import ProblemError
 from scopeview.apart import Apart
-from scopeview.slots import Layer
 
 __all__ = [
     "BusyError",
@@ -43,39 +42,12 @@ log = logging.getLogger("scopeview.worker")
 
 MAX_WAITING = 256
 MEMORY_BYTES = 64 * 1024**2
+STALLED_S = 120.0
+"""What has been in hand for so long, and for two deadlines, hangs: nobody waits for it any more."""
 
 Answer = TypeVar("Answer")
 
 
-class Wanted(NamedTuple):
-    """What is to be known of a picture: some layers, and CLIP's embedding or not."""
-
-    layers: tuple[Layer, ...]
-    embedding: bool = False
-
-
-@dataclass(frozen=True)
-class PictureJob:
-    """One picture on its way. Equal keys within an index are equal pictures."""
-
-    index_dir: Path
-    key: str
-    crop: Crop
-    wanted: Wanted
-    deadline_s: float  # of time.monotonic()
-    answer: "Future[Apart]" = field(default_factory=Future)
-
-
-@dataclass(frozen=True)
-class CallJob:
-    """Anything else that needs the device: `call` is run alone."""
-
-    call: Callable[[], Any]
-    deadline_s: float
-    answer: "Future[Any]" = field(default_factory=Future)
-
-
-Job = PictureJob | CallJob
 _Place = tuple[int, int, Job | None]
 """Lower is sooner: urgency, then order of arrival."""
 
@@ -94,24 +66,34 @@ class Worker:
         deadline_s: float,
         max_waiting: int = MAX_WAITING,
         memory_bytes: int = MEMORY_BYTES,
+        stalled_s: float = STALLED_S,
     ) -> None:
         """`factory` is None where taking pictures apart is switched off."""
         self.encoders = Encoders(factory)
         self._bound, self._batch, self._deadline_s = bound, batch, deadline_s
         self._max_waiting = max_waiting
+        self._stalled_s = max(stalled_s, 2 * deadline_s)
         self._memory = Memory(memory_bytes)
         self._places = threading.BoundedSemaphore(bound)
         self._jobs: queue.PriorityQueue[_Place] = queue.PriorityQueue()
         self._arrivals = count()
-        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        self._thread: threading.Thread | None = None  # None before the start and from the end on
+        self._replaced: set[threading.Thread] = set()
+        self._starting = threading.Lock()
+        self._in_hand: tuple[float, Path | None] | None = None  # since when (monotonic), for which index
 
     def start(self) -> None:
-        self._thread.start()
+        with self._starting:
+            self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
         """Ends after the batch in hand; what is still waiting gets a 503."""
+        with self._starting:
+            thread, self._thread = self._thread, None
         self._jobs.put((_STOP, next(self._arrivals), None))
-        self._thread.join()
+        if thread is not None:
+            thread.join(None if not self._hangs() else 0)
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -144,13 +126,20 @@ class Worker:
     ) -> "Future[Apart]":
         """At least what is wanted. The future may raise `ProblemError` or what the encoder does.
 
-        What is urgent goes first. Raises `BusyError` where too much is waiting already.
+        What is urgent goes first, what is remembered waits for nobody. Raises `BusyError` where too much is
+        waiting already.
         """
+        known = self.known(index_dir, key, wanted)
+        if known is not None:
+            answer: Future[Apart] = Future()
+            answer.set_result(known)
+            return answer
         return self._put(PictureJob(index_dir, key, crop, wanted, self._deadline()), urgent=urgent).answer
 
     def call(self, index_dir: Path, call: Callable[[Encoder], Answer]) -> "Future[Answer]":
         """Runs `call` with the encoder, in the worker's thread. Raises, and may raise, as `submit`."""
-        return self.run(lambda: self._with_encoder(index_dir, call))
+        job = CallJob(lambda: self._with_encoder(index_dir, call), self._deadline(), index_dir)
+        return self._put(job, urgent=False).answer
 
     def run(self, work: Callable[[], Answer]) -> "Future[Answer]":
         """The same for what needs the device but no encoder."""
@@ -162,13 +151,44 @@ class Worker:
     _AnyJob = TypeVar("_AnyJob", PictureJob, CallJob)
 
     def _put(self, job: _AnyJob, *, urgent: bool) -> _AnyJob:
+        self._revive()
         if self._jobs.qsize() >= self._max_waiting:
             raise BusyError(self._max_waiting)
         self._jobs.put((_URGENT if urgent else _PATIENT, next(self._arrivals), job))
         return job
 
+    def _hangs(self) -> bool:
+        """Long past what anybody waits for the batch in hand?"""
+        in_hand = self._in_hand
+        return in_hand is not None and time.monotonic() - in_hand[0] > self._stalled_s
+
+    def _revive(self) -> None:
+        """Another thread in the place of one that died or hangs, and of the encoder that it hangs in."""
+        with self._starting:
+            thread, in_hand = self._thread, self._in_hand
+            if thread is None or (thread.is_alive() and not self._hangs()):
+                return
+            log.error("the inference thread %s: another takes over", "hangs" if thread.is_alive() else "died")
+            if in_hand is not None and in_hand[1] is not None:
+                self.encoders.forget(in_hand[1])
+            self._in_hand = None
+            self._replaced.add(thread)
+            self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+            self._thread.start()
+
+    @contextmanager
+    def _held(self, index_dir: Path | None) -> Iterator[None]:
+        """For `_hangs`. A thread that was replaced meanwhile leaves its successor's note alone."""
+        note = (time.monotonic(), index_dir)
+        self._in_hand = note
+        try:
+            yield
+        finally:
+            if self._in_hand is note:
+                self._in_hand = None
+
     def _run(self) -> None:
-        while True:
+        while threading.current_thread() not in self._replaced:
             place = self._jobs.get()
             job = place[2]
             if job is None:
@@ -177,6 +197,8 @@ class Worker:
                 self._answer_call(job)
             else:
                 self._answer_pictures(self._take_batch(place, job))
+        else:
+            return
         self._refuse_waiting()
 
     def _take_batch(self, place: _Place, first: PictureJob) -> list[PictureJob]:
@@ -188,30 +210,32 @@ class Worker:
             except queue.Empty:
                 break
             job = place[2]
-            if not isinstance(job, PictureJob) or not _alike(job, first):
+            if not isinstance(job, PictureJob) or not alike(job, first):
                 self._jobs.put(place)
                 break
             jobs.append(job)
         return jobs
 
     def _answer_call(self, job: CallJob) -> None:
-        if not _is_due(job):
+        if not is_due(job):
             return
         try:
-            _settle(job, job.call())
-        except Exception as error:  # whoever waits must hear of it, and the thread must live
-            _settle(job, error)
+            with self._held(job.index_dir):
+                settle(job, job.call())
+        except BaseException as error:  # whoever waits must hear of it, and the thread must live
+            settle(job, error)
 
     def _answer_pictures(self, batch: list[PictureJob]) -> None:
-        jobs = [job for job in batch if _is_due(job)]
+        jobs = [job for job in batch if is_due(job)]
         try:
-            found = self._take_apart(jobs)
-        except Exception as error:  # whoever waits must hear of it, and the thread must live
+            with self._held(batch[0].index_dir):
+                found = self._take_apart(jobs)
+        except BaseException as error:  # whoever waits must hear of it, and the thread must live
             for job in jobs:
-                _settle(job, error)
+                settle(job, error)
             return
         for job in jobs:
-            _settle(job, found[job.key])
+            settle(job, found[job.key])
 
     def _take_apart(self, jobs: list[PictureJob]) -> dict[str, Apart]:
         """By key. A picture that waits twice, or that an earlier batch has seen, is looked at once."""
@@ -249,26 +273,4 @@ class Worker:
             except queue.Empty:
                 return
             if job is not None:
-                _settle(job, TooSlowError())
-
-
-def _alike(one: PictureJob, other: PictureJob) -> bool:
-    return one.index_dir == other.index_dir and one.wanted == other.wanted
-
-
-def _is_due(job: Job) -> bool:
-    """False where whoever asked has gone, or has waited too long and is told so."""
-    if job.answer.cancelled():
-        return False
-    if time.monotonic() < job.deadline_s:
-        return True
-    _settle(job, TooSlowError())
-    return False
-
-
-def _settle(job: Job, outcome: Any) -> None:
-    with suppress(InvalidStateError):  # whoever asked has gone
-        if isinstance(outcome, Exception):
-            job.answer.set_exception(outcome)
-        else:
-            job.answer.set_result(outcome)
+                settle(job, TooSlowError())

@@ -91,6 +91,10 @@ class Encoders:
     def loaded(self, index_dir: Path) -> Encoder | None:
         return self._loaded.get(index_dir)
 
+    def forget(self, index_dir: Path) -> None:
+        """The next to ask loads a fresh one."""
+        self._loaded.pop(index_dir, None)
+
     def reload(self, index_dir: Path, failed: Encoder) -> None:
         """Puts a fresh one in the place of one that failed. Raises nothing: `why_absent` tells."""
         with self._loading:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -239,3 +240,76 @@ def test_switched_off_means_absent() -> None:
     assert worker.why_absent(INDEX) == "the operator of this server has switched them off"
     with pytest.raises(EncoderAbsentError):
         worker.encoder(INDEX)
+
+
+def test_a_model_is_loaded_once_however_many_ask_for_it_at_once(encoder: FakeEncoder) -> None:
+    loaded, waiting = list[Path](), threading.Barrier(8)
+
+    def slowly(index_dir: Path) -> FakeEncoder:
+        loaded.append(index_dir)
+        threading.Event().wait(0.02)
+        return encoder
+
+    worker = Worker(slowly, bound=1, batch=1, deadline_s=1)
+
+    def ask(_: int) -> bool:
+        waiting.wait(10)
+        return worker.encoder(INDEX) is encoder
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(8)))
+    assert loaded == [INDEX]
+
+
+def test_what_is_remembered_waits_for_nobody(worker: Worker, encoder: FakeEncoder) -> None:
+    open_gate(encoder)
+    worker.submit(INDEX, "a", CROP, ALL).result(10)
+    assert encoder.gate is not None
+    encoder.gate.clear()
+    worker.submit(INDEX, "b", CROP, ALL)  # keeps the worker busy
+    assert worker.submit(INDEX, "a", CROP, ONE).done()
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_nothing_that_is_raised_ends_the_worker(
+    worker: Worker, encoder: FakeEncoder, error: type[BaseException]
+) -> None:
+    def raising(_: object) -> None:
+        raise error
+
+    open_gate(encoder)
+    with pytest.raises(DeviceFailedError):
+        worker.call(INDEX, raising).result(10)
+    assert feature(worker.submit(INDEX, "a", CROP, ALL).result(10)) == 100 % 6
+
+
+def test_a_thread_that_hangs_in_the_device_is_replaced_and_so_is_its_model() -> None:
+    hung = FakeEncoder(gate=threading.Event())
+    loaded = [hung, FakeEncoder()]
+    worker = Worker(lambda _: loaded.pop(0), bound=4, batch=3, deadline_s=0.01, stalled_s=0)
+    worker.start()
+    stuck = worker.submit(INDEX, "a", CROP, ALL)
+    while not hung.batches:
+        threading.Event().wait(0.005)
+    worker._deadline_s = 10  # those that come now have time
+    while not worker._hangs():
+        threading.Event().wait(0.005)
+    assert feature(worker.submit(INDEX, "b", CROP, ALL).result(10)) == 100 % 6
+    assert not loaded
+    open_gate(hung)  # what hung comes back: its answer counts, and nothing else changes
+    stuck.result(10)
+    assert feature(worker.submit(INDEX, "c", CROP, ALL).result(10)) == 100 % 6
+    assert worker.encoder(INDEX) is not hung
+    worker.stop()
+
+
+def test_a_thread_that_died_is_replaced(encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(factory_of(encoder), bound=4, batch=3, deadline_s=30)
+    open_gate(encoder)
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "_run", lambda: None)
+        worker.start()
+    assert worker._thread is not None
+    worker._thread.join()
+    assert feature(worker.submit(INDEX, "a", CROP, ALL).result(10)) == 100 % 6
+    worker.stop()
