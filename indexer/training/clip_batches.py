@@ -1,6 +1,7 @@
 """Batches of scenes, drawn as they are needed and never twice; batch number `step` is the same on every run.
 
-A part of each batch are groups of twins: scenes that differ in the kind, or the colour, of one thing alone.
+Most steps see a window of scenes with one thing, the others whole scenes with any number of things. A part of
+each batch are groups of twins: scenes that differ in the kind, or the colour, of one thing alone.
 """
 
 import signal
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from indexer.training.clip_config import ClipSettings
+from indexer.training.clip_windows import NO_REGION, WHOLE, Regions, Window, regions_of, window_on
 from indexer.training.clip_words import encode, make_tokenizer
 from indexer.world.captions import Caption
 from indexer.world.cast import Difference
@@ -30,6 +32,13 @@ class Batch(NamedTuple):
     words: Int64[Tensor, "batch token"]
     also_true: Bool[Tensor, "image caption"]
     """Captions of other images of the batch that are true of this one too: no negatives, no positives."""
+    patches: Int64[Tensor, "batch patch"]
+    """Which patches of the whole grid the pixels are."""
+    region_of_patch: Int64[Tensor, "batch patch"]
+    """Which of the batch's regions each of them shows; `NO_REGION` where none."""
+    region_words: Int64[Tensor, "region region_token"]
+    region_also_true: Bool[Tensor, "region name"]
+    """Names of other regions that are true of this one too."""
 
 
 class Batches(Dataset[Batch]):
@@ -43,12 +52,33 @@ class Batches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         scenes = draw_scenes(self._settings, step)
+        windows = [self._window(scene, step) for scene in scenes]
+        pixels = np.stack([window.pixels(scene) for scene, window in zip(scenes, windows, strict=True)])
+        patches = np.stack([window.patches for window in windows])
         captions = [_caption(scene, self._settings.brief_captions) for scene in scenes]
-        pixels = np.stack([np.asarray(scene.image) for scene in scenes]).transpose(0, 3, 1, 2)
-        words = encode(self._tokenizer, [caption.text for caption in captions])
-        also_true = claims_met(captions, [scene.facts() for scene in scenes])
+        named = self._named(captions, [scene.facts() for scene in scenes])
+        regions = [regions_of(scene, window) for scene, window in zip(scenes, windows, strict=True)]
+        parts = (pixels, *named, patches, *self._regions(regions))
+        return Batch(*(torch.from_numpy(np.ascontiguousarray(part)) for part in parts))
+
+    def _window(self, scene: Scene, step: int) -> Window:
+        return WHOLE if self._settings.is_whole(step) else window_on(scene, self._settings.window)
+
+    def _named(
+        self, captions: Sequence[Caption], facts: Sequence[frozenset[str]]
+    ) -> tuple[Int64[np.ndarray, "caption token"], Bool[np.ndarray, "caption caption"]]:
+        """The captions' words, and which are true of what others are about."""
+        also_true = claims_met(captions, facts)
         np.fill_diagonal(also_true, False)
-        return Batch(*(torch.from_numpy(np.ascontiguousarray(part)) for part in (pixels, words, also_true)))
+        return encode(self._tokenizer, [caption.text for caption in captions]), also_true
+
+    def _regions(self, found: Sequence[Regions]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Region of each patch, words and what else is true, with regions numbered through the batch."""
+        firsts = np.cumsum([0, *(len(regions.captions) for regions in found)])[:-1]
+        of_patch = np.stack([regions.of_patch for regions in found])
+        of_patch = np.where(of_patch == NO_REGION, NO_REGION, of_patch + firsts[:, None])
+        captions = [caption for regions in found for caption in regions.captions]
+        return of_patch, *self._named(captions, [facts for regions in found for facts in regions.facts])
 
 
 def training_world(seed: int) -> int:
@@ -59,13 +89,14 @@ def training_world(seed: int) -> int:
 def draw_scenes(settings: ClipSettings, step: int) -> list[Scene]:
     """Groups of twins first, then scenes that have nothing to do with one another."""
     seed, first, size = training_world(settings.seed), step * settings.batch_size, settings.batch_size
+    n_things = None if settings.is_whole(step) else 1
     group = min(_GROUP, size)
     n_groups = int(settings.hard_negatives * size) // group
     scenes: list[Scene] = []
     for place in range(n_groups):
         difference: Difference = "colour" if place % _COLOUR_EVERY == 0 else "kind"
-        scenes += make_twins(seed, first + len(scenes), group, difference)
-    scenes += [make_scene(seed, first + place) for place in range(len(scenes), size)]
+        scenes += make_twins(seed, first + len(scenes), group, difference, n_things=n_things)
+    scenes += [make_scene(seed, first + place, n_things=n_things) for place in range(len(scenes), size)]
     return scenes
 
 

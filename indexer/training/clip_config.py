@@ -9,7 +9,7 @@ from scopeview.errors import InputError
 from scopeview.recipe import Dtype
 
 IMAGE_PX, PATCH_PX = 128, 8
-N_PATCHES = (IMAGE_PX // PATCH_PX) ** 2
+GRID = IMAGE_PX // PATCH_PX
 TEXT_TOKENS = 48
 
 _COUNTS = (
@@ -21,8 +21,10 @@ _COUNTS = (
     "text_blocks",
     "text_heads",
     "projection",
+    "whole_every",
 )
-_SHARES = ("warmup", "full_resolution", "hard_negatives", "brief_captions")
+_SHARES = ("warmup", "whole_end", "hard_negatives", "brief_captions")
+_RATES = ("lr", "matrix_lr")
 _FIRST_TEMPERATURE_LOG = 2.6593  # log(1 / 0.07), as CLIP began
 
 
@@ -33,18 +35,26 @@ class ClipSettings:
     n_images: int = 200_000
     width: int = 192
     blocks: int = 8
-    heads: int = 3
+    heads: int = 6
     text_width: int = 128
     text_blocks: int = 3
     text_heads: int = 4
     projection: int = 128
     batch_size: int = 128
     lr: float = 1e-3
+    """Of everything but the blocks' matrices."""
+    matrix_lr: float = 0.01
+    """Of the blocks' matrices, which Muon turns."""
     warmup: float = 0.04
     weight_decay: float = 0.05
-    patch_dropout: float = 0.5
-    full_resolution: float = 0.1
-    """Share of the steps, the last ones, that see every patch."""
+    window: int = 8
+    """Patches a side that most steps see of a scene, which then shows one thing: a quarter of the cost."""
+    whole_every: int = 5
+    """Of so many steps one sees scenes whole, with any number of things; so do the last ones."""
+    whole_end: float = 0.1
+    """Share of the steps, the last ones, that all see scenes whole."""
+    regions: float = 0.5
+    """Weight of the contrast between patches and the names of what they show, beside images and captions."""
     hard_negatives: float = 0.5
     """Share of a batch in groups of scenes that differ in the kind or the colour of one thing alone."""
     brief_captions: float = 0.15
@@ -56,14 +66,11 @@ class ClipSettings:
     def n_steps(self) -> int:
         return -(-self.n_images // self.batch_size)
 
-    @property
-    def n_full_steps(self) -> int:
-        return round(self.full_resolution * self.n_steps)
-
-    @property
-    def n_patches_kept(self) -> int:
-        """Of an image, while patches are dropped."""
-        return max(1, round((1 - self.patch_dropout) * N_PATCHES))
+    def is_whole(self, step: int) -> bool:
+        """Whether the step sees whole scenes rather than a window of each."""
+        n_last = round(self.whole_end * self.n_steps)
+        is_last = step >= self.n_steps - n_last
+        return is_last or step % self.whole_every == self.whole_every - 1 or self.window == GRID
 
     @property
     def first_logit_scale(self) -> float:
@@ -71,7 +78,8 @@ class ClipSettings:
 
     @property
     def schedule(self) -> Schedule:
-        return Schedule(self.lr, self.n_steps, round(self.warmup * self.n_steps), "cosine")
+        """Of both learning rates, as a share of each."""
+        return Schedule(1.0, self.n_steps, round(self.warmup * self.n_steps), "linear")
 
 
 @dataclass(frozen=True)
@@ -97,8 +105,10 @@ def check_settings(settings: ClipSettings) -> None:
         _check(name, values[name], 0 <= values[name] <= 1, "a share from 0 to 1")
     batch_size = settings.batch_size
     _check("batch_size", batch_size, batch_size >= 2, "2 or more: each image is told from the others")
-    _check("patch_dropout", settings.patch_dropout, 0 <= settings.patch_dropout < 1, "a share from 0 to 0.99")
-    _check("lr", settings.lr, 0 < settings.lr < 1, "above 0 and below 1")
+    _check("window", settings.window, 1 <= settings.window <= GRID, f"1 to {GRID} patches a side")
+    _check("regions", settings.regions, 0 <= settings.regions <= 100, "a weight from 0 to 100")
+    for name in _RATES:
+        _check(name, values[name], 0 < values[name] < 1, "above 0 and below 1")
     _check_divides("width", settings.width, "heads", settings.heads)
     _check_divides("text width", settings.text_width, "text heads", settings.text_heads)
 

@@ -1,9 +1,9 @@
-"""The contrast between images and captions that belong together and those that do not."""
+"""The contrast of images and captions, or patches and names, that belong together with those that do not."""
 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
@@ -29,3 +29,23 @@ def contrast(
     own = torch.arange(len(logits), device=logits.device)
     loss = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
     return Contrast(loss, (logits.argmax(dim=1) == own).float().mean())
+
+
+def region_contrast(
+    patches: Float[Tensor, "patch projection"],
+    region_of_patch: Int64[Tensor, " patch"],
+    names: Float[Tensor, "region projection"],
+    scale: Float[Tensor, ""],
+    also_true: Bool[Tensor, "region region"],
+) -> Float[Tensor, ""]:
+    """The cross-entropy of each patch among all regions' names, with its own region's name as the answer.
+
+    Every region counts alike, however many patches show it; names also true of a patch's region do not count.
+    Patches whose region is below zero show none.
+    """
+    shows = region_of_patch >= 0
+    own = region_of_patch[shows]
+    cosines = normalize(patches[shows].float(), dim=1) @ normalize(names.float(), dim=1).T
+    losses = cross_entropy((scale * cosines).masked_fill(also_true[own], -torch.inf), own, reduction="none")
+    sizes = own.bincount(minlength=len(names))
+    return (losses / sizes[own]).sum() / (sizes > 0).sum()

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -10,50 +10,65 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
-from indexer.training.clip_config import IMAGE_PX, N_PATCHES, PATCH_PX, TEXT_TOKENS, ClipSettings
+from indexer.training.clip_config import IMAGE_PX, PATCH_PX, TEXT_TOKENS, ClipSettings
+from indexer.training.clip_start import look_at_neighbours
 from indexer.training.clip_words import END, PAD, SPECIAL, START, make_tokenizer, save_tokenizer
 
 _MLP_RATIO = 4
 _ACTIVATION = "gelu"  # one kernel; CLIP's own `quick_gelu` takes three
 _MEAN = _STD = 0.5
+_AT_ONCE_ON_CPU = 32  # images: attention of more of them falls out of the cache, at half the speed
 
 
 def new_clip(settings: ClipSettings) -> CLIPModel:
-    """At random, the same for the same seed."""
+    """At random but for what `look_at_neighbours` sets, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return CLIPModel(_config(settings))
+        model = CLIPModel(_config(settings))
+        look_at_neighbours(model)
+        return model
+
+
+class Seen(NamedTuple):
+    """Embeddings, not normalised."""
+
+    images: Float[Tensor, "batch projection"]
+    patches: Float[Tensor, "batch patch projection"]
 
 
 def embed_images(
-    model: CLIPModel, pixels: UInt8[Tensor, "batch 3 height width"], kept: Int64[Tensor, "batch kept"] | None
-) -> Float[Tensor, "batch projection"]:
-    """Not normalised. The tower sees the class token and the `kept` patches of each image; all where None."""
+    model: CLIPModel,
+    pixels: UInt8[Tensor, "batch 3 height width"],
+    patches: Int64[Tensor, "batch patch"],
+) -> Seen:
+    """The tower sees the class token and the pixels, which are these patches of the whole grid, in order."""
+    at_once = _AT_ONCE_ON_CPU if pixels.device.type == "cpu" else len(pixels)
+    parts = zip(torch.split(pixels, at_once), torch.split(patches, at_once), strict=True)
+    projected = torch.cat([_project(model, *part) for part in parts])
+    return Seen(projected[:, 0], projected[:, 1:])
+
+
+def _project(
+    model: CLIPModel,
+    pixels: UInt8[Tensor, "batch 3 height width"],
+    patches: Int64[Tensor, "batch patch"],
+) -> Float[Tensor, "batch token projection"]:
     tower: Any = model.vision_model
-    residual = tower.embeddings((pixels.float() / 255 - _MEAN) / _STD)
-    if kept is not None:
-        chosen = torch.cat([torch.zeros_like(kept[:, :1]), kept + 1], dim=1)
-        residual = residual.gather(1, chosen[:, :, None].expand(-1, -1, residual.shape[2]))
-    residual = tower.pre_layrnorm(residual)
+    embeddings = tower.embeddings
+    content = embeddings.patch_embedding((pixels.float() / 255 - _MEAN) / _STD).flatten(2).mT
+    first = embeddings.class_embedding + embeddings.position_embedding.weight[0]
+    placed = content + embeddings.position_embedding(patches + 1)
+    residual = tower.pre_layrnorm(torch.cat([first.expand(len(placed), 1, -1), placed], dim=1))
     for block in tower.encoder.layers:
         residual = block(residual, None)
-    embedding: Tensor = model.visual_projection(tower.post_layernorm(residual[:, 0]))
-    return embedding
+    projected: Tensor = model.visual_projection(tower.post_layernorm(residual))
+    return projected
 
 
 def embed_texts(model: CLIPModel, words: Int64[Tensor, "text token"]) -> Float[Tensor, "text projection"]:
     """Not normalised."""
     embedding: Tensor = model.text_projection(model.text_model(input_ids=words).pooler_output)
     return embedding
-
-
-def draw_patches(settings: ClipSettings, batch: int, step: int) -> Int64[Tensor, "batch kept"] | None:
-    """Which patches the step sees of each image, a pure function of seed and step; None for all of them."""
-    if settings.n_patches_kept == N_PATCHES or step >= settings.n_steps - settings.n_full_steps:
-        return None
-    random = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-    order = torch.rand(batch, N_PATCHES, generator=random).argsort(dim=1)
-    return order[:, : settings.n_patches_kept].sort(dim=1).values
 
 
 def save_clip(folder: Path, model: CLIPModel) -> None:

@@ -1,8 +1,7 @@
 """`scopeview train-clip`: a small CLIP learns the procedural world from scenes drawn on the fly.
 
 A run that was stopped or killed goes on from its checkpoint and ends with the same weights, bit for bit, on
-the same machine with as many threads: scenes, dropped patches and the learning rate are functions of the
-step alone.
+the same machine with as many threads: scenes, windows and the learning rates are functions of the step alone.
 """
 
 import hashlib
@@ -21,8 +20,8 @@ from indexer.run import locked
 from indexer.training.checkpoint import RunFolder
 from indexer.training.clip_batches import Batch, stream, training_world
 from indexer.training.clip_config import ClipRequest, ClipSettings, check_settings
-from indexer.training.clip_loss import Contrast, contrast
-from indexer.training.clip_model import draw_patches, embed_images, embed_texts, new_clip, save_clip
+from indexer.training.clip_loss import Contrast, contrast, region_contrast
+from indexer.training.clip_model import embed_images, embed_texts, new_clip, save_clip
 from indexer.training.log import TrainingLog, training_log
 from indexer.training.pause import pausable
 from indexer.world import make_scene
@@ -33,6 +32,7 @@ from scopeview.recipe import Dtype, pick_device, pick_dtype
 
 _MAX_LOGIT_SCALE = math.log(100)
 _BETAS = (0.9, 0.98)
+_MOMENTUM = 0.95
 
 
 def train_clip(request: ClipRequest) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class _Training:
         if device.type == "cpu":
             # On CPUs the backward pass of the fused attention costs more than all the rest of the model.
             self._model.set_attn_implementation("eager")
-        self._optimizer = _optimizer(self._model, request.settings)
+        self._optimizers = _optimizers(self._model, request.settings)
         self._seconds, self._last = 0.0, {"loss": math.nan, "accuracy": math.nan}
 
     def run(self) -> dict[str, Any]:
@@ -120,21 +120,30 @@ class _Training:
                     raise KeyboardInterrupt
 
     def _step(self, batch: Batch, step: int) -> Contrast:
-        pixels, words, also_true = (part.to(self._device, non_blocking=True) for part in batch)
-        kept = draw_patches(self._settings, len(pixels), step)
-        with self._autocast():
-            images = embed_images(self._model, pixels, None if kept is None else kept.to(self._device))
-            texts = embed_texts(self._model, words)
-        found = contrast(images, texts, self._model.logit_scale.exp(), also_true)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._settings.schedule.at(step)
-        self._optimizer.zero_grad(set_to_none=True)
+        found = self._look(Batch(*(part.to(self._device, non_blocking=True) for part in batch)))
+        self._model.zero_grad(set_to_none=True)
         found.loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._settings.max_gradient_norm)
-        self._optimizer.step()
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * self._settings.schedule.at(step)
+            optimizer.step()
         with torch.no_grad():
             self._model.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)
         return found
+
+    def _look(self, batch: Batch) -> Contrast:
+        """Images against captions; the loss has the regions' part in it."""
+        with self._autocast():
+            seen = embed_images(self._model, batch.pixels, batch.patches)
+            texts = embed_texts(self._model, batch.words)
+            names = embed_texts(self._model, batch.region_words)
+        scale = self._model.logit_scale.exp()
+        found = contrast(seen.images, texts, scale, batch.also_true)
+        regions = region_contrast(
+            seen.patches.flatten(0, 1), batch.region_of_patch.flatten(), names, scale, batch.region_also_true
+        )
+        return found._replace(loss=found.loss + self._settings.regions * regions)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._dtype == "bfloat16")
@@ -147,7 +156,7 @@ class _Training:
             )
         self._last = {"loss": round(loss, 4), "accuracy": round(accuracy, 4)}
         scale = self._model.logit_scale.exp().item()
-        lr = self._settings.schedule.at(step)
+        lr = self._settings.lr * self._settings.schedule.at(step)
         log.write(step, {**self._last, "lr": lr, "logit_scale": scale, "images_per_s": round(rate, 1)})
         progress.note({"loss": f"{loss:.4f}", "accuracy": f"{accuracy:.3f}", "images/s": f"{rate:.1f}"})
 
@@ -158,7 +167,7 @@ class _Training:
                 "seconds": self._seconds,
                 "last": self._last,
                 "model": self._model.state_dict(),
-                "optimizer": self._optimizer.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             }
         )
 
@@ -168,7 +177,8 @@ class _Training:
         if state is None:
             return 0
         self._model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self._seconds, self._last = state["seconds"], state["last"]
         return int(state["step"])
 
@@ -179,18 +189,20 @@ def _placed(model: Any, device: torch.device) -> CLIPModel:
     return placed
 
 
-def _optimizer(model: CLIPModel, settings: ClipSettings) -> torch.optim.AdamW:
-    """Matrices decay; biases, norms, embeddings and the temperature do not."""
-    decaying: list[Tensor] = []
+def _optimizers(model: CLIPModel, settings: ClipSettings) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the matrices of both towers' blocks; AdamW, without decay, for all else."""
+    in_blocks: list[Tensor] = []
     others: list[Tensor] = []
     for name, parameter in model.named_parameters():
-        is_matrix = parameter.ndim >= 2 and "_embedding.weight" not in name
-        (decaying if is_matrix else others).append(parameter)
-    groups = [
-        {"params": decaying, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=_BETAS, fused=True)
+        (in_blocks if ".layers." in name and parameter.ndim == 2 else others).append(parameter)
+    matrices = [{"params": in_blocks, "peak": settings.matrix_lr}]
+    rest = [{"params": others, "peak": settings.lr}]
+    return (
+        torch.optim.Muon(
+            matrices, lr=settings.matrix_lr, momentum=_MOMENTUM, weight_decay=settings.weight_decay
+        ),
+        torch.optim.AdamW(rest, lr=settings.lr, betas=_BETAS, weight_decay=0.0, fused=True),
+    )
 
 
 def _n_workers(asked: int | None) -> int:

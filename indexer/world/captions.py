@@ -94,16 +94,47 @@ def brief_caption_of(things: Sequence[Thing], background: Background, draws: Dra
     return Caption(frame.format(what=word), frozenset({_background_claim(background, tinted=tinted)}))
 
 
+def thing_caption_of(thing: Thing, draws: Draws) -> Caption:
+    """A thing by itself: its kind, its colour, or both."""
+    name = _name(thing)
+    word, fact = draws.choice(
+        (
+            (a(thing.kind), thing.kind),
+            (a(name), name),
+            (name, name),
+            (f"something {thing.colour}", thing.colour),
+        )
+    )
+    return Caption(word, frozenset({f"1 {fact}"}))
+
+
+def place_caption_of(background: Background, draws: Draws) -> Caption:
+    """A background by itself, with or without its tint."""
+    place = draws.choice(_PLACES[background.kind])
+    claim = _background_claim(background, tinted="{tint}" in place)
+    return Caption(place.format(tint=background.tint), frozenset({claim}))
+
+
 def facts_of(things: Sequence[Thing], background: Background) -> frozenset[str]:
     """Every claim that is true of the scene."""
-    facts = {_background_claim(background, tinted=tinted) for tinted in (True, False)}
+    facts = place_facts_of(background)
     for words in (_name, lambda thing: thing.kind, lambda thing: thing.colour):
         counted = Counter(map(words, things))
         facts |= {f"{n} {name}" for name, count in counted.items() for n in range(1, count + 1)}
     for first, second in permutations(things, 2):
         if relation := relation_of(first, second):
-            facts.add(f"{_name(first)} {relation} {_name(second)}")
-    return frozenset(facts)
+            facts |= {f"{_name(first)} {relation} {_name(second)}"}
+    return facts
+
+
+def thing_facts_of(thing: Thing) -> frozenset[str]:
+    """Every claim of a `thing_caption_of` that is true of the thing."""
+    return frozenset(f"1 {fact}" for fact in (thing.kind, thing.colour, _name(thing)))
+
+
+def place_facts_of(background: Background) -> frozenset[str]:
+    """Every claim about the background that is true of it."""
+    return frozenset(_background_claim(background, tinted=tinted) for tinted in (True, False))
 
 
 def relation_of(first: Thing, second: Thing) -> str | None:

@@ -49,17 +49,29 @@ def train_clip(
     ] = None,
     width: Annotated[int, typer.Option(help="Of the vision tower.")] = 192,
     blocks: Annotated[int, typer.Option(help="Of the vision tower.")] = 8,
-    heads: Annotated[int, typer.Option(help="Of the vision tower.")] = 3,
+    heads: Annotated[int, typer.Option(help="Of the vision tower.")] = 6,
     text_width: Annotated[int, typer.Option()] = 128,
     text_blocks: Annotated[int, typer.Option()] = 3,
     text_heads: Annotated[int, typer.Option()] = 4,
     projection: Annotated[int, typer.Option(help="Width of the embeddings of images and texts.")] = 128,
     batch_size: Annotated[int, typer.Option(help="Images a step.")] = 128,
-    lr: Annotated[float, typer.Option(help="Highest learning rate; it falls as a cosine.")] = 1e-3,
+    lr: Annotated[
+        float,
+        typer.Option(help="Highest learning rate, of all but the blocks' matrices; it falls in a line."),
+    ] = 1e-3,
+    matrix_lr: Annotated[
+        float, typer.Option(help="The same of the blocks' matrices, turned by Muon.")
+    ] = 0.01,
     warmup: Annotated[float, typer.Option(help="Share of the steps.")] = 0.04,
     weight_decay: Annotated[float, typer.Option(min=0)] = 0.05,
-    patch_dropout: Annotated[float, typer.Option(help="Share of the patches not looked at.")] = 0.5,
-    full_resolution: Annotated[float, typer.Option(help="Share of the steps, at the end, without it.")] = 0.1,
+    window: Annotated[
+        int, typer.Option(help="Patches a side that most steps see of a scene, which then shows one thing.")
+    ] = 8,
+    whole_every: Annotated[int, typer.Option(help="Of so many steps one sees scenes whole.")] = 5,
+    whole_end: Annotated[float, typer.Option(help="Share of the steps, at the end, that all do.")] = 0.1,
+    regions: Annotated[
+        float, typer.Option(help="Weight of the contrast between patches and names of what they show.")
+    ] = 0.5,
     hard_negatives: Annotated[
         float, typer.Option(help="Share of a batch that differs from the next in one kind or colour alone.")
     ] = 0.5,
@@ -97,10 +109,13 @@ def train_clip(
         projection=projection,
         batch_size=batch_size,
         lr=lr,
+        matrix_lr=matrix_lr,
         warmup=warmup,
         weight_decay=weight_decay,
-        patch_dropout=patch_dropout,
-        full_resolution=full_resolution,
+        window=window,
+        whole_every=whole_every,
+        whole_end=whole_end,
+        regions=regions,
         hard_negatives=hard_negatives,
         brief_captions=brief_captions,
         seed=seed,

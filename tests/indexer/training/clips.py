@@ -19,7 +19,8 @@ def tiny(n_steps: int = 6, **changes: Any) -> ClipSettings:
         "text_blocks": 1,
         "text_heads": 2,
         "projection": 16,
-        "patch_dropout": 0.75,
+        "window": 7,
+        "whole_every": 6,
         **changes,
     }
     return ClipSettings(**settings)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from indexer.training.clip_batches import Batch, Batches, claims_met, draw_scenes, stream, training_world
+from indexer.training.clip_windows import NO_REGION
 from indexer.world import make_scene
 from tests.indexer.training.clips import BATCH_SIZE, tiny
 
@@ -53,7 +54,26 @@ def test_a_caption_is_never_called_also_true_of_its_own_image() -> None:
     batch = Batches(tiny(brief_captions=1.0, batch_size=48))[0]
     assert not batch.also_true.diagonal().any()
     assert batch.also_true.any()
-    assert batch.pixels.shape == (48, 3, 128, 128)
+
+
+def test_most_steps_see_windows_on_one_thing_and_some_whole_scenes() -> None:
+    settings = tiny(n_steps=12, window=7, whole_every=6, whole_end=0.0)
+    for step, side in ((0, 7), (5, 16), (6, 7)):
+        batch = Batches(settings)[step]
+        assert batch.pixels.shape == (BATCH_SIZE, 3, 8 * side, 8 * side)
+        assert batch.patches.shape == batch.region_of_patch.shape == (BATCH_SIZE, side * side)
+        most = max(len(scene.things) for scene in draw_scenes(settings, step))
+        assert most > 1 if side == 16 else most == 1
+
+
+def test_regions_are_numbered_through_the_batch_and_each_has_its_words() -> None:
+    batch = Batches(tiny())[0]
+    shown = sorted(set(batch.region_of_patch.flatten().tolist()))
+    assert shown == [NO_REGION, *range(len(batch.region_words))]
+    assert batch.region_also_true.shape == (len(batch.region_words),) * 2
+    assert not batch.region_also_true.diagonal().any()
+    of_image = [set(row.tolist()) - {NO_REGION} for row in batch.region_of_patch]
+    assert sum(map(len, of_image)) == len(batch.region_words)
 
 
 @pytest.mark.parametrize("n_workers", [0, 1])

@@ -6,9 +6,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer, CLIPModel
 
-from indexer.training.clip_batches import Batches
-from indexer.training.clip_config import N_PATCHES
-from indexer.training.clip_model import draw_patches, embed_images, embed_texts, new_clip, save_clip
+from indexer.training.clip_model import embed_images, embed_texts, new_clip, save_clip
+from indexer.training.clip_windows import WHOLE, Window
 from indexer.world import make_scene
 from scopeview.clip import Clip
 from tests.indexer.training.clips import tiny
@@ -32,9 +31,8 @@ def test_the_folder_is_what_indexing_takes_and_sees_the_same(model: CLIPModel, f
     crops = np.stack([clip.preprocessing.crop(make_scene(0, number).image) for number in range(4)])
     pixels = torch.from_numpy(crops)
     with torch.inference_mode():
-        assert torch.allclose(
-            clip.forward(pixels, []).embedding, embed_images(model, pixels, None), atol=1e-5
-        )
+        seen = embed_images(model, pixels, torch.from_numpy(WHOLE.patches).expand(4, -1))
+        assert torch.allclose(clip.forward(pixels, []).embedding, seen.images, atol=1e-5)
 
 
 def test_pictures_of_the_world_need_no_resizing(folder: Path) -> None:
@@ -54,32 +52,36 @@ def test_transformers_takes_the_folder_for_a_whole_clip(model: CLIPModel, folder
         assert torch.allclose(theirs, embed_texts(model, words["input_ids"]), atol=1e-5)
 
 
-def test_keeping_every_patch_changes_nothing_and_keeping_few_does(model: CLIPModel) -> None:
-    pixels = Batches(tiny())[0].pixels
-    everything = torch.arange(N_PATCHES).expand(len(pixels), -1)
+def test_a_window_is_seen_at_its_own_place(model: CLIPModel) -> None:
+    window = Window(3, 5, 7)
+    pixels = torch.from_numpy(np.stack([window.pixels(make_scene(0, number)) for number in range(2)]))
+    here, elsewhere = (torch.from_numpy(at.patches).expand(2, -1) for at in (window, Window(4, 5, 7)))
     with torch.inference_mode():
-        whole, kept, few = (
-            embed_images(model, pixels, patches) for patches in (None, everything, everything[:, :9])
-        )
-    assert torch.allclose(whole, kept, atol=1e-5)
-    assert not torch.allclose(whole, few, atol=1e-2)
+        seen, moved = embed_images(model, pixels, here), embed_images(model, pixels, elsewhere)
+        embeddings: Any = model.vision_model.embeddings
+        whole = embeddings(_normalized(0))[0, 1:][window.patches]
+    assert seen.images.shape == (2, 16)
+    assert seen.patches.shape == (2, 49, 16)
+    assert not torch.allclose(seen.images, moved.images, atol=1e-3)
+    content = embeddings.patch_embedding(pixels[:1].float() / 127.5 - 1).flatten(2).mT[0]
+    assert torch.allclose(content + embeddings.position_embedding(here[0] + 1), whole, atol=1e-5)
 
 
-def test_patches_are_dropped_by_seed_and_step_and_no_longer_at_the_end() -> None:
-    settings = tiny(n_steps=10, full_resolution=0.2)
-    first = draw_patches(settings, 5, 0)
-    again, other = draw_patches(settings, 5, 0), draw_patches(settings, 5, 1)
-    assert first is not None
-    assert again is not None
-    assert other is not None
-    assert first.shape == (5, N_PATCHES // 4)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert all(len(set(row)) == len(row) and 0 <= min(row) <= max(row) < N_PATCHES for row in first.tolist())
-    assert [draw_patches(settings, 5, step) is None for step in (7, 8, 9)] == [False, True, True]
+def test_many_images_are_seen_as_few_are(model: CLIPModel) -> None:
+    pixels = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8)
+    patches = torch.tensor([0, 1, 16, 17]).expand(40, -1)
+    with torch.inference_mode():
+        together = embed_images(model, pixels, patches).images
+        apart = torch.cat([embed_images(model, pixels[n : n + 1], patches[:1]).images for n in range(40)])
+    assert torch.allclose(together, apart, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_first_weights() -> None:
     one, again, other = (new_clip(tiny(seed=seed)).visual_projection.weight for seed in (0, 0, 1))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
+
+
+def _normalized(number: int) -> torch.Tensor:
+    picture = np.asarray(make_scene(0, number).image).transpose(2, 0, 1)[None]
+    return torch.from_numpy(picture.copy()).float() / 127.5 - 1

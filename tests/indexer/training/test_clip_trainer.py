@@ -83,7 +83,7 @@ def test_another_configuration_is_refused_by_name(finished: Path) -> None:
     for changes, name in (
         ({"lr": 0.01}, "lr"),
         ({"seed": 3}, "seed"),
-        ({"patch_dropout": 0.0}, "patch_dropout"),
+        ({"window": 9}, "window"),
     ):
         with pytest.raises(ConfigMismatchError, match=f"begun with another {name}: then "):
             train_clip(request(finished, replace(tiny(N_STEPS), **changes)))

@@ -1,0 +1,84 @@
+"""What a training step sees of a scene: a square of patches, and which region of it each of them shows."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from indexer.training.clip_config import GRID, PATCH_PX
+from indexer.world.captions import (
+    Caption,
+    place_caption_of,
+    place_facts_of,
+    thing_caption_of,
+    thing_facts_of,
+)
+from indexer.world.draws import Draws
+from indexer.world.masks import Mask
+from indexer.world.scene import Scene
+
+NO_REGION = -1
+_MOST = 0.5  # of a patch, for it to show a thing
+
+
+class Window(NamedTuple):
+    left: int
+    """In patches, as the others are."""
+    top: int
+    side: int
+
+    @property
+    def patches(self) -> Int64[np.ndarray, " patch"]:
+        """Their numbers on the whole grid, row by row."""
+        rows, columns = (start + np.arange(self.side) for start in (self.top, self.left))
+        return (rows[:, None] * GRID + columns).ravel().astype(np.int64)
+
+    def pixels(self, scene: Scene) -> UInt8[np.ndarray, "3 height width"]:
+        left, top, size = (PATCH_PX * number for number in self)
+        return np.asarray(scene.image)[top : top + size, left : left + size].transpose(2, 0, 1)
+
+
+WHOLE = Window(0, 0, GRID)
+
+
+class Regions(NamedTuple):
+    """The things of a scene and its background, as far as patches show them."""
+
+    captions: list[Caption]
+    facts: list[frozenset[str]]
+    of_patch: Int64[np.ndarray, " patch"]
+    """Which of them each patch of the window shows; `NO_REGION` where it shows parts of several."""
+
+
+def window_on(scene: Scene, side: int) -> Window:
+    """One that holds the first thing, or as much of it as it can; twins' are alike. `side` in patches."""
+    draws = Draws(scene.seed, scene.number, "window")
+    left, top, right, bottom = scene.things[0].box
+    return Window(_start(left, right, side, draws), _start(top, bottom, side, draws), side)
+
+
+def _start(low_px: int, high_px: int, side: int, draws: Draws) -> int:
+    bounds = -(-high_px // PATCH_PX) - side, low_px // PATCH_PX
+    first, last = sorted(min(max(bound, 0), GRID - side) for bound in bounds)
+    return draws.integer(first, last)
+
+
+def regions_of(scene: Scene, window: Window) -> Regions:
+    """Of those that at least one patch of the window shows."""
+    draws = Draws(scene.seed, scene.number, "regions")
+    named = [(thing_caption_of(thing, draws), thing_facts_of(thing)) for thing in scene.things]
+    named.append((place_caption_of(scene.behind, draws), place_facts_of(scene.behind)))
+    shown = _shown(scene.masks)[window.patches]
+    found, of_patch = np.unique(shown[shown != NO_REGION], return_inverse=True)
+    numbers = np.full(len(shown), NO_REGION, dtype=np.int64)
+    numbers[shown != NO_REGION] = of_patch
+    return Regions([named[n][0] for n in found], [named[n][1] for n in found], numbers)
+
+
+def _shown(masks: Sequence[Mask]) -> Int64[np.ndarray, " patch"]:
+    """The thing that covers most of each patch of the grid; the number after the last where none does."""
+    blocks = np.stack(masks).reshape(-1, GRID, PATCH_PX, GRID, PATCH_PX)
+    cover = blocks.mean(axis=(2, 4)).reshape(len(masks), -1)
+    shown = np.where(cover.max(axis=0) > _MOST, cover.argmax(axis=0), NO_REGION)
+    return np.where(cover.sum(axis=0) == 0, len(masks), shown).astype(np.int64)
