@@ -46,6 +46,7 @@ from app.pages import (
     uploads,
 )
 from app.pages import map as feature_map
+from app.pages.apart import page as apart_page
 from app.pages.problem import problem_page
 from app.pages.render import environment, render
 from app.preview.keeping import Previews
@@ -78,6 +79,7 @@ ROUTERS = (
     api_feature.router,
     api_heat.router,
     pictures.router,
+    apart_page.router,
     uploads.router,
     report.router,
     image.router,

@@ -71,8 +71,19 @@ class Urls:
     def upload(self, index: str, upload_id: str, *, api: bool = False, **query: object) -> str:
         return self._path(api, index, "uploads", upload_id) + _query(query)
 
-    def delete_upload(self, index: str, upload_id: str) -> str:
-        return self._path(False, index, "uploads", upload_id, "delete")
+    def delete_upload(self, index: str, upload_id: str, **query: object) -> str:
+        return self._path(False, index, "uploads", upload_id, "delete") + _query(query)
+
+    def keep_upload(self, index: str, upload_id: str) -> str:
+        return self._path(False, index, "uploads", upload_id, "keep")
+
+    def picture(
+        self, index: str, picture: int | str, part: str = "", *, api: bool = False, **query: object
+    ) -> str:
+        """A page about one picture: an indexed image by its number, an upload by its id."""
+        kind = "images" if isinstance(picture, int) else "uploads"
+        parts = [part] if part else []
+        return self._path(api, index, kind, picture, *parts) + _query(query)
 
     def search(self, index: str, *, api: bool = False, **query: object) -> str:
         return self._path(api, index, "search") + _query(query)
@@ -115,8 +126,13 @@ class Urls:
 
 
 def _query(values: dict[str, object]) -> str:
-    """What is None is left out, so that a default has one URL: the short one."""
-    given = tuple((name, str(value)) for name, value in values.items() if value is not None)
+    """What is None is left out, so that a default has the short URL. Lists are given value by value."""
+    given = tuple(
+        (name, str(each))
+        for name, value in values.items()
+        for each in (value if isinstance(value, list) else [value])
+        if each is not None
+    )
     return f"?{_encoded(given)}" if given else ""
 
 

@@ -26,6 +26,8 @@ from scopeview.store.records import Code
 
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 TOMBSTONE_S = 30 * 24 * 3600.0
+LONG_S = 30 * 24 * 3600.0
+"""How long an upload is kept, from when it was sent, for whoever sent it and asks for it."""
 
 State = Literal["kept", "deleted", "expired"]
 
@@ -124,11 +126,21 @@ class UploadStore:
 
     def delete(self, index: str, upload_id: str, delete_key: str) -> None:
         """Raises as `get` does, and a 403 when the key is not the one that was given out."""
+        self._bury(self._own(index, upload_id, delete_key), "deleted")
+
+    def keep_longer(self, index: str, upload_id: str, delete_key: str) -> Upload:
+        """The same, kept for `LONG_S` from when it was sent, or longer. Raises as `delete` does."""
+        upload = self._own(index, upload_id, delete_key)
+        kept = replace(upload, expires_s=max(upload.expires_s, upload.created_s + LONG_S))
+        self._write(kept)
+        return kept
+
+    def _own(self, index: str, upload_id: str, delete_key: str) -> Upload:
         upload = self.get(index, upload_id)
         if not may_delete(upload, delete_key):
-            detail = "Only the browser that sent this picture, or the delete key it was given, can delete it."
+            detail = "Only the browser that sent this picture, or whoever has its delete link, can do that."
             raise ProblemError(403, "wrong_delete_key", detail)
-        self._bury(upload, "deleted")
+        return upload
 
     def sweep(self) -> None:
         """Turns what has expired into tombstones, removes old tombstones and pictures without a JSON."""

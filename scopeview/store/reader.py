@@ -1,11 +1,12 @@
 """Questions to a finished index: one method a question, every query parameterised and bounded.
 
 Knows nothing of HTTP, pages or models. One `IndexReader` may be shared by any number of threads. Here is one
-feature itself; the rest is in a module a kind of question: `images`, `gallery`, `survey`, `examples` and
-`described`.
+feature itself; the rest is in a module a kind of question: `images`, `gallery`, `survey`, `examples`,
+`described` and `names`.
 """
 
 import operator
+from collections.abc import Iterable
 from functools import cached_property
 from typing import SupportsIndex
 
@@ -14,15 +15,16 @@ from scopeview.slots import Slot
 from scopeview.store.described import DescribedReader
 from scopeview.store.examples import ExampleReader
 from scopeview.store.files import grid_pack
-from scopeview.store.folder import IN_SLOT, slot_values
+from scopeview.store.folder import IN_SLOT, slot_values, within
 from scopeview.store.gallery import GalleryReader
+from scopeview.store.names import NameReader
 from scopeview.store.points import PointReader
 from scopeview.store.records import MIN_GRID_IMAGES, FeatureRecord, Histogram
 from scopeview.store.survey import SurveyReader
 from scopeview.store.vectors import Vectors
 
 
-class IndexReader(ExampleReader, GalleryReader, PointReader, SurveyReader, DescribedReader):
+class IndexReader(ExampleReader, GalleryReader, PointReader, SurveyReader, DescribedReader, NameReader):
     """A finished index, open for reading. Close it, or use it as a context manager."""
 
     @cached_property
@@ -61,6 +63,15 @@ class IndexReader(ExampleReader, GalleryReader, PointReader, SurveyReader, Descr
             histogram=Histogram(_edges(highest, len(counts)), counts),
             top_images=self._ranked(ids, values, positions, range(1, len(ids) + 1)),
         )
+
+    def histograms(self, slot: Slot, features: Iterable[SupportsIndex]) -> dict[int, Histogram]:
+        """Of those of the given features that ever fire, with one question."""
+        rows = self.sql(
+            f"SELECT feature, max, histogram FROM features WHERE {IN_SLOT} AND max IS NOT NULL"
+            " AND feature IN (SELECT unnest($features::INTEGER[]))",
+            {**slot_values(slot), "features": within(features, self._n_features(slot))},
+        )
+        return {at: Histogram(_edges(highest, len(counts)), counts) for at, highest, counts in rows}
 
     def grid(self, slot: Slot, feature: int) -> bytes:
         """WebP of the feature's 3 x 3 grid. Raises `NotFoundError` where it fires on too few images."""

@@ -10,6 +10,7 @@ from jinja2 import meta
 from starlette.testclient import TestClient
 
 from app.assets import TEMPLATES_DIR, Assets
+from app.pages.apart.page import ApartPage
 from app.pages.api_help import ApiPage
 from app.pages.compare import ComparePage
 from app.pages.feature import EmbedPage, FeaturePage
@@ -34,6 +35,7 @@ PAGES: list[type[Page]] = [
     FeaturePage,
     EmbedPage,
     ImagePage,
+    ApartPage,
     UploadFormPage,
     UploadPage,
     ProblemPage,
@@ -60,6 +62,8 @@ ADDRESSES = [
     "/tiny/images/0",
     "/tiny/images/5?layer=3&token=any",
     "/tiny/images/63?layer=embed",
+    "/tiny/images/5/apart?layer=3&tokens=17,33-35&feature=2&order=mass",
+    "/tiny/images/5/apart?layer=embed",
     "/tiny/uploads",
     "/api",
     "/tiny/search",

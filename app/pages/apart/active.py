@@ -1,0 +1,123 @@
+"""The features that fire at what is selected, as the list beside the picture shows them. Pure."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from app.formatting import fraction, place
+from app.pages.apart.looking import Looking
+from app.pages.apart.pictured import At
+from app.pages.frame import URLS, Link
+from app.pages.parts import Bar, FeatureView, bar, feature_view
+from app.site import OpenIndex
+from scopeview.selection import ActiveHere
+from scopeview.slots import Slot
+from scopeview.store.records import ActiveFeature, FeatureCard, Histogram, ImageRow
+
+
+@dataclass(frozen=True)
+class MarkedHistogram:
+    """How strongly a feature fires on the images of the index, and where this picture lies among them."""
+
+    n_bins: int
+    path: str  # SVG bars, one wide and up to 10 high, on a logarithmic scale
+    marker: float  # in bins from the left; at the right end where this picture is beyond all of them
+    words: str
+
+
+@dataclass(frozen=True)
+class ActiveView:
+    """One feature that fires there."""
+
+    feature: FeatureView  # its bar is its activation here, as a part of the highest in the index
+    number: int
+    share: Bar  # of the mass of all features there
+    mass: float
+    n_tokens: int  # of those selected, at how many it fires
+    histogram: MarkedHistogram | None
+    choose: Link  # lays its heat over the picture; current where it lies there, and then takes it away
+
+
+@dataclass(frozen=True)
+class Cards:
+    """What the index says of some features of one slot, asked for at once."""
+
+    slot: Slot
+    cards: Mapping[int, FeatureCard]
+    rows: Mapping[int, ImageRow]
+    histograms: Mapping[int, Histogram]
+
+
+def read_cards(
+    index: OpenIndex, slot: Slot, features: Iterable[int], *, with_histograms: bool = True
+) -> Cards:
+    wanted = list(features)
+    cards = index.reader.cards(slot, wanted)
+    ids = {image_id for card in cards.values() for image_id in card.top_image_ids}
+    rows = index.reader.image_rows(sorted(ids))
+    return Cards(slot, cards, rows, index.reader.histograms(slot, wanted) if with_histograms else {})
+
+
+def view_of(
+    index: OpenIndex, at: At, cards: Cards, feature: int, found: ActiveFeature | None = None
+) -> FeatureView:
+    """As everywhere, but that its link takes the picture along to the feature's page."""
+    card = cards.cards[feature]
+    view = feature_view(index, card, cards.rows, card.top_image_ids, found)
+    slot = cards.slot
+    return replace(view, url=URLS.feature(index.slug, slot.layer, feature, slot.token, **at.beside))
+
+
+def active_views(
+    index: OpenIndex, looking: Looking, cards: Cards, actives: Iterable[ActiveHere]
+) -> list[ActiveView]:
+    return [_view(index, looking, cards, active) for active in actives if active.feature in cards.cards]
+
+
+def _view(index: OpenIndex, looking: Looking, cards: Cards, active: ActiveHere) -> ActiveView:
+    chosen = looking.feature == active.feature
+    several = looking.selection.positions is None or len(looking.selection.positions) > 1
+    found = ActiveFeature(active.feature, active.activation, active.position if several else None)
+    words = "take the heat away" if chosen else "lay its heat over the picture"
+    to = looking.choosing(None if chosen else active.feature).url()
+    return ActiveView(
+        feature=view_of(index, looking.at, cards, active.feature, found),
+        number=active.feature,
+        share=bar(active.share, 1.0),
+        mass=active.mass,
+        n_tokens=active.n_tokens,
+        histogram=marked(cards.histograms.get(active.feature), active.activation, cards.slot),
+        choose=Link("heat", to, chosen, words),
+    )
+
+
+def marked(histogram: Histogram | None, activation: float, slot: Slot) -> MarkedHistogram | None:
+    """None where it never fires on the images of the index."""
+    if histogram is None or not histogram.counts:
+        return None
+    edges, counts = histogram.edges, histogram.counts
+    fullest = math.log1p(max(counts))
+    above = sum(count for low, count in zip(edges, counts, strict=False) if low >= activation)
+    path = "".join(
+        f"M{at}.1 10V{10 - 10 * fraction(math.log1p(count), fullest):.2f}h.8V10z"
+        for at, count in enumerate(counts)
+        if count
+    )
+    total = sum(counts)
+    beyond = "stronger than on any image of the index" if activation > edges[-1] else _rank(above, total)
+    return MarkedHistogram(
+        n_bins=len(counts),
+        path=path,
+        marker=fraction(activation, edges[-1]) * len(counts),
+        words=f"this picture among the {total:,} images on which it fires at {slot.token}: {beyond}",
+    )
+
+
+def _rank(above: int, total: int) -> str:
+    return f"about {above / total:.0%} of them fire it more" if total else "none"
+
+
+def where_words(active: ActiveHere, n_tokens: int, grid: int) -> str:
+    """`at 12 of 257 tokens, highest at patch (8, 8)`"""
+    many = f"at {active.n_tokens} of {n_tokens} tokens, highest at " if n_tokens > 1 else "at "
+    return many + place(active.position, grid)

@@ -1,0 +1,86 @@
+"""The feature that is chosen, beside the picture that wears its heat."""
+
+from dataclasses import dataclass
+
+from app.pages.apart.active import Cards, MarkedHistogram, marked, view_of, where_words
+from app.pages.apart.grid import HeatView, heat_over
+from app.pages.apart.looking import Looking
+from app.pages.frame import Link
+from app.pages.parts import FeatureView, feature_name
+from app.site import OpenIndex
+from scopeview.apart import LayerApart
+from scopeview.heatmap import heats
+from scopeview.selection import Selection, look
+from scopeview.slots import ANY, Slot
+from scopeview.store.records import ActiveFeature
+
+TURNS = (("0", "take it out"), ("x0.5", "half of it"), ("x2", "twice as much"))
+
+
+@dataclass(frozen=True)
+class ChosenView:
+    """One feature of the layer, whether it fires on the picture or not."""
+
+    feature: FeatureView
+    number: int
+    where: str  # at how many tokens of the whole picture, and where most; or that it is silent
+    activation: float  # the highest in the whole picture; 0 where it is silent
+    share: float  # of the mass of all features in the whole picture
+    histogram: MarkedHistogram | None
+    clear: str  # the same view without it
+    turns: list[Link]  # to the knobs
+
+
+@dataclass(frozen=True)
+class Chosen:
+    view: ChosenView
+    heat: HeatView | None  # None where the layer has no patches
+
+
+def chosen_feature(
+    index: OpenIndex, looking: Looking, cards: Cards, found: LayerApart, size: int
+) -> Chosen | None:
+    """None where none is chosen. `cards` has its card."""
+    feature = looking.feature
+    if feature is None or feature not in cards.cards:
+        return None
+    whole = look(found, Selection(ANY, None)).features
+    active = next((each for each in whole if each.feature == feature), None)
+    value = ActiveFeature(feature, active.activation if active else 0.0, None)
+    view = ChosenView(
+        feature=view_of(index, looking.at, cards, feature, value),
+        number=feature,
+        where=where_words(active, found.n_tokens, size) if active else "silent everywhere in this picture",
+        activation=value.activation,
+        share=active.share if active else 0.0,
+        histogram=marked(cards.histograms.get(feature), value.activation, cards.slot) if active else None,
+        clear=looking.choosing(None).url(),
+        turns=_turns(looking, feature),
+    )
+    return Chosen(view, _heat(index, looking, found, size) if found.n_tokens > 1 else None)
+
+
+def _heat(index: OpenIndex, looking: Looking, found: LayerApart, size: int) -> HeatView:
+    """A colour means the same on every picture: a part of the highest in the index."""
+    assert looking.feature is not None
+    values = heats(found, [looking.feature])[0]
+    highest = highest_known(index, looking, float(values.max()))
+    return heat_over(values, highest, size, feature_name(looking.layer, looking.feature))
+
+
+def highest_known(index: OpenIndex, looking: Looking, here: float) -> float:
+    """Over all tokens where that was indexed; this picture's own where the feature was never seen to fire."""
+    assert looking.feature is not None
+    slot = Slot(looking.layer, ANY)
+    if ANY not in index.tokens(looking.layer):
+        return here
+    card = index.reader.cards(slot, [looking.feature]).get(looking.feature)
+    return (card.max_activation if card else None) or here
+
+
+def _turns(looking: Looking, feature: int) -> list[Link]:
+    layer, tokens = looking.layer, looking.selection.text
+    return [
+        Link(turn, looking.at.url("knobs", layer=layer, tokens=tokens, edit=f"{feature}:{turn}"), title=words)
+        for turn, words in TURNS
+    ]

@@ -1,0 +1,179 @@
+"""`/{index}/images/{image_id}/apart` and `.../uploads/{upload_id}/apart`: which features are active where."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from app.api.uploads import PRIVATE
+from app.formatting import layer_name
+from app.inference.subjects import layer_of
+from app.looking import (
+    LayerQuery,
+    LeastQuery,
+    OrderQuery,
+    TokensQuery,
+    TopQuery,
+    known_features,
+    known_layer,
+    known_order,
+    known_selection,
+)
+from app.page_cache import FOR_EVERYONE
+from app.pages.apart.active import ActiveView, active_views, read_cards
+from app.pages.apart.chosen import ChosenView, chosen_feature
+from app.pages.apart.grid import TOKENS, GridView, HeatView, outline, patch_links
+from app.pages.apart.looking import TOP, Looking, deepest, selection_words, slot_of_figures
+from app.pages.apart.pictured import Pictured, PicturedDep
+from app.pages.apart.residual import ExplainedView, explained_view
+from app.pages.apart.subject import SubjectView, apart_frame, subject_view
+from app.pages.frame import Frame, Link
+from app.pages.render import Page, render
+from app.params import IndexDep, Number, SiteDep
+from app.site import OpenIndex, Site
+from scopeview.apart import LayerApart
+from scopeview.selection import ORDERS, look
+from scopeview.slots import ANY, CLS, EMBED
+
+ORDER_WORDS = {"activation": "activation", "mass": "mass"}
+TOPS = (12, TOP, 48, 100)
+ChosenQuery = Annotated[Number | None, Query(description="the feature whose heat lies over the picture")]
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class ApartPage(Page):
+    template = "apart.html"
+
+    subject: SubjectView
+    grid: GridView
+    heading: str  # `L6 at patch (8, 8)`
+    n_active: int  # features that fire there, listed or not
+    explained: ExplainedView
+    chosen: ChosenView | None
+    features: list[ActiveView]
+    action: str  # where the form goes
+    hidden: dict[str, Any]  # what the form keeps
+    orders: list[Link]  # the label is for people, the title the query value
+    tops: list[Link]
+    least: float
+    slot_words: str  # whose grids and histograms these are
+    more: str | None  # more of the list; None where all are listed
+
+
+@router.get("/{index}/{kind}/{picture}/apart", name="apart")
+async def apart(
+    request: Request,
+    site: SiteDep,
+    index: IndexDep,
+    pictured: PicturedDep,
+    layer: LayerQuery = None,
+    tokens: TokensQuery = ANY,
+    feature: ChosenQuery = None,
+    order: OrderQuery = "activation",
+    top: TopQuery = TOP,
+    least: LeastQuery = 0.0,
+) -> Response:
+    at = deepest(index) if layer is None else known_layer(index, layer)
+    chosen = None if feature is None else known_features(index, at, str(feature))[0]
+    selection = known_selection(index, at, tokens)
+    looking = Looking(pictured.at, at, selection, chosen, known_order(order), top, least)
+    found = await layer_of(site, index, pictured.subject, at, request.app.state.decode_limiter)
+    return await run_in_threadpool(_answer, request, site, index, pictured, looking, found)
+
+
+def _answer(
+    request: Request, site: Site, index: OpenIndex, pictured: Pictured, looking: Looking, found: LayerApart
+) -> Response:
+    return render(request, _page(request, site, index, pictured, looking, found), headers=caching(pictured))
+
+
+def caching(pictured: Pictured) -> dict[str, str]:
+    """An indexed image looks the same to everyone."""
+    return PRIVATE if pictured.upload else {"Cache-Control": FOR_EVERYONE}
+
+
+def _page(
+    request: Request, site: Site, index: OpenIndex, pictured: Pictured, looking: Looking, found: LayerApart
+) -> ApartPage:
+    size = grid_size(index, looking)
+    here = look(found, looking.selection, order=looking.order, least=looking.least, top=looking.top)
+    slot = slot_of_figures(index, looking.layer, looking.selection)
+    listed = [active.feature for active in here.features]
+    cards = read_cards(index, slot, listed if looking.feature is None else [*listed, looking.feature])
+    chosen = chosen_feature(index, looking, cards, found, size)
+    where = selection_words(looking.selection, looking.layer, index.manifest.model.grid_size)
+    query = looking.query()
+    return ApartPage(
+        frame=_frame(index, looking),
+        subject=subject_view(
+            request,
+            site,
+            index,
+            pictured,
+            "apart",
+            layer=looking.layer,
+            tokens=looking.selection.text,
+        ),
+        grid=grid_view(index, looking, chosen.heat if chosen else None),
+        heading=f"{layer_name(looking.layer)} {where}",
+        n_active=here.n_active,
+        explained=explained_view(found, here, where, size),
+        chosen=chosen.view if chosen else None,
+        features=active_views(index, looking, cards, here.features),
+        action=pictured.at.url("apart"),
+        hidden={name: query[name] for name in ("layer", "tokens", "feature") if query[name] is not None},
+        orders=[Link(ORDER_WORDS[order], "", order == looking.order, order) for order in ORDERS],
+        tops=[Link(str(top), "", top == looking.top) for top in sorted({*TOPS, looking.top})],
+        least=looking.least,
+        slot_words=slot.token,
+        more=_more(looking, len(here.features), here.n_active),
+    )
+
+
+def _frame(index: OpenIndex, looking: Looking) -> Frame:
+    return apart_frame(
+        index,
+        looking.at,
+        layer_name(looking.layer),
+        layer=looking.layer,
+        tokens=looking.selection.text,
+        link=lambda layer, token: looking.through(layer, token).url(),
+        json_url=looking.choosing(None).url(api=True),
+    )
+
+
+def grid_size(index: OpenIndex, looking: Looking) -> int:
+    """0 where the layer has no patches."""
+    return 0 if looking.layer == EMBED else index.manifest.model.grid_size
+
+
+def grid_view(index: OpenIndex, looking: Looking, heat: HeatView | None) -> GridView:
+    size, selection = grid_size(index, looking), looking.selection
+    url = looking.on(TOKENS).url()
+    switch = [
+        Link("CLS", looking.on(CLS).url(), selection.text == CLS, "the token for the whole picture"),
+        Link("whole picture", looking.on(ANY).url(), selection.text == ANY, "all patches and CLS"),
+    ]
+    return GridView(
+        size=size,
+        url=url,
+        links=patch_links(url, size),
+        outline=outline(selection.positions or (), size) if size else "",
+        tokens=selection.text,
+        switch=switch if size else [],
+        heat=heat,
+    )
+
+
+def _more(looking: Looking, n_listed: int, n_active: int) -> str | None:
+    bigger = next((top for top in (*TOPS, 2000) if top > looking.top), None)
+    if n_listed < looking.top or n_listed >= n_active or bigger is None:
+        return None
+    return Looking(
+        looking.at, looking.layer, looking.selection, looking.feature, looking.order, bigger, looking.least
+    ).url()

@@ -1,0 +1,88 @@
+"""One picture that pages are about, an indexed image or an upload, read once a request; and its addresses."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Path
+
+from app.inference.asking import indexed_picture
+from app.inference.subjects import Subject, upload_picture
+from app.pages.frame import URLS
+from app.params import IndexDep, SiteDep, whole_number
+from app.problems import unprocessable
+from app.site import OpenIndex, Site
+from app.upload.store import Upload
+from scopeview.errors import NotFoundError
+from scopeview.slots import parse_number
+from scopeview.store.records import ImageRow
+
+Part = Literal["", "apart", "groups", "layers", "knobs", "similar", "compare"]
+
+KindPath = Annotated[Literal["images", "uploads"], Path(description="whose picture it is")]
+PicturePath = Annotated[str, Path(description="number of the image, or id of the upload")]
+
+
+@dataclass(frozen=True)
+class At:
+    """Where the pages of one picture are; `picture` is the image's number or the upload's id."""
+
+    index: str
+    picture: int | str
+
+    def url(self, part: Part = "", *, api: bool = False, **query: object) -> str:
+        return URLS.picture(self.index, self.picture, part, api=api, **query)
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """In the query of a feature's page: the picture that stays first there."""
+        return {"image" if isinstance(self.picture, int) else "upload": self.picture}
+
+    @property
+    def name(self) -> str:
+        return f"image {self.picture}" if isinstance(self.picture, int) else "your image"
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """`row` is None for an upload, `upload` for an indexed image."""
+
+    at: At
+    subject: Subject
+    row: ImageRow | None = None
+    upload: Upload | None = None
+
+
+def pictured(site: SiteDep, index: IndexDep, kind: KindPath, picture: PicturePath) -> Pictured:
+    """Raises `NotFoundError`, and a 410 for what was removed, deleted or has expired."""
+    if kind == "uploads":
+        return of_upload(site, index, picture)
+    try:
+        return of_image(index, whole_number(picture))
+    except ValueError as error:
+        raise NotFoundError(f"There is no image {picture[:80]!r}: {error}") from None
+
+
+PicturedDep = Annotated[Pictured, Depends(pictured)]
+
+
+def of_image(index: OpenIndex, image_id: int) -> Pictured:
+    record = index.reader.image(image_id)
+    subject = Subject(indexed_picture(index, image_id), record.codes, image_id=image_id)
+    return Pictured(At(index.slug, image_id), subject, row=record.row)
+
+
+def of_upload(site: Site, index: OpenIndex, upload_id: str) -> Pictured:
+    upload = site.uploads.get(index.slug, upload_id)
+    codes = upload.codes if upload.version == index.version else []
+    subject = Subject(upload_picture(site, upload), codes, upload_id=upload_id)
+    return Pictured(At(index.slug, upload_id), subject, upload=upload)
+
+
+def other_picture(site: Site, index: OpenIndex, text: str) -> Pictured:
+    """The number of an image, or the id of an upload. A 422 for neither, else raises as `pictured`."""
+    number = parse_number(text)
+    if number is not None and len(text) < 10:
+        return of_image(index, number)
+    if len(text) == 22:
+        return of_upload(site, index, text)
+    raise unprocessable("with", text, "the number of an image or the id of an upload")

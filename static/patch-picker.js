@@ -1,0 +1,127 @@
+// <patch-picker data-grid="16" data-url="...TOKENS..." data-tokens="17,33-35">: a picture under a grid of patches. A click
+// or Enter looks at one patch, a drag at a rectangle; with shift, or while "add to it" is pressed, at more than before.
+// Its links work without it. What it leads to is swapped in by htmx, as the links around it are.
+const EVERYTHING = ["any", "cls"];
+
+customElements.define(
+  "patch-picker",
+  class extends PatchCursor {
+    connectedCallback() {
+      this.patches = this.querySelector(".patches");
+      if (!this.patches || this.cursor) return;
+      this.tabIndex = 0;
+      this.setAttribute("role", "group");
+      this.setAttribute("aria-label", "Picture in patches: arrow keys go from patch to patch, Enter looks there, shift and Enter adds");
+      this.follow(this);
+      this.addEventListener("pointerdown", (event) => this.press(event));
+      this.addEventListener("pointermove", (event) => this.drag(event));
+      this.addEventListener("pointerup", (event) => this.release(event));
+      this.addEventListener("pointercancel", () => this.cancel());
+      this.addEventListener("click", (event) => this.click(event));
+      this.addEventListener("dragstart", (event) => event.preventDefault());
+      this.addEventListener("keydown", (event) => this.key(event));
+      this.adding = this.parentElement.querySelector("[data-adds]");
+      this.adding?.addEventListener("click", () => this.adding.setAttribute("aria-pressed", !this.adds));
+    }
+
+    get ready() {
+      return this.grid > 0;
+    }
+
+    get adds() {
+      return this.adding?.getAttribute("aria-pressed") === "true";
+    }
+
+    get start() {
+      const first = parseInt(this.dataset.tokens.replace("cls,", ""), 10);
+      return first >= 1 ? first - 1 : (this.grid / 2) * (this.grid + 1);
+    }
+
+    words(patch) {
+      return this.from === undefined || this.from === patch ? this.place(patch) : `${this.rectangle(patch).length} patches`;
+    }
+
+    // A finger scrolls the page and taps patches; a mouse or a pen drags over them.
+    press(event) {
+      if (event.button !== 0 || event.pointerType === "touch" || event.ctrlKey || event.metaKey || this.patch === null) return;
+      this.from = this.patch;
+    }
+
+    drag(event) {
+      if (this.from === undefined) return;
+      if (!(event.buttons & 1)) return this.cancel();
+      if (this.patch !== this.from) this.setPointerCapture(event.pointerId);
+      this.draw();
+    }
+
+    release(event) {
+      if (this.from === undefined || this.patch === null) return this.cancel();
+      const tokens = this.rectangle(this.patch);
+      this.cancel();
+      this.dragged = tokens.length > 1;
+      if (this.dragged) this.look(tokens, event.shiftKey);
+    }
+
+    // The click that ends a drag is none; one on a patch, by mouse or finger, is.
+    click(event) {
+      const link = event.target.closest?.(".patches a");
+      if (event.ctrlKey || event.metaKey || !link) return;
+      event.preventDefault();
+      if (!this.dragged) this.look([[...this.patches.querySelectorAll("a")].indexOf(link) + 1], event.shiftKey);
+      this.dragged = false;
+    }
+
+    key(event) {
+      if (event.key === "Escape") this.cancel();
+      if (event.key !== "Enter" || this.patch === null || event.target !== this) return;
+      event.preventDefault();
+      this.look([this.patch + 1], event.shiftKey);
+    }
+
+    cancel() {
+      this.from = undefined;
+      this.querySelector(".dragged")?.remove();
+    }
+
+    // Token numbers of the rectangle from where the drag began, row by row.
+    rectangle(patch) {
+      const [rows, columns] = this.ends(patch);
+      const tokens = [];
+      for (let row = rows[0]; row <= rows[1]; row++) {
+        for (let column = columns[0]; column <= columns[1]; column++) tokens.push(row * this.grid + column + 1);
+      }
+      return tokens;
+    }
+
+    ends(patch) {
+      const between = (one, other) => [Math.min(one, other), Math.max(one, other)];
+      const from = this.from ?? patch;
+      const row = (at) => Math.floor(at / this.grid);
+      return [between(row(from), row(patch)), between(from % this.grid, patch % this.grid)];
+    }
+
+    draw() {
+      const [rows, columns] = this.ends(this.patch ?? this.from);
+      let rect = this.querySelector(".dragged");
+      if (!rect) {
+        rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+        rect.setAttribute("class", "dragged");
+        this.querySelector(".selected").append(rect);
+      }
+      const box = { x: columns[0], y: rows[0], width: columns[1] - columns[0] + 1, height: rows[1] - rows[0] + 1 };
+      for (const [name, value] of Object.entries(box)) rect.setAttribute(name, value);
+    }
+
+    look(tokens, more) {
+      const before = this.dataset.tokens;
+      const kept = (more || this.adds) && !EVERYTHING.includes(before) ? `${before},` : "";
+      const link = document.createElement("a");
+      link.href = this.dataset.url.replace("TOKENS", kept + tokens.join(","));
+      link.setAttribute("hx-get", link.href);
+      link.hidden = true;
+      this.append(link);
+      htmx.process(link);
+      link.click();
+    }
+  },
+);
