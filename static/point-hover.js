@@ -50,14 +50,15 @@ export class PointHover {
     this.card.hidden = this.ring.hidden = true;
   }
 
-  // Shows a point's card. Gives the feature's address once it is there, null if another point was meant since.
+  // Shows a point's card. Gives the feature's address once it is there, null if another point was meant since or
+  // the card did not come.
   async show(at, wait_ms = HOVER_MS) {
     this.at = at;
     this.follow();
     clearTimeout(this.waiting);
     await new Promise((done) => (this.waiting = setTimeout(done, wait_ms)));
-    const html = await this.cards.html(this.plot.points.feature[at]);
-    if (this.at !== at) return null;
+    const html = await this.cards.html(this.plot.points.feature[at]).catch(() => null);
+    if (html === null || this.at !== at) return null;
     this.card.innerHTML = html;
     this.card.hidden = false;
     this.follow();

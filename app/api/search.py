@@ -48,6 +48,7 @@ def search_out(index: OpenIndex, asked: Query, found: Found, urls: Urls) -> sear
         numbered=[_found(index, each, urls) for each in found.numbered],
         named=[_found(index, each, urls) for each in found.named],
         features=[_found(index, each, urls) for each in found.features],
+        also_named=[_found(index, each, urls) for each in found.also_named],
         images=[
             search_models.FoundImageOut(
                 **answers.image_row(index, each.row, urls).model_dump(), score=each.score
@@ -74,4 +75,4 @@ def feature_ref(index: OpenIndex, card: FeatureCard, urls: Urls) -> search_model
 
 def _found(index: OpenIndex, found: FoundFeature, urls: Urls) -> search_models.FoundFeatureOut:
     reference = feature_ref(index, found.card, urls)
-    return search_models.FoundFeatureOut(**reference.model_dump(), score=found.score)
+    return search_models.FoundFeatureOut(**reference.model_dump(), score=found.score, matched=found.word)

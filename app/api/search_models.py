@@ -26,6 +26,7 @@ class FoundFeatureOut(FeatureRefOut):
     score: float | None = Field(
         description="cosine of the query with the feature's vector; of a name, of the name; null for a number"
     )
+    matched: str | None = Field(description="the name that has the words in it; null where it is not by name")
 
 
 class FoundImageOut(ImageRowOut):
@@ -41,7 +42,10 @@ class SearchOut(_Model):
     token: str = Field(description="a layer without it is searched at its first")
     jump: str | None = Field(description="where the page leads at once, since one feature is named by number")
     numbered: list[FoundFeatureOut] = Field(description="features of that number, by layer")
-    named: list[FoundFeatureOut] = Field(description="with the words in one of their names, best first")
+    named: list[FoundFeatureOut] = Field(description="with the words in their best name, surest first")
     features: list[FoundFeatureOut] = Field(description="nearest in CLIP's space, best first")
+    also_named: list[FoundFeatureOut] = Field(
+        description="with these letters in another of their names, better names first"
+    )
     images: list[FoundImageOut] = Field(description="nearest in CLIP's space, best first")
     why_not: str | None = Field(description="why nothing was looked for in CLIP's space; null where it was")

@@ -36,7 +36,8 @@ class FoundView:
     """A feature that answers, with its score."""
 
     feature: FeatureView
-    score: float | None  # a cosine
+    score: float | None  # a cosine, of the query or of `word`
+    word: str | None  # the name that it was found by; None where it was found otherwise
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class SearchPage(Page):
     numbered: list[FoundView]
     named: list[FoundView]
     features: list[FoundView]
+    also_named: list[FoundView]
     images: list[FoundPictureView]
     why_not: str | None  # why nothing was looked for in CLIP's space
     examples: list[Link]  # words to begin with, where nothing was asked
@@ -124,6 +126,7 @@ def _page(site: Site, index: OpenIndex, asked: Asked, found: Found) -> SearchPag
         numbered=_found(index, found.numbered),
         named=_found(index, found.named),
         features=_found(index, found.features),
+        also_named=_found(index, found.also_named),
         images=[_picture(index, each) for each in found.images],
         why_not=found.why_not,
         examples=_examples(index, slots) if asked.is_empty else [],
@@ -158,7 +161,7 @@ def _subject(index: OpenIndex, asked: Asked) -> PictureView | None:
 
 def _found(index: OpenIndex, found: list[FoundFeature]) -> list[FoundView]:
     views = feature_views(index, [each.card for each in found])
-    return [FoundView(view, each.score) for view, each in zip(views, found, strict=True)]
+    return [FoundView(view, each.score, each.word) for view, each in zip(views, found, strict=True)]
 
 
 def _picture(index: OpenIndex, found: FoundImage) -> FoundPictureView:

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from app.inference.asking import Picture, kept_square, take_apart
 from app.search.finding import (
     Found,
+    Named,
     Vector,
     by_name,
     by_number,
@@ -100,9 +101,11 @@ async def _vector_of_upload(
 
 def _find(index: OpenIndex, query: Query, vector: Vector | str | None) -> Found:
     slots, place = slots_searched(index, query.layer, query.token), place_in(query.text)
+    named = by_name(index, slots, query.text) if query.text and not place else Named([], [])
     found = Found(
         numbered=by_number(index, slots, place) if place else [],
-        named=by_name(index, slots, query.text) if query.text and not place else [],
+        named=named.named,
+        also_named=named.also_named,
         why_not=vector if isinstance(vector, str) else None,
     )
     if vector is None or isinstance(vector, str):

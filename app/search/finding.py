@@ -6,6 +6,7 @@ Whoever asks brings the query's vector; how it was made of words or pixels is no
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -13,20 +14,21 @@ from jaxtyping import Float32
 from app.search.query import Place
 from app.site import OpenIndex
 from scopeview.slots import Layer, Slot, Token
-from scopeview.store.records import FeatureCard, ImageRow
+from scopeview.store.records import Called, FeatureCard, ImageRow
 from scopeview.store.vectors import Modality
 
-N_FEATURES, N_NAMED, N_IMAGES = 24, 12, 24
+N_FEATURES, N_NAMED, N_IMAGES = 24, 6, 24
 
 Vector = Float32[np.ndarray, " projection"]
 
 
 @dataclass(frozen=True)
 class FoundFeature:
-    """A feature that answers; `score` is a cosine, of the query or the name with its vector, or unknown."""
+    """A feature that answers; `score` is a cosine, of the query or of `word` with its vector, or unknown."""
 
     card: FeatureCard
     score: float | None
+    word: str | None = None  # the name of it that has the query's words in it, where it was found by that
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,22 @@ class Found:
     """All that answers one query, each list best first."""
 
     numbered: list[FoundFeature] = field(default_factory=list)  # of that number, by layer
-    named: list[FoundFeature] = field(default_factory=list)  # one of whose names has the words in it
+    named: list[FoundFeature] = field(default_factory=list)  # whose best name has the words in it
     features: list[FoundFeature] = field(default_factory=list)  # nearest in CLIP's space
+    also_named: list[FoundFeature] = field(default_factory=list)  # with those letters in any other name
     images: list[FoundImage] = field(default_factory=list)
     why_not: str | None = None  # why nothing was looked for in CLIP's space
 
     @property
     def is_empty(self) -> bool:
-        return not (self.numbered or self.named or self.features or self.images)
+        return not (self.numbered or self.named or self.features or self.also_named or self.images)
+
+
+class Named(NamedTuple):
+    """What was found by name: features that are called so above all, and those that have such a name too."""
+
+    named: list[FoundFeature]
+    also_named: list[FoundFeature]
 
 
 def slots_searched(index: OpenIndex, layer: Layer | None, token: Token) -> list[Slot]:
@@ -64,17 +74,23 @@ def by_number(index: OpenIndex, slots: Sequence[Slot], place: Place) -> list[Fou
     return [FoundFeature(card, None) for card in cards if card is not None]
 
 
-def by_name(
-    index: OpenIndex, slots: Sequence[Slot], words: str, *, limit: int = N_NAMED
-) -> list[FoundFeature]:
-    """Features that have a name with these words in it, whatever their case; the surest names first."""
-    cards = [
-        card
-        for slot in slots
-        for card in index.reader.gallery(slot, sort="score", name=words, limit=limit).cards
+def by_name(index: OpenIndex, slots: Sequence[Slot], words: str, *, limit: int = N_NAMED) -> Named:
+    """The surest come first, of each kind at most `limit`."""
+    called = [(slot, found) for slot in slots for found in index.reader.called(slot, words, limit=limit)]
+    first = [(slot, found) for slot, found in called if found.is_its_name]
+    others = [(slot, found) for slot, found in called if not found.is_its_name]
+    exact = " ".join(words.lower().split())
+    first.sort(key=lambda each: (each[1].word.lower() != exact, -each[1].score))
+    others.sort(key=lambda each: (each[1].rank, -each[1].score))
+    return Named(_called(index, first[:limit]), _called(index, others[:limit]))
+
+
+def _called(index: OpenIndex, found: list[tuple[Slot, Called]]) -> list[FoundFeature]:
+    return [
+        FoundFeature(card, called.score, called.word)
+        for slot, called in found
+        for card in index.reader.cards(slot, [called.feature]).values()
     ]
-    best = heapq.nlargest(limit, cards, key=lambda card: card.name_score or 0.0)
-    return [FoundFeature(card, card.name_score) for card in best]
 
 
 def features_near(

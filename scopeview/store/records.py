@@ -97,6 +97,16 @@ class Name:
     score: float  # cosine of the word's text embedding and the feature's vector
 
 
+class Called(NamedTuple):
+    """A feature that has a name with certain words in it."""
+
+    feature: int
+    rank: int  # of that name among the feature's names; 1 is the best
+    word: str  # that name
+    score: float  # its cosine
+    is_its_name: bool  # the best name, with the words as whole words: not "cat" in "cathedral"
+
+
 @dataclass(frozen=True)
 class Neighbor:
     """A feature that resembles another one, in one of three ways.
