@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +60,39 @@ def test_an_upload_has_the_codes_of_the_same_picture_in_the_index(
 
 def values(code: dict[str, list[dict[str, float]]]) -> list[float]:
     return [pair["activation"] for pair in code["features"]]
+
+
+def active(code: Any) -> dict[int, float]:
+    return {pair["feature"]: pair["activation"] for pair in code["features"] if pair["activation"] > 0}
+
+
+@pytest.mark.parametrize("token", ["cls", "137"])
+def test_an_indexed_image_taken_apart_has_the_codes_of_the_index(site: TestClient, token: str) -> None:
+    codes = site.get("/api/v1/tiny/images/11").json()["codes"]
+    for layer in (1, 3):
+        (indexed,) = [code for code in codes if (code["layer"], code["token"]) == (layer, token)]
+        query = {"layer": layer, "tokens": token, "top": 500}
+        apart = site.get("/api/v1/tiny/images/11/apart", params=query).json()
+        assert active(apart) == active(indexed)
+        assert [one["feature"] for one in apart["features"]] == list(active(indexed))
+
+
+def test_groups_of_a_real_picture_partition_its_features(site: TestClient, photos: list[Sample]) -> None:
+    url = site.post(API, files=form(photos[5].image)).json()["url"]
+    for query in ({"layer": 1}, {"layer": 3, "tokens": "17-40"}, {"layer": "embed"}):
+        apart = site.get(f"/api/v1{url}/apart", params={**query, "top": 500}).json()
+        groups = site.get(f"/api/v1{url}/groups", params=query).json()["groups"]
+        together = sorted(feature for group in groups for feature in group["features"])
+        assert together == sorted(one["feature"] for one in apart["features"])
+        assert len(together) == apart["n_active"]
+        assert sum(group["share"] for group in groups) == pytest.approx(1, abs=1e-9)
+        assert sum(group["mass"] for group in groups) == pytest.approx(apart["mass"])
+
+
+def test_an_upload_left_as_it_is_keeps_its_embedding(site: TestClient, photos: list[Sample]) -> None:
+    url = site.post(API, files=form(photos[5].image)).json()["url"]
+    for query in ({"layer": 1}, {"layer": 3, "edit": "0,1,2,3:x1"}, {"layer": "embed"}):
+        assert site.get(f"/api/v1{url}/knobs", params=query).json()["cosine"] == pytest.approx(1, abs=1e-9)
 
 
 def test_what_is_kept_is_the_square_that_the_model_saw(site: TestClient, photos: list[Sample]) -> None:

@@ -106,12 +106,25 @@ def test_what_is_left_as_it_is_leaves_the_embedding_as_it_is(encoder: Encoder, l
         np.testing.assert_allclose(same.before, plain.embedding, atol=1e-5)
 
 
-def test_all_features_set_to_their_own_values_leave_the_embedding_as_it_is(encoder: Encoder) -> None:
-    found = apart(encoder, 1)
+@pytest.mark.parametrize("layer", [1, EMBED])
+def test_all_features_set_to_their_own_values_leave_the_embedding_as_it_is(
+    encoder: Encoder, layer: Layer
+) -> None:
+    found = apart(encoder, layer)
     for token in range(found.n_tokens):
         own = heats(found, range(N_FEATURES))[:, token].tolist()
         edits = tuple(Edit((feature,), "set", value) for feature, value in enumerate(own))
-        same = encoder.turn(PICTURE, found, Knobs(1, edits, (token,)))
+        same = encoder.turn(PICTURE, found, Knobs(layer, edits, (token,)))
+        assert np.abs(same.after - same.before).max() <= 1e-5
+
+
+def test_in_bfloat16_too_an_edit_of_nothing_changes_nothing(encoder: Encoder) -> None:
+    rounded = Encoder(Clip.load(str(encoder.clip.folder), dtype=torch.bfloat16), encoder.saes, ["cls"])
+    found = apart(rounded, 1)
+    own = heats(found, range(N_FEATURES))[:, 0].tolist()
+    kept = tuple(Edit((feature,), "set", value) for feature, value in enumerate(own))
+    for edits, tokens in (((), None), (kept, (0,))):
+        same = rounded.turn(PICTURE, found, Knobs(1, edits, tokens))
         assert np.abs(same.after - same.before).max() <= 1e-5
 
 
