@@ -125,6 +125,8 @@ def _corrupt_unless_decoded(kind: str) -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:  # Pillow's own limit, which it looks at sooner
+        raise ImageError(BadReason.TOO_MANY_PIXELS, f"this {kind} has too many pixels: {error}") from error
     except Exception as error:
         raise ImageError(BadReason.CORRUPT, f"this {kind} is damaged or cut short: {error}") from error
 

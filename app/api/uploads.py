@@ -26,8 +26,11 @@ TAKING: models.Responses = {
     201: {"model": models.NewUploadOut, "description": "kept; Location is its page"},
     400: {"model": ProblemBody, "description": "the connection broke off"},
     408: {"model": ProblemBody, "description": "the picture did not arrive in time"},
-    413: {"model": ProblemBody, "description": "too many bytes or pixels"},
-    415: {"model": ProblemBody, "description": "not multipart, or not JPEG, PNG, WebP or GIF"},
+    413: {"model": ProblemBody, "description": "too many bytes, pixels or frames"},
+    415: {
+        "model": ProblemBody,
+        "description": "not multipart; not JPEG, PNG, WebP or GIF; or something else as well",
+    },
     422: {"model": ProblemBody, "description": "no field `image`, an empty file or a damaged picture"},
     503: {"model": ProblemBody, "description": "no encoder here, or busy: see Retry-After"},
 }

@@ -48,13 +48,17 @@ class _InMemory(MultiPartParser):
     spool_max_size = 2**40
 
     async def parse(self) -> FormData:
-        """Starlette closes the parts when the form is broken, but not when the stream is."""
+        """Starlette closes the parts when the form is broken, but not when the stream is, nor a part that
+        never ends: it is in no form."""
+        kept: list[object] = []
         try:
-            return await super().parse()
-        except BaseException:
-            for part in self._files_to_close_on_error:
-                part.close()
-            raise
+            form = await super().parse()
+            kept += [part.file for _, part in form.multi_items() if isinstance(part, UploadFile)]
+            return form
+        finally:
+            for file in self._files_to_close_on_error:
+                if file not in kept:
+                    file.close()
 
 
 async def _parse(request: Request, max_bytes: int) -> FormData:

@@ -13,6 +13,7 @@ from app.problems import ProblemError, answer_for
 from app.security import refuse_cross_site
 from app.site import OpenIndex, Site
 from app.upload.form import read_picture
+from app.upload.plain import refuse_more_than_a_picture
 from app.upload.store import Kept
 from app.worker import Crop, Wanted
 from scopeview.apart import codes_of
@@ -57,6 +58,7 @@ async def _take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
 def _crop(site: Site, index: OpenIndex, data: bytes) -> Crop:
     """Decodes first: a file that is no picture must not load a model."""
     settings = site.settings
+    refuse_more_than_a_picture(data)
     decoded = decode(data, ImageLimits(settings.max_upload_bytes, settings.max_upload_pixels))
     return site.worker.encoder(index.reader.index_dir).crop(decoded.image)
 
