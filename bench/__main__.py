@@ -83,6 +83,26 @@ def serving(
     main(index_dir, seconds=seconds)
 
 
+@cli.command()
+def uploads(
+    index_dir: Annotated[
+        Path | None, typer.Argument(help="A finished index whose model is at hand; none: full size alone.")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option(help="At full size, too: 10 GB of random weights are made in --work.")
+    ] = True,
+    pictures: Annotated[Path, typer.Option(help="What is sent.")] = Path(f"{IMAGES}/photos"),
+    work: Work = MADE,
+) -> None:
+    """From an upload to its page, and 200 uploads at once."""
+    from bench import uploads as bench_uploads
+
+    if index_dir is not None:
+        bench_uploads.small(index_dir, pictures)
+    if full:
+        bench_uploads.full(work / "uploads", Path(f"{IMAGES}/laion"), pictures)
+
+
 @cli.callback()
 def _names() -> None:
     """Benchmarks by name."""

@@ -6,7 +6,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,12 @@ class Server:
 
 @contextmanager
 def serving(
-    command: Sequence[str], ready: str, log: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    ready: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    cores: Collection[int] = (SERVER_CORE,),
 ) -> Iterator[Server]:
     """Runs `command` with `--port` added; `ready` is the path that answers 200 once it serves."""
     port = _free_port()
@@ -43,7 +48,7 @@ def serving(
             stdout=file,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
-            preexec_fn=lambda: pin([SERVER_CORE]),
+            preexec_fn=lambda: pin(cores),
         )
         try:
             base_url = f"http://127.0.0.1:{port}"
