@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from app.search.finding import N_NAMED, by_name
 from app.search.query import MAX_CHARS
 from app.site import Site
 from scopeview.errors import ModelError
 from scopeview.slots import Slot
+from scopeview.store.reader import IndexReader
+from scopeview.store.records import Called
 from tests.app.conftest import StartSite
 from tests.app.described_index import active, told, write_described_index
 from tests.app.index import HOSTILE_CAPTIONS, N_FEATURES, SmallIndex
@@ -214,25 +217,78 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> SmallIndex:
     return write_described_index(tmp_path_factory.mktemp("search") / "told")
 
 
-def test_names_are_found_by_a_part_of_them_whatever_their_case(
+SLOTS = [Slot(1, "cls"), Slot(3, "cls"), Slot("embed", "cls")]
+
+
+def names_with(described: SmallIndex, words: str) -> list[tuple[int, float, Slot, int]]:
+    """Rank and score of the first name with these letters, and whose it is, by brute force."""
+    return [
+        (names.index(name), told(slot, feature).scores[names.index(name)], slot, feature)
+        for slot in SLOTS
+        for feature in active(described, slot)
+        for names in [told(slot, feature).names]
+        for name in [next((name for name in names if words in name.lower()), None)]
+        if name is not None
+    ]
+
+
+def test_features_that_are_called_so_come_first_and_surest_first(
     start_site: StartSite, described: SmallIndex
 ) -> None:
     client = start_site(index_dirs=[described.index_dir])
-    found = client.get(f"{API}/told/search?q=RED+h").json()["named"]
-    slots = [Slot(1, "cls"), Slot(3, "cls"), Slot("embed", "cls")]
-    expected = {
-        (slot.layer, feature): told(slot, feature)
-        for slot in slots
-        for feature in active(described, slot)
-        if "red heart" in told(slot, feature).names
-    }
-    assert {(each["layer"], each["feature"]) for each in found} == expected.keys()
-    for each in found:
-        of = expected[each["layer"], each["feature"]]
-        assert (each["name"], each["score"]) == (of.names[0], of.scores[0])
-    scores = [each["score"] for each in found]
-    assert scores == sorted(scores, reverse=True)
-    assert "Features with that in a name" in client.get("/told/search?q=RED+h").text
+    found = client.get(f"{API}/told/search", params={"q": " RED  heart"}).json()
+    expected = names_with(described, "red heart")
+    firsts = sorted((score for rank, score, *_ in expected if rank == 0), reverse=True)
+    assert [each["score"] for each in found["named"]] == firsts[:N_NAMED]
+    assert {(each["name"], each["matched"]) for each in found["named"]} == {("red heart", "red heart")}
+    others = {(slot.layer, feature) for rank, _, slot, feature in expected if rank == 1}
+    assert len(found["also_named"]) == min(N_NAMED, len(others))
+    for each in found["also_named"]:
+        assert (each["layer"], each["feature"]) in others
+        assert (each["matched"], each["score"]) == ("red heart", 0.03125)
+        assert each["name"] != "red heart"
+    html = client.get("/told/search?q=red+heart").text
+    assert html.index("Features that are called so") < html.index("among their other names")
+    assert "also <bdi>red heart</bdi>" in html
+
+
+def test_a_part_of_a_word_is_found_too_but_is_no_name(start_site: StartSite, described: SmallIndex) -> None:
+    found = start_site(index_dirs=[described.index_dir]).get(f"{API}/told/search?q=RED+h").json()
+    assert found["named"] == []
+    ranked = sorted(names_with(described, "red h"), key=lambda each: (each[0], -each[1]))
+    assert [each["score"] for each in found["also_named"]] == [score for _, score, *_ in ranked[:N_NAMED]]
+    assert names_with(described, "blue")  # in two names, one of which only begins with it
+    blue = start_site(index_dirs=[described.index_dir]).get(f"{API}/told/search?q=blue").json()
+    assert {each["name"] for each in blue["named"]} <= {"Blue fish", "<b>striped</b> blue"}
+    assert len(blue["named"]) == N_NAMED
+
+
+def test_the_exact_name_comes_before_longer_ones(start_site: StartSite, described: SmallIndex) -> None:
+    reader: Any = start_site(index_dirs=[described.index_dir]).app.state.site.indexes["told"]  # type: ignore[attr-defined]
+    called = [
+        Called(1, 1, "night sky", 0.9, True),
+        Called(2, 1, "Night", 0.1, True),
+        Called(4, 2, "night", 0.2, False),
+        Called(5, 3, "night", 0.8, False),
+        Called(6, 2, "night", 0.3, False),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader.reader, "called", lambda *_, **__: called)
+        named = by_name(reader, SLOTS[:1], "night")
+    assert [found.card.feature for found in named.named] == [2, 1]
+    assert [found.card.feature for found in named.also_named] == [6, 4, 5]
+
+
+@pytest.mark.parametrize("words", ["(", "[a-", "\\", "c++", "%", "_", "$name"])
+def test_signs_of_patterns_are_letters_like_others(described: SmallIndex, words: str) -> None:
+    with IndexReader(described.index_dir) as reader:
+        assert reader.called(SLOTS[0], words, limit=3) == []
+
+
+def test_letters_of_any_script_make_words(described: SmallIndex) -> None:
+    with IndexReader(described.index_dir) as reader:
+        assert all(found.is_its_name for found in reader.called(SLOTS[0], "مرحبا", limit=1)[:1])
+        assert not any(found.is_its_name for found in reader.called(SLOTS[0], "مرحب", limit=3))
 
 
 def test_names_are_other_peoples_words_too(start_site: StartSite, described: SmallIndex) -> None:
