@@ -49,7 +49,7 @@ def visit(server: Server, manifest: Manifest, pictures: Sequence[bytes]) -> Late
 
 async def _visit(server: Server, manifest: Manifest, pictures: Sequence[bytes]) -> LatencyFound:
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-        visitor = _Visitor(session, Urls(server.base_url), manifest)
+        visitor = _Visitor(session, server.base_url, manifest)
         for picture in pictures[:_SETTLED]:
             await visitor.upload(picture)
         visitor.forget()
@@ -64,14 +64,14 @@ async def _visit(server: Server, manifest: Manifest, pictures: Sequence[bytes]) 
 @dataclass
 class _Visitor:
     session: aiohttp.ClientSession
-    urls: Urls
+    base_url: str
     manifest: Manifest
     seconds: dict[str, list[float]] = field(default_factory=dict)
     view_kb: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.forget()
-        self.picked = random.Random(0)
+        self.urls, self.picked = Urls(self.base_url), random.Random(0)
         self.layers: list[Layer] = list(dict.fromkeys(slot.layer for slot in self.manifest.slots))
 
     def forget(self) -> None:
@@ -84,7 +84,7 @@ class _Visitor:
         self.seconds["upload"].append(time.perf_counter() - began)
         if not answer.location:
             raise RuntimeError(f"a picture is answered {answer.status}")
-        await get(self.session, self.urls.base_url + answer.location)
+        await get(self.session, self.base_url + answer.location)
         self.seconds["upload_to_page"].append(time.perf_counter() - began)
         return answer.location.partition("?")[0].split("/")[3]
 

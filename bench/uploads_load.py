@@ -8,10 +8,11 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import aiohttp
 from anyio.from_thread import start_blocking_portal
@@ -139,8 +140,8 @@ async def _memory(server: Server, seen: _Seen) -> None:
 
 
 @asynccontextmanager
-async def _meanwhile(*work: "asyncio._CoroutineLike[None]") -> AsyncIterator[None]:
-    tasks = [asyncio.ensure_future(each) for each in work]
+async def _meanwhile(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(each) for each in work]
     try:
         yield
     finally:

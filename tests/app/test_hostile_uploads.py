@@ -195,7 +195,7 @@ def test_a_thousand_malformed_forms_are_4xx_and_never_5xx(strict_site: TestClien
     found: dict[int, int] = {}
     for seed in range(1000):
         body, kind = malformed(random.Random(seed))
-        answer = strict_site.post(API, content=body, headers={"Content-Type": kind.encode("latin-1")})
+        answer = strict_site.post(API, content=body, headers={b"Content-Type": kind.encode("latin-1")})
         assert 400 <= answer.status_code < 500, (seed, body, kind, answer.text)
         assert answer.json()["detail"], seed
         found[answer.status_code] = found.get(answer.status_code, 0) + 1

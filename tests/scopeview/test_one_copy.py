@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from scopeview.calibration import Standardization
 from scopeview.encoder import Encoder
 from scopeview.recipe import plan_recipe
+from scopeview.sae import Standardization
 from tests.indexer.tiny import WIDTH, write_model, write_suite
 
 MAPS = Path("/proc/self/maps")
