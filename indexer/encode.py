@@ -1,90 +1,161 @@
-"""Encode: the samples of one shard through CLIP and its SAEs, into one shard folder.
+"""Encode: samples through CLIP and its SAEs, into one folder a shard.
 
-reader (the shard) -> worker threads (`prepare`) -> encoder -> writer (`shard_output`), a batch at a time.
+reader and decoders (`feed`) -> device (`Encoder`) -> writer (`shard_output`), each on threads of its own, a
+batch at a time. The device is given the next batch before the results of the last one are looked at.
 """
 
-import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import UInt8
-
-from indexer.prepare import Prepared, Preparer, batched, ordered
+from indexer.batching import Batcher
+from indexer.feed import Batch, Feeder, ahead
+from indexer.prepare import Preparer
 from indexer.shard_output import ShardMarker, ShardWriter
 from indexer.sources import BadSample, Sample, Shard
-from scopeview.encoder import Encoded, Encoder
+from indexer.timing import DECODE_WAIT, DEVICE, WRITE_WAIT, Timing
+from scopeview.encoder import Encoder, Started
 from scopeview.errors import BadReason
 from scopeview.progress import Task, task
+from scopeview.slot_codes import joined_batches
+from scopeview.stopping import deferred_stop
+
+_BATCHES_AHEAD = 2
+_UNWRITTEN = 3
+
+
+@dataclass(frozen=True)
+class Work:
+    """A shard that is to be encoded, and how many of its samples (None: all)."""
+
+    number: int
+    shard: Shard
+    limit: int | None = None
 
 
 class ShardEncoder:
-    """Encodes shard after shard with one encoder and one pool of decoding threads."""
+    """Encodes shards with one encoder, one pool of decoding threads and one writer."""
 
     def __init__(self, index_dir: Path, encoder: Encoder, *, thumb_px: int, batch_size: int) -> None:
-        self._index_dir = index_dir
-        self._encoder = encoder
+        self._index_dir, self.encoder = index_dir, encoder
+        prepare = Preparer(encoder.clip.preprocessing, thumb_px)
+        self._feeder = Feeder(prepare, batch_size, pin=encoder.clip.device.type == "cuda")
         self._batch_size = batch_size
-        self._prepare = Preparer(encoder.clip.preprocessing, thumb_px)
-        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="decode")
 
     def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        self._feeder.close()
 
-    def encode(self, number: int, shard: Shard, *, limit: int | None, progress: Task) -> ShardMarker:
-        """Writes the folder of shard `number`, at most `limit` samples of it, and returns its marker."""
-        bad: list[BadSample] = []
-        notes: list[BadSample] = []
-        n_seen = 0
-        with ShardWriter(self._index_dir, number, self._encoder.slots) as writer:
-            for batch in batched(self._prepared(shard, limit), self._batch_size):
-                n_seen += len(batch)
-                bad += [sample for sample, _ in batch if isinstance(sample, BadSample)]
-                notes += [_note(sample) for sample, _ in batch if isinstance(sample, Sample) and sample.note]
-                bad += self._write(writer, [prepared for _, prepared in batch if prepared is not None])
-                progress.advance(len(batch))
-            marker = ShardMarker(
-                name=shard.name,
-                fingerprint=shard.fingerprint(),
-                n_seen=n_seen,
-                n_images=writer.n_images,
-                bad=[asdict(sample) for sample in bad],
-                notes=[asdict(note) for note in notes],
-            )
-            writer.finish(marker, self._encoder.clip.info.projection_dim)
+    def timing(self) -> Timing:
+        """Of what is encoded from now on."""
+        return Timing(self.encoder.watch, self._feeder.watch)
+
+    def encode(self, work: Iterator[Work], progress: Task, timing: Timing) -> Iterator[ShardMarker]:
+        """Each shard's marker, once its folder is in place. Of a shard that is left early nothing stays.
+
+        Ctrl-C and SIGTERM are heard between two batches.
+        """
+        batcher = Batcher(self.encoder, self._batch_size, lambda what: progress.note({"encode": what}))
+        with (
+            deferred_stop() as stop,
+            closing(ahead(self._batches(work), _BATCHES_AHEAD)) as batches,  # type: ignore[type-var]
+            _Writer(self._index_dir, self.encoder, timing) as writer,
+        ):
+            while True:
+                with timing.host.span(DECODE_WAIT):
+                    item = next(batches, None)
+                if item is None:
+                    break
+                shard, batch = item
+                started: list[Started] = []
+                if batch.crops is not None:
+                    with timing.host.span(DEVICE):
+                        started = batcher.start(batch.crops)
+                with timing.host.span(WRITE_WAIT):
+                    yield from writer.write(shard, batch, started)
+                progress.advance(batch.n_seen)
+                timing.tick(progress, len(batch.entries))
+                stop.stop_if_asked()
+            yield from writer.finish()
+
+    def _batches(self, work: Iterator[Work]) -> Iterator[tuple[Shard, Batch]]:
+        for one in work:
+            for batch in self._feeder.batches(one.number, one.shard, one.limit):
+                yield one.shard, batch
+
+
+@dataclass
+class _Open:
+    """The shard that is being written."""
+
+    writer: ShardWriter
+    bad: list[BadSample] = field(default_factory=list)
+    notes: list[BadSample] = field(default_factory=list)
+    n_seen: int = 0
+
+
+class _Writer:
+    """Takes results from the device and writes them, a few batches behind, on a thread of its own."""
+
+    def __init__(self, index_dir: Path, encoder: Encoder, timing: Timing) -> None:
+        self._index_dir, self._encoder, self._timing = index_dir, encoder, timing
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._slots = ThreadPoolExecutor(min(len(encoder.slots), 8), thread_name_prefix="slot")
+        self._pending: deque[Future[ShardMarker | None]] = deque()
+        self._open: _Open | None = None
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Of an unfinished shard nothing stays."""
+        self._thread.shutdown(cancel_futures=True)
+        if self._open is not None:
+            self._open.writer.__exit__(KeyboardInterrupt, None, None)
+        self._slots.shutdown()
+
+    def write(self, shard: Shard, batch: Batch, started: Sequence[Started]) -> Iterator[ShardMarker]:
+        """Waits only where the disk is far behind. Yields shards that have been finished since."""
+        self._pending.append(self._thread.submit(self._write, shard, batch, started))
+        while self._pending and (len(self._pending) > _UNWRITTEN or self._pending[0].done()):
+            yield from self._next()
+
+    def finish(self) -> Iterator[ShardMarker]:
+        while self._pending:
+            yield from self._next()
+
+    def _next(self) -> Iterator[ShardMarker]:
+        marker = self._pending.popleft().result()
+        if marker is not None:
+            yield marker
+
+    def _write(self, shard: Shard, batch: Batch, started: Sequence[Started]) -> ShardMarker | None:
+        with self._timing.host.span("write"):
+            if self._open is None:
+                writer = ShardWriter(self._index_dir, batch.shard, self._encoder.slots, self._slots)
+                self._open = _Open(writer.__enter__())
+            at = self._open
+            at.n_seen += batch.n_seen
+            at.bad += batch.bad
+            at.notes += batch.notes
+            if started:
+                at.bad += _add(at.writer, batch, started)
+            return self._close(shard, at) if batch.is_last else None
+
+    def _close(self, shard: Shard, at: _Open) -> ShardMarker:
+        marker = ShardMarker(
+            name=shard.name,
+            fingerprint=shard.fingerprint(),
+            n_seen=at.n_seen,
+            n_images=at.writer.n_images,
+            bad=[asdict(sample) for sample in at.bad],
+            notes=[asdict(note) for note in at.notes],
+        )
+        at.writer.finish(marker, self._encoder.clip.info.projection_dim)
+        self._open = None
         return marker
-
-    def _prepared(
-        self, shard: Shard, limit: int | None
-    ) -> Iterator[tuple[Sample | BadSample, Prepared | None]]:
-        samples = islice(shard.samples(), limit)
-        return ordered(self._pool, self._prepare, samples, ahead=2 * self._batch_size)
-
-    def _encode(self, crops: list[UInt8[np.ndarray, "3 height width"]]) -> Encoded:
-        """Always a full batch, filled up with black: matrix products round differently at other sizes, and
-        an image's codes must not depend on which batch was its shard's last."""
-        full = np.zeros((self._batch_size, *crops[0].shape), dtype=np.uint8)
-        np.stack(crops, out=full[: len(crops)])
-        return self._encoder.encode(full).first(len(crops))
-
-    def _write(self, writer: ShardWriter, batch: list[Prepared]) -> list[BadSample]:
-        """Encodes and appends the batch; returns the images whose activations were not finite."""
-        if not batch:
-            return []
-        encoded = self._encode([prepared.crop for prepared in batch])
-        if encoded.finite.all():
-            writer.add([p.entry for p in batch], [p.thumb for p in batch], encoded)
-            return []
-        kept = [p for p, finite in zip(batch, encoded.finite, strict=True) if finite]
-        lost = [p for p, finite in zip(batch, encoded.finite, strict=True) if not finite]
-        detail = "NaN or infinite activations in this image"
-        return [
-            *self._write(writer, kept),
-            *(BadSample(p.entry.key, BadReason.NON_FINITE, detail) for p in lost),
-        ]
 
 
 def encode_shards(
@@ -95,18 +166,58 @@ def encode_shards(
     limit: int | None,
 ) -> list[ShardMarker]:
     """Encodes the shards that have no marker, in order; `limit` counts samples over all of them."""
-    markers: list[ShardMarker] = []
-    n_done = sum(marker.n_seen for marker in done.values() if marker)
+    markers = {number: marker for number, marker in done.items() if marker is not None}
+    todo = [number for number in range(len(shards)) if number not in markers]
+    n_done = sum(marker.n_seen for marker in markers.values())
+    timing = encoder.timing()
     with task("encode", limit, "images", done=n_done) as progress:
-        for number, shard in enumerate(shards):
-            n_before = sum(marker.n_seen for marker in markers)
-            left = None if limit is None else limit - n_before
-            markers.append(done[number] or encoder.encode(number, shard, limit=left, progress=progress))
-            expected = (n_before + markers[-1].n_seen) * len(shards) // (number + 1)
+        found = encoder.encode(_work(shards, markers, limit), progress, timing)
+        for number, marker in zip(todo, found, strict=True):
+            markers[number] = marker
+            expected = sum(m.n_seen for m in markers.values()) * len(shards) // len(markers)
             progress.expect(expected if limit is None else min(limit, expected))
-    return markers
+    timing.close()
+    return [markers[number] for number in range(len(shards))]
 
 
-def _note(sample: Sample) -> BadSample:
-    assert sample.note is not None
-    return BadSample(sample.key, sample.note, "the image is used, without what could not be read")
+def _work(shards: Sequence[Shard], markers: Mapping[int, ShardMarker], limit: int | None) -> Iterator[Work]:
+    """The shards that have no marker; under a limit one waits for those before it to be read."""
+    left = limit
+    for number, shard in enumerate(shards):
+        seen = _Counted(shard)
+        if number not in markers:
+            yield Work(number, seen, left)
+        if left is not None:
+            left = max(0, left - (markers[number].n_seen if number in markers else seen.n_read))
+
+
+class _Counted:
+    """A shard that counts its samples as they are read."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard, self.n_read = shard, 0
+
+    @property
+    def name(self) -> str:
+        return self._shard.name
+
+    def fingerprint(self) -> str:
+        return self._shard.fingerprint()
+
+    def samples(self) -> Iterator[Sample | BadSample]:
+        self.n_read = 0
+        for sample in self._shard.samples():
+            self.n_read += 1
+            yield sample
+
+
+def _add(writer: ShardWriter, batch: Batch, started: Sequence[Started]) -> list[BadSample]:
+    """Appends the images of the batch but those whose activations are not finite, and returns those."""
+    encoded = joined_batches([piece.finish() for piece in started]).first(len(batch.entries))
+    kept = encoded.finite
+    rows = kept.nonzero()[0].tolist()
+    found = encoded if kept.all() else encoded.only(kept)
+    writer.add([batch.entries[row] for row in rows], [batch.thumbs[row] for row in rows], found)
+    detail = "NaN or infinite activations in this image"
+    lost = (~kept).nonzero()[0].tolist()
+    return [BadSample(batch.entries[row].key, BadReason.NON_FINITE, detail) for row in lost]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from indexer.batching import compile_if_cuda, find_batch_size
 from indexer.build import (
     BuildPlan,
     LayerWidth,
@@ -28,11 +29,13 @@ from indexer.report import Report, summarize
 from indexer.run import RunConfig, begin, check_resumable, is_finished, locked, shard_list, weight_refs
 from indexer.shard_output import ShardMarker, read_marker
 from indexer.sources import Source, open_source
+from indexer.space import building_needs, encoding_needs, room_in
 from scopeview.clip import Clip
 from scopeview.encoder import Encoder
 from scopeview.errors import InputError
-from scopeview.progress import task
-from scopeview.recipe import Dtype, Recipe, pick_batch_size, pick_device, pick_dtype, plan_recipe
+from scopeview.precision import Precision, choose_precision
+from scopeview.progress import say, task
+from scopeview.recipe import Dtype, Recipe, pick_batch_size, pick_device, plan_recipe
 from scopeview.sae import Normalization, Sae
 from scopeview.slots import Layer, Token, slots_of
 from scopeview.store.manifest import Manifest, read_manifest, write_manifest
@@ -45,6 +48,7 @@ DEFAULT_TOKENS: tuple[Token, ...] = ("cls", "137")
 DEFAULT_CALIBRATION_IMAGES = 512
 DEFAULT_MAX_BAD = 0.1
 MAX_THUMB_PX = 256
+_MAX_CALIBRATION_BATCH = 256  # all tokens of all layers are in memory at once
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ class IndexRequest:
     slug: str | None = None  # None: the name of the out folder
     limit: int | None = None  # samples, good or bad; None: all
     device: str = "auto"
-    dtype: Dtype | Literal["auto"] = "auto"  # float32 on CPUs, bfloat16 on CUDA
-    batch_size: int | None = None
+    dtype: Dtype | Literal["auto"] = "auto"  # bfloat16 where the hardware multiplies it natively
+    batch_size: int | None = None  # None: what the device's memory takes
     calibration_images: int = DEFAULT_CALIBRATION_IMAGES
     max_bad: float = DEFAULT_MAX_BAD  # largest share of samples that may be left out
     memory_limit: str | None = None  # for DuckDB, such as "8GB"
@@ -74,6 +78,7 @@ class _Plan(NamedTuple):
     recipe: Recipe
     config: RunConfig
     device: str
+    precision: Precision
     vocabulary: Vocabulary
 
 
@@ -101,12 +106,14 @@ def run_index(request: IndexRequest) -> Manifest:
         report = summarize(markers, text_problem(text_folder(plan.recipe.model)))
         report.write(request.out)
         report.check(request.max_bad)
-        return _finish(request, plan, markers, report)
+        with room_in(request.out, lambda: building_needs(request.out)):
+            return _finish(request, plan, markers, report)
 
 
 def _plan(request: IndexRequest) -> _Plan:
     slug = check_slug(request.slug or request.out.resolve().name)
     device = pick_device(request.device)
+    precision = choose_precision(request.dtype, device)
     check_memory_limit(request.memory_limit)
     vocabulary = read_vocabulary(request.vocabulary)
     source = open_source(request.source)
@@ -130,11 +137,11 @@ def _plan(request: IndexRequest) -> _Plan:
         normalization={str(layer): how for layer, how in recipe.normalization.items()},
         calibration_images=request.calibration_images,
         limit=request.limit,
-        dtype=pick_dtype(request.dtype, device),
+        dtype=precision.dtype,
         thumb_px=min(recipe.info.image_px, MAX_THUMB_PX),
         vocabulary=vocabulary.sha256,
     )
-    return _Plan(source, recipe, config, device, vocabulary)
+    return _Plan(source, recipe, config, device, precision, vocabulary)
 
 
 def _check_apart(source: Source, out: Path) -> None:
@@ -153,16 +160,24 @@ def _encode(
     request: IndexRequest, plan: _Plan, weights: _Weights, done: Mapping[int, ShardMarker | None]
 ) -> list[ShardMarker]:
     """Every shard's marker, encoding those that have none yet."""
-    batch_size = request.batch_size or pick_batch_size(plan.device)
+    with room_in(request.out, lambda: encoding_needs(request.out, len(plan.source.shards))):
+        encoder = Encoder(weights.clip, _calibrated(request, plan, weights), plan.recipe.tokens)
+        compiled = compile_if_cuda(encoder)
+        batch_size = request.batch_size or find_batch_size(encoder)
+        how = {"dtype": plan.precision.dtype, "because": plan.precision.because, "device": plan.device}
+        say("encode", {**how, "batch_size": batch_size, "compiled": compiled})
+        shards = ShardEncoder(request.out, encoder, thumb_px=plan.config.thumb_px, batch_size=batch_size)
+        with closing(shards):
+            return encode_shards(shards, plan.source.shards, done, limit=request.limit)
+
+
+def _calibrated(request: IndexRequest, plan: _Plan, weights: _Weights) -> dict[Layer, Sae]:
+    batch_size = min(request.batch_size or pick_batch_size(plan.device), _MAX_CALIBRATION_BATCH)
     images = CalibrationSet(plan.source, request.calibration_images, request.limit)
     try:
-        ready = calibrated_saes(request.out, images, plan.recipe, weights.clip, weights.saes, batch_size)
+        return calibrated_saes(request.out, images, plan.recipe, weights.clip, weights.saes, batch_size)
     except NoUsableImagesError:
-        ready = weights.saes  # they will have nothing to encode either, and the report will say why
-    encoder = Encoder(weights.clip, ready, plan.recipe.tokens)
-    shards = ShardEncoder(request.out, encoder, thumb_px=plan.config.thumb_px, batch_size=batch_size)
-    with closing(shards):
-        return encode_shards(shards, plan.source.shards, done, limit=request.limit)
+        return weights.saes  # they will have nothing to encode either, and the report will say why
 
 
 def _finish(request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], report: Report) -> Manifest:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from jaxtyping import Float16, Shaped
 
 from scopeview.encoder import Encoded, SlotCodes
 from scopeview.slots import Slot
-from scopeview.store.files import SHARD_MARKER, shard_dir, sync_folder, write_json
+from scopeview.store.files import SHARD_MARKER, naming, shard_dir, sync_folder, write_json
 from scopeview.store.pack import PackWriter
 
 _FLUSH_PAIRS = 1_000_000
@@ -78,7 +79,11 @@ class ShardMarker:
 class ShardWriter:
     """Collects the encoded batches of one shard; a context manager that keeps all of it or nothing."""
 
-    def __init__(self, index_dir: Path, shard: int, slots: Sequence[Slot]) -> None:
+    def __init__(
+        self, index_dir: Path, shard: int, slots: Sequence[Slot], pool: Executor | None = None
+    ) -> None:
+        """With a `pool` the slots are written by several threads at once."""
+        self._map = map if pool is None else pool.map
         self._final = shard_dir(index_dir, shard)
         self._part = self._final.with_name(self._final.name + ".part")
         self._slots = slots
@@ -97,8 +102,16 @@ class ShardWriter:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._stack.close()
-        if kind is not None:
+        if kind is None:
+            self._stack.close()
+            return
+        for codes in self._codes.values():
+            codes.drop()
+        try:
+            self._stack.close()
+        except OSError:
+            pass  # of a full disk: what was wrong is on its way already
+        finally:
             shutil.rmtree(self._part, ignore_errors=True)
 
     @property
@@ -107,8 +120,8 @@ class ShardWriter:
 
     def add(self, entries: Sequence[ImageEntry], thumbs: Sequence[bytes], encoded: Encoded) -> None:
         """Appends a batch, every image of which is kept."""
-        for slot, codes in encoded.codes.items():
-            self._codes[slot].add(codes, first_row=self.n_images)
+        first_row = self.n_images
+        list(self._map(lambda slot: self._codes[slot].add(encoded.codes[slot], first_row), encoded.codes))
         for thumb in thumbs:
             self._thumbs.append(thumb)
         self._entries.extend(entries)
@@ -118,9 +131,12 @@ class ShardWriter:
         """Writes the rest, the marker last, and puts the folder in its place."""
         self._stack.close()
         rows = [{"shard_row": i, **entry._asdict()} for i, entry in enumerate(self._entries)]
-        pq.write_table(pa.Table.from_pylist(rows, _IMAGES), self._part / "images.parquet", compression="zstd")
+        images = self._part / "images.parquet"
+        with naming(images):
+            pq.write_table(pa.Table.from_pylist(rows, _IMAGES), images, compression="zstd")
         empty = np.empty((0, projection_dim), np.float16)
-        np.save(self._part / "embeddings.npy", np.concatenate([empty, *self._embeddings]))
+        with naming(self._part / "embeddings.npy") as path:
+            np.save(path, np.concatenate([empty, *self._embeddings]))
         for path in self._part.iterdir():
             with path.open("rb") as handle:
                 os.fsync(handle.fileno())
@@ -133,7 +149,9 @@ class _CodesWriter:
     """Appends the codes of one slot, a row group whenever about a million pairs have come together."""
 
     def __init__(self, path: Path) -> None:
-        self._writer = pq.ParquetWriter(path, _CODES, compression="zstd")
+        self._path = path
+        with naming(path):
+            self._writer = pq.ParquetWriter(path, _CODES, compression="zstd")
         self._tables: list[pa.Table] = []
         self._n_pairs = 0
 
@@ -141,14 +159,20 @@ class _CodesWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._flush()
-        self._writer.close()
+        with naming(self._path):
+            self._flush()
+            self._writer.close()
+
+    def drop(self) -> None:
+        """Forgets what was not written yet."""
+        self._tables, self._n_pairs = [], 0
 
     def add(self, codes: SlotCodes, first_row: int) -> None:
         self._tables.append(_codes_table(codes, first_row))
         self._n_pairs += len(codes.features)
         if self._n_pairs >= _FLUSH_PAIRS:
-            self._flush()
+            with naming(self._path):
+                self._flush()
 
     def _flush(self) -> None:
         if self._tables:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
+from torch.nn import functional
 from transformers import CLIPVisionModelWithProjection
 
 from scopeview import hub, weights
@@ -49,6 +50,14 @@ class Taps(NamedTuple):
 
     residuals: dict[int, Float[Tensor, "batch token width"]]
     embedding: Float[Tensor, "batch projection"]
+
+
+class Tapped(NamedTuple):
+    """Taps at some tokens only. `finite` is False for a picture of which some number was NaN or infinite."""
+
+    residuals: dict[int, Float[Tensor, "batch kept width"]]
+    embedding: Float[Tensor, "batch projection"]
+    finite: Bool[Tensor, " batch"]
 
 
 def resolve_model(ref: str, *, with_weights: bool = True) -> Resolved:
@@ -134,6 +143,27 @@ class Clip:
         return Taps({layer: residuals[layer] for layer in layers}, self._project(last))
 
     @torch.inference_mode()
+    def tap(
+        self,
+        pixels: UInt8[Tensor, "batch 3 height width"],
+        layers: Sequence[int],
+        tokens: Sequence[int] | None,
+    ) -> Tapped:
+        """As `forward`, but at these tokens alone, in this order (None: all).
+
+        Of the last block only those tokens are computed that a tap or the embedding needs.
+        """
+        return self._tap(self._enter(pixels), tuple(layers), None if tokens is None else tuple(tokens))
+
+    def compile(self, **options: Any) -> None:
+        """Lets PyTorch compile what `tap` runs; the first call of each shape then takes a while."""
+        self._tap = torch.compile(self._tap, dynamic=False, **options)  # type: ignore[method-assign]
+
+    def compile_not(self) -> None:
+        """Runs `tap` as it is written again."""
+        self.__dict__.pop("_tap", None)
+
+    @torch.inference_mode()
     def residuals(
         self, pixels: UInt8[Tensor, "batch 3 height width"], layers: Sequence[int]
     ) -> dict[int, Float[Tensor, "batch token d_in"]]:
@@ -167,9 +197,45 @@ class Clip:
                 residuals[number] = residual.float()
         return residuals, residual
 
+    def _tap(self, residual: Tensor, layers: tuple[int, ...], tokens: tuple[int, ...] | None) -> Tapped:
+        last = self.info.n_layers - 1
+        rows = list(range(residual.shape[1]) if tokens is None else tokens)
+        found: dict[int, Tensor] = {}
+        finite = torch.ones(len(residual), dtype=torch.bool, device=residual.device)
+        for number in range(last):
+            _, residual = self._run(residual, range(number, number + 1), frozenset())
+            if number in layers:
+                finite = finite & residual.isfinite().flatten(1).all(dim=1)
+                found[number] = residual.float() if tokens is None else residual[:, rows].float()
+        needed = [0, *(row for row in rows if row != 0 and last in layers)]
+        residual = block_at(self.model.vision_model.encoder.layers[last], residual, needed)
+        if last in layers:
+            finite = finite & residual.isfinite().flatten(1).all(dim=1)
+            found[last] = residual[:, [needed.index(row) for row in rows]].float()
+        embedding = self._project(residual)
+        finite = finite & embedding.isfinite().all(dim=1)
+        return Tapped({layer: found[layer] for layer in layers}, embedding, finite)
+
     def _project(self, residual: Tensor) -> Tensor:
         cls = self.model.vision_model.post_layernorm(residual[:, 0])
         return cast(Tensor, self.model.visual_projection(cls).float())
+
+
+def block_at(
+    block: Any, residual: Float[Tensor, "batch token width"], rows: Sequence[int]
+) -> Float[Tensor, "batch row width"]:
+    """What a transformer block makes of these tokens: all of them are looked at, only these go on."""
+    attention = block.self_attn
+    normed, at = block.layer_norm1(residual), residual[:, list(rows)]
+    queries = attention.q_proj(normed[:, list(rows)])
+    keys, values = attention.k_proj(normed), attention.v_proj(normed)
+    heads = [
+        part.unflatten(2, (attention.num_heads, attention.head_dim)).transpose(1, 2)
+        for part in (queries, keys, values)
+    ]
+    mixed = functional.scaled_dot_product_attention(heads[0], heads[1], heads[2], scale=attention.scale)
+    at = at + attention.out_proj(mixed.transpose(1, 2).flatten(2))
+    return cast(Tensor, at + block.mlp(block.layer_norm2(at)))
 
 
 def check_device(device: str) -> torch.device:

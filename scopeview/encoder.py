@@ -10,51 +10,48 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float16, Float32, Int, Int16, Int32, UInt8
+from jaxtyping import Bool, Float, Float16, Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
 from scopeview import metrics
 from scopeview.apart import Apart, LayerApart, codes_of
-from scopeview.clip import Clip, Taps
+from scopeview.clip import Clip, Tapped
 from scopeview.knobs import Knobs, Turned
-from scopeview.sae import Codes, Sae
+from scopeview.rescored import RescoredSae
+from scopeview.sae import MAX_DENSE_BYTES, Sae
+from scopeview.slot_codes import (
+    Encoded,
+    SlotCodes,
+    SlotTensors,
+    any_token,
+    fixed_token,
+    joined,
+    per_image,
+)
 from scopeview.slots import ANY, EMBED, Layer, Slot, Token, slots_of, token_number
 from scopeview.steering import read_logit_scale, turn
+from scopeview.stopwatch import Stopwatch
 from scopeview.store.records import Code
 
-
-class SlotCodes(NamedTuple):
-    """The codes of a batch at one slot, laid end to end: image i owns the next `lengths[i]` pairs.
-
-    A fixed token gives the SAE's k pairs an image; `any` gives every feature that fires at some token, with
-    its maximum over the tokens and the first token at which that is reached. In descending order of value;
-    equal values by ascending feature.
-    """
-
-    lengths: Int32[np.ndarray, " batch"]
-    features: Int32[np.ndarray, " pairs"]
-    values: Float32[np.ndarray, " pairs"]
-    positions: Int16[np.ndarray, " pairs"] | None
-
-    def first(self, n: int) -> "SlotCodes":
-        """The codes of the first `n` images."""
-        end = int(self.lengths[:n].sum())
-        positions = None if self.positions is None else self.positions[:end]
-        return SlotCodes(self.lengths[:n], self.features[:end], self.values[:end], positions)
+__all__ = ["Encoded", "Encoder", "SlotCodes", "Started"]
 
 
-class Encoded(NamedTuple):
-    """What a batch of pictures became."""
+class Started(NamedTuple):
+    """A batch on its way: all of it has been asked of the device, nothing has been waited for."""
 
-    codes: dict[Slot, SlotCodes]
-    embeddings: Float16[np.ndarray, "batch projection"]
-    finite: Bool[np.ndarray, " batch"]  # False where an activation is NaN or infinite: not to be kept
+    codes: dict[Slot, SlotTensors]
+    embeddings: Float[Tensor, "batch projection"]
+    finite: Bool[Tensor, " batch"]
 
-    def first(self, n: int) -> "Encoded":
-        """The first `n` images of the batch."""
-        codes = {slot: found.first(n) for slot, found in self.codes.items()}
-        return Encoded(codes, self.embeddings[:n], self.finite[:n])
+    def finish(self) -> Encoded:
+        """Waits for the device. Can be called from another thread, while the next batch is started."""
+        codes = {slot: found.to_host() for slot, found in self.codes.items()}
+        finite: Bool[np.ndarray, " batch"] = self.finite.cpu().numpy()
+        for found in codes.values():
+            finite = finite & found.finite_images()
+        embeddings: Float16[np.ndarray, "batch projection"] = self.embeddings.to(torch.float16).cpu().numpy()
+        return Encoded(codes, embeddings, finite & np.isfinite(embeddings).all(axis=1))
 
 
 class Encoder:
@@ -64,6 +61,9 @@ class Encoder:
         self.clip = clip
         self.saes = dict(saes)
         self.slots = slots_of(self.saes, tokens)
+        self.watch = Stopwatch(clip.device)
+        """How long CLIP and the SAEs took so far, of what went through `encode` and `start`."""
+        self._rescored: dict[Layer, RescoredSae] = {}
         self._decoder_norms: dict[Layer, Tensor] = {}
 
     def crop(self, image: Image.Image) -> UInt8[np.ndarray, "3 height width"]:
@@ -72,14 +72,19 @@ class Encoder:
 
     def encode(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> Encoded:
         """Every slot's codes and the image embedding, in one pass over the batch."""
-        with torch.inference_mode():
-            taps = self.clip.forward(torch.from_numpy(crops), [at for at in self.saes if at != EMBED])
+        return self.start(torch.from_numpy(crops)).finish()
+
+    @torch.inference_mode()
+    def start(self, pixels: UInt8[Tensor, "batch 3 height width"]) -> Started:
+        """The same, as far as it goes without waiting for the device."""
+        blocks = [layer for layer in self.saes if layer != EMBED]
+        with self.watch.device_span("CLIP"):
+            taps = self.clip.tap(pixels, blocks, self._tokens)
+        with self.watch.device_span("SAEs"):
             codes = {
                 slot: found for layer in self.saes for slot, found in self._layer_codes(layer, taps).items()
             }
-            finite = _finite_images(taps)
-        embeddings = taps.embedding.to(torch.float16).cpu().numpy()
-        return Encoded(codes, embeddings, finite)
+        return Started(codes, taps.embedding, taps.finite)
 
     def apart(
         self,
@@ -158,78 +163,58 @@ class Encoder:
             self._decoder_norms[layer] = self.saes[layer].decoder_norms
         return self._decoder_norms[layer]
 
-    def _layer_codes(self, layer: Layer, taps: Taps) -> dict[Slot, SlotCodes]:
-        sae, slots = self.saes[layer], [slot for slot in self.slots if slot.layer == layer]
+    @cached_property
+    def _tokens(self) -> list[int] | None:
+        """The tokens that any slot of a block looks at; None: all of them."""
+        named = dict.fromkeys(slot.token for slot in self.slots if slot.layer != EMBED)
+        return None if ANY in named else [token_number(token) or 0 for token in named]
+
+    def _coder(self, layer: Layer) -> Sae | RescoredSae:
+        """What encodes for an index; copies that low precision needs are made when they are first used."""
+        sae = self.saes[layer]
+        if self.clip.dtype == torch.float32 or sae.config.k is None:
+            return sae
+        if layer not in self._rescored:
+            self._rescored[layer] = RescoredSae(sae, self.clip.dtype)
+        return self._rescored[layer]
+
+    def _layer_codes(self, layer: Layer, taps: Tapped) -> dict[Slot, SlotTensors]:
+        coder, slots = self._coder(layer), [slot for slot in self.slots if slot.layer == layer]
         if layer == EMBED:
-            return {slot: _fixed_token(sae.encode(taps.embedding), sae) for slot in slots}
+            return {slot: fixed_token(coder.encode(taps.embedding), coder.config) for slot in slots}
         residual = taps.residuals[layer]
-        if ANY not in (slot.token for slot in slots):
-            return {slot: _fixed_token(sae.encode(residual[:, _number(slot)]), sae) for slot in slots}
-        # All tokens once, so that `cls` and `any` agree to the last bit where they speak of the same token.
-        codes = _per_image(sae.encode(residual.flatten(0, 1)), len(residual))
+        blocks = torch.split(residual, self._images_at_once(coder, residual.shape[1]))
+        found = [self._block_codes(block, coder, slots) for block in blocks]
+        return {slot: joined([part[slot] for part in found]) for slot in slots}
+
+    def _block_codes(
+        self, residual: Float[Tensor, "batch kept width"], coder: Sae | RescoredSae, slots: Sequence[Slot]
+    ) -> dict[Slot, SlotTensors]:
+        """All kept tokens at once, so that `cls` and `any` agree to the last bit where they speak of the same
+        token."""
+        codes = per_image(coder.encode(residual.flatten(0, 1)), len(residual))
         return {
-            slot: _any_token(codes, sae)
+            slot: any_token(codes, coder.config)
             if slot.token == ANY
-            else _fixed_token(_at(codes, _number(slot)), sae)
+            else fixed_token(codes.at(self._column(slot)), coder.config)
             for slot in slots
         }
 
+    def _column(self, slot: Slot) -> int:
+        """Where the token of a slot is among those that were kept."""
+        number = token_number(slot.token)
+        assert number is not None
+        return number if self._tokens is None else self._tokens.index(number)
 
-class _TokenCodes(NamedTuple):
-    features: Int[Tensor, "batch token k"]
-    values: Float[Tensor, "batch token k"]
-
-
-def _number(slot: Slot) -> int:
-    number = token_number(slot.token)
-    assert number is not None
-    return number
-
-
-def _per_image(codes: Codes, batch: int) -> _TokenCodes:
-    # Not -1: a ReLU SAE of which nothing fires in the whole batch has no columns.
-    n_tokens = len(codes.values) // batch
-    return _TokenCodes(*(part.reshape(batch, n_tokens, part.shape[1]) for part in codes))
+    def _images_at_once(self, coder: Sae | RescoredSae, n_tokens: int) -> int:
+        """All of them where tokens are named; at `any` as many as keep codes and maxima within bounds."""
+        if self._tokens is not None:
+            return _ALL
+        bytes_an_image = 8 * coder.config.n_features + 24 * n_tokens * (coder.config.k or 64)
+        return max(1, MAX_DENSE_BYTES // bytes_an_image)
 
 
-def _at(codes: _TokenCodes, token: int) -> Codes:
-    return Codes(codes.features[:, token], codes.values[:, token])
-
-
-def _fixed_token(codes: Codes, sae: Sae) -> SlotCodes:
-    features, values = codes.features.cpu().numpy().astype(np.int32), codes.values.cpu().numpy()
-    # A TopK SAE keeps its k values whatever their sign; a ReLU SAE's zeros are padding.
-    kept = np.ones_like(values, dtype=bool) if sae.config.k is not None else values > 0
-    return SlotCodes(kept.sum(axis=1, dtype=np.int32), features[kept], values[kept], None)
-
-
-def _any_token(codes: _TokenCodes, sae: Sae) -> SlotCodes:
-    batch, n_tokens, k = codes.values.shape
-    features, values = codes.features.flatten(1), codes.values.flatten(1)
-    token = torch.arange(n_tokens, device=values.device).repeat_interleave(k)
-    # Dense over features but not over tokens: 256 KB an image at 65,536 features.
-    highest = torch.zeros(batch, sae.config.n_features, device=values.device)
-    highest.scatter_reduce_(1, features, values, "amax")
-    reached = torch.where(values == highest.gather(1, features), token, n_tokens)
-    first = torch.full(highest.shape, n_tokens, dtype=torch.long, device=values.device)
-    first.scatter_reduce_(1, features, reached, "amin")
-    image, feature = (highest > 0).nonzero(as_tuple=True)
-    pairs = (image, feature, highest[image, feature], first[image, feature])
-    rows, columns, peaks, positions = (part.cpu().numpy() for part in pairs)
-    order = np.lexsort((columns, -peaks, rows))
-    return SlotCodes(
-        np.bincount(rows, minlength=batch).astype(np.int32),
-        columns[order].astype(np.int32),
-        peaks[order],
-        positions[order].astype(np.int16),
-    )
-
-
-def _finite_images(taps: Taps) -> Bool[np.ndarray, " batch"]:
-    finite = taps.embedding.isfinite().all(dim=1)
-    for residual in taps.residuals.values():
-        finite &= residual.isfinite().flatten(1).all(dim=1)
-    return finite.cpu().numpy()
+_ALL = 1 << 30
 
 
 def _layer_apart(
@@ -237,7 +222,7 @@ def _layer_apart(
 ) -> list[LayerApart]:
     """One picture after the other."""
     rebuilt = sae(x.flatten(0, 1))
-    codes = _per_image(rebuilt.codes, len(x))
+    codes = per_image(rebuilt.codes, len(x))
     explained = metrics.each_explained_variance(rebuilt.x, rebuilt.x_hat).float()
     mse = metrics.each_mse(rebuilt.x, rebuilt.x_hat).float()
     parts = (

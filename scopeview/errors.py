@@ -11,6 +11,7 @@
     │   └── NotFoundError          a slot, feature or image that this index does not hold (HTTP 404)
     ├── ImageError              1  one image that cannot be used; carries a `BadReason`
     ├── TransferError           1  a download that broke off
+    ├── DiskFullError           1  no room for what is to be written; the run can be resumed
     └── TooManyBadImagesError   3  more bad images than the threshold allows
 
 A message says what was wrong, which value, and what would be accepted or what to run next.
@@ -76,6 +77,9 @@ class ImageError(ScopeviewError):
 
 
 class TransferError(ScopeviewError): ...
+
+
+class DiskFullError(ScopeviewError): ...
 
 
 class TooManyBadImagesError(ScopeviewError):

@@ -39,6 +39,10 @@ class Task(ABC):
         """The total as it now looks, where it was not known at the start."""
 
     @abstractmethod
+    def show(self, figures: Mapping[str, str]) -> None:
+        """How it goes at this moment: beside the bar, or in the next JSON line. Replaces the last ones."""
+
+    @abstractmethod
     def note(self, figures: Mapping[str, object]) -> None:
         """Says how the work goes: a line on a terminal, fields of a JSON line anywhere else."""
 
@@ -48,13 +52,23 @@ def task(name: str, total: int | None, unit: str, *, done: int = 0) -> Iterator[
     """Reports `name` while the block runs; `done` of `total` units were finished in an earlier run."""
     if sys.stderr.isatty():
         with _bar(unit) as progress:
-            yield _RichTask(progress, progress.add_task(name, total=total, completed=done))
+            yield _RichTask(progress, progress.add_task(name, total=total, completed=done, figures=""))
     else:
         lines = _JsonTask(name, total, unit, done)
         try:
             yield lines
         finally:
             lines.report()
+
+
+def say(name: str, figures: Mapping[str, object]) -> None:
+    """What is worth knowing of work before it begins: a line on a terminal, a JSON line anywhere else."""
+    if sys.stderr.isatty():
+        Console(stderr=True).print(
+            f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items())
+        )
+    else:
+        print(json.dumps({"task": name, **figures}), file=sys.stderr, flush=True)
 
 
 class _Rate(ProgressColumn):
@@ -68,7 +82,8 @@ class _Rate(ProgressColumn):
 
 def _bar(unit: str) -> Progress:
     columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), _Rate(unit))
-    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+    figures = TextColumn("{task.fields[figures]}")
+    return Progress(*columns, TimeRemainingColumn(), figures, console=Console(stderr=True))
 
 
 class _RichTask(Task):
@@ -81,6 +96,11 @@ class _RichTask(Task):
     def expect(self, total: int) -> None:
         self._progress.update(self._task_id, total=total)
 
+    def show(self, figures: Mapping[str, str]) -> None:
+        self._progress.update(
+            self._task_id, figures="  ".join(f"{name} {at}" for name, at in figures.items())
+        )
+
     def note(self, figures: Mapping[str, object]) -> None:
         self._progress.console.print("  ".join(f"{name} {value}" for name, value in figures.items()))
 
@@ -90,6 +110,7 @@ class _JsonTask(Task):
         self._name, self._total, self._unit, self._done = name, total, unit, done
         self._skipped, self._started = done, time.monotonic()
         self._reported = self._started
+        self._figures: Mapping[str, str] = {}
         self.report()
 
     def advance(self, n: int = 1) -> None:
@@ -99,6 +120,9 @@ class _JsonTask(Task):
 
     def expect(self, total: int) -> None:
         self._total = total
+
+    def show(self, figures: Mapping[str, str]) -> None:
+        self._figures = figures
 
     def note(self, figures: Mapping[str, object]) -> None:
         print(json.dumps({"task": self._name, "done": self._done, **figures}), file=sys.stderr, flush=True)
@@ -116,5 +140,6 @@ class _JsonTask(Task):
             "elapsed_s": round(elapsed_s, 1),
             "per_s": round(rate, 2),
             "eta_s": None if left is None else round(left, 1),
+            **self._figures,
         }
         print(json.dumps(line), file=sys.stderr, flush=True)

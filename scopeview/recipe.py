@@ -28,6 +28,7 @@ from scopeview.encoder import Encoder
 from scopeview.errors import CheckpointError, ConfigMismatchError, IndexFormatError
 from scopeview.hub import Resolved
 from scopeview.importers import SaeSource, Suite, check_fits, load_sae, read_suite
+from scopeview.precision import DTYPES, Dtype
 from scopeview.preprocess import Preprocessing
 from scopeview.sae import Normalization, Sae, Standardization
 from scopeview.slots import Layer, Token
@@ -35,11 +36,21 @@ from scopeview.store.files import NORMALIZATION, RUN
 from scopeview.store.manifest import Manifest, read_manifest
 from scopeview.text import TextEncoder, text_folder
 
+__all__ = [
+    "DTYPES",
+    "Dtype",
+    "Recipe",
+    "load_encoder",
+    "load_text_encoder",
+    "pick_batch_size",
+    "pick_device",
+    "pick_dtype",
+    "plan_recipe",
+    "recipe_of",
+]
+
 RANDOM_WEIGHTS_NOTE = "scopeview.json"
 """A model folder may say `{"random_weights": true}` in this file: right architecture, never trained."""
-
-Dtype = Literal["float32", "bfloat16"]
-DTYPES: dict[Dtype, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -138,7 +149,7 @@ def pick_device(name: str) -> str:
 
 
 def pick_dtype(name: Dtype | Literal["auto"], device: str) -> Dtype:
-    """`auto` is bfloat16 where the device is made for it (CUDA), else float32."""
+    """For training: `auto` is bfloat16 on CUDA, else float32. Indexing asks `choose_precision`."""
     if name != "auto":
         return name
     return "bfloat16" if device.startswith("cuda") else "float32"

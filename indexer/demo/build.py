@@ -45,6 +45,7 @@ def build_demo(out: Path, *, n_images: int) -> Path:
             str(saes),
             index_dir,
             tokens=("cls", "137", "any"),
+            dtype="float32",  # the same demo on every machine
             slug="demo",
             batch_size=_BATCH_SIZE,
             vocabulary=vocabulary,

@@ -54,7 +54,7 @@ Normalization = Annotated[
     typer.Option(help="Of the SAEs' inputs. Default: as each SAE was trained.", show_default=False),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Dtype = Annotated[DtypeChoice, typer.Option(help="auto: float32 on CPUs, bfloat16 on CUDA.")]
+Dtype = Annotated[DtypeChoice, typer.Option(help="auto: as suits the device; the log says why.")]
 Vocabulary = Annotated[
     Path | None,
     typer.Option(

@@ -42,6 +42,20 @@ def image_vectors(index_dir: Path) -> Path:
     return index_dir / "vectors" / "images.faiss"
 
 
+WHILE_WRITING = "while writing "
+"""How an error's note begins that says which file was being written; the path follows."""
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[Path]:
+    """Errors say which file was being written: a write that finds the disk full names none by itself."""
+    try:
+        yield path
+    except Exception as error:
+        error.add_note(f"{WHILE_WRITING}{path}")
+        raise
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Yields a `.part` path to write to; on success it is fsynced and renamed to `path`, else removed."""
@@ -51,11 +65,12 @@ def written_aside(path: Path) -> Iterator[Path]:
     mode = part.stat().st_mode
     part.unlink()
     try:
-        yield part
-        with part.open("rb") as handle:
-            os.fsync(handle.fileno())
-        part.chmod(mode)
-        part.replace(path)
+        with naming(path):
+            yield part
+            with part.open("rb") as handle:
+                os.fsync(handle.fileno())
+            part.chmod(mode)
+            part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

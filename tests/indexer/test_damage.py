@@ -109,7 +109,7 @@ def test_every_bad_sample_is_in_the_report_by_name_and_counted_by_reason(refused
 def test_with_a_higher_threshold_it_goes_on_without_encoding_again(
     world: Path, refused: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Clip, "forward", None)
+    monkeypatch.setattr(Clip, "tap", None)
     ended = scopeview(*index_words(world, refused), "--max-bad", "0.5")
     assert ended.code == 0, ended.err
     assert "left out: 2 corrupt image" in ended.out
@@ -140,15 +140,20 @@ def test_a_set_without_one_usable_image_says_why(world: Path, tmp_path: Path) ->
 
 def test_images_whose_activations_overflow_are_left_out(world: Path, tmp_path: Path) -> None:
     words = index_words(world, tmp_path / "index")
-    forward = Clip.forward
+    project = Clip._project
+    enter = Clip._enter
+    dark: list[Any] = []
 
-    def overflowing(self: Clip, pixels: Any, layers: Any) -> Any:
-        taps = forward(self, pixels, layers)
-        dark = pixels.float().mean(dim=(1, 2, 3)) < 125
-        return taps._replace(embedding=taps.embedding.masked_fill(dark[:, None], float("inf")))
+    def entering(self: Clip, pixels: Any) -> Any:
+        dark[:] = [pixels.float().mean(dim=(1, 2, 3)) < 125]
+        return enter(self, pixels)
+
+    def overflowing(self: Clip, residual: Any) -> Any:
+        return project(self, residual).masked_fill(dark[0][:, None], float("inf"))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Clip, "forward", overflowing)
+        patch.setattr(Clip, "_enter", entering)
+        patch.setattr(Clip, "_project", overflowing)
         assert scopeview(*words, "--max-bad", "0.9").code == 0
     found = report(tmp_path / "index")
     assert found["skipped"][BadReason.NON_FINITE] > 0

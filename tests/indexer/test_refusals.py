@@ -37,6 +37,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("a picture was computed on, though the input is wrong")
 
     monkeypatch.setattr(Clip, "forward", refuse)
+    monkeypatch.setattr(Clip, "tap", refuse)
     monkeypatch.setattr(ShardEncoder, "encode", refuse)
 
 

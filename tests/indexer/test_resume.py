@@ -20,7 +20,8 @@ MOMENTS = [
     Moment(name, call)
     for name, calls in {
         "indexer.run.write_json": (1,),
-        "scopeview.clip.Clip.forward": (1, 2, 4),
+        "scopeview.clip.Clip.forward": (1, 2),
+        "scopeview.clip.Clip.tap": (1, 3),
         "indexer.calibrate.save_standardizations": (1,),
         "indexer.calibrate._write_figures": (1,),
         "indexer.shard_output.ShardWriter.add": (1, 2, 4),
@@ -83,7 +84,7 @@ def test_a_run_killed_again_and_again_at_its_writes_ends_all_the_same(
 
 @pytest.mark.parametrize(
     "function",
-    ["scopeview.clip.Clip.forward", "indexer.shard_output.ShardWriter.add", "indexer.build._copy"],
+    ["scopeview.clip.Clip.tap", "indexer.shard_output.ShardWriter.add", "indexer.build._copy"],
 )
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
     world: Path, uninterrupted: dict[str, object], tmp_path: Path, function: str

@@ -49,6 +49,7 @@ def index_words(folder: Path, out: Path) -> list[object]:
         folder / "source",
         *("--model", folder / "model", "--sae", folder / "suite", "--out", out),
         *("--tokens", "cls,any", "--slug", "tiny", "--batch-size", "4", "--calibration-images", "8"),
+        *("--dtype", "float32"),  # the same on every machine
     ]
 
 

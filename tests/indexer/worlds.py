@@ -26,6 +26,7 @@ def request(source: Path, weights: tuple[Path, Path], out: Path, **changes: obje
         "tokens": ("cls", "137", "any"),
         "calibration_images": 64,
         "batch_size": 16,
+        "dtype": "float32",
         "slug": "test",
         **changes,
     }

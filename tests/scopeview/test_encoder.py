@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scopeview.clip import Clip, Taps
+from scopeview.clip import Clip, Tapped, Taps
 from scopeview.encoder import Encoded, Encoder, SlotCodes
 from scopeview.sae import Sae, SaeConfig, Weights
 from scopeview.slots import Layer, Slot
@@ -22,6 +22,15 @@ class FakeClip(Clip):
 
     def __init__(self, residuals: dict[int, Tensor], embedding: Tensor) -> None:
         self.tapped, self.embedding = residuals, embedding
+        self.device, self.dtype = embedding.device, embedding.dtype
+
+    def tap(self, pixels: Tensor, layers: Sequence[int], tokens: Sequence[int] | None) -> Tapped:
+        residuals = self.residuals(pixels, layers)
+        finite = self.embedding.isfinite().all(dim=1)
+        for residual in residuals.values():
+            finite &= residual.isfinite().flatten(1).all(dim=1)
+        kept = {at: all_of if tokens is None else all_of[:, list(tokens)] for at, all_of in residuals.items()}
+        return Tapped(kept, self.embedding, finite)
 
     def forward(self, pixels: Tensor, layers: Sequence[int]) -> Taps:
         return Taps(self.residuals(pixels, layers), self.embedding)

@@ -57,6 +57,7 @@ def request(world: Path, out: Path, **changes: object) -> IndexRequest:
         "tokens": ("cls", "5", "any"),
         "slug": "small",
         "batch_size": 16,
+        "dtype": "float32",
         "calibration_images": 16,
         "vocabulary": world / "words.txt",
         **changes,

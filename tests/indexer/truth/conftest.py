@@ -25,6 +25,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
             tokens=("cls", "any"),
             slug="truth",
             batch_size=4,
+            dtype="float32",
             calibration_images=8,
         )
     )

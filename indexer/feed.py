@@ -1,0 +1,108 @@
+"""From shards to batches that a device can take: decoded by many threads, gathered and staged by one.
+
+A batch holds images of one shard only and always has the same shape. It knows nothing of models or outputs.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from indexer.prepare import Prepared, Preparer, ordered
+from indexer.shard_output import ImageEntry
+from indexer.sources import BadSample, Sample, Shard
+from scopeview.stopwatch import Stopwatch
+
+_Item = TypeVar("_Item")
+
+
+@dataclass
+class Batch:
+    """The next images of one shard, and what was found beside them. The last of a shard `is_last`."""
+
+    shard: int
+    entries: list[ImageEntry] = field(default_factory=list)
+    thumbs: list[bytes] = field(default_factory=list)
+    bad: list[BadSample] = field(default_factory=list)
+    notes: list[BadSample] = field(default_factory=list)
+    n_seen: int = 0
+    is_last: bool = False
+    crops: UInt8[Tensor, "batch 3 height width"] | None = None  # full, filled up with black; None without any
+
+    def take(self, sample: Sample | BadSample, prepared: Prepared | None) -> None:
+        """One sample more."""
+        self.n_seen += 1
+        if isinstance(sample, BadSample):
+            self.bad.append(sample)
+        elif sample.note is not None:
+            self.notes.append(_note(sample))
+        if prepared is not None:
+            self.entries.append(prepared.entry)
+            self.thumbs.append(prepared.thumb)
+
+
+class Feeder:
+    """Reads shards and cuts them into batches, with one pool of decoding threads."""
+
+    def __init__(self, prepare: Preparer, batch_size: int, *, pin: bool = False) -> None:
+        """`pin`: batches lie in page-locked memory, from where a CUDA device fetches them by itself."""
+        self.watch = Stopwatch()
+        self._prepare, self._batch_size, self._pin = prepare, batch_size, pin
+        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="decode")
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def batches(self, number: int, shard: Shard, limit: int | None) -> Iterator[Batch]:
+        """Of at most `limit` samples; at least one batch, the last of which says so."""
+        samples = islice(shard.samples(), limit)
+        batch, crops = Batch(number), list[UInt8[np.ndarray, "3 height width"]]()
+        for sample, prepared in ordered(self._pool, self._timed, samples, ahead=2 * self._batch_size):
+            if len(crops) == self._batch_size:
+                yield self._staged(batch, crops)
+                batch, crops = Batch(number), []
+            batch.take(sample, prepared)
+            if prepared is not None:
+                crops.append(prepared.crop)
+        batch.is_last = True
+        yield self._staged(batch, crops)
+
+    def _timed(self, sample: Sample | BadSample) -> tuple[Sample | BadSample, Prepared | None]:
+        with self.watch.span("decode"):
+            return self._prepare(sample)
+
+    def _staged(self, batch: Batch, crops: list[UInt8[np.ndarray, "3 height width"]]) -> Batch:
+        """Always a full batch: matrix products round differently at other sizes, and an image's codes must
+        not depend on which batch was its shard's last."""
+        if crops:
+            full = torch.zeros((self._batch_size, *crops[0].shape), dtype=torch.uint8, pin_memory=self._pin)
+            np.stack(crops, out=full.numpy()[: len(crops)])
+            batch.crops = full
+        return batch
+
+
+def ahead(items: Iterable[_Item], depth: int) -> Iterator[_Item]:
+    """The same items, made by a thread of their own that is at most `depth` of them ahead."""
+    rest, end = iter(items), object()
+    with ThreadPoolExecutor(1, thread_name_prefix="feed") as pool:
+        waiting: deque[Future[Any]] = deque(pool.submit(next, rest, end) for _ in range(depth))
+        try:
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(pool.submit(next, rest, end))
+                yield item
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _note(sample: Sample) -> BadSample:
+    assert sample.note is not None
+    return BadSample(sample.key, sample.note, "the image is used, without what could not be read")
