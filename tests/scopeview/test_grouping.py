@@ -117,3 +117,16 @@ def test_every_point_is_with_its_nearest_centre(seed: int, k: int) -> None:
     own = cosines[np.arange(25), clusters.owners]
     assert (own >= cosines.max(axis=1) - 1e-5).all()
     assert clusters.similarity == pytest.approx(weights @ own / weights.sum(), abs=1e-5)
+
+
+def test_of_very_many_features_the_light_ones_join_the_nearest_group() -> None:
+    random = np.random.default_rng(1)
+    bundles = np.eye(6, dtype=np.float32)
+    of = random.integers(0, 6, 3000)
+    directions = (bundles[of] + 0.1 * random.normal(size=(3000, 6))).astype(np.float32)
+    masses = random.exponential(size=3000).astype(np.float32)
+    groups = group_features(np.arange(3000), masses, directions, threshold=0.1)
+    assert len(groups) == 6
+    assert sorted(chain.from_iterable(members(groups))) == list(range(3000))
+    assert sum(group.share for group in groups) == pytest.approx(1, abs=1e-9)
+    assert [len(set(of[group.features].tolist())) for group in groups] == [1] * 6
