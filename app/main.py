@@ -46,6 +46,9 @@ from app.pages import (
     uploads,
 )
 from app.pages import map as feature_map
+from app.pages.apart import groups as apart_groups
+from app.pages.apart import knobs as apart_knobs
+from app.pages.apart import layers as apart_layers
 from app.pages.apart import page as apart_page
 from app.pages.problem import problem_page
 from app.pages.render import environment, render
@@ -80,6 +83,9 @@ ROUTERS = (
     api_heat.router,
     pictures.router,
     apart_page.router,
+    apart_groups.router,
+    apart_layers.router,
+    apart_knobs.router,
     uploads.router,
     report.router,
     image.router,

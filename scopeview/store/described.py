@@ -4,14 +4,15 @@ The answers lie in a database of their own beside the index's, attached as `desc
 described (made by an older version, or still being made) answers with None.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from scopeview.slots import Slot, parse_layer
+from scopeview.slots import Layer, Slot, parse_layer
 from scopeview.store.folder import IN_SLOT, IndexFolder, slot_values
-from scopeview.store.records import NEIGHBOR_KINDS, Description, Name, Neighbor
+from scopeview.store.records import NEIGHBOR_KINDS, Description, Name, Neighbor, NeighborKind
 from scopeview.store.vectors import Modality
 
 _UNKNOWN: tuple[Any, ...] = ([], [], None, None, [], None, None)
@@ -46,6 +47,22 @@ class DescribedReader(IndexFolder):
             x=x,
             y=y,
         )
+
+    def near_in(
+        self, slot: Slot, features: Sequence[int], layer: Layer, kind: NeighborKind
+    ) -> list[tuple[int, Neighbor]]:
+        """Each of these features with its neighbours of that kind in a layer, by feature and then by rank."""
+        rows = self.sql(
+            "SELECT feature, features, scores FROM described.neighbors"
+            f" WHERE {IN_SLOT} AND kind = $kind AND other_layer = $other"
+            " AND feature IN (SELECT unnest($features::INTEGER[])) ORDER BY feature",
+            {**slot_values(slot), "kind": kind, "other": str(layer), "features": list(features)},
+        )
+        return [
+            (feature, Neighbor(kind, layer, other, score))
+            for feature, others, scores in rows
+            for other, score in zip(others, scores, strict=True)
+        ]
 
     def means(self) -> dict[Modality, Float32[np.ndarray, " projection"]]:
         """The mean unit embedding of all images; nothing where the index was not described."""

@@ -2,7 +2,7 @@
 
 Knows nothing of HTTP, pages or models. One `IndexReader` may be shared by any number of threads. Here is one
 feature itself; the rest is in a module a kind of question: `images`, `gallery`, `survey`, `examples`,
-`described` and `names`.
+`codes`, `described` and `names`.
 """
 
 import operator
@@ -12,6 +12,7 @@ from typing import SupportsIndex
 
 from scopeview.errors import NotFoundError
 from scopeview.slots import Slot
+from scopeview.store.codes import CodeReader
 from scopeview.store.described import DescribedReader
 from scopeview.store.examples import ExampleReader
 from scopeview.store.files import grid_pack
@@ -24,7 +25,7 @@ from scopeview.store.survey import SurveyReader
 from scopeview.store.vectors import Vectors
 
 
-class IndexReader(ExampleReader, GalleryReader, PointReader, SurveyReader, DescribedReader, NameReader):
+class IndexReader(ExampleReader, GalleryReader, CodeReader, PointReader, SurveyReader, DescribedReader, NameReader):
     """A finished index, open for reading. Close it, or use it as a context manager."""
 
     @cached_property

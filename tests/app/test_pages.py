@@ -10,6 +10,9 @@ from jinja2 import meta
 from starlette.testclient import TestClient
 
 from app.assets import TEMPLATES_DIR, Assets
+from app.pages.apart.groups import GroupsPage
+from app.pages.apart.knobs import KnobsPage
+from app.pages.apart.layers import LayersPage
 from app.pages.apart.page import ApartPage
 from app.pages.api_help import ApiPage
 from app.pages.compare import ComparePage
@@ -36,6 +39,9 @@ PAGES: list[type[Page]] = [
     EmbedPage,
     ImagePage,
     ApartPage,
+    GroupsPage,
+    LayersPage,
+    KnobsPage,
     UploadFormPage,
     UploadPage,
     ProblemPage,

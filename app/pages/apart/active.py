@@ -64,8 +64,12 @@ def view_of(
     """As everywhere, but that its link takes the picture along to the feature's page."""
     card = cards.cards[feature]
     view = feature_view(index, card, cards.rows, card.top_image_ids, found)
-    slot = cards.slot
-    return replace(view, url=URLS.feature(index.slug, slot.layer, feature, slot.token, **at.beside))
+    return replace(view, url=feature_url(index, at, cards.slot, feature))
+
+
+def feature_url(index: OpenIndex, at: At, slot: Slot, feature: int) -> str:
+    """Of a feature's page, with the picture first there."""
+    return URLS.feature(index.slug, slot.layer, feature, slot.token, **at.beside)
 
 
 def active_views(

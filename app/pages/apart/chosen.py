@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app.pages.apart.active import Cards, MarkedHistogram, marked, view_of, where_words
 from app.pages.apart.grid import HeatView, heat_over
+from app.pages.apart.grouped import turns
 from app.pages.apart.looking import Looking
 from app.pages.frame import Link
 from app.pages.parts import FeatureView, feature_name
@@ -13,8 +14,6 @@ from scopeview.heatmap import heats
 from scopeview.selection import Selection, look
 from scopeview.slots import ANY, Slot
 from scopeview.store.records import ActiveFeature
-
-TURNS = (("0", "take it out"), ("x0.5", "half of it"), ("x2", "twice as much"))
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def chosen_feature(
         share=active.share if active else 0.0,
         histogram=marked(cards.histograms.get(feature), value.activation, cards.slot) if active else None,
         clear=looking.choosing(None).url(),
-        turns=_turns(looking, feature),
+        turns=turns(looking.at, looking.layer, looking.selection.text, [feature]),
     )
     return Chosen(view, _heat(index, looking, found, size) if found.n_tokens > 1 else None)
 
@@ -76,11 +75,3 @@ def highest_known(index: OpenIndex, looking: Looking, here: float) -> float:
         return here
     card = index.reader.cards(slot, [looking.feature]).get(looking.feature)
     return (card.max_activation if card else None) or here
-
-
-def _turns(looking: Looking, feature: int) -> list[Link]:
-    layer, tokens = looking.layer, looking.selection.text
-    return [
-        Link(turn, looking.at.url("knobs", layer=layer, tokens=tokens, edit=f"{feature}:{turn}"), title=words)
-        for turn, words in TURNS
-    ]

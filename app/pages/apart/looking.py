@@ -73,11 +73,11 @@ def slot_of_figures(index: OpenIndex, layer: Layer, selection: Selection) -> Slo
 
 
 def selection_words(selection: Selection, layer: Layer, grid: int) -> str:
-    """`at patch (8, 8)`, `at 12 patches and CLS`, `anywhere`"""
+    """`at patch (8, 8)`, `at 12 patches and CLS`, `in the whole picture`"""
     if layer == EMBED:
         return "in the embedding"
     if selection.positions is None:
-        return "anywhere in it"
+        return "in the whole picture"
     patches = [position for position in selection.positions if position > 0]
     has_cls = len(patches) < len(selection.positions)
     words = place(patches[0], grid) if len(patches) == 1 else f"{len(patches)} patches"

@@ -1,5 +1,6 @@
 """`/{index}/images/{image_id}/apart` and `.../uploads/{upload_id}/apart`: which features are active where."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -152,12 +153,16 @@ def grid_size(index: OpenIndex, looking: Looking) -> int:
     return 0 if looking.layer == EMBED else index.manifest.model.grid_size
 
 
-def grid_view(index: OpenIndex, looking: Looking, heat: HeatView | None) -> GridView:
+def grid_view(
+    index: OpenIndex, looking: Looking, heat: HeatView | None, to: Callable[[str], str] | None = None
+) -> GridView:
+    """`to` is the page at other tokens: the decomposition, unless another one is meant."""
     size, selection = grid_size(index, looking), looking.selection
-    url = looking.on(TOKENS).url()
+    to = to or (lambda tokens: looking.on(tokens).url())
+    url = to(TOKENS)
     switch = [
-        Link("CLS", looking.on(CLS).url(), selection.text == CLS, "the token for the whole picture"),
-        Link("whole picture", looking.on(ANY).url(), selection.text == ANY, "all patches and CLS"),
+        Link("CLS", to(CLS), selection.text == CLS, "the token for the whole picture"),
+        Link("whole picture", to(ANY), selection.text == ANY, "all patches and CLS"),
     ]
     return GridView(
         size=size,

@@ -1,0 +1,95 @@
+"""Groups of a picture's features as pages show them: named, with heat and heaviest members. Pure."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from app.pages.apart.active import Cards, feature_url, view_of
+from app.pages.apart.grid import HeatView, heat_over
+from app.pages.apart.pictured import At
+from app.pages.frame import Link
+from app.pages.parts import Bar, FeatureView, bar, feature_name
+from app.site import OpenIndex
+from scopeview.apart import LayerApart
+from scopeview.grouping import Group
+from scopeview.heatmap import mass_heat
+from scopeview.slots import Layer
+from scopeview.store.records import FeatureCard
+
+N_NAMES, N_SHOWN = 3, 4
+TURNS = (("0", "take it out"), ("x0.5", "half of it"), ("x2", "twice as much"))
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """Features that point the same way, and are therefore read as one thing."""
+
+    number: int  # 1 is the heaviest
+    name: str  # what most of its mass is called; where nothing has a name, its heaviest feature
+    also: str  # what more of it is called; empty for nothing more
+    share: Bar  # of the mass of all features there
+    n_features: int
+    heat: HeatView | None  # None where the layer has no patches
+    members: list[FeatureView]  # the heaviest
+    rest: list[Link]  # the others, by mass
+    choose: Link  # lays its heat over the picture
+    turns: list[Link]  # to the knobs, all of it
+
+
+def names_of(group: Group, cards: Mapping[int, FeatureCard], layer: Layer) -> list[str]:
+    """The names of its features, those of the most mass first; at least one word for it."""
+    masses: dict[str, float] = defaultdict(float)
+    for feature, mass in zip(group.features.tolist(), group.masses.tolist(), strict=True):
+        card = cards.get(feature)
+        if card is not None and card.name is not None:
+            masses[card.name] += mass
+    named = sorted(masses, key=lambda name: (-masses[name], name))
+    return named[:N_NAMES] or [feature_name(layer, int(group.features[0]))]
+
+
+def group_view(
+    index: OpenIndex,
+    at: At,
+    number: int,
+    group: Group,
+    cards: Cards,
+    found: LayerApart,
+    choose: Link,
+    tokens: str,
+) -> GroupView:
+    layer = cards.slot.layer
+    names = names_of(group, cards.cards, layer)
+    features = [feature for feature in group.features.tolist() if feature in cards.cards]
+    return GroupView(
+        number=number,
+        name=names[0],
+        also=", ".join(names[1:]),
+        share=bar(group.share, 1.0),
+        n_features=len(group.features),
+        heat=_heat(index, found, group, names[0]) if found.n_tokens > 1 else None,
+        members=[view_of(index, at, cards, feature) for feature in features[:N_SHOWN]],
+        rest=[_link(index, at, cards, feature) for feature in features[N_SHOWN:]],
+        choose=choose,
+        turns=turns(at, layer, tokens, group.features.tolist()),
+    )
+
+
+def turns(at: At, layer: Layer, tokens: str, features: Sequence[int]) -> list[Link]:
+    """Pages on which these features together are set to nothing, to half, to double."""
+    edited = ",".join(map(str, features))
+    return [
+        Link(turn, at.url("knobs", layer=layer, tokens=tokens, edit=f"{edited}:{turn}"), title=words)
+        for turn, words in TURNS
+    ]
+
+
+def _heat(index: OpenIndex, found: LayerApart, group: Group, name: str) -> HeatView:
+    """Its mass at each patch, as a part of the most it has at one."""
+    values = mass_heat(found, group.features.tolist())
+    return heat_over(values, float(values.max()), index.manifest.model.grid_size, f"mass of {name}")
+
+
+def _link(index: OpenIndex, at: At, cards: Cards, feature: int) -> Link:
+    card = cards.cards[feature]
+    label = f"{feature} {card.name}" if card.name else str(feature)
+    return Link(label, feature_url(index, at, cards.slot, feature))
