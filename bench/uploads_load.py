@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 from anyio.from_thread import start_blocking_portal
 
+from app.params import PAGE_SIZE
 from app.urls import Urls
 from bench.measure import Budget, Percentiles, percentiles
 from bench.servers import Server
@@ -167,8 +168,10 @@ def _page_paths(reader: IndexReader) -> Iterator[str]:
     rows = reader.sql(
         "SELECT layer, token, feature FROM features WHERE n_active >= $n", {"n": MIN_GRID_IMAGES}
     )
+    n_active = Counter((layer, token) for layer, token, _ in rows)
     while True:
         layer, token, feature = picked.choice(rows)
+        page = picked.randint(1, -(-n_active[layer, token] // PAGE_SIZE))
         yield urls.feature(slug, layer, feature, token)
         yield urls.image(slug, picked.randrange(reader.manifest.n_images))
-        yield urls.gallery(slug, layer, token=token, sort=picked.choice(SORTS), page=picked.randint(1, 5))
+        yield urls.gallery(slug, layer, token=token, sort=picked.choice(SORTS), page=page)

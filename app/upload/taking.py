@@ -13,6 +13,7 @@ from app.problems import ProblemError, answer_for
 from app.security import refuse_cross_site
 from app.site import OpenIndex, Site
 from app.upload.form import read_picture
+from app.upload.incoming import Incoming
 from app.upload.plain import refuse_more_than_a_picture
 from app.upload.store import Kept
 from app.worker import Crop, Wanted
@@ -26,10 +27,12 @@ DECODES_AT_ONCE = 2
 
 async def take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
     """Raises `ProblemError` or `ImageError`; every outcome is counted."""
+    incoming = Incoming.of(request)
     try:
-        kept = await _take_in(request, site, index)
+        kept = await _take_in(Request(request.scope, incoming.receive), site, index)
     except Exception as error:
         site.metrics.uploads.labels(answer_for(error).error).inc()
+        await incoming.discard(site.settings.max_upload_bytes)
         raise
     site.metrics.uploads.labels("kept").inc()
     return kept
