@@ -50,6 +50,8 @@ from app.pages.apart import groups as apart_groups
 from app.pages.apart import knobs as apart_knobs
 from app.pages.apart import layers as apart_layers
 from app.pages.apart import page as apart_page
+from app.pages.apart import similar as apart_similar
+from app.pages.apart import versus as apart_versus
 from app.pages.problem import problem_page
 from app.pages.render import environment, render
 from app.preview.keeping import Previews
@@ -86,6 +88,8 @@ ROUTERS = (
     apart_groups.router,
     apart_layers.router,
     apart_knobs.router,
+    apart_similar.router,
+    apart_versus.router,
     uploads.router,
     report.router,
     image.router,

@@ -1,36 +1,43 @@
-// <upload-drop> around an upload form: drag and drop, paste, a preview and progress. Without it the form just posts.
+// <upload-drop> around an upload form: drag and drop anywhere on the page, paste, a camera, a preview, and what is going
+// on: sending, waiting for the model, the server being busy (then it is tried again). Without it the form just posts.
+const BUSY = [429, 503];
+const MOST_TRIES = 8;
+
 customElements.define(
   "upload-drop",
   class extends HTMLElement {
     connectedCallback() {
-      this.form = this.querySelector("form");
-      this.input = this.querySelector("input[type=file]");
-      this.drop = this.querySelector(".drop");
-      this.words = this.querySelector(".drop-words");
-      this.status = this.querySelector("[role=status]");
-      this.progress = this.querySelector("progress");
-      this.button = this.querySelector("button[type=submit]");
+      const [one, all] = [(name) => this.querySelector(name), (name, act) => document.addEventListener(name, act)];
+      Object.assign(this, { form: one("form"), input: one("#image"), drop: one(".drop"), words: one(".drop-words") });
+      Object.assign(this, { status: one("[role=status]"), progress: one("progress") });
+      Object.assign(this, { button: one("button[type=submit]"), cancel: one("[data-cancels]") });
       this.input.addEventListener("change", () => this.chosen());
-      this.form.addEventListener("submit", (event) => this.send(event));
-      for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
-        this.drop.addEventListener(kind, (event) => this.dragged(event));
-      }
+      this.form.addEventListener("submit", (event) => this.submitted(event));
+      this.cancel.addEventListener("click", () => this.stop("Cancelled."));
+      const camera = one(".camera input");
+      camera?.addEventListener("change", () => this.take(camera.files));
+      this.dragging = (event) => this.dragged(event);
       this.pasted = (event) => this.take(event.clipboardData.files);
-      document.addEventListener("paste", this.pasted);
+      for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) all(kind, this.dragging);
+      all("paste", this.pasted);
     }
 
     disconnectedCallback() {
+      for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) document.removeEventListener(kind, this.dragging);
       document.removeEventListener("paste", this.pasted);
+      this.stop("");
     }
 
+    // The search box takes what is dropped on it.
     dragged(event) {
+      if (!event.dataTransfer?.types.includes("Files") || event.target.closest?.("search-box")) return;
       event.preventDefault();
-      this.drop.classList.toggle("over", event.type === "dragenter" || event.type === "dragover");
+      this.drop.classList.toggle("everywhere", event.type === "dragenter" || event.type === "dragover");
       if (event.type === "drop") this.take(event.dataTransfer.files);
     }
 
     take(files) {
-      if (!files.length) return;
+      if (!files.length || this.button.disabled) return;
       this.input.files = files;
       this.chosen();
     }
@@ -38,7 +45,7 @@ customElements.define(
     chosen() {
       const file = this.input.files[0];
       this.querySelector("img")?.remove();
-      this.status.textContent = "";
+      this.tell("");
       if (!file) return;
       this.words.textContent = file.name;
       const preview = new Image();
@@ -49,33 +56,85 @@ customElements.define(
       this.drop.prepend(preview);
     }
 
-    send(event) {
+    submitted(event) {
       event.preventDefault();
+      if (this.button.disabled) return;
+      this.tries = 0;
+      this.button.disabled = true;
+      this.cancel.hidden = false;
+      this.send();
+    }
+
+    send() {
       const request = new XMLHttpRequest(); // fetch cannot tell how much has been sent
+      this.request = request;
+      this.tries += 1;
+      this.progress.value = 0;
+      this.progress.hidden = false;
       request.open("POST", this.form.action);
       request.setRequestHeader("Accept", "application/json");
       request.responseType = "json";
-      request.upload.onprogress = (sent) => (this.progress.value = sent.loaded / sent.total);
-      request.upload.onload = () => (this.status.textContent = "Taking it apart …");
+      request.upload.onprogress = (sent) => this.sent(sent.loaded / sent.total);
+      request.upload.onload = () => this.waiting();
       request.onload = () => this.answered(request);
-      request.onerror = () => this.failed("The server did not answer. Try again.");
-      this.button.disabled = true;
-      this.progress.hidden = false;
-      this.status.className = "upload-status";
-      this.status.textContent = "Sending …";
+      request.onerror = () => this.stop("The server did not answer. Try again.", true);
+      this.tell("Sending …");
       request.send(new FormData(this.form));
     }
 
-    answered(request) {
-      const answer = request.response;
-      if (request.status === 201 && answer) location.assign(new URL(answer.url, location.href).pathname);
-      else this.failed(answer?.detail ?? `The server answered ${request.status}. Try again.`);
+    sent(part) {
+      this.progress.value = part;
+      if (part < 1) this.tell(`Sending … ${Math.floor(100 * part)} %`);
     }
 
-    failed(words) {
-      this.button.disabled = false;
+    // It is in the server's queue, or in the model: how long that takes is told as it passes.
+    waiting() {
       this.progress.hidden = true;
-      this.status.className = "upload-status bad";
+      const first = this.dataset.ready === "0" ? " The model is loaded for it, which can take a minute." : "";
+      const begun = Date.now();
+      const tell = () => {
+        const passed = Math.round((Date.now() - begun) / 1000);
+        this.tell(`Sent. Waiting for the model to take it apart …${passed >= 2 ? ` ${passed} s` : ""}${first}`);
+      };
+      tell();
+      this.timer = setInterval(tell, 1000);
+    }
+
+    answered(request) {
+      clearInterval(this.timer);
+      const answer = request.response;
+      const after = Number(request.getResponseHeader("Retry-After"));
+      if (request.status === 201 && answer) location.assign(new URL(answer.url, location.href).pathname);
+      else if (BUSY.includes(request.status) && after && answer?.error !== "encoder_absent" && this.tries < MOST_TRIES) this.later(after, answer);
+      else this.stop(answer?.detail ?? `The server answered ${request.status}. Try again.`, true);
+    }
+
+    later(seconds, answer) {
+      const tell = () => {
+        if (seconds <= 0) {
+          clearInterval(this.timer);
+          this.send();
+          return;
+        }
+        this.tell(`${answer?.detail ?? "The server is busy."} It is sent again in ${seconds} s.`);
+        seconds -= 1;
+      };
+      this.progress.hidden = true;
+      tell();
+      this.timer = setInterval(tell, 1000);
+    }
+
+    stop(words, bad = false) {
+      clearInterval(this.timer);
+      this.request?.abort();
+      this.request = null;
+      this.button.disabled = false;
+      this.cancel.hidden = this.progress.hidden = true;
+      this.tell(words, bad);
+    }
+
+    tell(words, bad = false) {
+      this.status.className = bad ? "upload-status bad" : "upload-status";
       this.status.textContent = words;
     }
   },

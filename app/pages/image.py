@@ -1,5 +1,6 @@
-"""`/{index}/images/{image_id}`: one indexed image and the features that see it."""
+"""`/{index}/images/{image_id}`: one indexed image and the features that see it, layer by layer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
@@ -9,11 +10,14 @@ from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
 from app.formatting import safe_link
+from app.pages.apart.grid import GridView
+from app.pages.apart.overview import overview_frame, overview_grid, slot_link
+from app.pages.apart.pictured import of_image
+from app.pages.apart.subject import SubjectView, subject_view
 from app.pages.frame import URLS, Frame, Link, frame_for
-from app.pages.parts import PictureView, picture_of
 from app.pages.render import Page, render
 from app.pages.taken_apart import Shown, SlotOfPicture, picture_link, shown, slots_of_picture
-from app.params import ImagePath, IndexDep, TokenQuery
+from app.params import ImagePath, IndexDep, SiteDep, TokenQuery
 from app.site import OpenIndex
 from scopeview.slots import Slot
 from scopeview.store.records import ImageRow
@@ -28,10 +32,10 @@ class ImagePage(Page):
     template = "image.html"
     for_everyone = True
 
+    subject: SubjectView
+    grid: GridView  # leads to what is active at a patch
     image: ImageRow
-    picture: PictureView
     source: str | None  # http or https
-    similar: Link  # what looks like it
     report: Link  # to tell that it should not be shown
     slots: list[SlotOfPicture]  # what is shown of its codes
     all_layers: str | None  # the page with all layers, when one is shown alone
@@ -41,27 +45,34 @@ class ImagePage(Page):
 
 @router.get("/{index}/images/{image_id}", name="image")
 def image_page(
-    request: Request, index: IndexDep, image_id: ImagePath, layer: LayerQuery = None, token: TokenQuery = None
+    request: Request,
+    site: SiteDep,
+    index: IndexDep,
+    image_id: ImagePath,
+    layer: LayerQuery = None,
+    token: TokenQuery = None,
 ) -> HTMLResponse:
-    found = index.reader.image(image_id)
-    what = shown(index, layer, token)
-    link = picture_link(partial(URLS.image, index.slug, image_id))
+    pictured, what = of_image(index, image_id), shown(index, layer, token)
+    assert pictured.row is not None, "it is an indexed image"
+    subject = subject_view(request, site, index, pictured, "", layer=what.layer)
+    can_run = subject.why_not is None
+    frame = picture_frame(index, pictured.at.name, what, partial(URLS.image, index.slug, image_id))
     page = ImagePage(
-        frame=picture_frame(index, f"image {image_id}", what, partial(URLS.image, index.slug, image_id)),
-        image=found.row,
-        picture=replace(picture_of(index, found.row), url=None),
-        source=safe_link(found.row.source_url),
-        similar=Link("what looks like it", URLS.search(index.slug, image=image_id)),
+        frame=overview_frame(frame, index, pictured.at, what) if can_run else frame,
+        subject=subject,
+        grid=overview_grid(index, pictured.at, can_run=can_run),
+        image=pictured.row,
+        source=safe_link(pictured.row.source_url),
         report=Link("report", URLS.report(index.slug, image_id)),
-        slots=slots_of_picture(index, found.codes, what, link),
-        all_layers=URLS.image(index.slug, image_id, token=what.token) if what.layer is not None else None,
+        slots=slots_of_picture(index, pictured.subject.codes, what, slot_link(pictured.at, can_run=can_run)),
+        all_layers=pictured.at.url(token=what.token) if what.layer is not None else None,
         previous=_image_link(index, image_id - 1),
         following=_image_link(index, image_id + 1),
     )
     return render(request, page)
 
 
-def picture_frame(index: OpenIndex, title: str, what: Shown, url: "partial[str]") -> Frame:
+def picture_frame(index: OpenIndex, title: str, what: Shown, url: Callable[..., str]) -> Frame:
     """The rail and the switch keep the picture; with no layer chosen the switch changes them all."""
     frame = frame_for(
         index,

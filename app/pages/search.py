@@ -11,12 +11,13 @@ from starlette.requests import Request
 
 from app.api.uploads import PRIVATE, created
 from app.formatting import short
+from app.pages.apart.subject import upload_picture
 from app.pages.frame import URLS, Frame, Link, SearchBox, slot_name
 from app.pages.image import picture_frame
 from app.pages.parts import FeatureView, PictureView, feature_views, picture_of
 from app.pages.render import Page, render
 from app.pages.taken_apart import Shown
-from app.pages.uploads import remember, upload_picture
+from app.pages.uploads import remember
 from app.params import IndexDep, SiteDep
 from app.search.asking import Query as Asked
 from app.search.asking import ask, target_of

@@ -1,25 +1,30 @@
-"""`/{index}/uploads` and below: the form, what became of a picture, and its deletion."""
+"""`/{index}/uploads` and below: the form, what became of a picture, keeping it longer and deleting it."""
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import Request
 
 from app.api.uploads import PRIVATE, created
+from app.pages.apart.grid import GridView
+from app.pages.apart.overview import overview_frame, overview_grid, slot_link
+from app.pages.apart.pictured import Pictured, of_upload
+from app.pages.apart.subject import COOKIE, SubjectView, subject_view, upload_picture
 from app.pages.frame import URLS, frame_for
 from app.pages.image import LayerQuery, picture_frame
 from app.pages.parts import PictureView
-from app.pages.render import Page, render
-from app.pages.taken_apart import SlotOfPicture, picture_link, shown, slots_of_picture
+from app.pages.render import Page, base_url_of, render
+from app.pages.taken_apart import SlotOfPicture, shown, slots_of_picture
 from app.params import IndexDep, SiteDep, TokenQuery
 from app.security import refuse_cross_site
-from app.site import OpenIndex
-from app.upload.store import Kept, Upload, may_delete
+from app.site import OpenIndex, Site
+from app.upload.store import LONG_S, Kept
 from app.upload.taking import take_in, time_left_s
 
-COOKIE = "delete_key"
+KeyQuery = Annotated[str, Query(max_length=80, description="the delete key, where no cookie has it")]
 
 router = APIRouter(include_in_schema=False)
 
@@ -29,9 +34,11 @@ class UploadFormPage(Page):
     template = "uploads.html"
 
     action: str  # where the form goes
+    curl_url: str  # the same for scripts, whole
     max_bytes: int
     max_pixels: int
     ttl_hours: float  # how long a picture is kept
+    long_days: int  # how long for whoever asks
     why_absent: str | None  # why no picture can be taken now
     ready: bool  # False: the model is loaded by the first upload, which takes longer
 
@@ -40,13 +47,19 @@ class UploadFormPage(Page):
 class UploadPage(Page):
     template = "upload.html"
 
-    picture: PictureView
-    expires_s: float  # since 1970
-    delete_url: str | None  # only for the browser that sent the picture
+    subject: SubjectView
+    grid: GridView  # leads to what is active at a patch
     slots: list[SlotOfPicture]
     all_layers: str | None  # the page with all layers, when one is shown alone
-    another: str  # the form again
-    outdated: bool  # the index was rebuilt since: feature numbers may mean something else
+
+
+@dataclass(frozen=True)
+class DeletePage(Page):
+    template = "upload_delete.html"
+
+    picture: PictureView
+    action: str
+    expires_s: float  # since 1970
 
 
 @router.get("/{index}/uploads", name="upload_form")
@@ -55,9 +68,11 @@ def form(request: Request, site: SiteDep, index: IndexDep) -> HTMLResponse:
     page = UploadFormPage(
         frame=frame_for(index, "upload"),
         action=URLS.uploads(index.slug),
+        curl_url=base_url_of(request) + URLS.uploads(index.slug, api=True),
         max_bytes=settings.max_upload_bytes,
         max_pixels=settings.max_upload_pixels,
         ttl_hours=settings.upload_ttl_hours,
+        long_days=round(LONG_S / 86400),
         why_absent=site.worker.why_absent(index_dir),
         ready=site.worker.is_loaded(index_dir),
     )
@@ -92,14 +107,40 @@ def result(
     layer: LayerQuery = None,
     token: TokenQuery = None,
 ) -> HTMLResponse:
+    found = of_upload(site, index, upload_id)
+    return render(request, _page(request, site, index, found, layer, token), headers=PRIVATE)
+
+
+@router.post("/{index}/uploads/{upload_id}/keep", name="upload_keep")
+def keep(request: Request, site: SiteDep, index: IndexDep, upload_id: str, key: KeyQuery = "") -> Response:
+    refuse_cross_site(request.headers, site.settings.base_url)
+    own = key or request.cookies.get(COOKIE, "")
+    kept = site.uploads.keep_longer(index.slug, upload_id, own)
+    url = URLS.upload(index.slug, upload_id)
+    answer = RedirectResponse(url, status_code=303, headers=PRIVATE)
+    remember(answer, request, Kept(kept, own))
+    return answer
+
+
+@router.get("/{index}/uploads/{upload_id}/delete", name="upload_delete_link")
+def ask_to_delete(
+    request: Request, site: SiteDep, index: IndexDep, upload_id: str, key: KeyQuery = ""
+) -> HTMLResponse:
+    """The delete link: it asks, since what is only looked at by a mail program must not be deleted."""
     found = site.uploads.get(index.slug, upload_id)
-    return render(request, _page(request, index, found, layer, token), headers=PRIVATE)
+    page = DeletePage(
+        frame=frame_for(index, "delete your image"),
+        picture=upload_picture(index, upload_id, URLS.upload(index.slug, upload_id)),
+        action=URLS.delete_upload(index.slug, upload_id, key=key or None),
+        expires_s=found.expires_s,
+    )
+    return render(request, page, headers={**PRIVATE, "Referrer-Policy": "no-referrer"})
 
 
 @router.post("/{index}/uploads/{upload_id}/delete", name="upload_delete")
-def delete(request: Request, site: SiteDep, index: IndexDep, upload_id: str) -> Response:
+def delete(request: Request, site: SiteDep, index: IndexDep, upload_id: str, key: KeyQuery = "") -> Response:
     refuse_cross_site(request.headers, site.settings.base_url)
-    site.uploads.delete(index.slug, upload_id, request.cookies.get(COOKIE, ""))
+    site.uploads.delete(index.slug, upload_id, key or request.cookies.get(COOKIE, ""))
     url = URLS.upload(index.slug, upload_id)
     answer = RedirectResponse(url, status_code=303, headers=PRIVATE)
     answer.delete_cookie(COOKIE, path=url)
@@ -107,30 +148,19 @@ def delete(request: Request, site: SiteDep, index: IndexDep, upload_id: str) -> 
 
 
 def _page(
-    request: Request, index: OpenIndex, found: Upload, layer: str | None, token: str | None
+    request: Request, site: Site, index: OpenIndex, found: Pictured, layer: str | None, token: str | None
 ) -> UploadPage:
     what = shown(index, layer, token)
-    url = partial(URLS.upload, index.slug, found.upload_id)
-    mine = may_delete(found, request.cookies.get(COOKIE, ""))
+    subject = subject_view(request, site, index, found, "", layer=what.layer)
+    can_run = subject.why_not is None
+    frame = picture_frame(index, found.at.name, what, partial(URLS.picture, index.slug, found.at.picture))
+    assert found.upload is not None, "it is an upload"
     return UploadPage(
-        frame=picture_frame(index, "your image", what, url),
-        picture=upload_picture(index, found.upload_id),
-        expires_s=found.expires_s,
-        delete_url=URLS.delete_upload(index.slug, found.upload_id) if mine else None,
-        slots=slots_of_picture(index, found.codes, what, picture_link(url)),
-        all_layers=url(token=what.token) if what.layer is not None else None,
-        another=URLS.uploads(index.slug),
-        outdated=found.version != index.version,
-    )
-
-
-def upload_picture(index: OpenIndex, upload_id: str, url: str | None = None) -> PictureView:
-    return PictureView(
-        src=URLS.upload_picture(index.slug, upload_id),
-        alt="the uploaded picture, cut to the square that the model sees",
-        url=url,
-        unsafe=False,
-        size_px=index.manifest.model.image_px,
+        frame=overview_frame(frame, index, found.at, what) if can_run else frame,
+        subject=subject,
+        grid=overview_grid(index, found.at, can_run=can_run),
+        slots=slots_of_picture(index, found.upload.codes, what, slot_link(found.at, can_run=can_run)),
+        all_layers=found.at.url(token=what.token) if what.layer is not None else None,
     )
 
 

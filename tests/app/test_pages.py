@@ -14,6 +14,8 @@ from app.pages.apart.groups import GroupsPage
 from app.pages.apart.knobs import KnobsPage
 from app.pages.apart.layers import LayersPage
 from app.pages.apart.page import ApartPage
+from app.pages.apart.similar import SimilarPage
+from app.pages.apart.versus import VersusPage
 from app.pages.api_help import ApiPage
 from app.pages.compare import ComparePage
 from app.pages.feature import EmbedPage, FeaturePage
@@ -26,7 +28,7 @@ from app.pages.problem import ProblemPage
 from app.pages.render import Page, environment
 from app.pages.report import ReportPage
 from app.pages.search import SearchPage, WhichIndexPage
-from app.pages.uploads import UploadFormPage, UploadPage
+from app.pages.uploads import DeletePage, UploadFormPage, UploadPage
 from tests.app.conftest import StartSite
 from tests.app.index import FEW_IMAGES, NEVER_FIRES, UNSAFE_IMAGE, write_index
 
@@ -42,8 +44,11 @@ PAGES: list[type[Page]] = [
     GroupsPage,
     LayersPage,
     KnobsPage,
+    SimilarPage,
+    VersusPage,
     UploadFormPage,
     UploadPage,
+    DeletePage,
     ProblemPage,
     ApiPage,
     SearchPage,
@@ -70,6 +75,9 @@ ADDRESSES = [
     "/tiny/images/63?layer=embed",
     "/tiny/images/5/apart?layer=3&tokens=17,33-35&feature=2&order=mass",
     "/tiny/images/5/apart?layer=embed",
+    "/tiny/images/5/groups?layer=3&tokens=137&group=1",
+    "/tiny/images/5/layers?tokens=137",
+    "/tiny/images/5/compare?with=9&layer=3",
     "/tiny/uploads",
     "/api",
     "/tiny/search",
@@ -177,7 +185,7 @@ def test_the_rail_and_the_switch_keep_feature_and_image(site: TestClient) -> Non
     assert 'href="/tiny/3/3?token=137"' in feature
     assert 'href="/tiny/embed/3?token=cls"' in feature
     assert 'href="/tiny/1/3?token=any"' in feature
-    assert 'href="/tiny/images/9?layer=3&amp;token=137"' in image
+    assert 'href="/tiny/images/9/apart?layer=3&amp;tokens=137"' in image
     assert 'href="/tiny/images/9?token=any"' in image
 
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
+from app.api.uploads import PRIVATE
 from app.pages.feature.embed import EmbedPage
 from app.pages.feature.heat import HeatView, heat_view
 from app.pages.feature.histogram import HistogramView, histogram
@@ -17,6 +18,7 @@ from app.pages.feature.positions import PositionsView, positions, why_no_positio
 from app.pages.feature.sharing import ShareView, sharing
 from app.pages.feature.state import AlikeQuery, EmbedQuery, ScaleQuery, State
 from app.pages.feature.tokens import TokenView, tokens
+from app.pages.feature.yours import Yours, YoursDep, YoursView, yours_view
 from app.pages.frame import URLS, Frame, Link, frame_for
 from app.pages.parts import FeatureView, feature_name, feature_views
 from app.pages.preview import preview_of_feature
@@ -36,6 +38,7 @@ class FeaturePage(Page):
     blocks = frozenset({"more"})
 
     intro: IntroView
+    yours: YoursView | None  # the picture from which one came
     described: bool  # whether the index says more than counts
     heat: HeatView  # of every picture here
     histogram: HistogramView | None  # None when it never fires
@@ -60,24 +63,36 @@ def feature_page(
     index: IndexDep,
     slot: SlotDep,
     feature: FeaturePath,
+    beside: YoursDep,
     page: PageQuery = 1,
     scale: ScaleQuery = "log",
     alike: AlikeQuery = "fold",
     embed: EmbedQuery = "0",
 ) -> HTMLResponse:
-    sheet, state = read_sheet(index, slot, feature), State(scale, alike)
+    sheet = read_sheet(index, slot, feature)
+    state = State(scale, alike, beside.pictured.at.beside if beside else {})
     if embed == "1":
         view = EmbedPage(_frame(index, sheet, state), intro(index, sheet, state))
         return render(request, view, headers={"Content-Security-Policy": EMBEDDABLE})
     base_url = site.settings.base_url or str(request.base_url).rstrip("/")
-    return render(request, _page(site, index, sheet, state, page, base_url))
+    found = _page(site, index, sheet, state, page, base_url, beside)
+    return render(request, found, headers=PRIVATE if beside and beside.is_fleeting else None)
 
 
-def _page(site: Site, index: OpenIndex, sheet: Sheet, state: State, page: int, base_url: str) -> FeaturePage:
+def _page(
+    site: Site,
+    index: OpenIndex,
+    sheet: Sheet,
+    state: State,
+    page: int,
+    base_url: str,
+    beside: Yours | None,
+) -> FeaturePage:
     slot, introduced = sheet.slot, intro(index, sheet, state)
     return FeaturePage(
         frame=_frame(index, sheet, state),
         intro=introduced,
+        yours=yours_view(index, slot, sheet.record, beside),
         described=sheet.description is not None,
         heat=heat_view(site, index, sheet),
         histogram=histogram(index, sheet, state),

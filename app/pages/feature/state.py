@@ -1,7 +1,7 @@
 """What the URL of a feature's page holds beside index, layer, feature and token. Pure."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 from fastapi import Query
 
@@ -23,6 +23,9 @@ class State:
 
     scale: Scale = "log"
     alike: Alike = "fold"
+    beside: dict[str, Any] = field(
+        default_factory=dict
+    )  # the picture that stays first, as `image` or `upload`
 
     def url(
         self,
@@ -44,6 +47,7 @@ class State:
             scale=None if scale == "log" else scale,
             alike=None if alike == "fold" else alike,
             page=page if page > 1 else None,
+            **self.beside,
         )
 
     def elsewhere(self, index: OpenIndex, layer: Layer, feature: int, token: Token | None) -> str:
