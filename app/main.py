@@ -20,6 +20,7 @@ from starlette.types import Scope
 
 from app import pictures, service
 from app.api import apart as api_apart
+from app.api import apart_pairs as api_apart_pairs
 from app.api import compare as api_compare
 from app.api import feature as api_feature
 from app.api import heat as api_heat
@@ -77,6 +78,7 @@ ROUTERS = (
     patterns.router,
     api_uploads.router,
     api_apart.router,
+    api_apart_pairs.router,
     api_search.router,
     api_compare.router,
     api_routes.router,

@@ -1,7 +1,7 @@
 """`.../compare?with=`: a picture beside another one: features of both, and of one alone, layer by layer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -29,9 +29,7 @@ from scopeview.store.records import ActiveFeature
 FEW = 4
 """Features shown of each kind while all layers are."""
 
-WithQuery = Annotated[
-    str, Query(alias="with", max_length=40, description="number of an image, or id of an upload")
-]
+WithQuery = Query(alias="with", max_length=40, description="number of an image, or id of an upload")
 
 router = APIRouter(include_in_schema=False)
 
@@ -90,7 +88,7 @@ def compare(
     site: SiteDep,
     index: IndexDep,
     pictured: PicturedDep,
-    other: WithQuery = "",
+    other: Annotated[str, WithQuery] = "",
     layer: LayerQuery = None,
     token: TokenQuery = None,
 ) -> Response:
@@ -126,9 +124,13 @@ def _why_nothing(beside: Pictured | None, found: Sequence[Sides]) -> str | None:
 
 
 def _sides(index: OpenIndex, one: Pictured, other: Pictured, what: Shown) -> list[Sides]:
+    return sides(one.subject.codes, other.subject.codes, slots_compared(index, what))
+
+
+def slots_compared(index: OpenIndex, what: Shown) -> list[Slot]:
+    """One a layer; a layer without that token (the embedding) is compared at its first."""
     layers: list[Layer] = index.layers if what.layer is None else [what.layer]
-    slots = [_slot(index, layer, what.token) for layer in layers]
-    return sides(one.subject.codes, other.subject.codes, slots)
+    return [_slot(index, layer, what.token) for layer in layers]
 
 
 def _slot(index: OpenIndex, layer: Layer, token: Token) -> Slot:
@@ -143,7 +145,8 @@ def _frame(index: OpenIndex, pictured: Pictured, beside: Pictured | None, what: 
         return at.url("compare", **{"with": text, **query})
 
     title = f"{at.name} and {beside.at.name}" if beside else f"compare {at.name}"
-    return picture_frame(index, title, what, url)
+    frame = picture_frame(index, title, what, url)
+    return frame if beside else replace(frame, json_url=None)
 
 
 def _other(index: OpenIndex, pictured: Pictured, beside: Pictured, what: Shown) -> OtherView:

@@ -1,0 +1,202 @@
+"""`.../similar` and `.../compare`: a picture among the images of the index, and beside another picture."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from app.alike import Like, embedding_of, likes_of
+from app.api.apart import IMAGE, RESPONSES, UPLOAD
+from app.api.apart_models import NearImageOut
+from app.api.models import _Model
+from app.api.routes import FOUND
+from app.inference.subjects import ImageSubject, Subject, UploadSubject
+from app.looking import LayerQuery, known_layer
+from app.pages.apart.looking import deepest
+from app.pages.apart.pictured import other_picture
+from app.pages.apart.versus import WithQuery, slots_compared
+from app.pages.taken_apart import shown
+from app.params import IndexDep, SiteDep, TokenQuery, slot_of
+from app.picture_pairs import Sides, sides
+from app.problems import unprocessable
+from app.site import OpenIndex, Site
+from app.urls import Urls
+from scopeview.slots import Layer
+from scopeview.store.records import ActiveFeature
+
+
+def _private(response: Response) -> None:
+    response.headers["Cache-Control"] = "private, no-store"
+
+
+router = APIRouter(tags=["pictures"], dependencies=[Depends(_private)])
+
+
+class SimilarOut(_Model):
+    index: str
+    image_id: int | None = Field(description="null for an upload")
+    upload_id: str | None = Field(description="null for an indexed image")
+    layer: Layer
+    token: str
+    by_embedding: list[NearImageOut] = Field(description="cosine of CLIP's embeddings, most alike first")
+    by_code: list[NearImageOut] = Field(description="cosine of the sparse codes at that layer and token")
+    why_no_embedding: str | None = Field(description="why nothing was compared by it; null where it was")
+    why_no_code: str | None
+
+
+class AloneOut(_Model):
+    feature: int
+    activation: float
+
+
+class SharedOut(_Model):
+    feature: int
+    here: float = Field(description="activation on the picture of the address")
+    there: float = Field(description="activation on the other one")
+
+
+class SidesOut(_Model):
+    layer: Layer
+    token: str
+    likeness: float = Field(description="features of both / features of either")
+    shared: list[SharedOut] = Field(description="by the lower of the two activations, highest first")
+    only_here: list[AloneOut]
+    only_there: list[AloneOut]
+
+
+class CompareOut(_Model):
+    index: str
+    image_id: int | None = Field(description="null for an upload")
+    upload_id: str | None = Field(description="null for an indexed image")
+    other: str = Field(description="the other picture, as it was asked for")
+    layers: list[SidesOut] = Field(description="of the codes as they were kept; empty where none were")
+
+
+@router.get(
+    f"{IMAGE}/similar", summary="Images like an image", response_description=FOUND, responses=RESPONSES
+)
+async def image_similar(
+    request: Request,
+    site: SiteDep,
+    index: IndexDep,
+    subject: ImageSubject,
+    layer: LayerQuery = None,
+    token: TokenQuery = None,
+) -> SimilarOut:
+    return await _similar(request, site, index, subject, layer, token)
+
+
+@router.get(
+    f"{UPLOAD}/similar", summary="Images like an upload", response_description=FOUND, responses=RESPONSES
+)
+async def upload_similar(
+    request: Request,
+    site: SiteDep,
+    index: IndexDep,
+    subject: UploadSubject,
+    layer: LayerQuery = None,
+    token: TokenQuery = None,
+) -> SimilarOut:
+    return await _similar(request, site, index, subject, layer, token)
+
+
+@router.get(
+    f"{IMAGE}/compare",
+    summary="An image beside another picture",
+    response_description=FOUND,
+    responses=RESPONSES,
+)
+def image_compare(
+    site: SiteDep,
+    index: IndexDep,
+    subject: ImageSubject,
+    other: Annotated[str, WithQuery],
+    layer: LayerQuery = None,
+    token: TokenQuery = None,
+) -> CompareOut:
+    return _compare(site, index, subject, other, layer, token)
+
+
+@router.get(
+    f"{UPLOAD}/compare",
+    summary="An upload beside another picture",
+    response_description=FOUND,
+    responses=RESPONSES,
+)
+def upload_compare(
+    site: SiteDep,
+    index: IndexDep,
+    subject: UploadSubject,
+    other: Annotated[str, WithQuery],
+    layer: LayerQuery = None,
+    token: TokenQuery = None,
+) -> CompareOut:
+    return _compare(site, index, subject, other, layer, token)
+
+
+async def _similar(
+    request: Request, site: Site, index: OpenIndex, subject: Subject, layer: str | None, token: str | None
+) -> SimilarOut:
+    slot = slot_of(index, deepest(index) if layer is None else known_layer(index, layer), token)
+    embedding = await embedding_of(site, index, subject, request.app.state.decode_limiter)
+    likes = await run_in_threadpool(likes_of, index, subject, slot, embedding)
+    return SimilarOut(
+        **_place(index, subject),
+        layer=slot.layer,
+        token=slot.token,
+        by_embedding=_near(index, likes.by_embedding, site.json_urls),
+        by_code=_near(index, likes.by_code, site.json_urls),
+        why_no_embedding=likes.why_no_embedding,
+        why_no_code=likes.why_no_code,
+    )
+
+
+def _near(index: OpenIndex, likes: Sequence[Like], urls: Urls) -> list[NearImageOut]:
+    return [
+        NearImageOut(
+            image_id=like.row.image_id,
+            cosine=like.cosine,
+            url=urls.image(index.slug, like.row.image_id),
+            thumb_url=urls.thumb(index.slug, like.row.image_id, index.version),
+        )
+        for like in likes
+    ]
+
+
+def _compare(
+    site: Site, index: OpenIndex, subject: Subject, other: str, layer: str | None, token: str | None
+) -> CompareOut:
+    if not other.strip():
+        raise unprocessable("with", other, "the number of an image or the id of an upload")
+    beside = other_picture(site, index, other.strip())
+    slots = slots_compared(index, shown(index, layer, token))
+    found = sides(subject.codes, beside.subject.codes, slots)
+    return CompareOut(
+        **_place(index, subject), other=str(beside.at.picture), layers=[_sides(each) for each in found]
+    )
+
+
+def _place(index: OpenIndex, subject: Subject) -> dict[str, Any]:
+    return {"index": index.slug, "image_id": subject.image_id, "upload_id": subject.upload_id}
+
+
+def _sides(found: Sides) -> SidesOut:
+    return SidesOut(
+        layer=found.slot.layer,
+        token=found.slot.token,
+        likeness=found.likeness,
+        shared=[
+            SharedOut(feature=pair.one.feature, here=pair.one.activation, there=pair.other.activation)
+            for pair in found.shared
+        ],
+        only_here=_alone(found.one),
+        only_there=_alone(found.other),
+    )
+
+
+def _alone(found: Sequence[ActiveFeature]) -> list[AloneOut]:
+    return [AloneOut(feature=pair.feature, activation=pair.activation) for pair in found]
