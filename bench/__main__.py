@@ -84,6 +84,14 @@ def serving(
 
 
 @cli.command()
+def plots(index_dir: Annotated[Path, typer.Argument(help="A finished index.")]) -> None:
+    """Map and scatter of the layer with the most features, in Chromium."""
+    from bench.plots import main
+
+    main(index_dir)
+
+
+@cli.command()
 def uploads(
     index_dir: Annotated[
         Path | None, typer.Argument(help="A finished index whose model is at hand; none: full size alone.")

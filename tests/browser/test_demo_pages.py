@@ -8,7 +8,7 @@ import urllib.request
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, expect
 
 from tests.browser.axe import grave_violations
 from tests.browser.conftest import OpenPage, Watched
@@ -27,6 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
 }
 LAYER = 4
+MOST_BYTES = 100_000
 LOAD_ALL = """() => Promise.all([...document.images].map((img) => {
   img.loading = "eager";
   return img.decode();
@@ -79,9 +80,21 @@ def test_every_page_of_the_demo_opens_cleanly(
         page = (wrong if name in NOT_THERE else clean).goto(address)
         assert page.locator("h1").count() == 1, name
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
-        if variant != "phone":
-            assert grave_violations(page) == [], name
+        assert grave_violations(page) == [], name
         keep_screenshot(page, f"{name}-{variant}")
+
+
+@pytest.mark.parametrize("name", ["gallery", "gallery-scatter", "map", "feature"])
+def test_a_first_visit_costs_little_beside_the_pictures(
+    demo_site: str, addresses: dict[str, str], open_page: OpenPage, name: str
+) -> None:
+    """HTML, styles and scripts as they come over the wire; a context of its own has nothing cached."""
+    watched, answers = open_page(demo_site), list[Response]()
+    watched.page.on("response", lambda answer: answers.append(answer))
+    watched.goto(addresses[name])
+    texts = [each for each in answers if each.request.resource_type in ("document", "stylesheet", "script")]
+    assert sum(each.request.sizes()["responseBodySize"] for each in texts) < MOST_BYTES
+    assert len(texts) >= 6
 
 
 def test_from_a_layer_to_a_neighbour_and_its_link_opened_elsewhere(
