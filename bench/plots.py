@@ -24,7 +24,7 @@ from scopeview.store.reader import IndexReader
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 WINDOW = ViewportSize(width=1280, height=900)
-DRAWN = "(tag) => document.querySelector(tag).plot?.u.scales.x.max > -Infinity"
+DRAWN = "(tag) => document.querySelector(tag)?.plot?.u.scales.x.max > -Infinity"
 # From here on: how long each drawing of the points takes, and when frames begin.
 WATCH = """(tag) => {
   const { plot } = document.querySelector(tag);

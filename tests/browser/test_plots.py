@@ -19,7 +19,7 @@ PHONE: dict[str, Any] = {
     "is_mobile": True,
     "has_touch": True,
 }
-DRAWN = "(tag) => document.querySelector(tag).plot?.u.scales.x.max > -Infinity"
+DRAWN = "(tag) => document.querySelector(tag)?.plot?.u.scales.x.max > -Infinity"
 # Where a point of a plot is on the screen, and which feature it stands for.
 POINT = """([tag, i]) => {
   const { plot } = document.querySelector(tag);
@@ -29,7 +29,7 @@ POINT = """([tag, i]) => {
   return [x, y, plot.points.feature[i]];
 }"""
 SELECTED = """() => {
-  const select = document.querySelector("feature-scatter").plot?.u.select;
+  const select = document.querySelector("feature-scatter")?.plot?.u.select;
   return select ? select.width * select.height : null;
 }"""
 SPAN = "() => { const { x } = document.querySelector('feature-map').plot.u.scales; return x.max - x.min; }"
