@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -76,6 +76,8 @@ async def groups(
 ) -> Response:
     at = deepest(index) if layer is None else known_layer(index, layer)
     state = _State(at, known_selection(index, at, tokens), threshold, group)
+    if tokens != state.selection.text:
+        return RedirectResponse(pictured.at.url("groups", **state.query()), 302)
     found = await layer_of(site, index, pictured.subject, at, request.app.state.decode_limiter)
     return await run_in_threadpool(_answer, request, site, index, pictured, state, found)
 

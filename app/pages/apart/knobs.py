@@ -118,6 +118,8 @@ async def knobs(
     if turn:
         (added,) = known_edits(index, at, [f"{turn}:{to}".replace(" ", "")])
         return RedirectResponse(state.turning(added).url(), 302)
+    if tokens != selection.text:
+        return RedirectResponse(state.url(), 302)
     found = await layer_of(site, index, pictured.subject, at, request.app.state.decode_limiter)
     texts = list(state.prompts) or await run_in_threadpool(_words_here, index, state, found)
     knobs = Knobs(at, edits, selection.positions)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -110,6 +110,8 @@ async def layers(
     request: Request, site: SiteDep, index: IndexDep, pictured: PicturedDep, tokens: TokensQuery = CLS
 ) -> Response:
     selection = known_selection(index, deepest(index), tokens)
+    if tokens != selection.text:
+        return RedirectResponse(pictured.at.url("layers", tokens=selection.text), 302)
     wanted = [layer for layer in index.layers if layer != EMBED]
     decoding = request.app.state.decode_limiter
     # All in one forward pass; each is then remembered.

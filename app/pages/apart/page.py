@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -83,6 +83,8 @@ async def apart(
     chosen = None if feature is None else known_features(index, at, str(feature))[0]
     selection = known_selection(index, at, tokens)
     looking = Looking(pictured.at, at, selection, chosen, known_order(order), top, least)
+    if tokens != selection.text:
+        return RedirectResponse(looking.url(), 302)  # one view has one address
     found = await layer_of(site, index, pictured.subject, at, request.app.state.decode_limiter)
     return await run_in_threadpool(_answer, request, site, index, pictured, looking, found)
 
