@@ -4,72 +4,15 @@ The file is read again whenever it changes, so that a picture is gone with the n
 indexes: which of their images a rule means is `guarded`'s to find out.
 """
 
-import hashlib
 import logging
-import re
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from scopeview.errors import InputError
+from scopeview.blocklist import ACCEPTED, Rules, listed, parse_rules, read_rules
+
+__all__ = ["BlockList", "Rules", "parse_rules"]
 
 log = logging.getLogger("scopeview.blocklist")
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_DOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.[a-z0-9-]{2,}")
-ACCEPTED = "a line is a sha256 (64 hex digits), an http(s) URL, a domain, or a comment after '#'"
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What is blocked, all in lower case; `unread` are the lines that are none of the three."""
-
-    sha256s: frozenset[str] = frozenset()  # of the original file
-    urls: frozenset[str] = frozenset()  # each as http and as https
-    domains: frozenset[str] = frozenset()  # with everything below them
-    unread: tuple[str, ...] = ()  # `line 3: what it says`
-
-    @cached_property
-    def digest(self) -> str:
-        """Changes with what is blocked; empty while nothing is."""
-        lines = sorted([*self.sha256s, *self.urls, *self.domains])
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8] if lines else ""
-
-    def blocks_host(self, host: str) -> bool:
-        """Is it one of the domains, or below one? `host` in lower case."""
-        parts = host.split(".")
-        return any(".".join(parts[at:]) in self.domains for at in range(len(parts)))
-
-
-def parse_rules(text: str) -> Rules:
-    """Never raises: what cannot be read is named, and the rest holds."""
-    sha256s, urls, domains, unread = set[str](), set[str](), set[str](), list[str]()
-    for number, line in enumerate(text.splitlines(), start=1):
-        rule = re.sub(r"(^|\s)#.*", "", line).strip().lower()
-        if _SHA256.fullmatch(rule):
-            sha256s.add(rule)
-        elif variants := _url_variants(rule):
-            urls.update(variants)
-        elif _DOMAIN.fullmatch(rule):
-            domains.add(rule)
-        elif rule:
-            unread.append(f"line {number}: {line.strip()[:80]}")
-    return Rules(frozenset(sha256s), frozenset(urls), frozenset(domains), tuple(unread))
-
-
-def _url_variants(rule: str) -> list[str]:
-    """A picture is the same behind http and https; the part after `#` never reaches a server."""
-    try:
-        parts = urlsplit(rule)
-    except ValueError:
-        return []
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return []
-    rest = rule.partition("://")[2].partition("#")[0]
-    return [f"http://{rest}", f"https://{rest}"]
 
 
 class BlockList:
@@ -103,13 +46,8 @@ class BlockList:
         return self._rules
 
     def _read_first(self, path: Path) -> None:
-        try:
-            seen = _signature(path)
-            rules = parse_rules(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"the block-list {path} cannot be read: {error}") from None
-        if rules.unread:
-            raise InputError(f"the block-list {path} cannot be read, {_listed(rules.unread)}; {ACCEPTED}")
+        rules = read_rules(path)
+        seen = _signature(path)
         self._rules, self._seen = rules, seen
 
     def _read_again(self, path: Path, seen: tuple[int, ...]) -> None:
@@ -119,7 +57,7 @@ class BlockList:
             self._complain(error)
             return
         if rules.unread:
-            log.error("the block-list %s: %s; %s", path, _listed(rules.unread), ACCEPTED)
+            log.error("the block-list %s: %s; %s", path, listed(rules.unread), ACCEPTED)
         self._rules, self._seen = rules, seen
 
     def _complain(self, error: Exception) -> None:
@@ -129,7 +67,3 @@ class BlockList:
 def _signature(path: Path) -> tuple[int, ...]:
     found = path.stat()
     return (found.st_mtime_ns, found.st_size, found.st_ino)
-
-
-def _listed(lines: Iterable[str]) -> str:
-    return "; ".join(lines)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from scopeview.encoder import Encoder, Started
+from scopeview.encoder import Encoder
 from scopeview.errors import ScopeviewError
 
 CPU_BATCH = 8
@@ -35,11 +35,14 @@ class Batcher:
         self.size = batch_size
         self._encoder, self._say = encoder, say
 
-    def start(self, crops: UInt8[Tensor, "batch 3 height width"]) -> list[Started]:
-        """The batch in as many pieces as are needed, in order. Raises where not even one image fits."""
+    def start(self, crops: UInt8[Tensor, "batch 3 height width"]) -> list[Any]:
+        """What the encoder makes of the batch, in as many pieces as are needed, in order.
+
+        Raises `ScopeviewError` where not even one image fits.
+        """
         return list(self._pieces(crops))
 
-    def _pieces(self, crops: Tensor) -> Iterator[Started]:
+    def _pieces(self, crops: Tensor) -> Iterator[Any]:
         done = 0
         while done < len(crops):
             try:

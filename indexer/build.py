@@ -97,15 +97,30 @@ class BuildPlan:
         return self.work_dir / f"{slot.name}.{table}.parquet"
 
 
-def build_database(plan: BuildPlan, database: Path) -> None:
+def build_slots(plan: BuildPlan, slots: Sequence[Slot]) -> Iterator[Slot]:
+    """Works the slots out one after the other; yields each when its parts are there."""
+    for slot in slots:
+        build_slot(plan, slot)
+        yield slot
+
+
+def build_database(
+    plan: BuildPlan,
+    database: Path,
+    work_out: Callable[[BuildPlan, Sequence[Slot]], Iterator[Slot]] = build_slots,
+) -> None:
     """Every slot's parts and the database of them, unless it is there, with a progress bar."""
     if database.exists():
         return
     with task("build", len(plan.slots) + _n_inserts(plan), "steps") as progress:
-        for slot in plan.slots:
-            build_slot(plan, slot)
+        for _ in work_out(plan, plan.slots):
             progress.advance()
         write_database(plan, database, progress.advance)
+
+
+def slot_parts(plan: BuildPlan, slot: Slot) -> list[Path]:
+    """What `build_slot` leaves: `features`, which comes last, and `activations`."""
+    return [plan.part(slot, table) for table in _BY_SLOT]
 
 
 def build_slot(plan: BuildPlan, slot: Slot) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from indexer.prepare import Preparer, batched, ordered
 from indexer.sources import Source
+from scopeview.blocklist import Rules
 from scopeview.calibration import (
     Calibration,
     calibrate,
@@ -52,6 +53,7 @@ class CalibrationSet:
     source: Source
     n_images: int
     limit: int | None = None
+    rules: Rules | None = None  # what these block is not measured either
 
 
 def calibrated_saes(
@@ -117,7 +119,7 @@ def _batches(
 
 
 def _crops(images: CalibrationSet, recipe: Recipe) -> Iterator[UInt8[np.ndarray, "3 height width"]]:
-    prepare = Preparer(recipe.preprocessing, thumb_px=None)
+    prepare = Preparer(recipe.preprocessing, None, images.rules)
     samples = chain.from_iterable(shard.samples() for shard in images.source.shards)
     with ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="decode") as pool:
         for _, prepared in ordered(pool, prepare, islice(samples, images.limit), ahead=32):

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from indexer.batching import Batcher
 from indexer.feed import Batch, Feeder, ahead
-from indexer.prepare import Preparer
+from indexer.prepare import Blocked, Preparer
 from indexer.shard_output import ShardMarker, ShardWriter
 from indexer.sources import BadSample, Sample, Shard
 from indexer.timing import DECODE_WAIT, DEVICE, WRITE_WAIT, Timing
+from scopeview.blocklist import Rules
 from scopeview.encoder import Encoder, Started
 from scopeview.errors import BadReason
 from scopeview.progress import Task, task
@@ -39,9 +40,18 @@ class Work:
 class ShardEncoder:
     """Encodes shards with one encoder, one pool of decoding threads and one writer."""
 
-    def __init__(self, index_dir: Path, encoder: Encoder, *, thumb_px: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        index_dir: Path,
+        encoder: Encoder,
+        *,
+        thumb_px: int,
+        batch_size: int,
+        rules: Rules | None = None,
+    ) -> None:
+        """What the `rules` block is left out."""
         self._index_dir, self.encoder = index_dir, encoder
-        prepare = Preparer(encoder.clip.preprocessing, thumb_px)
+        prepare = Preparer(encoder.clip.preprocessing, thumb_px, rules)
         self._feeder = Feeder(prepare, batch_size, pin=encoder.clip.device.type == "cuda")
         self._batch_size = batch_size
 
@@ -93,6 +103,7 @@ class _Open:
     writer: ShardWriter
     bad: list[BadSample] = field(default_factory=list)
     notes: list[BadSample] = field(default_factory=list)
+    blocked: list[Blocked] = field(default_factory=list)
     n_seen: int = 0
 
 
@@ -140,6 +151,7 @@ class _Writer:
             at.n_seen += batch.n_seen
             at.bad += batch.bad
             at.notes += batch.notes
+            at.blocked += batch.blocked
             if started:
                 at.bad += _add(at.writer, batch, started)
             return self._close(shard, at) if batch.is_last else None
@@ -152,6 +164,7 @@ class _Writer:
             n_images=at.writer.n_images,
             bad=[asdict(sample) for sample in at.bad],
             notes=[asdict(note) for note in at.notes],
+            blocked=[blocked._asdict() for blocked in at.blocked],
         )
         at.writer.finish(marker, self._encoder.clip.info.projection_dim)
         self._open = None

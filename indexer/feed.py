@@ -16,7 +16,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from indexer.prepare import Prepared, Preparer, ordered
+from indexer.prepare import Blocked, Prepared, Preparer, ordered
 from indexer.shard_output import ImageEntry
 from indexer.sources import BadSample, Sample, Shard
 from scopeview.stopwatch import Stopwatch
@@ -33,15 +33,18 @@ class Batch:
     thumbs: list[bytes] = field(default_factory=list)
     bad: list[BadSample] = field(default_factory=list)
     notes: list[BadSample] = field(default_factory=list)
+    blocked: list[Blocked] = field(default_factory=list)
     n_seen: int = 0
     is_last: bool = False
     crops: UInt8[Tensor, "batch 3 height width"] | None = None  # full, filled up with black; None without any
 
-    def take(self, sample: Sample | BadSample, prepared: Prepared | None) -> None:
+    def take(self, sample: Sample | BadSample | Blocked, prepared: Prepared | None) -> None:
         """One sample more."""
         self.n_seen += 1
         if isinstance(sample, BadSample):
             self.bad.append(sample)
+        elif isinstance(sample, Blocked):
+            self.blocked.append(sample)
         elif sample.note is not None:
             self.notes.append(_note(sample))
         if prepared is not None:
@@ -75,7 +78,7 @@ class Feeder:
         batch.is_last = True
         yield self._staged(batch, crops)
 
-    def _timed(self, sample: Sample | BadSample) -> tuple[Sample | BadSample, Prepared | None]:
+    def _timed(self, sample: Sample | BadSample) -> tuple[Sample | BadSample | Blocked, Prepared | None]:
         with self.watch.span("decode"):
             return self._prepare(sample)
 

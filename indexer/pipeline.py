@@ -4,10 +4,10 @@ Everything that can be wrong with the input is found in `_plan`, before a weight
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,6 +16,7 @@ from indexer.build import (
     BuildPlan,
     LayerWidth,
     build_database,
+    build_slots,
     check_memory_limit,
     work_dir,
 )
@@ -24,12 +25,16 @@ from indexer.describe.plan import DescribePlan
 from indexer.describe.stage import describe
 from indexer.encode import ShardEncoder, encode_shards
 from indexer.grids import write_grids
+from indexer.on_ray import EncodeJob, RaySettings, build_slots_on_ray, encode_on_ray
 from indexer.provenance import manifest_of
 from indexer.report import Report, summarize
 from indexer.run import RunConfig, begin, check_resumable, is_finished, locked, shard_list, weight_refs
 from indexer.shard_output import ShardMarker, read_marker
 from indexer.sources import Source, open_source
+from indexer.sources.remote import is_url
 from indexer.space import building_needs, encoding_needs, room_in
+from indexer.storage import storage_for
+from scopeview.blocklist import Rules, read_rules
 from scopeview.clip import Clip
 from scopeview.encoder import Encoder
 from scopeview.errors import InputError
@@ -37,7 +42,7 @@ from scopeview.precision import Precision, choose_precision
 from scopeview.progress import say, task
 from scopeview.recipe import Dtype, Recipe, pick_batch_size, pick_device, plan_recipe
 from scopeview.sae import Normalization, Sae
-from scopeview.slots import Layer, Token, slots_of
+from scopeview.slots import Layer, Slot, Token, slots_of
 from scopeview.store.manifest import Manifest, read_manifest, write_manifest
 from scopeview.store.reader import IndexReader
 from scopeview.store.slug import check_slug
@@ -55,7 +60,7 @@ _MAX_CALIBRATION_BATCH = 256  # all tokens of all layers are in memory at once
 class IndexRequest:
     """What `scopeview index` was asked for."""
 
-    source: Path
+    source: Path | str  # a path, or a URL
     model: str  # Hugging Face id (with @revision) or local folder
     sae: str
     out: Path
@@ -71,6 +76,10 @@ class IndexRequest:
     max_bad: float = DEFAULT_MAX_BAD  # largest share of samples that may be left out
     memory_limit: str | None = None  # for DuckDB, such as "8GB"
     vocabulary: Path | None = None  # words to name features after; None: the general ones
+    blocklist: Path | None = None  # pictures to leave out
+    engine: Literal["local", "ray"] = "local"
+    shared: str | None = None  # URL where workers leave shards; None: they all see `out` at its path
+    ray: RaySettings = field(default_factory=RaySettings)
 
 
 class _Plan(NamedTuple):
@@ -79,6 +88,7 @@ class _Plan(NamedTuple):
     config: RunConfig
     device: str
     precision: Precision
+    rules: Rules
     vocabulary: Vocabulary
 
 
@@ -116,6 +126,7 @@ def _plan(request: IndexRequest) -> _Plan:
     precision = choose_precision(request.dtype, device)
     check_memory_limit(request.memory_limit)
     vocabulary = read_vocabulary(request.vocabulary)
+    rules = read_rules(request.blocklist) if request.blocklist else Rules()
     source = open_source(request.source)
     _check_apart(source, request.out)
     recipe = plan_recipe(
@@ -140,8 +151,9 @@ def _plan(request: IndexRequest) -> _Plan:
         dtype=precision.dtype,
         thumb_px=min(recipe.info.image_px, MAX_THUMB_PX),
         vocabulary=vocabulary.sha256,
+        blocklist=rules.digest or None,
     )
-    return _Plan(source, recipe, config, device, precision, vocabulary)
+    return _Plan(source, recipe, config, device, precision, rules, vocabulary)
 
 
 def _check_apart(source: Source, out: Path) -> None:
@@ -162,18 +174,44 @@ def _encode(
     """Every shard's marker, encoding those that have none yet."""
     with room_in(request.out, lambda: encoding_needs(request.out, len(plan.source.shards))):
         encoder = Encoder(weights.clip, _calibrated(request, plan, weights), plan.recipe.tokens)
+        if request.engine == "ray":
+            return encode_on_ray(_job(request, plan, encoder), request.ray, request.out, done, request.limit)
         compiled = compile_if_cuda(encoder)
         batch_size = request.batch_size or find_batch_size(encoder)
         how = {"dtype": plan.precision.dtype, "because": plan.precision.because, "device": plan.device}
         say("encode", {**how, "batch_size": batch_size, "compiled": compiled})
-        shards = ShardEncoder(request.out, encoder, thumb_px=plan.config.thumb_px, batch_size=batch_size)
+        thumb_px = plan.config.thumb_px
+        shards = ShardEncoder(
+            request.out, encoder, thumb_px=thumb_px, batch_size=batch_size, rules=plan.rules
+        )
         with closing(shards):
             return encode_shards(shards, plan.source.shards, done, limit=request.limit)
 
 
+def _job(request: IndexRequest, plan: _Plan, encoder: Encoder) -> EncodeJob:
+    """What workers have to know; they load the weights by themselves."""
+    refs = weight_refs(plan.recipe)
+    stats = {layer: sae.standardization for layer, sae in encoder.saes.items()}
+    return EncodeJob(
+        shards=plan.source.shards,
+        storage=storage_for(request.out, request.shared),
+        model=refs.model,
+        sae=refs.sae,
+        layers=plan.recipe.layers,
+        tokens=plan.recipe.tokens,
+        normalization=plan.recipe.normalization,
+        statistics={layer: found.to("cpu") for layer, found in stats.items() if found is not None},
+        device=request.device,
+        dtype=plan.config.dtype,
+        thumb_px=plan.config.thumb_px,
+        batch_size=request.batch_size or pick_batch_size(plan.device),
+        rules=plan.rules,
+    )
+
+
 def _calibrated(request: IndexRequest, plan: _Plan, weights: _Weights) -> dict[Layer, Sae]:
     batch_size = min(request.batch_size or pick_batch_size(plan.device), _MAX_CALIBRATION_BATCH)
-    images = CalibrationSet(plan.source, request.calibration_images, request.limit)
+    images = CalibrationSet(plan.source, request.calibration_images, request.limit, plan.rules)
     try:
         return calibrated_saes(request.out, images, plan.recipe, weights.clip, weights.saes, batch_size)
     except NoUsableImagesError:
@@ -188,17 +226,29 @@ def _finish(request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], 
         plan.recipe,
         plan.config,
         report,
-        dataset=request.source.resolve().name,
+        dataset=_dataset_name(request.source),
         device=plan.device,
         figures=read_figures(request.out),
     )
-    build_database(build, request.out / manifest.database)
+    build_database(build, request.out / manifest.database, _slot_engine(request))
     described = describe(DescribePlan(request.out, manifest, plan.recipe, plan.vocabulary))
     manifest = manifest.model_copy(update={"describe": described})
     _grids(request.out, manifest)
     write_manifest(request.out, manifest)
     _tidy(request.out)
     return manifest
+
+
+def _slot_engine(request: IndexRequest) -> Callable[[BuildPlan, Sequence[Slot]], Iterator[Slot]]:
+    if request.engine == "local":
+        return build_slots
+    storage = storage_for(request.out, request.shared)
+    return lambda plan, slots: build_slots_on_ray(plan, slots, storage)
+
+
+def _dataset_name(source: Path | str) -> str:
+    """By what a manifest calls it: never a path of this machine."""
+    return str(source).rstrip("/").rpartition("/")[2] if is_url(source) else Path(source).resolve().name
 
 
 def _tidy(index_dir: Path) -> None:

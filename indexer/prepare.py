@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 
 from indexer.shard_output import ImageEntry
 from indexer.sources import BadSample, Sample
+from scopeview.blocklist import Rules
 from scopeview.errors import ImageError
 from scopeview.images import ImageLimits, decode, thumbnail
 from scopeview.preprocess import Preprocessing
@@ -33,24 +34,39 @@ class Prepared(NamedTuple):
     thumb: bytes  # WebP of that square
 
 
+class Blocked(NamedTuple):
+    """A picture that the block-list names: it is not looked at, and this is all that is kept of it."""
+
+    key: str
+    sha256: str
+    rule: str  # of the block-list
+
+
 class Preparer:
     """Decodes, crops and makes the thumbnail of one sample. Shared by all threads."""
 
-    def __init__(self, preprocessing: Preprocessing, thumb_px: int | None) -> None:
+    def __init__(
+        self, preprocessing: Preprocessing, thumb_px: int | None, rules: Rules | None = None
+    ) -> None:
         """Without `thumb_px` no thumbnails are made: they are empty."""
         self._preprocessing = preprocessing
         self._thumb_px = thumb_px
+        self._rules = rules or Rules()
 
-    def __call__(self, sample: Sample | BadSample) -> tuple[Sample | BadSample, Prepared | None]:
-        """The sample with what was made of it; a `BadSample` with None when it cannot be used."""
+    def __call__(self, sample: Sample | BadSample) -> tuple[Sample | BadSample | Blocked, Prepared | None]:
+        """The sample with what was made of it; a `BadSample` or `Blocked` with None when it is left out."""
         if isinstance(sample, BadSample):
             return sample, None
+        sha256 = hashlib.sha256(sample.image).hexdigest()
+        rule = self._rules.blocking(sha256, sample.source_url)
+        if rule is not None:
+            return Blocked(sample.key, sha256, rule), None
         try:
-            return sample, self._prepare(sample)
+            return sample, self._prepare(sample, sha256)
         except ImageError as error:
             return BadSample(sample.key, error.reason, str(error)), None
 
-    def _prepare(self, sample: Sample) -> Prepared:
+    def _prepare(self, sample: Sample, sha256: str) -> Prepared:
         decoded = decode(sample.image, LIMITS)
         crop = self._preprocessing.crop(decoded.image)
         entry = ImageEntry(
@@ -60,7 +76,7 @@ class Preparer:
             label=sample.label,
             width=decoded.width,
             height=decoded.height,
-            sha256=hashlib.sha256(sample.image).hexdigest(),
+            sha256=sha256,
             punsafe=sample.punsafe,
             pwatermark=sample.pwatermark,
         )

@@ -84,4 +84,6 @@ def _digest(config: RunConfig) -> str:
     Names are no part of that database: other words leave its name as it is.
     """
     shaping = {name: value for name, value in asdict(config).items() if name != "vocabulary"}
+    if config.blocklist is None:
+        del shaping["blocklist"]  # as it was before there were any
     return sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]

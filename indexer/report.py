@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from indexer.shard_output import ShardMarker
-from scopeview.errors import TooManyBadImagesError
-from scopeview.store.files import REPORT, write_json
+from scopeview.errors import BadReason, TooManyBadImagesError
+from scopeview.store.files import REPORT, TOMBSTONES, write_json, written_aside
 
 _LISTED = 1000
 
@@ -23,10 +23,12 @@ class Report:
     notes: dict[str, int]
     entries: list[dict[str, str]]  # shard, key, reason, detail of the first thousand; the shards hold all
     without_names: str | None = None  # why features could not be named; None where they are
+    tombstones: list[dict[str, str]] = field(default_factory=list)  # key, sha256, rule of what was blocked
 
     @property
     def n_skipped(self) -> int:
-        return sum(self.skipped.values())
+        """Of those that could not be used: what the block-list names is left out on purpose."""
+        return sum(self.skipped.values()) - len(self.tombstones)
 
     def write(self, index_dir: Path) -> None:
         content: dict[str, Any] = {
@@ -38,6 +40,9 @@ class Report:
             "without_names": self.without_names,
         }
         write_json(index_dir / REPORT, content)
+        if self.tombstones:
+            with written_aside(index_dir / TOMBSTONES) as part:
+                part.write_text("".join(map(_tombstone, self.tombstones)), encoding="utf-8")
 
     def check(self, max_bad: float) -> None:
         """Raises `TooManyBadImagesError` when more than this share was left out, or nothing is left."""
@@ -51,13 +56,21 @@ class Report:
 
 
 def summarize(markers: Sequence[ShardMarker], without_names: str | None = None) -> Report:
+    tombstones = [{"shard": marker.name, **entry} for marker in markers for entry in marker.blocked]
     bad = [{"shard": marker.name, **entry} for marker in markers for entry in marker.bad]
+    reasons = Counter(entry["reason"] for entry in bad)
     notes = [note["reason"] for marker in markers for note in marker.notes]
     return Report(
         n_seen=sum(marker.n_seen for marker in markers),
         n_images=sum(marker.n_images for marker in markers),
-        skipped=dict(sorted(Counter(entry["reason"] for entry in bad).items())),
+        skipped=dict(sorted((reasons + Counter({BadReason.BLOCKED: len(tombstones)})).items())),
         notes=dict(sorted(Counter(notes).items())),
         entries=bad[:_LISTED],
         without_names=without_names,
+        tombstones=tombstones,
     )
+
+
+def _tombstone(entry: dict[str, str]) -> str:
+    """A line of a block-list in its own right: it blocks the same file wherever it turns up again."""
+    return f"{entry['sha256']}  # {entry['key']}, by the rule {entry['rule']}\n"

@@ -40,6 +40,7 @@ class RunConfig:
     dtype: Literal["float32", "bfloat16"]
     thumb_px: int
     vocabulary: str  # sha256 of the words that features are named after
+    blocklist: str | None = None  # digest of its rules; None without any
     version: int = CONFIG_VERSION
 
 

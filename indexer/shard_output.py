@@ -74,6 +74,7 @@ class ShardMarker:
     n_images: int
     bad: list[dict[str, str]] = field(default_factory=list)  # key, reason, detail
     notes: list[dict[str, str]] = field(default_factory=list)  # images kept although something was amiss
+    blocked: list[dict[str, str]] = field(default_factory=list)  # key, sha256, rule
 
 
 class ShardWriter:
@@ -93,6 +94,8 @@ class ShardWriter:
 
     def __enter__(self) -> "ShardWriter":
         shutil.rmtree(self._part, ignore_errors=True)
+        if not (self._final / SHARD_MARKER).exists():  # half of one that was fetched from elsewhere
+            shutil.rmtree(self._final, ignore_errors=True)
         self._part.mkdir(parents=True)
         self._thumbs = self._stack.enter_context(PackWriter(self._part / "thumbs.pack"))
         self._codes = {
@@ -187,9 +190,14 @@ def codes_file(folder: Path, slot: Slot) -> Path:
 def read_marker(index_dir: Path, shard: int) -> ShardMarker | None:
     """The marker of a finished shard, or None where the shard is still to do."""
     try:
-        return ShardMarker(**json.loads((shard_dir(index_dir, shard) / SHARD_MARKER).read_bytes()))
+        return parse_marker((shard_dir(index_dir, shard) / SHARD_MARKER).read_bytes())
     except FileNotFoundError:
         return None
+
+
+def parse_marker(content: str | bytes) -> ShardMarker:
+    """What `shard.json` holds."""
+    return ShardMarker(**json.loads(content))
 
 
 def _codes_table(codes: SlotCodes, first_row: int) -> pa.Table:

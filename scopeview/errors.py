@@ -37,6 +37,7 @@ class BadReason(StrEnum):
     UNREADABLE = "unreadable file"
     UNREADABLE_SHARD = "unreadable shard"
     NON_FINITE = "non-finite activations"
+    BLOCKED = "on the block-list"
 
 
 class ScopeviewError(Exception):

@@ -2,18 +2,24 @@
 
 import functools
 import io
+import json
 import multiprocessing
 import os
 import pkgutil
 import signal
 import sys
+import threading
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Literal
 from unittest.mock import patch
 
 TIMEOUT_S = 120
+_ROOT = Path(__file__).resolve().parent.parent
+_OURS = (f"{_ROOT}/indexer/", f"{_ROOT}/scopeview/")
 _WRITES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir")
 
 
@@ -29,7 +35,7 @@ class Ended:
 @dataclass(frozen=True)
 class Moment:
     """Just before the `call`-th call (from 1) of `function`, a dotted name; where that is None, just before
-    the `call`-th change of the file system."""
+    the `call`-th change of the file system; where it is "*", the `call`-th call of any function of ours."""
 
     function: str | None
     call: int
@@ -67,7 +73,7 @@ def scopeview_until(moment: Moment | None, log: Path, *words: object) -> Ended:
     return Ended(process.exitcode, "", log.read_text())
 
 
-def _run(moment: Moment | None, log: Path, words: list[str]) -> None:
+def _run(moment: Moment | Literal["count"] | None, log: Path, words: list[str]) -> None:
     import torch
 
     from scopeview.__main__ import main
@@ -79,9 +85,56 @@ def _run(moment: Moment | None, log: Path, words: list[str]) -> None:
     # As from a terminal: a shell's background jobs, and so whatever runs the tests there, ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["scopeview", *words]
-    if moment is not None:
+    if moment == "count":
+        _counted(main, log)
+    elif moment is not None:
         _arm(moment)
     main()
+
+
+def calls_by_task(log: Path, *words: object) -> dict[str, tuple[int, int]]:
+    """The same, left alone: between which of its calls (as of `Moment("*", ...)`) each task was under way."""
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=_run, args=("count", log, [str(word) for word in words]))
+    process.start()
+    process.join(TIMEOUT_S)
+    assert process.exitcode == 0, log.read_text()
+    starts: dict[str, int] = json.loads(log.with_suffix(".calls").read_text())
+    ends = [*list(starts.values())[1:], starts["end"]]
+    spans = zip(starts, starts.values(), ends, strict=True)
+    return {name: (start, end) for name, start, end in spans if name != "end"}
+
+
+def _counted(main: Callable[[], None], log: Path) -> None:
+    """Runs it, and leaves beside the log how many calls there were when each task began, and at the end."""
+    from scopeview.progress import _JsonTask
+
+    calls, starts = 0, dict[str, int]()
+    begin = _JsonTask.__init__
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+
+    def beginning(self: Any, name: str, *rest: Any) -> None:
+        starts.setdefault(name, calls)
+        begin(self, name, *rest)
+
+    _on_each_call(count)
+    with patch.object(_JsonTask, "__init__", beginning):
+        try:
+            main()
+        finally:
+            log.with_suffix(".calls").write_text(json.dumps({**starts, "end": calls}))
+
+
+def _on_each_call(count: Callable[[], None]) -> None:
+    def profile(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(_OURS):
+            count()
+
+    threading.setprofile(profile)
+    sys.setprofile(profile)
 
 
 def _arm(moment: Moment) -> None:
@@ -93,6 +146,9 @@ def _arm(moment: Moment) -> None:
         if calls == moment.call:
             os.kill(os.getpid(), moment.by)
 
+    if moment.function == "*":
+        _on_each_call(count)
+        return
     if moment.function is None:
         sys.addaudithook(lambda event, arguments: count() if _is_write(event, arguments) else None)
         return

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from indexer.sources.folder import folder_shards, is_image_name, list_files
 from indexer.sources.parquet import ParquetShard, has_images
+from indexer.sources.remote import is_url, open_remote
 from indexer.sources.sample import Source
 from indexer.sources.webdataset import TarShard, stats_path
 from scopeview.errors import SourceError
@@ -15,10 +16,16 @@ _ACCEPTED = (
 )
 
 
-def open_source(path: Path, *, images_per_shard: int = 1000) -> Source:
-    """Looks at names (and Parquet footers) only. Raises `SourceError` when nothing usable is there."""
+def open_source(source: Path | str, *, images_per_shard: int = 1000) -> Source:
+    """Looks at names (and Parquet footers) only. Raises `SourceError` when nothing usable is there.
+
+    A URL (`hf://datasets/org/name`, `s3://...`) is listed, too; its shards are fetched as they are read.
+    """
     if images_per_shard < 1:
         raise SourceError(f"images per shard must be 1 or more, not {images_per_shard}")
+    if is_url(source):
+        return open_remote(str(source))
+    path = Path(source)
     try:
         if path.is_dir():
             return _open_folder(path, images_per_shard)

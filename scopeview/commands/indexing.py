@@ -9,6 +9,7 @@ from scopeview.commands.options import (
     Device,
     Dtype,
     DtypeChoice,
+    EngineChoice,
     Layers,
     Model,
     Normalization,
@@ -22,7 +23,12 @@ from scopeview.errors import ScopeviewError
 
 
 def index(
-    source: Annotated[Path, typer.Argument(help="Folder of images, WebDataset tars or Parquet with images.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of images, WebDataset tars or Parquet with images; or a URL such as hf://datasets/..."
+        ),
+    ],
     model: Model,
     sae: Sae,
     out: Annotated[Path, typer.Option(help="Folder of the index; an unfinished one is resumed.")],
@@ -42,12 +48,30 @@ def index(
     ] = 0.1,
     memory_limit: Annotated[str | None, typer.Option(help="For DuckDB, such as 8GB.")] = None,
     vocabulary: Vocabulary = None,
+    blocklist: Annotated[
+        Path | None,
+        typer.Option(help="Pictures to leave out: a sha256, URL or domain a line.", show_default=False),
+    ] = None,
+    engine: Annotated[EngineChoice, typer.Option(help="ray: on the cluster that RAY_ADDRESS names.")] = (
+        EngineChoice.local
+    ),
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Of Ray. Default: as many as there is room for.")
+    ] = None,
+    gpus_per_worker: Annotated[float, typer.Option(min=0, help="Of Ray; whole or a fraction.")] = 0.0,
+    shared: Annotated[
+        str | None,
+        typer.Option(
+            help="Where Ray's workers leave shards, such as s3://bucket/x. Default: --out, seen by all."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an unfinished index (always so).")
     ] = True,
 ) -> None:
     """Run an image set through CLIP and its SAEs, and leave a browsable index behind."""
     assert resume
+    from indexer.on_ray import RaySettings
     from indexer.pipeline import IndexRequest, run_index
     from scopeview.info import print_info
 
@@ -69,6 +93,10 @@ def index(
             max_bad=max_bad,
             memory_limit=memory_limit,
             vocabulary=vocabulary,
+            blocklist=blocklist,
+            engine=engine.value,
+            shared=shared,
+            ray=RaySettings(n_workers=workers, gpus_per_worker=gpus_per_worker),
         )
     )
     print_info(out, manifest)

@@ -24,6 +24,11 @@ class DtypeChoice(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class EngineChoice(StrEnum):
+    local = "local"
+    ray = "ray"
+
+
 class ArchitectureChoice(StrEnum):
     topk = "topk"
     relu = "relu"

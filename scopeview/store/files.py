@@ -17,6 +17,7 @@ from scopeview.slots import Slot
 MANIFEST = "manifest.json"
 RUN = "run.json"
 REPORT = "report.json"
+TOMBSTONES = "tombstones.txt"
 FIGURES = "figures.json"
 NORMALIZATION = "normalization.safetensors"
 LOCK = ".lock"

@@ -1,6 +1,7 @@
 """Whatever stops a run, the same command again ends with the index of a run that nothing stopped."""
 
 import json
+import random
 import signal
 from pathlib import Path
 
@@ -11,36 +12,26 @@ from safetensors import safe_open
 
 from scopeview.store.files import LOCK, MANIFEST
 from scopeview.store.interrupt import interruptible
-from tests.command import Moment, scopeview, scopeview_until
+from tests.command import Moment, calls_by_task, scopeview, scopeview_until
 from tests.indexer.tiny import index_words, write_world
 
 INDEXED = ["activations", "codes", "features", "images"]
 DESCRIBED = ["features", "means", "neighbors", "places", "words"]
-MOMENTS = [
+TASKS = ["calibrate", "encode", "build", "describe", "grids"]
+KILLS = [(task, which) for task in TASKS for which in range(4)]
+"""Twenty moments, at random but the same each time: any call of any function of ours during a task."""
+NAMED = [
     Moment(name, call)
-    for name, calls in {
-        "indexer.run.write_json": (1,),
-        "scopeview.clip.Clip.forward": (1, 2),
-        "scopeview.clip.Clip.tap": (1, 3),
-        "indexer.calibrate.save_standardizations": (1,),
-        "indexer.calibrate._write_figures": (1,),
-        "indexer.shard_output.ShardWriter.add": (1, 2, 4),
-        "indexer.shard_output.ShardWriter.finish": (1, 3),
-        "indexer.shard_output.sync_folder": (1,),
-        "indexer.build.build_slot": (1, 3),
-        "indexer.build._copy": (2,),
-        "indexer.build_sql.insert_codes": (1,),
-        "indexer.build_sql.insert_slot": (1, 4),
-        "indexer.describe.work.Work.write_words": (1,),
-        "indexer.describe.work.Work.write_tops": (2,),
-        "indexer.describe.work.Work.write_neighbors": (2,),
-        "indexer.describe.stage.write_database": (1,),
-        "indexer.pipeline.write_grids": (1, 2),
-        "indexer.grids._sprite": (60,),
-        "indexer.pipeline.write_manifest": (1,),
-        "indexer.pipeline._tidy": (1,),
+    for name, call in {
+        "indexer.run.write_json": 1,
+        "indexer.calibrate._write_figures": 1,
+        "indexer.shard_output.ShardWriter.finish": 3,
+        "indexer.shard_output.sync_folder": 1,
+        "indexer.build_sql.insert_slot": 4,
+        "indexer.describe.stage.write_database": 1,
+        "indexer.pipeline.write_manifest": 1,
+        "indexer.pipeline._tidy": 1,
     }.items()
-    for call in calls
 ]
 
 
@@ -56,7 +47,35 @@ def uninterrupted(world: Path) -> dict[str, object]:
     return contents(world / "uninterrupted")
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=str)
+@pytest.fixture(scope="module")
+def calls(world: Path) -> dict[str, tuple[int, int]]:
+    return calls_by_task(world / "log", *index_words(world, world / "counted"))
+
+
+@pytest.mark.parametrize(("task", "which"), KILLS)
+def test_a_run_killed_at_a_random_moment_is_finished_by_the_same_command(
+    world: Path,
+    uninterrupted: dict[str, object],
+    calls: dict[str, tuple[int, int]],
+    tmp_path: Path,
+    task: str,
+    which: int,
+) -> None:
+    moment = Moment("*", random.Random(f"{task} {which}").randint(*calls[task]))
+    words = index_words(world, tmp_path / "index")
+    # Threads take turns as they like: the last calls of a run are sometimes a few less.
+    assert scopeview_until(moment, tmp_path / "log", *words).code in (-signal.SIGKILL, 0)
+    ended = scopeview_until(None, tmp_path / "log", *words)
+    assert ended.code == 0, ended.err
+    assert contents(tmp_path / "index") == uninterrupted
+
+
+def test_the_random_moments_are_spread_over_all_stages(calls: dict[str, tuple[int, int]]) -> None:
+    assert list(calls) == TASKS
+    assert all(end - start > 100 for start, end in calls.values())
+
+
+@pytest.mark.parametrize("moment", NAMED, ids=str)
 def test_a_run_killed_at_this_moment_is_finished_by_the_same_command(
     world: Path, uninterrupted: dict[str, object], tmp_path: Path, moment: Moment
 ) -> None:
@@ -82,16 +101,23 @@ def test_a_run_killed_again_and_again_at_its_writes_ends_all_the_same(
     assert contents(tmp_path / "index") == uninterrupted
 
 
+@pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"])
 @pytest.mark.parametrize(
     "function",
     ["scopeview.clip.Clip.tap", "indexer.shard_output.ShardWriter.add", "indexer.build._copy"],
 )
-def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
-    world: Path, uninterrupted: dict[str, object], tmp_path: Path, function: str
+def test_ctrl_c_and_sigterm_end_with_their_codes_and_say_how_to_go_on(
+    world: Path,
+    uninterrupted: dict[str, object],
+    tmp_path: Path,
+    function: str,
+    by: signal.Signals,
+    code: int,
 ) -> None:
     words = index_words(world, tmp_path / "index")
-    stopped = scopeview_until(Moment(function, 2, signal.SIGINT), tmp_path / "log", *words)
-    assert stopped.code == 130
+    stopped = scopeview_until(Moment(function, 2, by), tmp_path / "log", *words)
+    assert stopped.code == code
+    assert not list((tmp_path / "index").rglob("*.part"))
     assert stopped.err.splitlines()[-1] == "scopeview: stopped; the same command goes on from here"
     assert "Traceback" not in stopped.err
     assert scopeview_until(None, tmp_path / "log", *words).code == 0

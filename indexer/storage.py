@@ -1,0 +1,144 @@
+"""Where workers on other machines leave what they made: a folder that all of them see, or any fsspec URL.
+
+A worker makes a shard's folder on its own disk and hands it over whole; its marker goes last, and the first
+one that is there stays: the same shard made twice is the same.
+"""
+
+import shutil
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import fsspec
+
+from indexer.shard_output import ShardMarker, parse_marker, read_marker
+from scopeview.store.files import SHARD_MARKER, shard_dir, sync_folder, written_aside
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """Picklable; every machine has one."""
+
+    def marker(self, number: int) -> ShardMarker | None:
+        """Of a shard that is there whole."""
+        ...
+
+    def put_shard(self, number: int, folder: Path) -> None:
+        """Takes a finished shard's folder over; the original stays."""
+        ...
+
+    def get(self, names: Iterable[str], folder: Path) -> None:
+        """Files by their name in the index, into a folder laid out alike; what is there already is left."""
+        ...
+
+    def put(self, names: Iterable[str], folder: Path) -> None:
+        """Files of a folder laid out as the index is."""
+        ...
+
+    def shard_names(self, number: int) -> list[str]:
+        """The names of a shard's files in the index, its marker last."""
+        ...
+
+
+@dataclass(frozen=True)
+class SharedFolder:
+    """The index's own folder, on a file system that all machines see at this path."""
+
+    index_dir: Path
+
+    def marker(self, number: int) -> ShardMarker | None:
+        return read_marker(self.index_dir, number)
+
+    def put_shard(self, number: int, folder: Path) -> None:
+        final = shard_dir(self.index_dir, number)
+        part = final.with_name(f"{final.name}-{uuid.uuid4().hex}.part")
+        try:
+            shutil.copytree(folder, part)
+            sync_folder(part)
+            part.rename(final)
+        except OSError:
+            if self.marker(number) is None:
+                raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        sync_folder(final.parent)
+
+    def get(self, names: Iterable[str], folder: Path) -> None:
+        _copy(names, self.index_dir, folder)
+
+    def put(self, names: Iterable[str], folder: Path) -> None:
+        _copy(names, folder, self.index_dir)
+
+    def shard_names(self, number: int) -> list[str]:
+        folder = shard_dir(self.index_dir, number)
+        names = [path.relative_to(self.index_dir).as_posix() for path in folder.iterdir()]
+        return sorted(names, key=_marker_last)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Anything that fsspec reaches; `url` stands for the index's folder there."""
+
+    url: str
+
+    def marker(self, number: int) -> ShardMarker | None:
+        system, root = self._open()
+        try:
+            return parse_marker(system.cat_file(f"{root}/{_shard_name(number)}/{SHARD_MARKER}"))
+        except FileNotFoundError:
+            return None
+
+    def put_shard(self, number: int, folder: Path) -> None:
+        system, root = self._open()
+        for path in sorted(folder.iterdir(), key=lambda path: _marker_last(path.name)):
+            name = f"{root}/{_shard_name(number)}/{path.name}"
+            system.makedirs(name.rpartition("/")[0], exist_ok=True)
+            system.put_file(str(path), name)
+
+    def get(self, names: Iterable[str], folder: Path) -> None:
+        system, root = self._open()
+        for name in names:
+            path = folder / name
+            if path.exists():
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(path.name + ".part")
+            system.get_file(f"{root}/{name}", str(part))
+            part.replace(path)
+
+    def put(self, names: Iterable[str], folder: Path) -> None:
+        system, root = self._open()
+        for name in names:
+            system.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
+            system.put_file(str(folder / name), f"{root}/{name}")
+
+    def shard_names(self, number: int) -> list[str]:
+        system, root = self._open()
+        found = system.ls(f"{root}/{_shard_name(number)}", detail=False)
+        return sorted((name.removeprefix(f"{root}/") for name in found), key=_marker_last)
+
+    def _open(self) -> tuple[Any, str]:
+        system, root = fsspec.core.url_to_fs(self.url)
+        return system, root.rstrip("/")
+
+
+def storage_for(index_dir: Path, shared: str | None) -> Storage:
+    """`shared` None: the index's folder itself is what all machines see."""
+    return SharedFolder(index_dir.resolve()) if shared is None else Remote(shared)
+
+
+def _copy(names: Iterable[str], source: Path, target: Path) -> None:
+    for name in names:
+        if not (target / name).exists():
+            with written_aside(target / name) as part:
+                shutil.copyfile(source / name, part)
+
+
+def _shard_name(number: int) -> str:
+    return shard_dir(Path(), number).as_posix()
+
+
+def _marker_last(name: str) -> tuple[bool, str]:
+    return name.endswith(SHARD_MARKER), name

@@ -1,0 +1,93 @@
+"""Which pictures an operator blocks: by sha256, URL or domain, one a line of a file.
+
+The same file acts while indexing (they are left out) and while serving (they are withheld at once).
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from scopeview.errors import InputError
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_DOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.[a-z0-9-]{2,}")
+ACCEPTED = "a line is a sha256 (64 hex digits), an http(s) URL, a domain, or a comment after '#'"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is blocked, all in lower case; `unread` are the lines that are none of the three."""
+
+    sha256s: frozenset[str] = frozenset()  # of the original file
+    urls: frozenset[str] = frozenset()  # each as http and as https
+    domains: frozenset[str] = frozenset()  # with everything below them
+    unread: tuple[str, ...] = ()  # `line 3: what it says`
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes with what is blocked; empty while nothing is."""
+        lines = sorted([*self.sha256s, *self.urls, *self.domains])
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8] if lines else ""
+
+    def blocking(self, sha256: str, source_url: str | None) -> str | None:
+        """The rule that this picture falls under, or None."""
+        if sha256 in self.sha256s:
+            return sha256
+        if source_url is None:
+            return None
+        url = source_url.lower().partition("#")[0]
+        host = urlsplit(url).hostname or ""
+        return url if url in self.urls else host if self.blocks_host(host) else None
+
+    def blocks_host(self, host: str) -> bool:
+        """Is it one of the domains, or below one? `host` in lower case."""
+        parts = host.split(".")
+        return any(".".join(parts[at:]) in self.domains for at in range(len(parts)))
+
+
+def parse_rules(text: str) -> Rules:
+    """Never raises: what cannot be read is named, and the rest holds."""
+    sha256s, urls, domains, unread = set[str](), set[str](), set[str](), list[str]()
+    for number, line in enumerate(text.splitlines(), start=1):
+        rule = re.sub(r"(^|\s)#.*", "", line).strip().lower()
+        if _SHA256.fullmatch(rule):
+            sha256s.add(rule)
+        elif variants := _url_variants(rule):
+            urls.update(variants)
+        elif _DOMAIN.fullmatch(rule):
+            domains.add(rule)
+        elif rule:
+            unread.append(f"line {number}: {line.strip()[:80]}")
+    return Rules(frozenset(sha256s), frozenset(urls), frozenset(domains), tuple(unread))
+
+
+def _url_variants(rule: str) -> list[str]:
+    """A picture is the same behind http and https; the part after `#` never reaches a server."""
+    try:
+        parts = urlsplit(rule)
+    except ValueError:
+        return []
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return []
+    rest = rule.partition("://")[2].partition("#")[0]
+    return [f"http://{rest}", f"https://{rest}"]
+
+
+def read_rules(path: Path) -> Rules:
+    """Raises `InputError` for a file that cannot be read whole."""
+    try:
+        rules = parse_rules(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the block-list {path} cannot be read: {error}") from None
+    if rules.unread:
+        raise InputError(f"the block-list {path} cannot be read, {listed(rules.unread)}; {ACCEPTED}")
+    return rules
+
+
+def listed(lines: Iterable[str]) -> str:
+    """For a message."""
+    return "; ".join(lines)

@@ -1,0 +1,66 @@
+"""`scopeview index` in a Ray cluster of two nodes: `python -m tests.indexer.on_cluster WORDS...`.
+
+A process of its own, for a cluster asks the system which address it has, and tests connect to loopback only.
+With `DEADLY=FILE` in the environment the first worker that reads the second shard is killed, once.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from unittest.mock import patch
+
+from indexer import pipeline
+from indexer.sources import BadSample, Sample, Shard, Source, open_source
+from scopeview.__main__ import main
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A shard that kills the first process that reads it, unless that is the one that started it all."""
+
+    shard: Shard
+    flag: Path
+    spared: int
+
+    @property
+    def name(self) -> str:
+        return self.shard.name
+
+    def fingerprint(self) -> str:
+        return self.shard.fingerprint()
+
+    def samples(self) -> Iterator[Sample | BadSample]:
+        if os.getpid() != self.spared and not self.flag.exists():
+            self.flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.shard.samples()
+
+
+def with_deadly_shard(source: Path | str) -> Source:
+    found = open_source(source)
+    shards = list(found.shards)
+    shards[1] = Deadly(shards[1], Path(os.environ["DEADLY"]), os.getpid())
+    return replace(found, shards=tuple(shards))
+
+
+def run(words: list[str]) -> None:
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    cluster.add_node(num_cpus=2)
+    ray.init(address=cluster.address, log_to_driver=False)
+    assert len(ray.nodes()) == 2
+    sys.argv = ["scopeview", *words]
+    with patch.object(pipeline, "open_source", with_deadly_shard if "DEADLY" in os.environ else open_source):
+        main()
+
+
+if __name__ == "__main__":
+    # By its name: workers import what is pickled here.
+    from tests.indexer import on_cluster
+
+    on_cluster.run(sys.argv[1:])

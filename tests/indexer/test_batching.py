@@ -1,0 +1,110 @@
+"""Batches that fit: probed, halved when they do not, compiled where that works."""
+
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import torch
+
+from indexer.batching import Batcher, batch_that_fits, compiled, is_out_of_memory
+from scopeview.clip import Clip
+from scopeview.encoder import Encoder
+from scopeview.errors import ScopeviewError
+from tests.models import save_random_clip
+
+GB = 1024**3
+
+
+class Small:
+    """A device that takes so many images at once."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.taken: list[list[int]] = []
+
+    def start(self, pixels: torch.Tensor) -> list[int]:
+        if len(pixels) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        found: list[int] = pixels[:, 0, 0, 0].tolist()
+        self.taken.append(found)
+        return found
+
+
+def batch(n: int) -> torch.Tensor:
+    """The first colour of image i is i."""
+    return torch.arange(n, dtype=torch.uint8)[:, None, None, None].expand(n, 3, 2, 2)
+
+
+def test_a_batch_that_fits_goes_in_one_piece() -> None:
+    device = Small(8)
+    assert Batcher(device, 8).start(batch(8)) == [list(range(8))]
+
+
+def test_out_of_memory_halves_the_batch_and_loses_no_image() -> None:
+    device, said = Small(3), list[str]()
+    batcher = Batcher(device, 8, said.append)
+    assert list(chain.from_iterable(batcher.start(batch(8)))) == list(range(8))
+    assert [len(piece) for piece in device.taken] == [2, 2, 2, 2]
+    assert said == [f"out of memory: going on with {n} images at once" for n in (4, 2)]
+    device.taken.clear()
+    batcher.start(batch(8))  # the next batch is not tried whole again
+    assert [len(piece) for piece in device.taken] == [2, 2, 2, 2]
+
+
+def test_where_not_one_image_fits_the_run_ends_with_advice() -> None:
+    with pytest.raises(ScopeviewError, match=r"one image does not fit .* --device cpu"):
+        Batcher(Small(0), 4, lambda _: None).start(batch(4))
+
+
+def test_another_error_is_no_lack_of_memory() -> None:
+    class Broken(Small):
+        def start(self, pixels: torch.Tensor) -> list[int]:
+            raise RuntimeError(f"expected scalar type Half, {len(pixels)}")
+
+    with pytest.raises(RuntimeError, match="expected scalar type"):
+        Batcher(Broken(1), 4).start(batch(4))
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
+
+
+@pytest.mark.parametrize(
+    ("mb_an_image", "free_gb", "expected"),
+    [(100, 80, 512), (100, 140, 512), (20, 140, 1024), (100, 4, 28), (100_000, 80, 1)],
+)
+def test_a_batch_is_as_large_as_free_memory_allows(mb_an_image: int, free_gb: int, expected: int) -> None:
+    found = batch_that_fits(lambda n: n * mb_an_image * 1024**2, free_gb * GB)
+    assert found == expected
+
+
+def test_where_even_the_trial_does_not_fit_half_of_it_is_taken() -> None:
+    def peak(_: int) -> int:
+        raise torch.OutOfMemoryError
+
+    assert batch_that_fits(peak, GB, tried=32) == 16
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    folder = tmp_path_factory.mktemp("clip")
+    return Clip.load(str(save_random_clip(folder, image_px=32, width=32, n_layers=3, n_heads=2)))
+
+
+def taps(clip: Clip, layers: Sequence[int]) -> torch.Tensor:
+    pixels = torch.arange(2 * 3 * 32 * 32).remainder(251).to(torch.uint8).reshape(2, 3, 32, 32)
+    return torch.cat([found.flatten() for found in clip.tap(pixels, layers, [0, 5]).residuals.values()])
+
+
+def test_the_compiled_tower_gives_the_same_taps(clip: Clip) -> None:
+    plain = taps(clip, [0, 2])
+    assert compiled(Encoder(clip, {}, ["cls"]), backend="eager") == "yes"
+    torch.testing.assert_close(taps(clip, [0, 2]), plain)
+    clip.compile_not()
+
+
+def test_where_compiling_fails_it_runs_as_it_is_written(clip: Clip, tmp_path: Path) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError(f"no compiler at {tmp_path}")
+
+    plain = taps(clip, [1])
+    assert compiled(Encoder(clip, {}, ["cls"]), backend=broken).startswith("no (")
+    torch.testing.assert_close(taps(clip, [1]), plain, rtol=0, atol=0)

@@ -1,0 +1,93 @@
+"""Batches: full, of one shard each, in order; and what runs ahead of the one who asks."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from indexer.feed import Feeder, ahead
+from indexer.prepare import Prepared
+from indexer.shard_output import ImageEntry
+from indexer.sources import BadSample, Sample, Shard
+from scopeview.errors import BadReason
+
+
+class Listed:
+    """A shard of so many samples; each third one is bad."""
+
+    name = "listed"
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def fingerprint(self) -> str:
+        return ""
+
+    def samples(self) -> Iterator[Sample | BadSample]:
+        for i in range(self.n):
+            yield BadSample(str(i), BadReason.EMPTY, "") if i % 3 == 2 else Sample(str(i), b"x")
+
+
+def prepare(sample: Sample | BadSample) -> tuple[Sample | BadSample, Prepared | None]:
+    if isinstance(sample, BadSample):
+        return sample, None
+    entry = ImageEntry(sample.key, None, None, None, 1, 1, "", None, None)
+    return sample, Prepared(entry, np.full((3, 2, 2), int(sample.key), np.uint8), b"thumb")
+
+
+@pytest.fixture
+def feeder() -> Iterator[Feeder]:
+    made = Feeder(prepare, 4)  # type: ignore[arg-type]
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 6, 7, 12, 30])
+def test_batches_hold_every_image_once_and_the_last_says_so(feeder: Feeder, n: int) -> None:
+    shard: Shard = Listed(n)
+    batches = list(feeder.batches(3, shard, None))
+    keys = [entry.key for batch in batches for entry in batch.entries]
+    assert keys == [str(i) for i in range(n) if i % 3 != 2]
+    assert [bad.key for batch in batches for bad in batch.bad] == [str(i) for i in range(n) if i % 3 == 2]
+    assert sum(batch.n_seen for batch in batches) == n
+    assert [batch.is_last for batch in batches] == [False] * (len(batches) - 1) + [True]
+    assert all(len(batch.entries) == 4 for batch in batches[:-1])
+    for batch in batches:
+        if batch.entries:
+            assert batch.crops is not None
+            assert batch.crops.shape == (4, 3, 2, 2)  # filled up with black
+            shown = [int(entry.key) for entry in batch.entries] + [0] * (4 - len(batch.entries))
+            assert batch.crops[:, 0, 0, 0].tolist() == shown
+        else:
+            assert batch.crops is None
+
+
+def test_a_limit_counts_samples_good_or_bad(feeder: Feeder) -> None:
+    batches = list(feeder.batches(0, Listed(30), 7))
+    assert sum(batch.n_seen for batch in batches) == 7
+
+
+def test_what_runs_ahead_keeps_the_order_and_its_distance() -> None:
+    made = list[int]()
+
+    def items() -> Iterator[int]:
+        for i in range(20):
+            made.append(i)
+            yield i
+
+    taken = list[int]()
+    for item in ahead(items(), 3):
+        taken.append(item)
+        assert len(made) <= len(taken) + 3
+    assert taken == list(range(20))
+
+
+def test_an_error_comes_at_its_place() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise FileNotFoundError("gone")
+
+    found = ahead(items(), 2)
+    assert next(found) == 1
+    with pytest.raises(FileNotFoundError, match="gone"):
+        next(found)
