@@ -17,6 +17,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.types import Scope
+from threadpoolctl import threadpool_limits
 
 from app import pictures, service
 from app.api import apart as api_apart
@@ -156,6 +157,7 @@ def serve(
     before it on the open web.
     """
     given = {"index_dirs": list(index_dirs), "host": host, "port": port, "encoder_device": device}
+    threadpool_limits(1, user_api="blas")  # requests run beside each other, and their sums are small
     settings = Settings.model_validate(given | ({"upload_dir": upload_dir} if upload_dir else {}))
     close_indexes(_open_indexes(settings))
     uvicorn.run(create_app(settings), host=settings.host, port=settings.port, server_header=False)

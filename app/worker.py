@@ -2,7 +2,8 @@
 
 Pages never come here. What it has worked out is remembered by picture, so that another feature, patch or
 group of the same one costs no forward pass. When the device fails, those who wait hear of it (503) and the
-model is loaded afresh; a thread that hangs in it, or died, is left to itself and another takes over.
+model is loaded afresh; a thread that hangs in it, or died, is left to itself and another takes over. All of
+these threads let those go first that make pages.
 """
 
 import logging
@@ -10,7 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 from app.inference.encoders import Crop, Encoder, EncoderFactory, Encoders, scopeview_encoders
 from app.inference.jobs import CallJob, Job, PictureJob, Wanted, alike, is_due, settle
 from app.inference.memory import Memory
+from app.inference.patience import yield_to_pages
 from app.inference.problems import BusyError, DeviceFailedError, EncoderAbsentError, TooSlowError
 from app.problems import ProblemError
 from scopeview.apart import Apart
@@ -42,6 +44,8 @@ log = logging.getLogger("scopeview.worker")
 
 MAX_WAITING = 256
 MEMORY_BYTES = 64 * 1024**2
+ASIDE = 2
+"""A 50-megapixel picture is 150 MB of pixels; these many are decoded at one time."""
 STALLED_S = 120.0
 """What has been in hand for so long, and for two deadlines, hangs: nobody waits for it any more."""
 
@@ -76,6 +80,7 @@ class Worker:
         self._memory = Memory(memory_bytes)
         self._places = threading.BoundedSemaphore(bound)
         self._jobs: queue.PriorityQueue[_Place] = queue.PriorityQueue()
+        self._aside = ThreadPoolExecutor(ASIDE, "aside", initializer=yield_to_pages)
         self._arrivals = count()
         self._thread: threading.Thread | None = None  # None before the start and from the end on
         self._replaced: set[threading.Thread] = set()
@@ -91,6 +96,7 @@ class Worker:
         """Ends after the batch in hand; what is still waiting gets a 503."""
         with self._starting:
             thread, self._thread = self._thread, None
+        self._aside.shutdown(wait=False, cancel_futures=True)
         self._jobs.put((_STOP, next(self._arrivals), None))
         if thread is not None:
             thread.join(None if not self._hangs() else 0)
@@ -145,6 +151,10 @@ class Worker:
         """The same for what needs the device but no encoder."""
         return self._put(CallJob(work, self._deadline()), urgent=False).answer
 
+    def aside(self, work: Callable[[], Answer]) -> "Future[Answer]":
+        """What a picture needs before and after the device, a few at a time."""
+        return self._aside.submit(work)
+
     def _deadline(self) -> float:
         return time.monotonic() + self._deadline_s
 
@@ -188,6 +198,7 @@ class Worker:
                 self._in_hand = None
 
     def _run(self) -> None:
+        yield_to_pages()
         while threading.current_thread() not in self._replaced:
             place = self._jobs.get()
             job = place[2]

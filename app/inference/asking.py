@@ -57,7 +57,7 @@ async def take_apart(
     if not missing:
         return [found for found in known if found is not None]
     refuse_absent(site, index)
-    crops = await anyio.to_thread.run_sync(partial(_crops, site, index, missing), limiter=decoding)
+    crops = await _cropped(site, index, missing, decoding)
     waiting = [
         worker.submit(index_dir, picture.key, crop, wanted)
         for picture, crop in zip(missing, crops, strict=True)
@@ -84,8 +84,15 @@ async def answers(site: Site, waiting: "Sequence[Future[Answer]]") -> list[Answe
 
 async def cropped(site: Site, index: OpenIndex, picture: Picture, decoding: anyio.CapacityLimiter) -> Crop:
     """The square that the model sees. Raises as `Picture.read`."""
-    (crop,) = await anyio.to_thread.run_sync(partial(_crops, site, index, [picture]), limiter=decoding)
+    (crop,) = await _cropped(site, index, [picture], decoding)
     return crop
+
+
+async def _cropped(
+    site: Site, index: OpenIndex, pictures: Sequence[Picture], decoding: anyio.CapacityLimiter
+) -> list[Crop]:
+    async with decoding:
+        return await asyncio.wrap_future(site.worker.aside(partial(_crops, site, index, pictures)))
 
 
 def _crops(site: Site, index: OpenIndex, pictures: Sequence[Picture]) -> list[Crop]:

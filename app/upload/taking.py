@@ -1,8 +1,11 @@
 """From bytes to codes: admit, read, decode, crop, encode, keep. The one path of the form and the API."""
 
+import asyncio
 import math
 import time
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import anyio
 from starlette.concurrency import run_in_threadpool
@@ -16,13 +19,12 @@ from app.upload.form import read_picture
 from app.upload.incoming import Incoming
 from app.upload.plain import refuse_more_than_a_picture
 from app.upload.store import Kept
-from app.worker import Crop, Wanted
+from app.worker import ASIDE, Crop, Wanted
 from scopeview.apart import codes_of
 from scopeview.images import ImageLimits, decode, encode_square
 from scopeview.store.records import Code
 
-DECODES_AT_ONCE = 2
-"""A 50-megapixel picture is 150 MB of pixels; these many may be in memory at one time."""
+Answer = TypeVar("Answer")
 
 
 async def take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
@@ -47,15 +49,18 @@ async def _take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
         data = await read_picture(
             request, max_bytes=settings.max_upload_bytes, timeout_s=settings.upload_read_s
         )
-        crop = await anyio.to_thread.run_sync(
-            partial(_crop, site, index, data), limiter=request.app.state.decode_limiter
-        )
-        key = await run_in_threadpool(crop_key, crop)
+        async with request.app.state.decode_limiter:
+            crop = await _aside(site, partial(_crop, site, index, data))
+        key = await _aside(site, partial(crop_key, crop))
         codes = await _codes(site, index, key, crop)
-        picture = await run_in_threadpool(encode_square, crop)
+        picture = await _aside(site, partial(encode_square, crop))
         return await run_in_threadpool(
             site.uploads.keep, index.slug, index.version, picture, codes, crop_sha256=key
         )
+
+
+async def _aside(site: Site, work: Callable[[], Answer]) -> Answer:
+    return await asyncio.wrap_future(site.worker.aside(work))
 
 
 def _crop(site: Site, index: OpenIndex, data: bytes) -> Crop:
@@ -70,7 +75,7 @@ async def _codes(site: Site, index: OpenIndex, key: str, crop: Crop) -> list[Cod
     wanted = Wanted(tuple(index.layers), embedding=True)
     waiting = site.worker.submit(index.reader.index_dir, key, crop, wanted, urgent=True)
     (apart,) = await answers(site, [waiting])
-    codes = await run_in_threadpool(codes_of, apart, index.manifest.slots)
+    codes = await _aside(site, partial(codes_of, apart, index.manifest.slots))
     if not all(math.isfinite(pair.activation) for code in codes for pair in code.features):
         raise ProblemError(422, "non_finite", "The model gives no finite numbers for this picture.")
     return codes
@@ -82,4 +87,4 @@ def time_left_s(expires_s: float) -> int:
 
 def decode_limiter() -> anyio.CapacityLimiter:
     """Made inside the running loop, by the lifespan."""
-    return anyio.CapacityLimiter(DECODES_AT_ONCE)
+    return anyio.CapacityLimiter(ASIDE)
