@@ -50,7 +50,7 @@ class Sheet:
     across: list[Near]  # other layers
     previous: int | None  # the nearest features of the slot that fire at all
     following: int | None
-    rows: dict[int, ImageRow]  # the nine highest images of every card above, by id
+    rows: dict[int, ImageRow]  # the highest images of every card above that has no grid, by id
 
 
 def read_sheet(index: OpenIndex, slot: Slot, feature: int) -> Sheet:
@@ -63,6 +63,7 @@ def read_sheet(index: OpenIndex, slot: Slot, feature: int) -> Sheet:
     within = _near(index, slot, description.within if description else [])
     across = _near(index, slot, description.across if description else [])
     cards = [at.card for at in tokens] + [near.card for near in within + across]
+    shown_singly = {image_id for card in cards if not card.has_grid for image_id in card.top_image_ids}
     return Sheet(
         slot=slot,
         record=record,
@@ -74,7 +75,7 @@ def read_sheet(index: OpenIndex, slot: Slot, feature: int) -> Sheet:
         across=across,
         previous=reader.live_neighbor(slot, feature, forward=False),
         following=reader.live_neighbor(slot, feature, forward=True),
-        rows=reader.image_rows(sorted({image_id for card in cards for image_id in card.top_image_ids})),
+        rows=reader.image_rows(sorted(shown_singly)),
     )
 
 

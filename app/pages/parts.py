@@ -1,6 +1,6 @@
 """What pages are made of: a picture and a feature, each introduced the same way everywhere. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.formatting import fraction, heat, layer_name, place, short, token_name
@@ -8,7 +8,14 @@ from app.pages.frame import URLS
 from app.site import OpenIndex
 from scopeview.patches import cell_of
 from scopeview.slots import Layer, Token, token_number
-from scopeview.store.records import ActiveFeature, FeatureCard, FeatureRecord, ImageRow, TopImage
+from scopeview.store.records import (
+    MIN_GRID_IMAGES,
+    ActiveFeature,
+    FeatureCard,
+    FeatureRecord,
+    ImageRow,
+    TopImage,
+)
 
 SPRITE_PX = 336
 
@@ -108,8 +115,10 @@ def feature_view(
     top_image_ids: Sequence[int],
     found: ActiveFeature | None = None,
 ) -> FeatureView:
-    """`rows` holds the top images; `found` is the feature's value on the picture that is being looked at."""
-    tops = [rows[image_id] for image_id in top_image_ids if image_id in rows]
+    """`rows` holds the top images of a feature without a grid, which shows them one by one.
+
+    `found` is the feature's value on the picture that is being looked at.
+    """
     where = found.position if found else None
     return FeatureView(
         name=feature_name(card.layer, card.feature),
@@ -121,22 +130,32 @@ def feature_view(
         max_activation=card.max_activation,
         word=card.name if isinstance(card, FeatureCard) else None,
         word_score=card.name_score if isinstance(card, FeatureCard) else None,
-        sprite=_sprite(index, card, tops) if card.has_grid else None,
-        thumbs=[] if card.has_grid else [picture_of(index, row) for row in tops],
-        unsafe=any(index.is_unsafe(row.punsafe) for row in tops),
+        sprite=_sprite(index, card, top_image_ids) if card.has_grid else None,
+        thumbs=[] if card.has_grid else [picture_of(index, rows[at]) for at in top_image_ids if at in rows],
+        unsafe=_is_unsafe(index, card),
         size_px=SPRITE_PX,
         bar=bar(found.activation, card.max_activation) if found else None,
         place=None if where is None else place(where, index.manifest.model.grid_size),
     )
 
 
-def _sprite(index: OpenIndex, card: FeatureCard | FeatureRecord, tops: Sequence[ImageRow]) -> str:
-    version = index.grid_version(row.image_id for row in tops)
+def _is_unsafe(index: OpenIndex, card: FeatureCard | FeatureRecord) -> bool:
+    if isinstance(card, FeatureCard):
+        return index.is_unsafe(card.punsafe)
+    return any(index.is_unsafe(top.punsafe) for top in card.top_images[:MIN_GRID_IMAGES])
+
+
+def _sprite(index: OpenIndex, card: FeatureCard | FeatureRecord, top_image_ids: Sequence[int]) -> str:
+    version = index.grid_version(top_image_ids)
     return URLS.grid(index.slug, card.layer, card.token, card.feature, version)
 
 
+def rows_without_grid(index: OpenIndex, cards: Iterable[FeatureCard]) -> dict[int, ImageRow]:
+    """What `feature_view` needs of the images, asked for once for all of these cards."""
+    ids = {image_id for card in cards if not card.has_grid for image_id in card.top_image_ids}
+    return index.reader.image_rows(sorted(ids))
+
+
 def feature_views(index: OpenIndex, cards: Collection[FeatureCard]) -> list[FeatureView]:
-    """With one question to the store for the pictures of them all."""
-    ids = {image_id for card in cards for image_id in card.top_image_ids}
-    rows = index.reader.image_rows(sorted(ids))
+    rows = rows_without_grid(index, cards)
     return [feature_view(index, card, rows, card.top_image_ids) for card in cards]

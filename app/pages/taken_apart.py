@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.formatting import layer_name, token_name
 from app.pages.frame import LinkTo
-from app.pages.parts import FeatureView, feature_view
+from app.pages.parts import FeatureView, feature_view, rows_without_grid
 from app.params import known_token
 from app.problems import listed, unprocessable
 from app.site import OpenIndex
@@ -76,8 +76,7 @@ def _slot_at(index: OpenIndex, layer: Layer, token: Token) -> Slot:
 def _view(index: OpenIndex, code: Code, alone: bool, url: str) -> SlotOfPicture:
     kept = code.features if alone else code.features[:FEW]
     cards = index.reader.cards(Slot(code.layer, code.token), [found.feature for found in kept])
-    ids = {image_id for card in cards.values() for image_id in card.top_image_ids}
-    rows = index.reader.image_rows(sorted(ids))
+    rows = rows_without_grid(index, cards.values())
     views = [
         feature_view(index, cards[found.feature], rows, cards[found.feature].top_image_ids, found)
         for found in kept

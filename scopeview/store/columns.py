@@ -43,6 +43,7 @@ class SlotColumns:
     n_active: Int32[np.ndarray, " feature"]  # `ABSENT` where the index has no such feature
     max_activation: Float32[np.ndarray, " feature"]
     top: Int32[np.ndarray, "feature nine"]  # ids of the highest images, `NO_IMAGE` past the last
+    punsafe: Float32[np.ndarray, " feature"]  # the highest of those images
     name: list[str | None]
     score: Float32[np.ndarray, " feature"]
     clarity: Float32[np.ndarray, " feature"]
@@ -78,6 +79,7 @@ class SlotColumns:
             n_active=int(self.n_active[feature]),
             max_activation=_known(self.max_activation[feature]),
             top_image_ids=[image_id for image_id in self.top[feature].tolist() if image_id != NO_IMAGE],
+            punsafe=_known(self.punsafe[feature]),
             name=self.name[feature],
             name_score=_known(self.score[feature]),
             clarity=_known(self.clarity[feature]),
@@ -117,8 +119,18 @@ def in_range(
     return found
 
 
-def read_columns(ask: Ask, slot: Slot, n_features: int) -> SlotColumns:
-    """Asks the database for all of it."""
+def read_punsafe(ask: Ask, n_images: int) -> Float32[np.ndarray, " image_and_none"]:
+    """Of every image by id, and at `NO_IMAGE` that of none; NaN where it is unknown."""
+    found = ask("SELECT image_id, punsafe FROM images WHERE punsafe IS NOT NULL", {})
+    punsafe = np.full(n_images + 1, np.nan, dtype=np.float32)
+    punsafe[found["image_id"]] = found["punsafe"]
+    return punsafe
+
+
+def read_columns(
+    ask: Ask, slot: Slot, n_features: int, punsafe: Float32[np.ndarray, " image_and_none"]
+) -> SlotColumns:
+    """Asks the database for all of it; `punsafe` as `read_punsafe` gives it."""
     figures = ask(f"SELECT {_FIGURES} FROM {LISTED} ORDER BY feature", slot_values(slot))
     tops = ask(_TOPS, slot_values(slot))
     feature = figures["feature"]
@@ -135,6 +147,7 @@ def read_columns(ask: Ask, slot: Slot, n_features: int) -> SlotColumns:
     return SlotColumns(
         n_active=spread(figures["n_active"], ABSENT),
         top=top,
+        punsafe=np.fmax.reduce(punsafe[top], axis=1),
         name=[name and sys.intern(name) for name in names.tolist()],
         max_activation=spread(figures["max"], np.nan),
         score=spread(figures["score"], np.nan),

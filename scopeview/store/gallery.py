@@ -2,15 +2,15 @@
 
 import threading
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import SupportsIndex
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float32
 
 from scopeview.slots import Slot
-from scopeview.store.columns import LISTED, SlotColumns, in_range, read_columns
+from scopeview.store.columns import LISTED, SlotColumns, in_range, read_columns, read_punsafe
 from scopeview.store.folder import IN_SLOT, IndexFolder, slot_values, within
 from scopeview.store.manifest import Manifest
 from scopeview.store.records import (
@@ -34,7 +34,7 @@ class GalleryReader(IndexFolder):
         widest = max((record.n_features for record in self.manifest.layers), default=1)
         self._reading = threading.Lock()
         self._slots = lru_cache(maxsize=max(1, _FEATURES_IN_MEMORY // widest))(
-            lambda slot: read_columns(self._database.columns, slot, self._n_features(slot))
+            lambda slot: read_columns(self._database.columns, slot, self._n_features(slot), self._punsafe)
         )
 
     def summary(self, slot: Slot) -> SlotSummary:
@@ -95,6 +95,10 @@ class GalleryReader(IndexFolder):
         """One feature that has a grid, the same for the same seed; None when the slot has none."""
         cards = self.gallery(slot, sort="random", seed=seed, limit=1).cards
         return cards[0].feature if cards else None
+
+    @cached_property
+    def _punsafe(self) -> Float32[np.ndarray, " image_and_none"]:
+        return read_punsafe(self._database.columns, self.manifest.n_images)
 
     def _columns(self, slot: Slot) -> SlotColumns:
         with self._reading:

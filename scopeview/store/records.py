@@ -83,6 +83,7 @@ class FeatureCard(_Counted):
     n_active: int
     max_activation: float | None
     top_image_ids: list[int]  # at most nine
+    punsafe: float | None = None  # the highest of those images; None where nothing is known of them
     name: str | None = None  # the best one; None where the feature has no names
     name_score: float | None = None  # its cosine
     clarity: float | None = None  # as in `Description`

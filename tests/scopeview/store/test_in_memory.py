@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scopeview.slots import Slot
-from scopeview.store.columns import SlotColumns, in_range, read_columns
+from scopeview.store.columns import SlotColumns, in_range, read_columns, read_punsafe
 from scopeview.store.image_rows import MOST
 from scopeview.store.reader import IndexReader
 from tests.app.index import N_FEATURES, N_IMAGES, SmallIndex
@@ -16,7 +16,7 @@ CLS = Slot(3, "cls")
 
 
 def columns_of(reader: IndexReader, slot: Slot) -> SlotColumns:
-    return read_columns(reader.columns, slot, N_FEATURES)
+    return read_columns(reader.columns, slot, N_FEATURES, read_punsafe(reader.columns, N_IMAGES))
 
 
 def test_a_warm_reader_says_of_each_image_what_a_cold_one_says(small: SmallIndex) -> None:
@@ -47,6 +47,8 @@ def test_columns_hold_what_each_feature_has(reader: IndexReader) -> None:
             assert (card.n_active, card.max_activation) == (record.n_active, record.max_activation)
             assert card.top_image_ids == [top.image_id for top in record.top_images[:9]]
             assert card.n_images == N_IMAGES
+            known = [top.punsafe for top in record.top_images[:9] if top.punsafe is not None]
+            assert card.punsafe == max(known, default=None)
 
 
 def test_top_images_are_in_order_of_rank_whatever_the_order_of_rows(reader: IndexReader) -> None:
@@ -54,7 +56,7 @@ def test_top_images_are_in_order_of_rank_whatever_the_order_of_rows(reader: Inde
         answer = reader.columns(sql, values)
         return {name: column[::-1] for name, column in answer.items()} if "rank" in answer else answer
 
-    turned = read_columns(backwards, CLS, N_FEATURES)
+    turned = read_columns(backwards, CLS, N_FEATURES, read_punsafe(reader.columns, N_IMAGES))
     assert np.array_equal(turned.top, columns_of(reader, CLS).top)
 
 
