@@ -143,7 +143,7 @@ def test_the_list_is_cut_as_asked_and_goes_on(site: TestClient, upload: str) -> 
 
 
 def test_groups_are_those_of_the_json_and_wear_their_heat(site: TestClient, upload: str) -> None:
-    query = {"layer": 3, "tokens": "137", "threshold": 0.1}
+    query: dict[str, Any] = {"layer": 3, "tokens": "137", "threshold": 0.1}
     told = site.get(f"/api/v1{upload}/groups", params=query).json()["groups"]
     html = shown(site, f"{upload}/groups", **query, group=1)
     assert html.count('<li class="group') == len(told) == 2
@@ -164,7 +164,7 @@ def test_through_the_layers_every_block_has_a_column(site: TestClient, upload: s
 
 
 def test_knobs_say_what_the_json_says(site: TestClient, upload: str) -> None:
-    query = {"layer": 3, "edit": ["3:40", "3,4:x0.5"], "prompt": ["abc", "ab"]}
+    query: dict[str, Any] = {"layer": 3, "edit": ["3:40", "3,4:x0.5"], "prompt": ["abc", "ab"]}
     told = site.get(f"/api/v1{upload}/knobs", params=query).json()
     html = shown(site, f"{upload}/knobs", **query)
     figures = values(html)
