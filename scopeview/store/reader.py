@@ -25,7 +25,9 @@ from scopeview.store.survey import SurveyReader
 from scopeview.store.vectors import Vectors
 
 
-class IndexReader(ExampleReader, GalleryReader, CodeReader, PointReader, SurveyReader, DescribedReader, NameReader):
+class IndexReader(
+    ExampleReader, GalleryReader, CodeReader, PointReader, SurveyReader, DescribedReader, NameReader
+):
     """A finished index, open for reading. Close it, or use it as a context manager."""
 
     @cached_property
