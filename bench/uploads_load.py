@@ -42,8 +42,8 @@ class LoadFound:
     upload: Percentiles  # of those that were taken: from sending to the answer
     page: Percentiles  # from when the page was due
     n_pages: int
-    settled_gb: float  # resident after the first `SETTLED` uploads
-    peak_gb: float  # from then on
+    settled_gb: float  # the most that was resident until `SETTLED` uploads were taken
+    peak_gb: float  # the most from then on
 
     def budgets(self) -> Iterator[Budget]:
         other = sum(n for status, n in self.statuses.items() if status not in ("303", "429", "503"))
@@ -77,9 +77,7 @@ async def _load(server: Server, paths: Iterator[str], slug: str, pictures: Seque
     url = server.base_url + Urls().uploads(slug)
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
         async with _meanwhile(_pages(session, server, paths, seen), _memory(server, seen)):
-            await asyncio.gather(
-                *(_client(session, server, url, mine, seen) for mine in shares(pictures, N_CLIENTS))
-            )
+            await asyncio.gather(*(_client(session, url, mine, seen) for mine in shares(pictures, N_CLIENTS)))
         total_s = time.perf_counter() - started
         there = await _count_there(session, server, seen.taken)
     return LoadFound(
@@ -96,9 +94,7 @@ async def _load(server: Server, paths: Iterator[str], slug: str, pictures: Seque
     )
 
 
-async def _client(
-    session: aiohttp.ClientSession, server: Server, url: str, pictures: Sequence[bytes], seen: _Seen
-) -> None:
+async def _client(session: aiohttp.ClientSession, url: str, pictures: Sequence[bytes], seen: _Seen) -> None:
     for picture in pictures:
         for _ in range(_MOST_TRIES):
             began = time.perf_counter()
@@ -108,7 +104,7 @@ async def _client(
                 seen.taken.append(answer.location)
                 seen.upload_s.append(time.perf_counter() - began)
                 if len(seen.taken) == SETTLED:
-                    seen.settled_gb = seen.peak_gb = server.resident_gb
+                    seen.settled_gb, seen.peak_gb = seen.peak_gb, 0.0
                 break
             if answer.retry_after_s is None:
                 seen.without_retry_after += 1
@@ -135,9 +131,8 @@ async def _page(session: aiohttp.ClientSession, url: str, due: float, seen: _See
 
 async def _memory(server: Server, seen: _Seen) -> None:
     while True:
-        if seen.settled_gb:
-            seen.peak_gb = max(seen.peak_gb, server.resident_gb)
-        await asyncio.sleep(0.1)
+        seen.peak_gb = max(seen.peak_gb, server.resident_gb)
+        await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
