@@ -111,6 +111,56 @@ def uploads(
         bench_uploads.full(work / "uploads", Path(f"{IMAGES}/laion"), pictures)
 
 
+@cli.command()
+def encode(
+    source: Annotated[Path, typer.Argument(help="Image set.")] = Path(f"{IMAGES}/photos"),
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    images: Annotated[int, typer.Option(min=8, help="Of each round.")] = 24,
+) -> None:
+    """Encode against the reference loop and against the vision tower alone, at full size."""
+    from bench.encode import Sizes, main
+
+    main(source, device=device, sizes=Sizes(rounds=rounds, images=images))
+
+
+@cli.command()
+def agreement(
+    model: Annotated[
+        Path | None, typer.Option(help="CLIP folder; else ViT-L/14 with random weights.")
+    ] = None,
+    sae: Annotated[Path | None, typer.Option(help="Its SAEs.")] = None,
+    limit: Annotated[int | None, typer.Option(min=9, help="Only the first N images.")] = None,
+) -> None:
+    """How much bfloat16 changes, on the 770 real images."""
+    from bench.agreement_runs import full_size, of_model
+
+    if model is not None and sae is not None:
+        of_model(model, sae, [Path(f"{IMAGES}/laion"), Path(f"{IMAGES}/photos")], limit)
+    else:
+        full_size([Path(f"{IMAGES}/laion"), Path(f"{IMAGES}/photos")], limit)
+
+
+@cli.command()
+def preprocess(
+    source: Annotated[Path, typer.Argument(help="Image set.")] = Path(f"{IMAGES}/photos"),
+) -> None:
+    """Decoding, cropping and thumbnails, images a second a core."""
+    from bench.preprocess import main
+
+    main(source)
+
+
+@cli.command()
+def linear(
+    sizes: Annotated[list[int] | None, typer.Argument(help="Numbers of images.")] = None,
+) -> None:
+    """Seconds an image at a thousand, ten thousand and a hundred thousand images."""
+    from bench.linear import main
+
+    main(sizes or [1_000, 10_000, 100_000])
+
+
 @cli.callback()
 def _names() -> None:
     """Benchmarks by name."""

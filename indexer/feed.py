@@ -5,7 +5,7 @@ A batch holds images of one shard only and always has the same shape. It knows n
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,12 +16,13 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from indexer.prepare import Blocked, Prepared, Preparer, ordered
+from indexer.prepare import Blocked, Prepared, ordered
 from indexer.shard_output import ImageEntry
 from indexer.sources import BadSample, Sample, Shard
 from scopeview.stopwatch import Stopwatch
 
 _Item = TypeVar("_Item")
+Prepare = Callable[[Sample | BadSample], tuple[Sample | BadSample | Blocked, Prepared | None]]
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Batch:
 class Feeder:
     """Reads shards and cuts them into batches, with one pool of decoding threads."""
 
-    def __init__(self, prepare: Preparer, batch_size: int, *, pin: bool = False) -> None:
+    def __init__(self, prepare: Prepare, batch_size: int, *, pin: bool = False) -> None:
         """`pin`: batches lie in page-locked memory, from where a CUDA device fetches them by itself."""
         self.watch = Stopwatch()
         self._prepare, self._batch_size, self._pin = prepare, batch_size, pin

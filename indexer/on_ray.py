@@ -90,7 +90,7 @@ class ShardStage:
             )
             work = iter([Work(number, job.shards[number], limit)])
             try:
-                (marker,) = encoder.encode(work, _Silent(), encoder.timing())
+                (marker,) = encoder.encode(work, Silent(), encoder.timing())
             finally:
                 encoder.close()
             job.storage.put_shard(number, shard_dir(index_dir, number))
@@ -201,7 +201,7 @@ def _part_names(plan: BuildPlan, slot: Slot) -> list[str]:
     return [path.relative_to(plan.index_dir).as_posix() for path in slot_parts(plan, slot)]
 
 
-class _Silent(Task):
+class Silent(Task):
     """A worker's progress is seen where the shards come in."""
 
     def advance(self, n: int = 1) -> None: ...

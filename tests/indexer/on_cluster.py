@@ -1,15 +1,19 @@
-"""`scopeview index` in a Ray cluster of two nodes: `python -m tests.indexer.on_cluster WORDS...`.
+"""`scopeview index`, several times, in a Ray cluster of two nodes: `python -m tests.indexer.on_cluster JSON`.
 
 A process of its own, for a cluster asks the system which address it has, and tests connect to loopback only.
-With `DEADLY=FILE` in the environment the first worker that reads the second shard is killed, once.
+JSON: a list of `{"words": [...], "deadly": FILE}`; with a file, the first worker that reads the second shard
+is killed, once, and the file says so. Prints the exit codes as JSON.
 """
 
+import json
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from indexer import pipeline
@@ -39,14 +43,25 @@ class Deadly:
         return self.shard.samples()
 
 
-def with_deadly_shard(source: Path | str) -> Source:
+def with_deadly_shard(source: Path | str, flag: Path) -> Source:
     found = open_source(source)
     shards = list(found.shards)
-    shards[1] = Deadly(shards[1], Path(os.environ["DEADLY"]), os.getpid())
+    shards[1] = Deadly(shards[1], flag, os.getpid())
     return replace(found, shards=tuple(shards))
 
 
-def run(words: list[str]) -> None:
+def scopeview(words: list[str], flag: Path | None) -> int:
+    """Its exit code."""
+    opened = open_source if flag is None else partial(with_deadly_shard, flag=flag)
+    with patch.object(sys, "argv", ["scopeview", *words]), patch.object(pipeline, "open_source", opened):
+        try:
+            main()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+    return 0
+
+
+def run(commands: list[dict[str, Any]]) -> None:
     import ray
     from ray.cluster_utils import Cluster
 
@@ -54,13 +69,15 @@ def run(words: list[str]) -> None:
     cluster.add_node(num_cpus=2)
     ray.init(address=cluster.address, log_to_driver=False)
     assert len(ray.nodes()) == 2
-    sys.argv = ["scopeview", *words]
-    with patch.object(pipeline, "open_source", with_deadly_shard if "DEADLY" in os.environ else open_source):
-        main()
+    codes = [
+        scopeview(command["words"], Path(command["deadly"]) if command["deadly"] else None)
+        for command in commands
+    ]
+    print(json.dumps(codes))
 
 
 if __name__ == "__main__":
     # By its name: workers import what is pickled here.
     from tests.indexer import on_cluster
 
-    on_cluster.run(sys.argv[1:])
+    on_cluster.run(json.loads(sys.argv[1]))

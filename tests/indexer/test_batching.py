@@ -1,8 +1,8 @@
 """Batches that fit: probed, halved when they do not, compiled where that works."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -94,17 +94,36 @@ def taps(clip: Clip, layers: Sequence[int]) -> torch.Tensor:
     return torch.cat([found.flatten() for found in clip.tap(pixels, layers, [0, 5]).residuals.values()])
 
 
-def test_the_compiled_tower_gives_the_same_taps(clip: Clip) -> None:
+def test_what_is_compiled_runs_instead_and_gives_the_same_taps(
+    clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = list[dict[str, Any]]()
+
+    def compile_(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            calls.append(options)
+            return function(*arguments)
+
+        return run
+
     plain = taps(clip, [0, 2])
-    assert compiled(Encoder(clip, {}, ["cls"]), backend="eager") == "yes"
-    torch.testing.assert_close(taps(clip, [0, 2]), plain)
+    monkeypatch.setattr(torch, "compile", compile_)
+    assert compiled(Encoder(clip, {}, ["cls"])) == "yes"
+    torch.testing.assert_close(taps(clip, [0, 2]), plain, rtol=0, atol=0)
+    assert calls == [{"dynamic": False}] * 2
     clip.compile_not()
+    taps(clip, [0, 2])
+    assert len(calls) == 2
 
 
-def test_where_compiling_fails_it_runs_as_it_is_written(clip: Clip, tmp_path: Path) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError(f"no compiler at {tmp_path}")
+def test_where_compiling_fails_it_runs_as_it_is_written(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compile_(_: object, **__: object) -> Callable[..., Any]:
+        def run(*_: object) -> None:
+            raise RuntimeError("no compiler here\nand more")
+
+        return run
 
     plain = taps(clip, [1])
-    assert compiled(Encoder(clip, {}, ["cls"]), backend=broken).startswith("no (")
+    monkeypatch.setattr(torch, "compile", compile_)
+    assert compiled(Encoder(clip, {}, ["cls"])) == "no (RuntimeError: no compiler here)"
     torch.testing.assert_close(taps(clip, [1]), plain, rtol=0, atol=0)

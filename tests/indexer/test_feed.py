@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from indexer.feed import Feeder, ahead
-from indexer.prepare import Prepared
+from indexer.prepare import Blocked, Prepared
 from indexer.shard_output import ImageEntry
 from indexer.sources import BadSample, Sample, Shard
 from scopeview.errors import BadReason
@@ -28,7 +28,7 @@ class Listed:
             yield BadSample(str(i), BadReason.EMPTY, "") if i % 3 == 2 else Sample(str(i), b"x")
 
 
-def prepare(sample: Sample | BadSample) -> tuple[Sample | BadSample, Prepared | None]:
+def prepare(sample: Sample | BadSample) -> tuple[Sample | BadSample | Blocked, Prepared | None]:
     if isinstance(sample, BadSample):
         return sample, None
     entry = ImageEntry(sample.key, None, None, None, 1, 1, "", None, None)
@@ -37,7 +37,7 @@ def prepare(sample: Sample | BadSample) -> tuple[Sample | BadSample, Prepared | 
 
 @pytest.fixture
 def feeder() -> Iterator[Feeder]:
-    made = Feeder(prepare, 4)  # type: ignore[arg-type]
+    made = Feeder(prepare, 4)
     yield made
     made.close()
 

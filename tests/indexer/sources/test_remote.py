@@ -24,6 +24,7 @@ def bucket(tmp_path: Path) -> Iterator[str]:
     system.put_file(str(local / "00000.tar"), "/bucket/set/00000.tar")
     system.put_file(str(local / "00001.tar"), "/bucket/set/deep/00001.tar")
     system.pipe("/bucket/set/deep/00001_stats.json", b'{"successes": 2}')
+    system.pipe("/bucket/set/00000_stats.json", b'{"successes": 2}')
     system.pipe("/bucket/set/README.md", b"words")
     yield "memory://bucket/set"
     system.rm("/bucket", recursive=True)

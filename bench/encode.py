@@ -1,0 +1,168 @@
+"""Encode against the reference loop, and against the vision tower alone, on one device in one run.
+
+The three take turns, so that whatever else the machine does meets all of them. What is measured of ours is
+all of it: reading tars, decoding, CLIP, SAEs, and writing shards that are flushed to disk.
+"""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from bench.measure import Budget, keep
+from bench.reference_loop import ReferenceLoop
+from bench.weights import D_IN, N_FEATURES, K, write_vit_l_14
+from indexer.batching import compile_if_cuda, find_batch_size
+from indexer.encode import ShardEncoder, Work
+from indexer.on_ray import Silent
+from indexer.sources import Shard, open_source
+from scopeview.clip import Clip
+from scopeview.encoder import Encoder
+from scopeview.precision import choose_precision
+from scopeview.recipe import DTYPES
+from scopeview.sae import Sae, SaeConfig, Weights
+from scopeview.slots import Layer
+
+LAYERS = (2, 5, 8, 11, 14, 17, 20, 22)
+REFERENCE_GOAL, VIT_GOAL = 2.8, 0.95
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured. The reference loop gets fewer images: it is the slow one."""
+
+    rounds: int = 3
+    reference_images: int = 8
+    images: int = 24
+
+
+class Rates(NamedTuple):
+    """Images a second, of each round."""
+
+    reference: list[float]
+    vit: list[float]
+    ours: list[float]
+    seconds: dict[str, float]  # where the last round of ours went
+
+
+def main(source: Path, *, device: str, sizes: Sizes, results_dir: Path | None = None) -> None:
+    """Full size: ViT-L/14 and eight SAEs of 65,536 features, random weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = write_vit_l_14(Path(folder) / "model")
+        precision = choose_precision("auto", device)
+        reference = Clip.load(str(model), device=device)
+        clip = Clip.load(str(model), device=device, dtype=DTYPES[precision.dtype])
+        saes = shared_saes(LAYERS, d_in=D_IN, n_features=N_FEATURES, k=K, device=device)
+        rates = measure(reference, clip, saes, open_source(source).shards, sizes)
+    report("encode", rates, f"{device}, {precision.dtype} ({precision.because})", results_dir)
+
+
+def shared_saes(
+    layers: Sequence[Layer], *, d_in: int, n_features: int, k: int, device: str
+) -> dict[Layer, Sae]:
+    """One SAE's random weights at every layer: eight of their own would fill the memory and cost the same."""
+    random = torch.Generator().manual_seed(0)
+    enc = (torch.randn(d_in, n_features, generator=random) / (2 * d_in) ** 0.5).to(device)
+    weights = Weights(torch.zeros(d_in, device=device), enc, enc.t().contiguous())
+    config = SaeConfig("topk", layers[0], d_in, n_features, k, "none", source="random", sha256="")
+    return {layer: Sae(replace(config, layer=layer), weights) for layer in layers}
+
+
+def measure(
+    reference: Clip, clip: Clip, saes: Mapping[Layer, Sae], shards: Sequence[Shard], sizes: Sizes
+) -> Rates:
+    """The three in turn, after one pass each that does not count."""
+    encoder = Encoder(clip, saes, ["cls", "137"])
+    compile_if_cuda(encoder)
+    batch_size = find_batch_size(encoder)
+    side = clip.info.image_px
+    pixels = torch.randn(batch_size, 3, side, side, device=clip.device)
+    low = pixels.to(clip.dtype)
+    loop = ReferenceLoop(reference.model, saes, [0, 137])
+    seconds: dict[str, float] = {}
+
+    @torch.inference_mode()
+    def vit() -> None:
+        clip.model(low)
+
+    def ours(n_images: int) -> None:
+        seconds.clear()
+        seconds.update(_encode(encoder, shards, n_images, batch_size))
+
+    found = Rates([], [], [], seconds)
+    n_times = max(1, sizes.images // batch_size)
+    for turn in range(sizes.rounds + 1):
+        rates = (
+            _rate(lambda: loop.feed(pixels[: sizes.reference_images]), sizes.reference_images, clip.device),
+            _rate(lambda: [vit() for _ in range(n_times)], n_times * batch_size, clip.device),
+            _rate(lambda: ours(n_times * batch_size), n_times * batch_size, clip.device),
+        )
+        if turn:
+            for kept, rate in zip(found, rates, strict=False):
+                kept.append(rate)  # type: ignore[attr-defined]
+    return found
+
+
+def _encode(encoder: Encoder, shards: Sequence[Shard], n_images: int, batch_size: int) -> dict[str, float]:
+    """As `scopeview index` encodes; returns where the time went."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = ShardEncoder(Path(folder), encoder, thumb_px=224, batch_size=batch_size)
+        with closing(made):
+            timing, left, number = made.timing(), n_images, 0
+            while left:
+                work = iter([Work(number, shards[number % len(shards)], left)])
+                (marker,) = made.encode(work, Silent(), timing)
+                left, number = left - marker.n_images, number + 1
+            return timing.rows()
+
+
+def _rate(work: Callable[[], object], n_images: int, device: torch.device) -> float:
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return n_images / (time.perf_counter() - started)
+
+
+def report(name: str, rates: Rates, title: str, results_dir: Path | None = None) -> dict[str, object]:
+    """Prints the table, keeps the figures, and returns them. Ratios are medians of the rounds' own."""
+    over_loop = statistics.median(a / b for a, b in zip(rates.ours, rates.reference, strict=True))
+    of_vit = statistics.median(a / b for a, b in zip(rates.ours, rates.vit, strict=True))
+    budgets = [
+        Budget("ours over the reference loop", over_loop, REFERENCE_GOAL, "x", at_least=True),
+        Budget("ours over the tower alone", of_vit, VIT_GOAL, "x", at_least=True),
+    ]
+    table = Table(
+        "", "images/s (median)", "of each round", title=f"Encode, ViT-L/14, 8 SAEs, cls + 137: {title}"
+    )
+    for label, found in (
+        ("reference loop, float32", rates.reference),
+        ("vision tower alone", rates.vit),
+        ("scopeview: tars to shards", rates.ours),
+    ):
+        table.add_row(label, f"{statistics.median(found):.2f}", ", ".join(f"{rate:.2f}" for rate in found))
+    for budget in budgets:
+        table.add_row(budget.name, *budget.cells())
+    Console(width=110).print(table)
+    figures: dict[str, object] = {
+        "title": title,
+        "images_per_s": {"reference": rates.reference, "vit": rates.vit, "ours": rates.ours},
+        "ours_over_reference": over_loop,
+        "ours_over_vit": of_vit,
+        "seconds": rates.seconds,
+    }
+    if results_dir is None:
+        keep(name, figures)
+    else:
+        keep(name, figures, results_dir)
+    print(json.dumps(figures["seconds"]))
+    return figures

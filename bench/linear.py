@@ -1,0 +1,65 @@
+"""Does an image cost the same among a thousand as among a hundred thousand? `scopeview index` at each size.
+
+A small CLIP on small pictures, so that what surrounds the model is seen; seconds an image of every stage.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.measure import keep
+from tests.indexer.sources.tars import write_tar
+from tests.indexer.tiny import jpeg, write_model, write_suite
+
+PER_SHARD = 1000
+
+
+def main(sizes: Sequence[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        write_model(work / "model")
+        write_suite(work / "suite")
+        _write_source(work / "source", max(sizes))
+        found = {n_images: _index(work, n_images) for n_images in sizes}
+    stages = list(next(iter(found.values())))
+    table = Table("images", *stages, title="milliseconds an image, by stage")
+    for n_images, seconds in found.items():
+        table.add_row(f"{n_images:,}", *(f"{1e3 * seconds[stage] / n_images:.3f}" for stage in stages))
+    Console(width=110).print(table)
+    keep("linear", {"seconds": {str(n): seconds for n, seconds in found.items()}})
+
+
+def _write_source(folder: Path, n_images: int) -> None:
+    """The pictures repeat after a thousand: what they show does not matter here."""
+    folder.mkdir()
+    pictures = [jpeg(seed) for seed in range(min(n_images, 1000))]
+    for shard in range(-(-n_images // PER_SHARD)):
+        numbers = range(shard * PER_SHARD, min((shard + 1) * PER_SHARD, n_images))
+        write_tar(folder / f"{shard:05d}.tar", [(f"{i:06d}.jpg", pictures[i % 1000]) for i in numbers])
+
+
+def _index(work: Path, n_images: int) -> dict[str, float]:
+    """Seconds by stage, and `all` of it, start of Python and loading included."""
+    command = [sys.executable, "-m", "scopeview", "index", str(work / "source")]
+    weights = ["--model", str(work / "model"), "--sae", str(work / "suite")]
+    options = ["--tokens", "cls,5", "--limit", str(n_images), "--batch-size", "32", "--dtype", "float32"]
+    out = ["--out", str(work / f"index-{n_images}"), "--slug", "linear"]
+    started = time.monotonic()
+    environment = {**os.environ, "SCOPEVIEW_CACHE": str(work / "cache")}
+    done = subprocess.run(
+        [*command, *weights, *options, *out], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(done.stderr)
+    total_s = time.monotonic() - started
+    lines = (json.loads(line) for line in done.stderr.splitlines() if line.startswith("{"))
+    seconds = {line["task"]: float(line["elapsed_s"]) for line in lines if "elapsed_s" in line}
+    return {**seconds, "all": total_s}
