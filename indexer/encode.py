@@ -4,6 +4,7 @@ reader and decoders (`feed`) -> device (`Encoder`) -> writer (`shard_output`), e
 batch at a time. The device is given the next batch before the results of the last one are looked at.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -52,7 +53,9 @@ class ShardEncoder:
         """What the `rules` block is left out."""
         self._index_dir, self.encoder = index_dir, encoder
         prepare = Preparer(encoder.clip.preprocessing, thumb_px, rules)
-        self._feeder = Feeder(prepare, batch_size, pin=encoder.clip.device.type == "cuda")
+        on_gpu = encoder.clip.device.type == "cuda"
+        n_processes = os.cpu_count() or 1 if on_gpu else 0
+        self._feeder = Feeder(prepare, batch_size, pin=on_gpu, n_processes=n_processes)
         self._batch_size = batch_size
 
     def close(self) -> None:

@@ -1,13 +1,18 @@
-"""From shards to batches that a device can take: decoded by many threads, gathered and staged by one.
+"""From shards to batches that a device can take: decoded by many workers, gathered and staged by one thread.
 
-A batch holds images of one shard only and always has the same shape. It knows nothing of models or outputs.
+Workers are threads beside a CPU, where Pillow's own work is nearly all there is; beside a GPU, which wants
+thousands of images a second, they are processes, for one interpreter cannot hand out that many. A batch
+holds images of one shard only and always has the same shape. It knows nothing of models or outputs.
 """
 
+import multiprocessing
 import os
+import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -16,13 +21,15 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from indexer.prepare import Blocked, Prepared, ordered
+from indexer.prepare import Blocked, Prepared, batched, ordered
 from indexer.shard_output import ImageEntry
 from indexer.sources import BadSample, Sample, Shard
 from scopeview.stopwatch import Stopwatch
 
 _Item = TypeVar("_Item")
-Prepare = Callable[[Sample | BadSample], tuple[Sample | BadSample | Blocked, Prepared | None]]
+_Outcome = tuple[Sample | BadSample | Blocked, Prepared | None]
+Prepare = Callable[[Sample | BadSample], _Outcome]
+_CHUNK = 16
 
 
 @dataclass
@@ -56,11 +63,20 @@ class Batch:
 class Feeder:
     """Reads shards and cuts them into batches, with one pool of decoding threads."""
 
-    def __init__(self, prepare: Prepare, batch_size: int, *, pin: bool = False) -> None:
-        """`pin`: batches lie in page-locked memory, from where a CUDA device fetches them by itself."""
+    def __init__(self, prepare: Prepare, batch_size: int, *, pin: bool = False, n_processes: int = 0) -> None:
+        """`pin`: batches lie in page-locked memory, from where a CUDA device fetches them by itself.
+
+        `n_processes` 0: threads decode.
+        """
         self.watch = Stopwatch()
         self._prepare, self._batch_size, self._pin = prepare, batch_size, pin
-        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="decode")
+        self._pool: Executor = (
+            ProcessPoolExecutor(
+                n_processes, multiprocessing.get_context("forkserver"), _begin_worker, (prepare,)
+            )
+            if n_processes
+            else ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="decode")
+        )
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -69,7 +85,7 @@ class Feeder:
         """Of at most `limit` samples; at least one batch, the last of which says so."""
         samples = islice(shard.samples(), limit)
         batch, crops = Batch(number), list[UInt8[np.ndarray, "3 height width"]]()
-        for sample, prepared in ordered(self._pool, self._timed, samples, ahead=2 * self._batch_size):
+        for sample, prepared in self._prepared(samples):
             if len(crops) == self._batch_size:
                 yield self._staged(batch, crops)
                 batch, crops = Batch(number), []
@@ -79,7 +95,17 @@ class Feeder:
         batch.is_last = True
         yield self._staged(batch, crops)
 
-    def _timed(self, sample: Sample | BadSample) -> tuple[Sample | BadSample | Blocked, Prepared | None]:
+    def _prepared(self, samples: Iterator[Sample | BadSample]) -> Iterator[_Outcome]:
+        """In order. Processes get a few samples at a time, for each message costs as much as a small one."""
+        if not isinstance(self._pool, ProcessPoolExecutor):
+            yield from ordered(self._pool, self._timed, samples, ahead=2 * self._batch_size)
+            return
+        chunks = batched(samples, _CHUNK)
+        for seconds, outcomes in ordered(self._pool, _work, chunks, ahead=2 * self._batch_size // _CHUNK + 2):
+            self.watch.add("decode", seconds)
+            yield from outcomes
+
+    def _timed(self, sample: Sample | BadSample) -> _Outcome:
         with self.watch.span("decode"):
             return self._prepare(sample)
 
@@ -91,6 +117,27 @@ class Feeder:
             np.stack(crops, out=full.numpy()[: len(crops)])
             batch.crops = full
         return batch
+
+
+_prepare_here: Prepare
+"""Of a worker process: set as it begins."""
+
+
+def _begin_worker(prepare: Prepare) -> None:
+    global _prepare_here
+    _prepare_here = prepare
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the process that gave the work
+
+
+def _work(samples: list[Sample | BadSample]) -> tuple[float, list[_Outcome]]:
+    """Seconds, and what came of each; the original bytes do not travel back."""
+    started = time.perf_counter()
+    outcomes = [_prepare_here(sample) for sample in samples]
+    lean = [
+        (replace(sample, image=b"") if isinstance(sample, Sample) else sample, prepared)
+        for sample, prepared in outcomes
+    ]
+    return time.perf_counter() - started, lean
 
 
 def ahead(items: Iterable[_Item], depth: int) -> Iterator[_Item]:

@@ -13,7 +13,7 @@ from scopeview.stopwatch import Stopwatch
 
 DECODE_WAIT, WRITE_WAIT, DEVICE = "waiting for pictures", "waiting for the disk", "CLIP and SAEs"
 _BESIDE = {
-    "decode": "decoding and cropping, by the threads that do it",
+    "decode": "decoding and cropping, all workers together",
     "write": "writing, by the thread that does it",
 }
 _EVERY_S = 1.0

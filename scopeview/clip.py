@@ -133,7 +133,7 @@ class Clip:
         self, pixels: UInt8[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch 3 height width"]:
         """What transformers calls `pixel_values`, exactly, in float32 on the model's device."""
-        levels = pixels.to(self.device).long()
+        levels = pixels.to(self.device, non_blocking=True).long()
         return torch.stack([self._table[colour][levels[:, colour]] for colour in range(3)], dim=1)
 
     @torch.inference_mode()

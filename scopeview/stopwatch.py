@@ -33,6 +33,11 @@ class Stopwatch:
             with self._lock:
                 self._seconds[name] += time.perf_counter() - started
 
+    def add(self, name: str, seconds: float) -> None:
+        """What was measured elsewhere."""
+        with self._lock:
+            self._seconds[name] += seconds
+
     @contextmanager
     def device_span(self, name: str) -> Iterator[None]:
         """How long the device is busy with what is asked of it here; on a CPU that is the host's own time."""

@@ -1,15 +1,20 @@
 """Batches: full, of one shard each, in order; and what runs ahead of the one who asks."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from indexer.feed import Feeder, ahead
-from indexer.prepare import Blocked, Prepared
+from indexer.prepare import Blocked, Prepared, Preparer
 from indexer.shard_output import ImageEntry
-from indexer.sources import BadSample, Sample, Shard
+from indexer.sources import BadSample, Sample, Shard, open_source
 from scopeview.errors import BadReason
+from scopeview.preprocess import Preprocessing
+from tests.indexer.tiny import write_source
+from tests.models import preprocessor_config
 
 
 class Listed:
@@ -60,6 +65,27 @@ def test_batches_hold_every_image_once_and_the_last_says_so(feeder: Feeder, n: i
             assert batch.crops[:, 0, 0, 0].tolist() == shown
         else:
             assert batch.crops is None
+
+
+def test_processes_give_the_same_batches_as_threads(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source")
+    preprocessing = Preprocessing.from_config(preprocessor_config(32))
+    made = [Feeder(Preparer(preprocessing, 16), 4, n_processes=n) for n in (0, 2)]
+    (shard, *_) = open_source(source).shards
+    threads, processes = (list(feeder.batches(0, shard, None)) for feeder in made)
+    for feeder in made:
+        feeder.close()
+    assert made[1].watch.seconds()["decode"] > 0
+    for one, other in zip(threads, processes, strict=True):
+        assert (one.entries, one.thumbs, one.bad, one.n_seen) == (
+            other.entries,
+            other.thumbs,
+            other.bad,
+            other.n_seen,
+        )
+        assert one.crops is not None
+        assert other.crops is not None
+        assert torch.equal(one.crops, other.crops)
 
 
 def test_a_limit_counts_samples_good_or_bad(feeder: Feeder) -> None:
