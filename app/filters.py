@@ -90,7 +90,7 @@ Name = Annotated[str | None, BeforeValidator(_name)]
 NameQuery = Annotated[Name, Query(description="part of one of the feature's names, in any case")]
 
 
-def found_filters(
+async def found_filters(
     min_images: Annotated[
         Images,
         Query(description=f"leave out features that fire on fewer images; {MIN_GRID_IMAGES} if not given"),

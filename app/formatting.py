@@ -1,6 +1,7 @@
 """Numbers as people read them, beside the exact value that JSON gives. Pages write figures by this alone."""
 
 import math
+import re
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ UNSAFE_ABOVE = 0.5
 """A picture whose `punsafe` is above this is blurred until it is clicked; an operator may set another."""
 
 _HEAT_STEPS = 10
+_BLANK = re.compile(r"[\x00-\x20]")
 
 
 def exact(value: float) -> str:
@@ -110,7 +112,7 @@ def is_unsafe(punsafe: float | None, above: float = UNSAFE_ABOVE) -> bool:
 
 def safe_link(url: str | None) -> str | None:
     """The URL when it is plain http or https with a host, else None: sources of images are hostile."""
-    if url is None or any(ord(letter) <= 32 for letter in url):
+    if url is None or _BLANK.search(url):
         return None
     try:
         parts = urlsplit(url)

@@ -55,10 +55,19 @@ def site_of(request: Request) -> Site:
     return site
 
 
-SiteDep = Annotated[Site, Depends(site_of)]
+# Dependencies that only look something up are coroutines: as functions each would wait for a thread.
 
 
-def open_index(site: SiteDep, index: Annotated[str, Path(description="slug of the index")]) -> OpenIndex:
+async def _site(request: Request) -> Site:
+    return site_of(request)
+
+
+SiteDep = Annotated[Site, Depends(_site)]
+
+
+async def open_index(
+    site: SiteDep, index: Annotated[str, Path(description="slug of the index")]
+) -> OpenIndex:
     """Raises `NotFoundError` for an index that is not served here."""
     found = site.indexes.get(index)
     if found is None:
@@ -69,7 +78,7 @@ def open_index(site: SiteDep, index: Annotated[str, Path(description="slug of th
 IndexDep = Annotated[OpenIndex, Depends(open_index)]
 
 
-def found_slot(index: IndexDep, layer: LayerPath, token: TokenQuery = None) -> Slot:
+async def found_slot(index: IndexDep, layer: LayerPath, token: TokenQuery = None) -> Slot:
     """An unknown layer is a 404 (it is in the path), an unknown token a 422 (it is in the query)."""
     return slot_of(index, layer, token)
 

@@ -106,10 +106,10 @@ class Urls:
     # -- pictures --------------------------------------------------------------------------------------------
 
     def thumb(self, index: str, image_id: int, version: str) -> str:
-        return self._path(False, index, "thumbs", f"{image_id}.webp") + _query({"v": version})
+        return f"{self._path(False, index, 'thumbs', image_id)}.webp{_query({'v': version})}"
 
     def grid(self, index: str, layer: Layer, token: Token, feature: int, version: str) -> str:
-        return self._path(False, index, "grids", layer, token, f"{feature}.webp") + _query({"v": version})
+        return f"{self._path(False, index, 'grids', layer, token, feature)}.webp{_query({'v': version})}"
 
     def preview(self, index: str, version: str) -> str:
         return self._path(False, index, "og.png") + _query({"v": version})

@@ -18,7 +18,7 @@ ImageQuery = Annotated[Number | None, Query(description="search by this indexed 
 UploadQuery = Annotated[str | None, Query(description="search by this upload instead of words")]
 
 
-def asked_of(
+async def asked_of(
     index: IndexDep,
     q: TextQuery = "",
     layer: LayerQuery = None,

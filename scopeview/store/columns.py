@@ -56,7 +56,7 @@ class SlotColumns:
     def order(self, sort: Sort, seed: int = 0) -> Int64[np.ndarray, " feature"]:
         """Every feature in that order: highest first, what is unknown last."""
         if sort == "random":
-            return np.argsort(_shuffled(len(self), seed), kind="stable")
+            return np.argsort(_shuffled(len(self), seed))
         if sort not in self._orders:
             self._orders[sort] = self._order(sort)
         return self._orders[sort]

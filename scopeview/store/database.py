@@ -27,9 +27,13 @@ class Database:
     are empty where the index was not described.
     """
 
-    def __init__(self, path: Path, described: Path | None = None) -> None:
-        """Raises `IndexFormatError` when a file is missing or no database."""
-        self._connection = duckdb.connect(":memory:", config=_BOUNDED)
+    def __init__(self, path: Path, described: Path | None = None, *, memory_mb: int | None = None) -> None:
+        """Raises `IndexFormatError` when a file is missing or no database.
+
+        `memory_mb` bounds what is kept of the files and what a query may need; None: most of the machine's.
+        """
+        bounds = _BOUNDED if memory_mb is None else {**_BOUNDED, "memory_limit": f"{memory_mb}MB"}
+        self._connection = duckdb.connect(":memory:", config=bounds)
         try:
             _attach(self._connection, path, _INDEX)
             if described is None:

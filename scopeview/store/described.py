@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from scopeview.slots import Layer, Slot, parse_layer
+from scopeview.slots import ANY, Layer, Slot, parse_layer
 from scopeview.store.folder import IN_SLOT, IndexFolder, slot_values
 from scopeview.store.records import NEIGHBOR_KINDS, Description, Name, Neighbor, NeighborKind
 from scopeview.store.vectors import Modality
@@ -71,6 +71,8 @@ class DescribedReader(IndexFolder):
 
     def _places(self, slot: Slot, feature: int) -> tuple[list[int] | None, int | None, float | None]:
         """Images by patch, images at CLS, and the selectivity that follows."""
+        if ANY not in self.manifest.tokens:
+            return None, None, None
         rows = self.sql(
             "SELECT positions, at_cls, selectivity FROM described.places"
             " WHERE layer = $layer AND feature = $feature LIMIT 1",

@@ -24,6 +24,8 @@ _Opened = TypeVar("_Opened", bound="IndexFolder")
 class IndexFolder:
     """A finished index, open for reading. Close it, or use it as a context manager."""
 
+    _memory_mb: int | None = None  # of the database; a server sets a bound, so that its memory has one
+
     def __init__(self, index_dir: Path, manifest: Manifest | None = None) -> None:
         """Reads the folder's manifest unless one is given, as the indexer does before it writes its own.
 
@@ -33,7 +35,9 @@ class IndexFolder:
         self.manifest: Manifest = manifest or read_manifest(index_dir)
         describe = self.manifest.describe
         self._database = Database(
-            index_dir / self.manifest.database, index_dir / describe.database if describe else None
+            index_dir / self.manifest.database,
+            index_dir / describe.database if describe else None,
+            memory_mb=self._memory_mb,
         )
         self._pack = lru_cache(maxsize=_PACKS_OPEN)(Pack)
 

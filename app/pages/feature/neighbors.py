@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.formatting import layer_name, token_name
-from app.pages.frame import Link
-from app.pages.parts import FeatureView, feature_view
+from app.pages.frame import URLS, Link
+from app.pages.parts import FeatureView, feature_name, feature_view
 from app.sheet import Near, Sheet, token_there
 from app.site import OpenIndex
 from scopeview.slots import Layer
@@ -42,6 +42,24 @@ class NearView:
 
 
 @dataclass(frozen=True)
+class NearLink:
+    """One neighbour in a line."""
+
+    url: str
+    label: str  # `L22 · 31415`
+    name: str | None  # its best name
+    score: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What it resembles at one other layer, in one way."""
+
+    best: NearView
+    others: list[NearLink]  # best first
+
+
+@dataclass(frozen=True)
 class KindView:
     """Neighbours of one kind."""
 
@@ -56,7 +74,7 @@ class LineageRow:
 
     term: str
     words: str
-    cells: list[list[NearView] | None]  # by column, best first; None at this feature's own layer
+    cells: list[Cell | None]  # by column; None where there is nothing, as at this feature's own layer
 
 
 @dataclass(frozen=True)
@@ -70,7 +88,11 @@ class Lineage:
 def kinds(index: OpenIndex, sheet: Sheet) -> list[KindView]:
     """Neighbours within the layer; kinds without any are left out."""
     found = [
-        KindView(TERMS[kind][0], TERMS[kind][2], _views(index, sheet, sheet.within, kind, sheet.slot.layer))
+        KindView(
+            TERMS[kind][0],
+            TERMS[kind][2],
+            [_view(index, sheet, near) for near in _of(sheet.within, kind, sheet.slot.layer)],
+        )
         for kind in NEIGHBOR_KINDS
     ]
     return [kind for kind in found if kind.near]
@@ -95,20 +117,27 @@ def _column(index: OpenIndex, sheet: Sheet, layer: Layer) -> Link:
     return Link(layer_name(layer), "", layer == sheet.slot.layer, words)
 
 
-def _cell(index: OpenIndex, sheet: Sheet, kind: NeighborKind, layer: Layer) -> list[NearView] | None:
-    return None if layer == sheet.slot.layer else _views(index, sheet, sheet.across, kind, layer)
+def _cell(index: OpenIndex, sheet: Sheet, kind: NeighborKind, layer: Layer) -> Cell | None:
+    found = _of(sheet.across, kind, layer)
+    if not found:
+        return None
+    return Cell(_view(index, sheet, found[0]), [_link(index, near) for near in found[1:]])
 
 
-def _views(
-    index: OpenIndex, sheet: Sheet, found: Sequence[Near], kind: NeighborKind, layer: Layer
-) -> list[NearView]:
-    return [
-        NearView(
-            feature=feature_view(index, near.card, sheet.rows, near.card.top_image_ids),
-            name=near.card.name,
-            score=near.neighbor.score,
-            score_term=TERMS[kind][1],
-        )
-        for near in found
-        if near.neighbor.kind == kind and near.neighbor.layer == layer
-    ]
+def _of(found: Sequence[Near], kind: NeighborKind, layer: Layer) -> list[Near]:
+    return [near for near in found if near.neighbor.kind == kind and near.neighbor.layer == layer]
+
+
+def _view(index: OpenIndex, sheet: Sheet, near: Near) -> NearView:
+    return NearView(
+        feature=feature_view(index, near.card, sheet.rows, near.card.top_image_ids),
+        name=near.card.name,
+        score=near.neighbor.score,
+        score_term=TERMS[near.neighbor.kind][1],
+    )
+
+
+def _link(index: OpenIndex, near: Near) -> NearLink:
+    card = near.card
+    url = URLS.feature(index.slug, card.layer, card.feature, card.token)
+    return NearLink(url, feature_name(card.layer, card.feature), card.name, near.neighbor.score)
