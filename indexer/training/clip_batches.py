@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from indexer.training.clip_concepts import shares_of
 from indexer.training.clip_config import ClipSettings
 from indexer.training.clip_windows import NO_REGION, WHOLE, Regions, Window, regions_of, window_on
 from indexer.training.clip_words import encode, make_tokenizer
@@ -32,6 +33,8 @@ class Batch(NamedTuple):
     words: Int64[Tensor, "batch token"]
     also_true: Bool[Tensor, "image caption"]
     """Captions of other images of the batch that are true of this one too: no negatives, no positives."""
+    concepts: Float[Tensor, "batch concept"]
+    """Shares, as `shares_of` gives them."""
     patches: Int64[Tensor, "batch patch"]
     """Which patches of the whole grid the pixels are."""
     region_of_patch: Int64[Tensor, "batch patch"]
@@ -39,6 +42,7 @@ class Batch(NamedTuple):
     region_words: Int64[Tensor, "region region_token"]
     region_also_true: Bool[Tensor, "region name"]
     """Names of other regions that are true of this one too."""
+    region_concepts: Float[Tensor, "region concept"]
 
 
 class Batches(Dataset[Batch]):
@@ -66,14 +70,14 @@ class Batches(Dataset[Batch]):
 
     def _named(
         self, captions: Sequence[Caption], facts: Sequence[frozenset[str]]
-    ) -> tuple[Int64[np.ndarray, "caption token"], Bool[np.ndarray, "caption caption"]]:
-        """The captions' words, and which are true of what others are about."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The captions' words, which are also true of other subjects, and each subject's concepts."""
         also_true = claims_met(captions, facts)
         np.fill_diagonal(also_true, False)
-        return encode(self._tokenizer, [caption.text for caption in captions]), also_true
+        return encode(self._tokenizer, [caption.text for caption in captions]), also_true, shares_of(facts)
 
-    def _regions(self, found: Sequence[Regions]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Region of each patch, words and what else is true, with regions numbered through the batch."""
+    def _regions(self, found: Sequence[Regions]) -> tuple[np.ndarray, ...]:
+        """Region of each patch, and as `_named`, with regions numbered through the batch."""
         firsts = np.cumsum([0, *(len(regions.captions) for regions in found)])[:-1]
         of_patch = np.stack([regions.of_patch for regions in found])
         of_patch = np.where(of_patch == NO_REGION, NO_REGION, of_patch + firsts[:, None])

@@ -24,8 +24,9 @@ _COUNTS = (
     "whole_every",
 )
 _SHARES = ("warmup", "whole_end", "hard_negatives", "brief_captions")
+_WEIGHTS = ("regions", "concepts")
 _RATES = ("lr", "matrix_lr")
-_FIRST_TEMPERATURE_LOG = 2.6593  # log(1 / 0.07), as CLIP began
+_FIRST_LOGIT_SCALE = 3.2189  # log(1 / 0.04); CLIP's own 1 / 0.07 takes longer to grow than a short run has
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,15 @@ class ClipSettings:
     weight_decay: float = 0.05
     window: int = 8
     """Patches a side that most steps see of a scene, which then shows one thing: a quarter of the cost."""
-    whole_every: int = 5
+    whole_every: int = 8
     """Of so many steps one sees scenes whole, with any number of things; so do the last ones."""
     whole_end: float = 0.1
     """Share of the steps, the last ones, that all see scenes whole."""
     regions: float = 0.5
     """Weight of the contrast between patches and the names of what they show, beside images and captions."""
-    hard_negatives: float = 0.5
+    concepts: float = 1.0
+    """Weight of naming the concepts of images and patches by a linear head, which is no part of the model."""
+    hard_negatives: float = 0.25
     """Share of a batch in groups of scenes that differ in the kind or the colour of one thing alone."""
     brief_captions: float = 0.15
     """Share of the captions that say one thing about their scene, as searches do."""
@@ -74,7 +77,7 @@ class ClipSettings:
 
     @property
     def first_logit_scale(self) -> float:
-        return _FIRST_TEMPERATURE_LOG
+        return _FIRST_LOGIT_SCALE
 
     @property
     def schedule(self) -> Schedule:
@@ -106,7 +109,8 @@ def check_settings(settings: ClipSettings) -> None:
     batch_size = settings.batch_size
     _check("batch_size", batch_size, batch_size >= 2, "2 or more: each image is told from the others")
     _check("window", settings.window, 1 <= settings.window <= GRID, f"1 to {GRID} patches a side")
-    _check("regions", settings.regions, 0 <= settings.regions <= 100, "a weight from 0 to 100")
+    for name in _WEIGHTS:
+        _check(name, values[name], 0 <= values[name] <= 100, "a weight from 0 to 100")
     for name in _RATES:
         _check(name, values[name], 0 < values[name] < 1, "above 0 and below 1")
     _check_divides("width", settings.width, "heads", settings.heads)

@@ -37,15 +37,11 @@ def region_contrast(
     names: Float[Tensor, "region projection"],
     scale: Float[Tensor, ""],
     also_true: Bool[Tensor, "region region"],
-) -> Float[Tensor, ""]:
+) -> Float[Tensor, " patch"]:
     """The cross-entropy of each patch among all regions' names, with its own region's name as the answer.
 
-    Every region counts alike, however many patches show it; names also true of a patch's region do not count.
-    Patches whose region is below zero show none.
+    Names also true of a patch's region do not count.
     """
-    shows = region_of_patch >= 0
-    own = region_of_patch[shows]
-    cosines = normalize(patches[shows].float(), dim=1) @ normalize(names.float(), dim=1).T
-    losses = cross_entropy((scale * cosines).masked_fill(also_true[own], -torch.inf), own, reduction="none")
-    sizes = own.bincount(minlength=len(names))
-    return (losses / sizes[own]).sum() / (sizes > 0).sum()
+    cosines = normalize(patches.float(), dim=1) @ normalize(names.float(), dim=1).T
+    logits = (scale * cosines).masked_fill(also_true[region_of_patch], -torch.inf)
+    return cross_entropy(logits, region_of_patch, reduction="none")

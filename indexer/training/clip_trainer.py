@@ -19,6 +19,7 @@ from transformers import CLIPModel
 from indexer.run import locked
 from indexer.training.checkpoint import RunFolder
 from indexer.training.clip_batches import Batch, stream, training_world
+from indexer.training.clip_concepts import mean_by_region, naming_losses, new_head
 from indexer.training.clip_config import ClipRequest, ClipSettings, check_settings
 from indexer.training.clip_loss import Contrast, contrast, region_contrast
 from indexer.training.clip_model import embed_images, embed_texts, new_clip, save_clip
@@ -77,7 +78,9 @@ class _Training:
         if device.type == "cpu":
             # On CPUs the backward pass of the fused attention costs more than all the rest of the model.
             self._model.set_attn_implementation("eager")
-        self._optimizers = _optimizers(self._model, request.settings)
+        self._head = new_head(request.settings).to(device)
+        self._learning = torch.nn.ModuleDict({"clip": self._model, "head": self._head})
+        self._optimizers = _optimizers(self._learning, request.settings)
         self._seconds, self._last = 0.0, {"loss": math.nan, "accuracy": math.nan}
 
     def run(self) -> dict[str, Any]:
@@ -121,9 +124,9 @@ class _Training:
 
     def _step(self, batch: Batch, step: int) -> Contrast:
         found = self._look(Batch(*(part.to(self._device, non_blocking=True) for part in batch)))
-        self._model.zero_grad(set_to_none=True)
+        self._learning.zero_grad(set_to_none=True)
         found.loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._settings.max_gradient_norm)
+        torch.nn.utils.clip_grad_norm_(self._learning.parameters(), self._settings.max_gradient_norm)
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * self._settings.schedule.at(step)
@@ -133,17 +136,23 @@ class _Training:
         return found
 
     def _look(self, batch: Batch) -> Contrast:
-        """Images against captions; the loss has the regions' part in it."""
+        """Images against captions; the loss has the parts of regions and concepts in it."""
         with self._autocast():
             seen = embed_images(self._model, batch.pixels, batch.patches)
-            texts = embed_texts(self._model, batch.words)
-            names = embed_texts(self._model, batch.region_words)
+            texts, names = (embed_texts(self._model, words) for words in (batch.words, batch.region_words))
+        shown = batch.region_of_patch >= 0
+        regions, patches = batch.region_of_patch[shown], seen.patches[shown]
         scale = self._model.logit_scale.exp()
         found = contrast(seen.images, texts, scale, batch.also_true)
-        regions = region_contrast(
-            seen.patches.flatten(0, 1), batch.region_of_patch.flatten(), names, scale, batch.region_also_true
-        )
-        return found._replace(loss=found.loss + self._settings.regions * regions)
+        by_name = region_contrast(patches, regions, names, scale, batch.region_also_true)
+        by_concept = self._naming_losses(patches, batch.region_concepts[regions])
+        of_images = self._naming_losses(seen.images, batch.concepts).mean()
+        concepts = of_images + mean_by_region(by_concept, regions)
+        loss = found.loss + self._settings.regions * mean_by_region(by_name, regions)
+        return found._replace(loss=loss + self._settings.concepts * concepts)
+
+    def _naming_losses(self, embeddings: Tensor, shares: Tensor) -> Tensor:
+        return naming_losses(self._head(embeddings.float()), shares)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._dtype == "bfloat16")
@@ -166,7 +175,7 @@ class _Training:
                 "step": step,
                 "seconds": self._seconds,
                 "last": self._last,
-                "model": self._model.state_dict(),
+                "model": self._learning.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             }
         )
@@ -176,7 +185,7 @@ class _Training:
         state = self._run.load(self._device)
         if state is None:
             return 0
-        self._model.load_state_dict(state["model"])
+        self._learning.load_state_dict(state["model"])
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self._seconds, self._last = state["seconds"], state["last"]
@@ -189,7 +198,7 @@ def _placed(model: Any, device: torch.device) -> CLIPModel:
     return placed
 
 
-def _optimizers(model: CLIPModel, settings: ClipSettings) -> tuple[torch.optim.Optimizer, ...]:
+def _optimizers(model: torch.nn.Module, settings: ClipSettings) -> tuple[torch.optim.Optimizer, ...]:
     """Muon for the matrices of both towers' blocks; AdamW, without decay, for all else."""
     in_blocks: list[Tensor] = []
     others: list[Tensor] = []

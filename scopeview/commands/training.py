@@ -67,14 +67,17 @@ def train_clip(
     window: Annotated[
         int, typer.Option(help="Patches a side that most steps see of a scene, which then shows one thing.")
     ] = 8,
-    whole_every: Annotated[int, typer.Option(help="Of so many steps one sees scenes whole.")] = 5,
+    whole_every: Annotated[int, typer.Option(help="Of so many steps one sees scenes whole.")] = 8,
     whole_end: Annotated[float, typer.Option(help="Share of the steps, at the end, that all do.")] = 0.1,
     regions: Annotated[
         float, typer.Option(help="Weight of the contrast between patches and names of what they show.")
     ] = 0.5,
+    concepts: Annotated[
+        float, typer.Option(help="Weight of naming concepts by a linear head, which is not kept.")
+    ] = 1.0,
     hard_negatives: Annotated[
         float, typer.Option(help="Share of a batch that differs from the next in one kind or colour alone.")
-    ] = 0.5,
+    ] = 0.25,
     brief_captions: Annotated[
         float, typer.Option(help="Share of the captions that say one thing alone, as searches do.")
     ] = 0.15,
@@ -116,6 +119,7 @@ def train_clip(
         whole_every=whole_every,
         whole_end=whole_end,
         regions=regions,
+        concepts=concepts,
         hard_negatives=hard_negatives,
         brief_captions=brief_captions,
         seed=seed,

@@ -24,7 +24,7 @@ MAX_BYTES = 25_000_000
 def test_the_clip_and_its_saes_fit_together_and_are_trained() -> None:
     clip, saes = demo_model()
     recipe = plan_recipe(str(clip), str(saes), tokens=["cls", "137", "any"])
-    assert recipe.layers == [0, 2, 4, 6, "embed"]
+    assert recipe.layers == [1, 3, 5, 7, "embed"]
     assert not recipe.random_weights
     assert set(recipe.normalization.values()) == {"standardize"}
     assert (recipe.info.n_tokens, recipe.info.image_px, recipe.info.grid) == (257, 128, 16)
@@ -45,7 +45,7 @@ def test_the_saes_rebuild_scenes_that_nobody_trained_on() -> None:
     clip_dir, saes_dir = demo_model()
     clip = Clip.load(str(clip_dir))
     crops = [clip.preprocessing.crop(make_scene(77, number).image) for number in range(16)]
-    taps = clip.forward(torch.from_numpy(np.stack(crops)), [0, 2, 4, 6])
+    taps = clip.forward(torch.from_numpy(np.stack(crops)), [1, 3, 5, 7])
     for source in read_suite(str(saes_dir), None).sources:
         sae = load_sae(source, "cpu")
         tokens = taps.embedding if source.layer == EMBED else taps.residuals[source.layer].flatten(0, 1)
