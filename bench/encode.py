@@ -6,6 +6,7 @@ all of it: reading tars, decoding, CLIP, SAEs, and writing shards that are flush
 
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -106,6 +107,7 @@ def measure(
             _rate(lambda: [vit() for _ in range(n_times)], n_times * batch_size, clip.device),
             _rate(lambda: ours(n_times * batch_size), n_times * batch_size, clip.device),
         )
+        print(json.dumps({"round": turn, "images_per_s": rates}), file=sys.stderr, flush=True)
         if turn:
             for kept, rate in zip(found, rates, strict=False):
                 kept.append(rate)  # type: ignore[attr-defined]

@@ -291,3 +291,19 @@ def test_half_precision_files_load_as_float32(copy: Path) -> None:
     clip = Clip.load(str(copy))
     assert clip.dtype == torch.float32
     assert clip.forward(pictures(1), [0]).embedding.isfinite().all()
+
+
+@pytest.mark.parametrize("layers", [[0], [2, 0], [3], [1, 3], []])
+@pytest.mark.parametrize("tokens", [[0], [5, 0, 9], None])
+def test_taps_at_some_tokens_are_those_of_the_whole_pass(
+    clip: Clip, layers: list[int], tokens: list[int] | None
+) -> None:
+    pixels = pictures(2)
+    found, expected = clip.tap(pixels, layers, tokens), clip.forward(pixels, layers)
+    assert list(found.residuals) == layers
+    for layer in layers:
+        whole = expected.residuals[layer]
+        kept = whole if tokens is None else whole[:, tokens]
+        torch.testing.assert_close(found.residuals[layer], kept, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.embedding, expected.embedding, rtol=1e-5, atol=1e-5)
+    assert found.finite.tolist() == [True, True]

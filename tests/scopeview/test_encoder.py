@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from scopeview import encoder as encoder_module
 from scopeview.clip import Clip, Tapped, Taps
 from scopeview.encoder import Encoded, Encoder, SlotCodes
 from scopeview.sae import Sae, SaeConfig, Weights
@@ -256,3 +257,35 @@ def test_the_first_images_of_a_batch_are_first_in_every_part() -> None:
     encoded = encode(encoder({3: ACTIVATIONS}, ["any"], with_embed=True)).first(1)
     assert [len(codes.lengths) for codes in encoded.codes.values()] == [1, 1]
     assert (len(encoded.embeddings), len(encoded.finite)) == (1, 1)
+
+
+def test_images_that_are_not_kept_take_their_pairs_with_them() -> None:
+    codes = SlotCodes(
+        np.array([1, 0, 2], np.int32),
+        np.array([7, 8, 9], np.int32),
+        np.array([3, np.inf, 1], np.float32),
+        np.array([0, 5, 6], np.int16),
+    )
+    assert codes.finite_images().tolist() == [True, True, False]
+    kept = codes.only(np.array([False, True, True]))
+    assert (kept.lengths.tolist(), kept.features.tolist()) == ([0, 2], [8, 9])
+    assert kept.positions is not None
+    assert kept.positions.tolist() == [5, 6]
+
+
+def test_an_image_whose_code_or_embedding_overflows_is_marked() -> None:
+    embedding = torch.ones(2, 3)
+    embedding[0, 1] = 70_000  # finite, but not in half precision
+    made = encoder({3: ACTIVATIONS}, ["cls"], embedding=embedding)
+    assert encode(made).finite.tolist() == [False, True]
+    made = encoder({3: ACTIVATIONS}, ["any"])
+    made.saes[3].enc.mul_(3e38)  # image 0 reaches 5, image 1 reaches 2
+    assert encode(made).finite.tolist() == [False, False]
+
+
+def test_any_in_blocks_of_images_is_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = encode(encoder({3: ACTIVATIONS}, ["any", "2"])).codes
+    monkeypatch.setattr(encoder_module, "MAX_DENSE_BYTES", 1)
+    for slot, found in encode(encoder({3: ACTIVATIONS}, ["any", "2"])).codes.items():
+        for one, other in zip(found, whole[slot], strict=True):
+            np.testing.assert_array_equal(one, other)
