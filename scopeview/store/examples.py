@@ -1,6 +1,7 @@
 """Questions about the images of one feature: ranked, by interval of activation, and across tokens."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 from jaxtyping import Int64
@@ -52,10 +53,20 @@ class ExampleReader(ImageReader):
         highest = float(firing.activation[0])
         parts = np.ceil(firing.activation.astype(np.float64) * n_intervals / highest).astype(np.int64)
         slices = np.maximum(parts - 1, 0)
-        return [
-            self._interval(firing, highest, i, n_intervals, np.flatnonzero(slices == i) + 1, per_interval)
-            for i in reversed(range(n_intervals))
+        ranks = [np.flatnonzero(slices == i) + 1 for i in range(n_intervals)]
+        samples = [_sample(each, per_interval) for each in ranks]
+        # All at once: what is known of thirty images costs little more than of six.
+        images = iter(self.ranked_images(firing, [rank for sample in samples for rank in sample]))
+        found = [
+            Interval(
+                low=highest * i / n_intervals,
+                high=highest * (i + 1) / n_intervals,
+                n_images=len(ranks[i]),
+                images=list(islice(images, len(samples[i]))),
+            )
+            for i in range(n_intervals)
         ]
+        return found[::-1]
 
     def overlap(self, layer: Layer, feature: int) -> dict[Token, list[int]]:
         """The ids of the feature's top nine images at each token of the layer, in the index's order."""
@@ -70,22 +81,6 @@ class ExampleReader(ImageReader):
             for slot in self.manifest.slots
             if slot.layer == layer and slot.token in found
         }
-
-    def _interval(
-        self,
-        firing: Firing,
-        highest: float,
-        i: int,
-        n_intervals: int,
-        ranks: Int64[np.ndarray, " in_interval"],
-        per_interval: int,
-    ) -> Interval:
-        return Interval(
-            low=highest * i / n_intervals,
-            high=highest * (i + 1) / n_intervals,
-            n_images=len(ranks),
-            images=self.ranked_images(firing, _sample(ranks, per_interval)),
-        )
 
     def _ranked(
         self,

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import SupportsIndex
 
@@ -33,9 +33,8 @@ class GalleryReader(IndexFolder):
         super().__init__(index_dir, manifest)
         widest = max((record.n_features for record in self.manifest.layers), default=1)
         self._reading = threading.Lock()
-        self._slots = lru_cache(maxsize=max(1, _FEATURES_IN_MEMORY // widest))(
-            lambda slot: read_columns(self._database.columns, slot, self._n_features(slot), self._punsafe)
-        )
+        self._n_kept = max(1, _FEATURES_IN_MEMORY // widest)
+        self._kept: dict[Slot, SlotColumns] = {}
 
     def summary(self, slot: Slot) -> SlotSummary:
         row = self._database.one(
@@ -101,8 +100,18 @@ class GalleryReader(IndexFolder):
         return read_punsafe(self._database.columns, self.manifest.n_images)
 
     def _columns(self, slot: Slot) -> SlotColumns:
+        """Whoever finds them in memory does not wait for those who read another slot's."""
+        kept = self._kept.get(slot)
+        return kept if kept is not None else self._read_columns(slot)
+
+    def _read_columns(self, slot: Slot) -> SlotColumns:
         with self._reading:
-            return self._slots(slot)
+            if slot not in self._kept:
+                found = read_columns(self._database.columns, slot, self._n_features(slot), self._punsafe)
+                while len(self._kept) >= self._n_kept:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[slot] = found
+            return self._kept[slot]
 
     def _has_name(self, slot: Slot, name: str, n_features: int) -> Bool[np.ndarray, " feature"]:
         rows = self.sql(f"SELECT feature FROM {LISTED} WHERE {NAMED}", {**slot_values(slot), "name": name})

@@ -4,6 +4,7 @@ A query takes milliseconds for that: each of twenty random rows lies in a block 
 whole. Half a million rows take some 70 MB.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from scopeview.store.records import ImageRow
@@ -24,5 +25,9 @@ class ImageRows:
     def __len__(self) -> int:
         return len(self._columns[0])
 
-    def __getitem__(self, image_id: int) -> ImageRow:
-        return ImageRow(*[column[image_id].as_py() for column in self._columns])
+    def rows(self, image_ids: Sequence[int]) -> list[ImageRow]:
+        """In the order of the ids. Column by column: a value at a time costs ten times as much."""
+        if not image_ids:
+            return []
+        columns = [column.take(image_ids).to_pylist() for column in self._columns]
+        return [ImageRow(*row) for row in zip(*columns, strict=True)]

@@ -52,7 +52,7 @@ class ImageReader(IndexFolder):
         """Those images, by id and in the order of the ids; ids that do not exist are absent."""
         wanted = within(image_ids, self.manifest.n_images)
         if self._rows is not None:
-            return {image_id: self._rows[image_id] for image_id in wanted}
+            return dict(zip(wanted, self._rows.rows(wanted), strict=True))
         # A subquery and not a list: only then does DuckDB skip the parts of the table that hold none of them.
         rows = self.sql(
             f"SELECT {IMAGE_COLUMNS} FROM images WHERE image_id IN (SELECT unnest($ids::INTEGER[]))",
