@@ -26,7 +26,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "device_scale_factor": 2,
     },
 }
-LAYER = 4
 MOST_BYTES = 100_000
 LOAD_ALL = """() => Promise.all([...document.images].map((img) => {
   img.loading = "eager";
@@ -36,36 +35,44 @@ NOT_THERE = {"problem-404", "problem-422"}
 
 
 @pytest.fixture(scope="module")
-def addresses(demo_site: str) -> dict[str, str]:
+def layer(demo_site: str) -> int:
+    """A block in the middle of those that the demo's model has SAEs for."""
+    with urllib.request.urlopen(f"{demo_site}/api/v1/demo") as answer:
+        blocks = [each["layer"] for each in json.load(answer)["layers"] if each["layer"] != "embed"]
+    return int(blocks[len(blocks) // 2])
+
+
+@pytest.fixture(scope="module")
+def addresses(demo_site: str, layer: int) -> dict[str, str]:
     """Every kind of page, by the name of its screenshot."""
-    feature = middle_feature(demo_site)
+    feature = middle_feature(demo_site, layer)
     return {
         "home": "/",
         "index": "/demo",
-        "gallery": f"/demo/{LAYER}?sort=density",
-        "gallery-scatter": f"/demo/{LAYER}?plot=1",
-        "map": f"/demo/{LAYER}/map?token=any",
-        "gallery-any": f"/demo/{LAYER}?token=any&min_images=1",
-        "feature": f"/demo/{LAYER}/{feature}?token=cls",
-        "feature-any": f"/demo/{LAYER}/{feature}?token=any",
+        "gallery": f"/demo/{layer}?sort=density",
+        "gallery-scatter": f"/demo/{layer}?plot=1",
+        "map": f"/demo/{layer}/map?token=any",
+        "gallery-any": f"/demo/{layer}?token=any&min_images=1",
+        "feature": f"/demo/{layer}/{feature}?token=cls",
+        "feature-any": f"/demo/{layer}/{feature}?token=any",
         "image": "/demo/images/5",
-        "image-one-layer": f"/demo/images/5?layer={LAYER}&token=any",
+        "image-one-layer": f"/demo/images/5?layer={layer}&token=any",
         "upload": "/demo/uploads",
         "search": "/demo/search",
         "search-words": "/demo/search?q=red+heart",
         "search-image": "/demo/search?image=5",
-        "compare": f"/demo/compare?features={LAYER}:{feature},{LAYER}:{feature}:any&note=a+note",
+        "compare": f"/demo/compare?features={layer}:{feature},{layer}:{feature}:any&note=a+note",
         "report": "/demo/images/5/report",
         "patterns": "/patterns",
         "api": "/api",
         "problem-404": "/demo/99",
-        "problem-422": f"/demo/{LAYER}?sort=best",
+        "problem-422": f"/demo/{layer}?sort=best",
     }
 
 
-def middle_feature(base: str) -> int:
+def middle_feature(base: str, layer: int) -> int:
     """Not the most common one: those say little."""
-    with urllib.request.urlopen(f"{base}/api/v1/demo/{LAYER}?sort=density&limit=48") as answer:
+    with urllib.request.urlopen(f"{base}/api/v1/demo/{layer}?sort=density&limit=48") as answer:
         cards = json.load(answer)["features"]
     return int(cards[len(cards) // 3]["feature"])
 
@@ -98,17 +105,17 @@ def test_a_first_visit_costs_little_beside_the_pictures(
 
 
 def test_from_a_layer_to_a_neighbour_and_its_link_opened_elsewhere(
-    demo_site: str, open_page: OpenPage
+    demo_site: str, layer: int, open_page: OpenPage
 ) -> None:
     """Layer, feature, neighbour, share: and back again by the browser's own keys."""
     page = open_page(demo_site).goto("/demo")
-    page.get_by_role("navigation", name="Layer").get_by_role("link", name=str(LAYER)).click()
+    page.get_by_role("navigation", name="Layer").get_by_role("link", name=str(layer), exact=True).click()
     page.get_by_label("order by").select_option("clarity")
-    page.wait_for_url(f"**/demo/{LAYER}?*sort=clarity*")
+    page.wait_for_url(f"**/demo/{layer}?*sort=clarity*")
     page.wait_for_load_state("networkidle")
     names = page.locator("main .feature h3").all_inner_texts()
     page.locator("main .feature h3 a").first.click()
-    page.wait_for_url(f"**/demo/{LAYER}/*")
+    page.wait_for_url(f"**/demo/{layer}/*")
     first = page.locator("h1").inner_text()
     page.locator(".neighbor-kind .feature h3 a").first.click()
     expect(page.locator("h1")).not_to_have_text(first)
