@@ -5,10 +5,13 @@ are made here: ViT-L/14 in bfloat16 and SAEs of 65,536 features (random weights,
 some real web images.
 """
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -29,6 +32,7 @@ LAYERS = (2, 5, 8, 11, 14, 17, 20, 22)
 N_VISITS = 40
 N_FULL_VISITS = 15
 _N_INDEXED = 24
+_MOST_LOAD_S = 300
 
 
 def small(index_dir: Path, pictures: Path) -> None:
@@ -74,7 +78,21 @@ def _served(index_dir: Path, cache: Path | None = None) -> Iterator[Server]:
         words = [*command, "--uploads", str(Path(folder) / "uploads")]
         cores = range(os.cpu_count() or 1)
         with serving(words, "/readyz", Path(folder) / "log", environment, cores=cores) as server:
+            _wait_for_model(server)
             yield server
+
+
+def _wait_for_model(server: Server) -> None:
+    """Raises `SystemExit` where it cannot be loaded."""
+    for _ in range(_MOST_LOAD_S):
+        with urllib.request.urlopen(f"{server.base_url}/readyz") as answer:
+            (state,) = json.loads(answer.read())["encoder"].values()
+        if state == "loaded":
+            return
+        if state != "not loaded yet":
+            break
+        time.sleep(1)
+    raise SystemExit(f"the index's model is not loaded: {state}")
 
 
 def _full_index(work: Path, source: Path, layers: Sequence[int]) -> Path:

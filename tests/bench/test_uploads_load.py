@@ -62,6 +62,7 @@ def test_every_answer_is_counted_and_what_is_missing_afterwards_is_lost(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads_load, "SETTLED", 5)
+    monkeypatch.setattr(uploads_load, "BROWSED_S", 0)
     index_dir = write_index(tmp_path / "tiny").index_dir
     with IndexReader(index_dir) as reader:
         found = uploads_load.load(server, reader, [bytes(50)] * 20)
