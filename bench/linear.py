@@ -5,11 +5,13 @@ A small CLIP on small pictures, so that what surrounds the model is seen; second
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console
@@ -30,11 +32,20 @@ def main(sizes: Sequence[int]) -> None:
         _write_source(work / "source", max(sizes))
         found = {n_images: _index(work, n_images) for n_images in sizes}
     stages = list(next(iter(found.values())))
-    table = Table("images", *stages, title="milliseconds an image, by stage")
+    table = Table("images", *stages, "CPU, each more", title="milliseconds an image, by stage")
+    more = _each_more({n_images: seconds["CPU"] for n_images, seconds in found.items()})
     for n_images, seconds in found.items():
-        table.add_row(f"{n_images:,}", *(f"{1e3 * seconds[stage] / n_images:.3f}" for stage in stages))
+        each = (f"{1e3 * seconds[stage] / n_images:.3f}" for stage in stages)
+        table.add_row(f"{n_images:,}", *each, f"{1e3 * more[n_images]:.3f}" if n_images in more else "")
     Console(width=110).print(table)
-    keep("linear", {"seconds": {str(n): seconds for n, seconds in found.items()}})
+    figures = {str(n): seconds for n, seconds in found.items()}
+    keep("linear", {"seconds": figures, "cpu_s_each_more": {str(n): one for n, one in more.items()}})
+
+
+def _each_more(cpu_s: Mapping[int, float]) -> dict[int, float]:
+    """What each image beyond the last smaller size costs: what does not depend on their number falls out."""
+    sizes = sorted(cpu_s)
+    return {n: (cpu_s[n] - cpu_s[before]) / (n - before) for before, n in pairwise(sizes)}
 
 
 def _write_source(folder: Path, n_images: int) -> None:
@@ -47,19 +58,20 @@ def _write_source(folder: Path, n_images: int) -> None:
 
 
 def _index(work: Path, n_images: int) -> dict[str, float]:
-    """Seconds by stage, and `all` of it, start of Python and loading included."""
+    """Seconds by stage, `all` of it, start of Python and loading included, and those of processors."""
     command = [sys.executable, "-m", "scopeview", "index", str(work / "source")]
     weights = ["--model", str(work / "model"), "--sae", str(work / "suite")]
     options = ["--tokens", "cls,5", "--limit", str(n_images), "--batch-size", "32", "--dtype", "float32"]
     out = ["--out", str(work / f"index-{n_images}"), "--slug", "linear"]
-    started = time.monotonic()
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "SCOPEVIEW_CACHE": str(work / "cache")}
     done = subprocess.run(
         [*command, *weights, *options, *out], env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
         sys.exit(done.stderr)
-    total_s = time.monotonic() - started
+    total_s, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     lines = (json.loads(line) for line in done.stderr.splitlines() if line.startswith("{"))
     seconds = {line["task"]: float(line["elapsed_s"]) for line in lines if "elapsed_s" in line}
-    return {**seconds, "all": total_s}
+    return {**seconds, "all": total_s, "CPU": cpu_s}
