@@ -17,7 +17,7 @@ from scopeview.importers.source import CONFIG_NAME
 from scopeview.slots import EMBED
 from scopeview.store.files import written_aside
 
-FIGURES = ("clip", "features", "search")
+FIGURES = ("clip", "features", "search", "heat")
 """`scopeview eval NAME --json`, each as `figures/NAME.json`."""
 
 
