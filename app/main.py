@@ -1,6 +1,7 @@
 """The server put together: settings in, an application out. Nothing happens at import."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -158,6 +159,7 @@ def serve(
     """
     given = {"index_dirs": list(index_dirs), "host": host, "port": port, "encoder_device": device}
     threadpool_limits(1, user_api="blas")  # requests run beside each other, and their sums are small
+    gc.set_threshold(20_000, 50, 50)  # looking through all that stays for good would hold up every other page
     settings = Settings.model_validate(given | ({"upload_dir": upload_dir} if upload_dir else {}))
     close_indexes(_open_indexes(settings))
     uvicorn.run(create_app(settings), host=settings.host, port=settings.port, server_header=False)

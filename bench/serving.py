@@ -42,6 +42,7 @@ class Found:
     """What was measured."""
 
     start_s: float
+    warm_s: float  # from then on until a gallery of every slot has answered
     resident_gb: float
     first_time: dict[str, Percentiles]  # by kind of page, each page a different one
     again: dict[str, Percentiles]  # the same pages once more
@@ -66,7 +67,8 @@ def main(index_dir: Path, *, seconds: float = SECONDS, n_flat_out: int = FLAT_OU
     with tempfile.TemporaryDirectory() as folder, IndexReader(index_dir) as reader:
         theirs = _theirs(reader, Path(folder), n_flat_out)
         with _ours(index_dir, Path(folder)) as server:
-            found = _measure(server, _paths(reader), round(seconds * PER_S), n_flat_out, theirs)
+            n_of_kind = round(seconds * PER_S)
+            found = _measure(server, _paths(reader), _galleries(reader), n_of_kind, n_flat_out, theirs)
     _print(found)
     keep("serving", {"index": index_dir.name, **asdict(found)})
 
@@ -88,7 +90,16 @@ def _theirs(reader: IndexReader, folder: Path, n: int) -> float:
         return flat_out(server.base_url, paths, AT_ONCE).per_s
 
 
-def _measure(server: Server, kinds: Mapping[str, Paths], n: int, n_flat_out: int, theirs: float) -> Found:
+def _measure(
+    server: Server,
+    kinds: Mapping[str, Paths],
+    galleries: Sequence[str],
+    n: int,
+    n_flat_out: int,
+    theirs: float,
+) -> Found:
+    """`galleries`: one of every slot, asked for first: a server reads them into memory while it serves."""
+    warm_s = sum(flat_out(server.base_url, galleries, at_once=1).seconds)
     loads: dict[str, Load] = {}
     again: dict[str, Percentiles] = {}
     for name, path in kinds.items():
@@ -98,6 +109,7 @@ def _measure(server: Server, kinds: Mapping[str, Paths], n: int, n_flat_out: int
     paths = _distinct(kinds["feature"], n_flat_out, seed=1)
     return Found(
         start_s=server.start_s,
+        warm_s=warm_s,
         first_time={name: percentiles(load.seconds) for name, load in loads.items()},
         again=again,
         page_kb={name: load.n_bytes / len(load.seconds) / 1e3 for name, load in loads.items()},
@@ -108,6 +120,11 @@ def _measure(server: Server, kinds: Mapping[str, Paths], n: int, n_flat_out: int
         },
         resident_gb=server.resident_gb,
     )
+
+
+def _galleries(reader: IndexReader) -> list[str]:
+    slug = reader.manifest.slug
+    return [Urls().gallery(slug, slot.layer, token=slot.token) for slot in reader.manifest.slots]
 
 
 def _paths(reader: IndexReader) -> dict[str, Paths]:
