@@ -19,6 +19,7 @@ from tests.app.index import write_index
 class Site(BaseHTTPRequestHandler):
     """Refuses every third POST; one of those it takes has no page afterwards."""
 
+    protocol_version = "HTTP/1.1"  # connections stay open, as with a real server
     n_posts = 0
     pages: ClassVar[set[str]] = set()
     lock = threading.Lock()
