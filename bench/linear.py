@@ -30,6 +30,7 @@ def main(sizes: Sequence[int]) -> None:
         write_model(work / "model")
         write_suite(work / "suite")
         _write_source(work / "source", max(sizes))
+        _index(work, 64)  # converts the checkpoints, once for all
         found = {n_images: _index(work, n_images) for n_images in sizes}
     stages = list(next(iter(found.values())))
     table = Table("images", *stages, "CPU, each more", title="milliseconds an image, by stage")
