@@ -48,10 +48,14 @@ class Site(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None: ...
 
 
+class Listener(ThreadingHTTPServer):
+    request_queue_size = 64  # twenty clients knock at once
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     Site.n_posts, Site.pages = 0, set()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as site:
+    with Listener(("127.0.0.1", 0), Site) as site:
         thread = threading.Thread(target=site.serve_forever, daemon=True)
         thread.start()
         yield Server(f"http://127.0.0.1:{site.server_port}", os.getpid(), 0.0)
