@@ -12,6 +12,7 @@ from starlette.types import Message
 from app.upload import incoming
 from app.upload.incoming import Incoming
 from tests.app.pictures import API, form, picture
+from tests.loops import on_a_loop
 
 
 class Sender:
@@ -38,7 +39,7 @@ def discard(sender: Sender, *, max_bytes: int = 10**6, asks_first: bool = False,
         await body.discard(max_bytes)
         return sender.n_read
 
-    return asyncio.run(run())
+    return on_a_loop(run)
 
 
 def test_the_rest_is_read_to_its_end_and_no_further() -> None:
@@ -65,7 +66,7 @@ def test_a_sender_that_left_is_not_waited_for() -> None:
     async def left() -> Message:
         return {"type": "http.disconnect"}
 
-    asyncio.run(Incoming(left).discard(100))
+    on_a_loop(lambda: Incoming(left).discard(100))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The cache of pages: what it keeps, for whom, and for how long."""
 
-import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -8,6 +7,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from app.page_cache import FOR_EVERYONE, MAX_AGE_S, Kept, PageCache, PageCacheMiddleware
+from tests.loops import on_a_loop
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Browser:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        asyncio.run(self.app(scope, receive, send))
+        on_a_loop(lambda: self.app(scope, receive, send))
         assert scope["route"] == "a route"
         body = b"".join(message.get("body", b"") for message in sent[1:])
         return sent[0]["status"], Headers(raw=sent[0]["headers"]), body.decode()

@@ -1,6 +1,5 @@
 """Figures of benchmarks: percentiles, bounds, and loads against a server of this test's own."""
 
-import asyncio
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +8,7 @@ import pytest
 
 from bench.load import at_rate, flat_out
 from bench.measure import Budget, percentiles
+from tests.loops import on_a_loop
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -64,7 +64,7 @@ def test_a_load_can_be_asked_for_where_an_event_loop_is_running(base_url: str) -
     async def from_a_notebook() -> int:
         return flat_out(base_url, ["/a"], at_once=1).n_bytes
 
-    assert asyncio.run(from_a_notebook()) == 2
+    assert on_a_loop(from_a_notebook) == 2
 
 
 def test_an_answer_that_is_no_page_ends_the_load(base_url: str) -> None:
