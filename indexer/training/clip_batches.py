@@ -1,7 +1,8 @@
 """Batches of scenes, drawn as they are needed and never twice; batch number `step` is the same on every run.
 
-Most steps see a window of scenes with one thing, the others whole scenes with any number of things. A part of
-each batch are groups of twins: scenes that differ in the kind, or the colour, of one thing alone.
+Most steps see a window of scenes with one thing, the others whole scenes with any number of things. Where
+texts are learned, a part of each batch are groups of twins: scenes that differ in the kind, or the colour, of
+one thing alone.
 """
 
 import signal
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from indexer.training.clip_concepts import shares_of
+from indexer.training.clip_concepts import shares_of, subjects_of
 from indexer.training.clip_config import ClipSettings
 from indexer.training.clip_windows import NO_REGION, WHOLE, Regions, Window, regions_of, window_on
 from indexer.training.clip_words import encode, make_tokenizer
@@ -42,7 +43,8 @@ class Batch(NamedTuple):
     region_words: Int64[Tensor, "region region_token"]
     region_also_true: Bool[Tensor, "region name"]
     """Names of other regions that are true of this one too."""
-    region_concepts: Float[Tensor, "region concept"]
+    region_subjects: Int64[Tensor, " region"]
+    """As `subjects_of` gives them."""
 
 
 class Batches(Dataset[Batch]):
@@ -60,8 +62,9 @@ class Batches(Dataset[Batch]):
         pixels = np.stack([window.pixels(scene) for scene, window in zip(scenes, windows, strict=True)])
         patches = np.stack([window.patches for window in windows])
         captions = [_caption(scene, self._settings.brief_captions) for scene in scenes]
-        named = self._named(captions, [scene.facts() for scene in scenes])
+        facts = [scene.facts() for scene in scenes]
         regions = [regions_of(scene, window) for scene, window in zip(scenes, windows, strict=True)]
+        named = (*self._named(captions, facts), shares_of(facts))
         parts = (pixels, *named, patches, *self._regions(regions))
         return Batch(*(torch.from_numpy(np.ascontiguousarray(part)) for part in parts))
 
@@ -70,11 +73,11 @@ class Batches(Dataset[Batch]):
 
     def _named(
         self, captions: Sequence[Caption], facts: Sequence[frozenset[str]]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The captions' words, which are also true of other subjects, and each subject's concepts."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The captions' words, and which of them are also true of other subjects."""
         also_true = claims_met(captions, facts)
         np.fill_diagonal(also_true, False)
-        return encode(self._tokenizer, [caption.text for caption in captions]), also_true, shares_of(facts)
+        return encode(self._tokenizer, [caption.text for caption in captions]), also_true
 
     def _regions(self, found: Sequence[Regions]) -> tuple[np.ndarray, ...]:
         """Region of each patch, and as `_named`, with regions numbered through the batch."""
@@ -82,7 +85,8 @@ class Batches(Dataset[Batch]):
         of_patch = np.stack([regions.of_patch for regions in found])
         of_patch = np.where(of_patch == NO_REGION, NO_REGION, of_patch + firsts[:, None])
         captions = [caption for regions in found for caption in regions.captions]
-        return of_patch, *self._named(captions, [facts for regions in found for facts in regions.facts])
+        facts = [facts for regions in found for facts in regions.facts]
+        return of_patch, *self._named(captions, facts), subjects_of(facts)
 
 
 def training_world(seed: int) -> int:
@@ -95,7 +99,7 @@ def draw_scenes(settings: ClipSettings, step: int) -> list[Scene]:
     seed, first, size = training_world(settings.seed), step * settings.batch_size, settings.batch_size
     n_things = None if settings.is_whole(step) else 1
     group = min(_GROUP, size)
-    n_groups = int(settings.hard_negatives * size) // group
+    n_groups = int(settings.hard_negatives * size) // group if settings.has_texts(step) else 0
     scenes: list[Scene] = []
     for place in range(n_groups):
         difference: Difference = "colour" if place % _COLOUR_EVERY == 0 else "kind"

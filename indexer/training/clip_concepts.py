@@ -1,29 +1,43 @@
-"""Naming concepts from embeddings: a linear head that learns beside the contrast and is no part of the model.
+"""Naming concepts: linear heads that learn beside the contrast and are no part of the model.
 
 A contrast teaches little about shapes while colours and backgrounds alone tell most captions apart; a head
 that must say each kind, colour and background from the embedding asks for all of them from the first step
-(compare "SuperClass", Huang et al., 2024, which classifies captions' words instead of contrasting captions).
+(compare "SuperClass", Huang et al., 2024, which classifies captions' words instead of contrasting captions),
+and another, that must say what each patch is a part of, asks for shapes and patterns where they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.functional import log_softmax
+from torch.nn.functional import cross_entropy, log_softmax
 
 from indexer.training.clip_config import ClipSettings
-from indexer.world.backgrounds import background_kinds, tinted_kinds
-from indexer.world.palette import COLOURS, TINTS
+from indexer.world.backgrounds import background_kinds
+from indexer.world.palette import COLOURS
 from indexer.world.things import kinds
+
+_BACKGROUND_WEIGHT = 0.5  # of a patch of a background, of which there are more than of things
 
 
 def concepts() -> list[str]:
-    """As claims of `facts_of`: kinds, colours, kinds of background, and these in every tint."""
-    things = [f"1 {word}" for word in (*kinds(), *COLOURS)]
-    places = [f"on {kind}" for kind in background_kinds()]
-    return [*things, *places, *(f"on {tint} {kind}" for kind in tinted_kinds() for tint in TINTS)]
+    """What images are asked for, as claims of `facts_of`: kinds, colours, and kinds of background."""
+    return [*_of_things(kinds()), *_of_things(COLOURS), *_of_backgrounds()]
+
+
+def subjects() -> list[str]:
+    """What patches are asked for: kinds of things, and kinds of background."""
+    return [*_of_things(kinds()), *_of_backgrounds()]
+
+
+def _of_things(words: Iterable[str]) -> list[str]:
+    return [f"1 {word}" for word in words]
+
+
+def _of_backgrounds() -> list[str]:
+    return [f"on {kind}" for kind in background_kinds()]
 
 
 def shares_of(facts: Sequence[frozenset[str]]) -> Float[np.ndarray, "subject concept"]:
@@ -36,23 +50,38 @@ def shares_of(facts: Sequence[frozenset[str]]) -> Float[np.ndarray, "subject con
     return shares
 
 
-def new_head(settings: ClipSettings) -> torch.nn.Linear:
-    """From embeddings to the logits of `concepts`; the same for the same seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        return torch.nn.Linear(settings.projection, len(concepts()))
+def subjects_of(facts: Sequence[frozenset[str]]) -> Int64[np.ndarray, " region"]:
+    """The number in `subjects` of each thing or background."""
+    numbers = {subject: number for number, subject in enumerate(subjects())}
+    found = [next(numbers[fact] for fact in known if fact in numbers) for known in facts]
+    return np.array(found, dtype=np.int64)
 
 
-def naming_losses(
-    logits: Float[Tensor, "subject concept"], shares: Float[Tensor, "subject concept"]
-) -> Float[Tensor, " subject"]:
-    """The cross-entropy of each subject's concepts under the softmax over all."""
-    return -(shares * log_softmax(logits.float(), dim=1)).sum(dim=1)
+class Heads(torch.nn.Module):
+    """The same at first for the same seed."""
 
+    def __init__(self, settings: ClipSettings) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.of_images = torch.nn.Linear(settings.projection, len(concepts()))
+            """From embeddings to the logits of `concepts`."""
+            self.of_patches = torch.nn.Linear(settings.width, len(subjects()))
+            """From the residual stream after the last block to those of `subjects`."""
 
-def mean_by_region(
-    losses: Float[Tensor, " patch"], region_of_patch: Int64[Tensor, " patch"]
-) -> Float[Tensor, ""]:
-    """Every region counts alike, however many patches show it. Regions are numbered from 0."""
-    sizes = region_of_patch.bincount()
-    return (losses / sizes[region_of_patch]).sum() / (sizes > 0).sum()
+    def naming_loss(
+        self, images: Float[Tensor, "batch projection"], shares: Float[Tensor, "batch concept"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """The mean cross-entropy of the images' concepts under the softmax over all, and the share of the
+        images of which the most likely concept is true."""
+        logits = self.of_images(images.float())
+        right = shares.gather(1, logits.argmax(dim=1, keepdim=True)) > 0
+        return -(shares * log_softmax(logits, dim=1)).sum(dim=1).mean(), right.float().mean()
+
+    def patch_loss(
+        self, residual: Float[Tensor, "patch width"], shown: Int64[Tensor, " patch"]
+    ) -> Float[Tensor, ""]:
+        """The mean cross-entropy of the subjects that patches show, backgrounds counting less."""
+        weights = torch.ones(self.of_patches.out_features, device=residual.device)
+        weights[len(kinds()) :] = _BACKGROUND_WEIGHT
+        return cross_entropy(self.of_patches(residual.float()), shown, weight=weights)

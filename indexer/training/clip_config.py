@@ -23,8 +23,8 @@ _COUNTS = (
     "projection",
     "whole_every",
 )
-_SHARES = ("warmup", "whole_end", "hard_negatives", "brief_captions")
-_WEIGHTS = ("regions", "concepts")
+_SHARES = ("warmup", "hold", "texts_from", "whole_end", "hard_negatives", "brief_captions")
+_WEIGHTS = ("regions", "concepts", "subjects")
 _RATES = ("lr", "matrix_lr")
 _FIRST_LOGIT_SCALE = 3.2189  # log(1 / 0.04); CLIP's own 1 / 0.07 takes longer to grow than a short run has
 
@@ -42,11 +42,13 @@ class ClipSettings:
     text_heads: int = 4
     projection: int = 128
     batch_size: int = 128
-    lr: float = 1e-3
+    lr: float = 5e-4
     """Of everything but the blocks' matrices."""
     matrix_lr: float = 0.01
     """Of the blocks' matrices, which Muon turns."""
-    warmup: float = 0.04
+    warmup: float = 0.02
+    hold: float = 0.7
+    """Share of the steps after which the learning rates begin to fall."""
     weight_decay: float = 0.05
     window: int = 8
     """Patches a side that most steps see of a scene, which then shows one thing: a quarter of the cost."""
@@ -54,11 +56,16 @@ class ClipSettings:
     """Of so many steps one sees scenes whole, with any number of things; so do the last ones."""
     whole_end: float = 0.1
     """Share of the steps, the last ones, that all see scenes whole."""
+    texts_from: float = 0.4
+    """Share of the steps, the first ones, in which the image tower learns from the heads alone: the contrast
+    asks for what tells captions apart, colours above all, and shapes are learned late beside it."""
     regions: float = 0.5
     """Weight of the contrast between patches and the names of what they show, beside images and captions."""
     concepts: float = 1.0
-    """Weight of naming the concepts of images and patches by a linear head, which is no part of the model."""
-    hard_negatives: float = 0.25
+    """Weight of naming the concepts of images by a linear head, which is no part of the model."""
+    subjects: float = 1.0
+    """The same of naming what patches are a part of: the kind of a thing, or of the background."""
+    hard_negatives: float = 0.2
     """Share of a batch in groups of scenes that differ in the kind or the colour of one thing alone."""
     brief_captions: float = 0.15
     """Share of the captions that say one thing about their scene, as searches do."""
@@ -75,6 +82,9 @@ class ClipSettings:
         is_last = step >= self.n_steps - n_last
         return is_last or step % self.whole_every == self.whole_every - 1 or self.window == GRID
 
+    def has_texts(self, step: int) -> bool:
+        return step >= round(self.texts_from * self.n_steps)
+
     @property
     def first_logit_scale(self) -> float:
         return _FIRST_LOGIT_SCALE
@@ -82,7 +92,8 @@ class ClipSettings:
     @property
     def schedule(self) -> Schedule:
         """Of both learning rates, as a share of each."""
-        return Schedule(1.0, self.n_steps, round(self.warmup * self.n_steps), "linear")
+        warmup, hold = (round(share * self.n_steps) for share in (self.warmup, self.hold))
+        return Schedule(1.0, self.n_steps, warmup, "linear", hold_steps=max(0, hold - warmup))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,14 @@ def contrast(
     return Contrast(loss, (logits.argmax(dim=1) == own).float().mean())
 
 
+def mean_by_region(
+    losses: Float[Tensor, " patch"], region_of_patch: Int64[Tensor, " patch"]
+) -> Float[Tensor, ""]:
+    """Every region counts alike, however many patches show it. Regions are numbered from 0."""
+    sizes = region_of_patch.bincount()
+    return (losses / sizes[region_of_patch]).sum() / (sizes > 0).sum()
+
+
 def region_contrast(
     patches: Float[Tensor, "patch projection"],
     region_of_patch: Int64[Tensor, " patch"],

@@ -34,6 +34,8 @@ class Seen(NamedTuple):
 
     images: Float[Tensor, "batch projection"]
     patches: Float[Tensor, "batch patch projection"]
+    residual: Float[Tensor, "batch patch d_model"]
+    """Of the patches after the last block."""
 
 
 def embed_images(
@@ -44,25 +46,27 @@ def embed_images(
     """The tower sees the class token and the pixels, which are these patches of the whole grid, in order."""
     at_once = _AT_ONCE_ON_CPU if pixels.device.type == "cpu" else len(pixels)
     parts = zip(torch.split(pixels, at_once), torch.split(patches, at_once), strict=True)
-    projected = torch.cat([_project(model, *part) for part in parts])
-    return Seen(projected[:, 0], projected[:, 1:])
+    residual = torch.cat([_residual(model, *part) for part in parts])
+    tower: Any = model.vision_model
+    projected = model.visual_projection(tower.post_layernorm(residual))
+    return Seen(projected[:, 0], projected[:, 1:], residual[:, 1:])
 
 
-def _project(
+def _residual(
     model: CLIPModel,
     pixels: UInt8[Tensor, "batch 3 height width"],
     patches: Int64[Tensor, "batch patch"],
-) -> Float[Tensor, "batch token projection"]:
+) -> Float[Tensor, "batch token d_model"]:
+    """After the last block."""
     tower: Any = model.vision_model
     embeddings = tower.embeddings
     content = embeddings.patch_embedding((pixels.float() / 255 - _MEAN) / _STD).flatten(2).mT
     first = embeddings.class_embedding + embeddings.position_embedding.weight[0]
     placed = content + embeddings.position_embedding(patches + 1)
-    residual = tower.pre_layrnorm(torch.cat([first.expand(len(placed), 1, -1), placed], dim=1))
+    residual: Tensor = tower.pre_layrnorm(torch.cat([first.expand(len(placed), 1, -1), placed], dim=1))
     for block in tower.encoder.layers:
         residual = block(residual, None)
-    projected: Tensor = model.visual_projection(tower.post_layernorm(residual))
-    return projected
+    return residual
 
 
 def embed_texts(model: CLIPModel, words: Int64[Tensor, "text token"]) -> Float[Tensor, "text projection"]:

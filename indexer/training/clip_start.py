@@ -34,7 +34,7 @@ def look_at_neighbours(model: CLIPModel) -> None:
         _tell_places(tower.embeddings, frequencies)
         for number, block in enumerate(tower.encoder.layers):
             _attend(block.self_attn, number, head_width, frequencies)
-            _leave_places_alone(block, 4 * n_frequencies)
+            _start_values(block, 4 * n_frequencies if 2 * number < tower.config.num_hidden_layers else 0)
 
 
 def _tell_places(embeddings: Any, frequencies: Float[Tensor, " frequency"]) -> None:
@@ -80,7 +80,8 @@ def _rotation(by: int, frequencies: Float[Tensor, " frequency"]) -> Float[Tensor
     return torch.cat([torch.cat([cos, -sin], dim=1), torch.cat([sin, cos], dim=1)])
 
 
-def _leave_places_alone(block: Any, n_places: int) -> None:
+def _start_values(block: Any, n_places: int) -> None:
+    """What a block writes leaves the first `n_places` dimensions nearly alone."""
     attention, width = block.self_attn, block.self_attn.embed_dim
     attention.v_proj.weight.normal_(0, width**-0.5)
     attention.out_proj.weight.normal_(0, width**-0.5 / 2)

@@ -10,19 +10,20 @@ import os
 import time
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import CLIPModel
 
 from indexer.run import locked
 from indexer.training.checkpoint import RunFolder
 from indexer.training.clip_batches import Batch, stream, training_world
-from indexer.training.clip_concepts import mean_by_region, naming_losses, new_head
+from indexer.training.clip_concepts import Heads
 from indexer.training.clip_config import ClipRequest, ClipSettings, check_settings
-from indexer.training.clip_loss import Contrast, contrast, region_contrast
-from indexer.training.clip_model import embed_images, embed_texts, new_clip, save_clip
+from indexer.training.clip_loss import contrast, mean_by_region, region_contrast
+from indexer.training.clip_model import Seen, embed_images, embed_texts, new_clip, save_clip
 from indexer.training.log import TrainingLog, training_log
 from indexer.training.pause import pausable
 from indexer.world import make_scene
@@ -78,10 +79,10 @@ class _Training:
         if device.type == "cpu":
             # On CPUs the backward pass of the fused attention costs more than all the rest of the model.
             self._model.set_attn_implementation("eager")
-        self._head = new_head(request.settings).to(device)
-        self._learning = torch.nn.ModuleDict({"clip": self._model, "head": self._head})
+        self._heads = Heads(request.settings).to(device)
+        self._learning = torch.nn.ModuleDict({"clip": self._model, "heads": self._heads})
         self._optimizers = _optimizers(self._learning, request.settings)
-        self._seconds, self._last = 0.0, {"loss": math.nan, "accuracy": math.nan}
+        self._seconds, self._last = 0.0, dict[str, float]()
 
     def run(self) -> dict[str, Any]:
         first_step = self._resume()
@@ -122,8 +123,9 @@ class _Training:
                 if asked() and not is_last:
                     raise KeyboardInterrupt
 
-    def _step(self, batch: Batch, step: int) -> Contrast:
-        found = self._look(Batch(*(part.to(self._device, non_blocking=True) for part in batch)))
+    def _step(self, batch: Batch, step: int) -> "_Found":
+        batch = Batch(*(part.to(self._device, non_blocking=True) for part in batch))
+        found = self._look(batch, with_texts=self._settings.has_texts(step))
         self._learning.zero_grad(set_to_none=True)
         found.loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._learning.parameters(), self._settings.max_gradient_norm)
@@ -135,39 +137,45 @@ class _Training:
             self._model.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)
         return found
 
-    def _look(self, batch: Batch) -> Contrast:
-        """Images against captions; the loss has the parts of regions and concepts in it."""
+    def _look(self, batch: Batch, *, with_texts: bool) -> "_Found":
         with self._autocast():
             seen = embed_images(self._model, batch.pixels, batch.patches)
+        shown = batch.region_of_patch >= 0
+        subjects = batch.region_subjects[batch.region_of_patch[shown]]
+        naming, named = self._heads.naming_loss(seen.images, batch.concepts)
+        by_patch = self._heads.patch_loss(seen.residual[shown], subjects)
+        found = _Found(self._settings.concepts * naming + self._settings.subjects * by_patch, named)
+        return self._with_texts(found, seen, batch) if with_texts else found
+
+    def _with_texts(self, found: "_Found", seen: Seen, batch: Batch) -> "_Found":
+        """With the contrasts of images and captions, and of patches and the names of what they show."""
+        with self._autocast():
             texts, names = (embed_texts(self._model, words) for words in (batch.words, batch.region_words))
         shown = batch.region_of_patch >= 0
         regions, patches = batch.region_of_patch[shown], seen.patches[shown]
         scale = self._model.logit_scale.exp()
-        found = contrast(seen.images, texts, scale, batch.also_true)
+        whole = contrast(seen.images, texts, scale, batch.also_true)
         by_name = region_contrast(patches, regions, names, scale, batch.region_also_true)
-        by_concept = self._naming_losses(patches, batch.region_concepts[regions])
-        of_images = self._naming_losses(seen.images, batch.concepts).mean()
-        concepts = of_images + mean_by_region(by_concept, regions)
-        loss = found.loss + self._settings.regions * mean_by_region(by_name, regions)
-        return found._replace(loss=loss + self._settings.concepts * concepts)
-
-    def _naming_losses(self, embeddings: Tensor, shares: Tensor) -> Tensor:
-        return naming_losses(self._head(embeddings.float()), shares)
+        of_regions = self._settings.regions * mean_by_region(by_name, regions)
+        return _Found(found.loss + whole.loss + of_regions, found.named, whole.accuracy)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._dtype == "bfloat16")
 
-    def _report(self, step: int, found: Contrast, rate: float, log: TrainingLog, progress: Task) -> None:
-        loss, accuracy = found.loss.item(), found.accuracy.item()
+    def _report(self, step: int, found: "_Found", rate: float, log: TrainingLog, progress: Task) -> None:
+        loss = found.loss.item()
         if not math.isfinite(loss):
             raise ScopeviewError(
                 f"the loss is {loss} at step {step}: training diverged; begin again with a smaller --lr"
             )
-        self._last = {"loss": round(loss, 4), "accuracy": round(accuracy, 4)}
+        self._last = {"loss": round(loss, 4), "named": round(found.named.item(), 4)}
+        if found.accuracy is not None:
+            self._last["accuracy"] = round(found.accuracy.item(), 4)
         scale = self._model.logit_scale.exp().item()
         lr = self._settings.lr * self._settings.schedule.at(step)
         log.write(step, {**self._last, "lr": lr, "logit_scale": scale, "images_per_s": round(rate, 1)})
-        progress.note({"loss": f"{loss:.4f}", "accuracy": f"{accuracy:.3f}", "images/s": f"{rate:.1f}"})
+        shown = {name: f"{value:.3f}" for name, value in self._last.items()}
+        progress.note({**shown, "images/s": f"{rate:.1f}"})
 
     def _save(self, step: int) -> None:
         self._run.save(
@@ -190,6 +198,16 @@ class _Training:
             optimizer.load_state_dict(saved)
         self._seconds, self._last = state["seconds"], state["last"]
         return int(state["step"])
+
+
+class _Found(NamedTuple):
+    """Of one batch."""
+
+    loss: Float[Tensor, ""]
+    named: Float[Tensor, ""]
+    """Share of the images of which the most likely concept is true."""
+    accuracy: Float[Tensor, ""] | None = None
+    """Share of the images whose own caption is nearer than every wrong one; None without texts."""
 
 
 def _placed(model: Any, device: torch.device) -> CLIPModel:

@@ -1,4 +1,4 @@
-"""The learning rate at every step: a linear warm-up, then a decay. Knows numbers only."""
+"""The learning rate at every step: a linear warm-up, perhaps a plateau, a decay. Knows numbers only."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ Decay = Literal["linear", "cosine", "none"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """`peak` is reached after `warmup_steps`; the step after the last, `n_steps`, would be at `floor`.
+    """`peak` is reached after `warmup_steps` and kept for `hold_steps` more; the step after the last,
+    `n_steps`, would be at `floor`.
 
     A pure function of the step: nothing to save, and a resumed run goes on exactly where it was.
     """
@@ -19,6 +20,7 @@ class Schedule:
     warmup_steps: int = 0
     decay: Decay = "cosine"
     floor: float = 0.0
+    hold_steps: int = 0
 
     def at(self, step: int) -> float:
         """The rate of step 0, 1, ...; the very first is above zero, so that no step is wasted."""
@@ -27,9 +29,9 @@ class Schedule:
         return self.floor + (self.peak - self.floor) * self._share(step)
 
     def _share(self, step: int) -> float:
-        """From 1 at the end of the warm-up to 0 at `n_steps`."""
-        done = (step - self.warmup_steps) / max(1, self.n_steps - self.warmup_steps)
-        done = min(1.0, done)
+        """From 1 at the end of the plateau to 0 at `n_steps`."""
+        first = self.warmup_steps + self.hold_steps
+        done = min(1.0, max(0, step - first) / max(1, self.n_steps - first))
         if self.decay == "linear":
             return 1 - done
         return (1 + math.cos(math.pi * done)) / 2 if self.decay == "cosine" else 1.0

@@ -57,27 +57,36 @@ def train_clip(
     batch_size: Annotated[int, typer.Option(help="Images a step.")] = 128,
     lr: Annotated[
         float,
-        typer.Option(help="Highest learning rate, of all but the blocks' matrices; it falls in a line."),
-    ] = 1e-3,
+        typer.Option(
+            help="Highest learning rate, of all but the blocks' matrices; it falls in a line at last."
+        ),
+    ] = 5e-4,
     matrix_lr: Annotated[
         float, typer.Option(help="The same of the blocks' matrices, turned by Muon.")
     ] = 0.01,
-    warmup: Annotated[float, typer.Option(help="Share of the steps.")] = 0.04,
+    warmup: Annotated[float, typer.Option(help="Share of the steps.")] = 0.02,
+    hold: Annotated[float, typer.Option(help="Share of the steps before the learning rates fall.")] = 0.7,
     weight_decay: Annotated[float, typer.Option(min=0)] = 0.05,
     window: Annotated[
         int, typer.Option(help="Patches a side that most steps see of a scene, which then shows one thing.")
     ] = 8,
     whole_every: Annotated[int, typer.Option(help="Of so many steps one sees scenes whole.")] = 8,
     whole_end: Annotated[float, typer.Option(help="Share of the steps, at the end, that all do.")] = 0.1,
+    texts_from: Annotated[
+        float, typer.Option(help="Share of the steps, at first, in which images learn from heads alone.")
+    ] = 0.4,
     regions: Annotated[
         float, typer.Option(help="Weight of the contrast between patches and names of what they show.")
     ] = 0.5,
     concepts: Annotated[
-        float, typer.Option(help="Weight of naming concepts by a linear head, which is not kept.")
+        float, typer.Option(help="Weight of naming images' concepts by a linear head, which is not kept.")
+    ] = 1.0,
+    subjects: Annotated[
+        float, typer.Option(help="Weight of naming what patches are a part of by another.")
     ] = 1.0,
     hard_negatives: Annotated[
         float, typer.Option(help="Share of a batch that differs from the next in one kind or colour alone.")
-    ] = 0.25,
+    ] = 0.2,
     brief_captions: Annotated[
         float, typer.Option(help="Share of the captions that say one thing alone, as searches do.")
     ] = 0.15,
@@ -114,12 +123,15 @@ def train_clip(
         lr=lr,
         matrix_lr=matrix_lr,
         warmup=warmup,
+        hold=hold,
         weight_decay=weight_decay,
         window=window,
         whole_every=whole_every,
         whole_end=whole_end,
+        texts_from=texts_from,
         regions=regions,
         concepts=concepts,
+        subjects=subjects,
         hard_negatives=hard_negatives,
         brief_captions=brief_captions,
         seed=seed,
@@ -138,7 +150,7 @@ def train_clip(
     )
     typer.echo(
         f"{out}: {result['n_parameters']:,} parameters, {result['n_images']:,} images, "
-        f"loss {result['loss']}, in-batch accuracy {result['accuracy']:.1%}"
+        f"loss {result['loss']}, of the last batch {result['named']:.1%} named right"
     )
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from indexer.training.clip_loss import contrast, region_contrast
+from indexer.training.clip_loss import contrast, mean_by_region, region_contrast
 
 NONE = torch.zeros(2, 2, dtype=torch.bool)
 
@@ -49,3 +49,8 @@ def test_a_name_that_is_also_true_of_a_region_is_no_wrong_answer() -> None:
     of_patch = torch.tensor([0, 1])
     losses = region_contrast(torch.eye(2), of_patch, torch.eye(2).flip(0), torch.tensor(5.0), also_true)
     assert losses.tolist() == [0, 0]
+
+
+def test_each_region_counts_alike() -> None:
+    losses, regions = torch.tensor([1.0, 2.0, 3.0, 10.0]), torch.tensor([0, 0, 0, 2])
+    assert mean_by_region(losses, regions).item() == 6

@@ -62,6 +62,7 @@ def test_a_window_is_seen_at_its_own_place(model: CLIPModel) -> None:
         whole = embeddings(_normalized(0))[0, 1:][window.patches]
     assert seen.images.shape == (2, 16)
     assert seen.patches.shape == (2, 49, 16)
+    assert seen.residual.shape == (2, 49, 32)
     assert not torch.allclose(seen.images, moved.images, atol=1e-3)
     content = embeddings.patch_embedding(pixels[:1].float() / 127.5 - 1).flatten(2).mT[0]
     assert torch.allclose(content + embeddings.position_embedding(here[0] + 1), whole, atol=1e-5)
