@@ -72,7 +72,7 @@ def decode(data: bytes, limits: ImageLimits) -> DecodedImage:
     if len(data) > limits.max_bytes:
         found = f"the file has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted"
         raise ImageError(BadReason.TOO_LARGE, found)
-    kind = _sniff(data)
+    kind = kind_of(data)
     with _corrupt_unless_decoded(kind), _open(kind, data) as opened:
         _check_pixels(opened, limits)
         opened.load()
@@ -80,6 +80,19 @@ def decode(data: bytes, limits: ImageLimits) -> DecodedImage:
         upright = _turn(opened, _orientation(opened))
         image = _to_rgb(upright)
     return DecodedImage(image, kind, image.width, image.height)
+
+
+def kind_of(data: bytes) -> str:
+    """`JPEG`, `PNG`, `WebP` or `GIF`, by how it begins. Raises `ImageError` for anything else."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    raise ImageError(BadReason.UNSUPPORTED, f"not a {ACCEPTED} image (it starts with {data[:12]!r})")
 
 
 def encode_webp(image: Image.Image, quality: int = 80) -> bytes:
@@ -104,18 +117,6 @@ def thumbnail(crop: UInt8[np.ndarray, "3 height width"], size_px: int, quality: 
     if image.size != (size_px, size_px):
         image = image.resize((size_px, size_px), Image.Resampling.LANCZOS)
     return encode_webp(image, quality)
-
-
-def _sniff(data: bytes) -> str:
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    if data[:6] in (b"GIF87a", b"GIF89a"):
-        return "GIF"
-    raise ImageError(BadReason.UNSUPPORTED, f"not a {ACCEPTED} image (it starts with {data[:12]!r})")
 
 
 @contextlib.contextmanager

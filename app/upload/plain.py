@@ -1,4 +1,6 @@
-"""Is what was sent one plain picture, and nothing else beside? Looked at before it is decoded.
+"""Is what was sent a picture, one plain picture, and nothing else beside? Looked at before it is decoded.
+
+What is no picture at all is told which kinds are accepted, and what it is where people often send it.
 
 Nothing of a file is kept but its pixels, so a file that is a picture and something else as well could do no
 harm here; yet nobody sends one by accident. The same goes for an animation without end, of which only the
@@ -8,6 +10,8 @@ first frame would be looked at. What cameras append to a picture (a film, a dept
 import re
 
 from app.problems import ProblemError
+from scopeview.errors import ImageError
+from scopeview.images import ACCEPTED, kind_of
 
 MAX_FRAMES = 1_000
 
@@ -15,11 +19,22 @@ _HEAD_BYTES = 1024  # PDF readers look for the header in so many bytes, browsers
 _ZIP_END = re.compile(rb"PK\x05\x06.{16}(?P<comment>..)", re.DOTALL)
 _ZIP_END_BYTES = 22
 _MARKUP = re.compile(rb"<(?:!doctype html|html|script|iframe|\?php)[\s>]", re.IGNORECASE)
+_NO_PICTURES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
+    ("a PDF", re.compile(rb"%PDF-")),
+    ("a HEIC photo", re.compile(rb"(?s:....)ftyp(?:heic|heix|heim|heis|hevc|mif1|msf1)")),
+    ("an AVIF picture", re.compile(rb"(?s:....)ftypavi[fs]")),
+    ("a film", re.compile(rb"(?s:....)ftyp|\x1aE\xdf\xa3")),
+    ("a TIFF picture", re.compile(rb"II\*\x00|MM\x00\*")),
+    ("a BMP picture", re.compile(rb"BM(?s:....)\x00\x00\x00\x00")),
+    ("an SVG drawing", re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<svg[\s>]")),
+    ("a ZIP archive", re.compile(rb"PK\x03\x04")),
+)
 _SCRIPT = re.compile(rb"GIF8.a/\*|\xff\xd8\xff\xe0/\*")  # a comment where width or length would be
 
 
-def refuse_more_than_a_picture(data: bytes) -> None:
-    """Raises a 415 for what is another kind of file, too, and a 413 for more than `MAX_FRAMES` frames."""
+def refuse_all_but_a_picture(data: bytes) -> None:
+    """Raises a 415 for what is no picture, or another kind of file too; a 413 for too many frames."""
+    _refuse_no_picture(data)
     other = _other_kind(data)
     if other is not None:
         detail = f"This file is {other} as well as a picture. Send a picture that is nothing else."
@@ -27,6 +42,16 @@ def refuse_more_than_a_picture(data: bytes) -> None:
     if _n_frames(data) > MAX_FRAMES:
         detail = f"This animation has more than {MAX_FRAMES:,} frames. Send one frame of it as a picture."
         raise ProblemError(413, "too_many_frames", detail)
+
+
+def _refuse_no_picture(data: bytes) -> None:
+    """By how it begins, which decides how it would be decoded."""
+    try:
+        kind_of(data)
+    except ImageError:
+        known = next((name for name, begins in _NO_PICTURES if begins.match(data)), None)
+        what = f"This file is {known}." if known else "This file is no picture that can be read here."
+        raise ProblemError(415, "unsupported", f"{what} Pictures are accepted as {ACCEPTED}.") from None
 
 
 def _other_kind(data: bytes) -> str | None:

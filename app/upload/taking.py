@@ -17,7 +17,7 @@ from app.security import refuse_cross_site
 from app.site import OpenIndex, Site
 from app.upload.form import read_picture
 from app.upload.incoming import Incoming
-from app.upload.plain import refuse_more_than_a_picture
+from app.upload.plain import refuse_all_but_a_picture
 from app.upload.store import Kept
 from app.worker import ASIDE, Crop, Wanted
 from scopeview.apart import codes_of
@@ -66,7 +66,7 @@ async def _aside(site: Site, work: Callable[[], Answer]) -> Answer:
 def _crop(site: Site, index: OpenIndex, data: bytes) -> Crop:
     """Decodes first: a file that is no picture must not load a model."""
     settings = site.settings
-    refuse_more_than_a_picture(data)
+    refuse_all_but_a_picture(data)
     decoded = decode(data, ImageLimits(settings.max_upload_bytes, settings.max_upload_pixels))
     return site.worker.encoder(index.reader.index_dir).crop(decoded.image)
 

@@ -63,3 +63,13 @@ def start_site(small_index: SmallIndex, encoder: FakeEncoder, upload_dir: Path) 
 @pytest.fixture
 def site(start_site: StartSite) -> TestClient:
     return start_site()
+
+
+@pytest.fixture
+def strict_site(start_site: StartSite) -> TestClient:
+    """One that fails the test where a model is loaded."""
+
+    def never(_: Path) -> FakeEncoder:
+        raise AssertionError("a model was loaded")
+
+    return start_site(factory=never)

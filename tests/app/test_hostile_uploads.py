@@ -81,16 +81,6 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
 }
 
 
-@pytest.fixture
-def strict_site(start_site: StartSite) -> TestClient:
-    """One that fails the test where a model is loaded."""
-
-    def never(_: Path) -> FakeEncoder:
-        raise AssertionError("a model was loaded")
-
-    return start_site(factory=never)
-
-
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_files_are_refused(strict_site: TestClient, upload_dir: Path, name: str) -> None:
     data, status, error = HOSTILE[name]
