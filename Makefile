@@ -44,7 +44,7 @@ bench: $(INSTALLED) ## Run a benchmark: ARGS=build, ARGS=serving, ...; without A
 conformance: $(INSTALLED) ## Compare with the CLIP-Scope authors' own package
 	scripts/conformance
 
-retrain-demo: $(INSTALLED) ## Make the demo's model and its card again from nothing (hours on a CPU)
+retrain-demo: $(INSTALLED) ## Make the demo's model and its card again from nothing (an hour on a CPU)
 	scripts/retrain-demo
 
 clean: ## Remove caches and build products (.venv, uploads and indexes stay)

@@ -25,7 +25,7 @@ class BlockList:
         self._seen: tuple[int, ...] | None = None
         self._rules = Rules()
         if path is not None:
-            self._read_first(path)
+            self._rules = read_rules(path)
 
     def rules(self) -> Rules:
         """A look at the file's time and size each call, microseconds; its content only when they changed.
@@ -44,11 +44,6 @@ class BlockList:
                 if seen != self._seen:
                     self._read_again(self._path, seen)
         return self._rules
-
-    def _read_first(self, path: Path) -> None:
-        rules = read_rules(path)
-        seen = _signature(path)
-        self._rules, self._seen = rules, seen
 
     def _read_again(self, path: Path, seen: tuple[int, ...]) -> None:
         try:

@@ -17,6 +17,8 @@ from scopeview.slots import EMBED, Layer, parse_layer, parse_number
 MAX_EDITS, MAX_PROMPTS, MAX_PROMPT_CHARS = 32, 32, 200
 
 LayerQuery = Annotated[str | None, Query(description="the first of the index when not given")]
+DeepLayerQuery = Annotated[str | None, Query(description="the last block of the index when not given")]
+AnyLayerQuery = Annotated[str | None, Query(description="all of the index when not given")]
 TokensQuery = Annotated[str, Query(description="`any` (all tokens), `cls`, or numbers such as 17,33-35")]
 OrderQuery = Annotated[str, Query(description=f"one of {listed(ORDERS)}")]
 TopQuery = Annotated[Number, Query(ge=1, le=2000, description="list so many features at most")]

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ from app.upload.taking import decode_limiter
 from app.urls import API
 from app.worker import EncoderFactory, Worker, scopeview_encoders
 from scopeview.errors import InputError, ScopeviewError
+
+log = logging.getLogger("scopeview.main")
 
 SWEEP_EVERY_S = 600.0
 DESCRIPTION = "What the pages of a Scopeview server show, as JSON. Bulk data: the index's own files."
@@ -245,9 +248,12 @@ async def _sweep(site: Site) -> None:
 
 
 async def _warm(site: Site) -> None:
-    """After the start, which does not wait for it: until then answers come from the database."""
+    """After the start, which does not wait for it: until then, or should it fail, the database answers."""
     for index in site.indexes.values():
-        await run_in_threadpool(index.reader.warm)
+        try:
+            await run_in_threadpool(index.reader.warm)
+        except Exception:
+            log.exception("%s could not be read ahead", index.reader.index_dir)
 
 
 async def _load_at_start(site: Site) -> None:

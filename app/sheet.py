@@ -79,12 +79,6 @@ def read_sheet(index: OpenIndex, slot: Slot, feature: int) -> Sheet:
     )
 
 
-def token_there(index: OpenIndex, layer: Layer, slot: Slot) -> Slot:
-    """The slot of another layer at the same token, or at its first where it has no such token (`embed`)."""
-    tokens = index.tokens(layer)
-    return Slot(layer, slot.token if slot.token in tokens else tokens[0])
-
-
 def _tokens(index: OpenIndex, slot: Slot, feature: int) -> list[AtToken]:
     cards = [
         card
@@ -108,6 +102,6 @@ def _near(index: OpenIndex, slot: Slot, neighbors: Iterable[Neighbor]) -> list[N
             wanted.setdefault(neighbor.layer, []).append(neighbor)
     near = []
     for layer, found in wanted.items():
-        cards = index.reader.cards(token_there(index, layer, slot), [each.feature for each in found])
+        cards = index.reader.cards(index.slot_at(layer, slot.token), [each.feature for each in found])
         near += [Near(each, cards[each.feature]) for each in found if each.feature in cards]
     return near

@@ -57,6 +57,15 @@ class OpenIndex:
         """In index order; empty for a layer that there is not."""
         return [slot.token for slot in self.manifest.slots if slot.layer == layer]
 
+    def slot_at(self, layer: Layer, token: Token) -> Slot:
+        """At that token, or at the layer's first where it has no such token (the embedding)."""
+        tokens = self.tokens(layer)
+        return Slot(layer, token if token in tokens else tokens[0])
+
+    def slots_at(self, token: Token, layer: Layer | None = None) -> list[Slot]:
+        """One a layer, as `slot_at`; None: of all layers."""
+        return [self.slot_at(each, token) for each in (self.layers if layer is None else [layer])]
+
     def is_unsafe(self, punsafe: float | None) -> bool:
         return is_unsafe(punsafe, self.unsafe_above)
 

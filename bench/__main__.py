@@ -1,4 +1,4 @@
-"""`python -m bench NAME`: runs one benchmark, or all of them."""
+"""`python -m bench NAME`: runs one benchmark."""
 
 from pathlib import Path
 from typing import Annotated

@@ -62,7 +62,7 @@ class Rates(NamedTuple):
     seconds: dict[str, float]  # where the last round of ours went
 
 
-def main(source: Path, *, device: str, sizes: Sizes, results_dir: Path | None = None) -> None:
+def main(source: Path, *, device: str, sizes: Sizes) -> None:
     """Full size: ViT-L/14 and eight SAEs of 65,536 features, random weights."""
     with tempfile.TemporaryDirectory() as folder:
         model = write_vit_l_14(Path(folder) / "model")
@@ -71,7 +71,7 @@ def main(source: Path, *, device: str, sizes: Sizes, results_dir: Path | None = 
         clip = Clip.load(str(model), device=device, dtype=DTYPES[precision.dtype])
         saes = shared_saes(LAYERS, d_in=D_IN, n_features=N_FEATURES, k=K, device=device)
         rates = measure(reference, clip, saes, open_source(source).shards, sizes)
-    report("encode", rates, f"{device}, {precision.dtype} ({precision.because})", results_dir)
+    report("encode", rates, f"{device}, {precision.dtype} ({precision.because})")
 
 
 def shared_saes(

@@ -14,15 +14,15 @@ from app.api.apart import IMAGE, RESPONSES, UPLOAD
 from app.api.apart_models import NearImageOut
 from app.api.models import _Model
 from app.api.routes import FOUND
+from app.api.uploads import PRIVATE
 from app.inference.subjects import ImageSubject, Subject, UploadSubject
-from app.looking import LayerQuery, known_layer
+from app.looking import AnyLayerQuery, DeepLayerQuery, known_layer
 from app.pages.apart.looking import deepest
 from app.pages.apart.pictured import other_picture
-from app.pages.apart.versus import WithQuery, slots_compared
+from app.pages.apart.versus import WithQuery
 from app.pages.taken_apart import shown
 from app.params import IndexDep, SiteDep, TokenQuery, slot_of
 from app.picture_pairs import Sides, sides
-from app.problems import unprocessable
 from app.site import OpenIndex, Site
 from app.urls import Urls
 from scopeview.slots import Layer
@@ -30,7 +30,7 @@ from scopeview.store.records import ActiveFeature
 
 
 def _private(response: Response) -> None:
-    response.headers["Cache-Control"] = "private, no-store"
+    response.headers.update(PRIVATE)
 
 
 router = APIRouter(tags=["pictures"], dependencies=[Depends(_private)])
@@ -84,7 +84,7 @@ async def image_similar(
     site: SiteDep,
     index: IndexDep,
     subject: ImageSubject,
-    layer: LayerQuery = None,
+    layer: DeepLayerQuery = None,
     token: TokenQuery = None,
 ) -> SimilarOut:
     return await _similar(request, site, index, subject, layer, token)
@@ -98,7 +98,7 @@ async def upload_similar(
     site: SiteDep,
     index: IndexDep,
     subject: UploadSubject,
-    layer: LayerQuery = None,
+    layer: DeepLayerQuery = None,
     token: TokenQuery = None,
 ) -> SimilarOut:
     return await _similar(request, site, index, subject, layer, token)
@@ -115,7 +115,7 @@ def image_compare(
     index: IndexDep,
     subject: ImageSubject,
     other: Annotated[str, WithQuery],
-    layer: LayerQuery = None,
+    layer: AnyLayerQuery = None,
     token: TokenQuery = None,
 ) -> CompareOut:
     return _compare(site, index, subject, other, layer, token)
@@ -132,7 +132,7 @@ def upload_compare(
     index: IndexDep,
     subject: UploadSubject,
     other: Annotated[str, WithQuery],
-    layer: LayerQuery = None,
+    layer: AnyLayerQuery = None,
     token: TokenQuery = None,
 ) -> CompareOut:
     return _compare(site, index, subject, other, layer, token)
@@ -170,11 +170,9 @@ def _near(index: OpenIndex, likes: Sequence[Like], urls: Urls) -> list[NearImage
 def _compare(
     site: Site, index: OpenIndex, subject: Subject, other: str, layer: str | None, token: str | None
 ) -> CompareOut:
-    if not other.strip():
-        raise unprocessable("with", other, "the number of an image or the id of an upload")
     beside = other_picture(site, index, other.strip())
-    slots = slots_compared(index, shown(index, layer, token))
-    found = sides(subject.codes, beside.subject.codes, slots)
+    what = shown(index, layer, token)
+    found = sides(subject.codes, beside.subject.codes, index.slots_at(what.token, what.layer))
     return CompareOut(
         **_place(index, subject), other=str(beside.at.picture), layers=[_sides(each) for each in found]
     )

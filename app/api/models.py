@@ -79,7 +79,7 @@ class LayerOut(_Model):
     published: PublishedOut | None = Field(description="by the SAE's authors; null where there are none")
     tokens: list[SlotOut]
     striking: list[FeatureCardOut] = Field(
-        description="at the first token: clearest and best named, or a sample where nothing was described"
+        description="at the first token: clearest and best named, of names unlike each other; or a sample"
     )
 
 

@@ -1,6 +1,6 @@
 """Pictures that can be taken apart again and again, indexed images and uploads: for JSON and pages alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from app.upload.store import Upload
 from app.worker import Wanted
 from scopeview.apart import LayerApart
 from scopeview.slots import Layer, token_number
-from scopeview.store.records import Code
+from scopeview.store.records import Code, ImageRecord
 
 UploadPath = Annotated[str, Path(description="from the answer to the upload")]
 
@@ -32,15 +32,23 @@ class Subject:
 
 def image_subject(index: IndexDep, image_id: ImagePath) -> Subject:
     """Raises `NotFoundError`, and a 410 for an image that the operator removed."""
-    record = index.reader.image(image_id)
-    return Subject(indexed_picture(index, image_id), record.codes, image_id=image_id)
+    return subject_of_image(index, index.reader.image(image_id))
 
 
 def upload_subject(site: SiteDep, index: IndexDep, upload_id: UploadPath) -> Subject:
     """Raises `NotFoundError`, and a 410 for an upload that is no more."""
-    upload = site.uploads.get(index.slug, upload_id)
+    return subject_of_upload(site, index, site.uploads.get(index.slug, upload_id))
+
+
+def subject_of_image(index: OpenIndex, record: ImageRecord) -> Subject:
+    image_id = record.row.image_id
+    return Subject(indexed_picture(index, image_id), record.codes, image_id=image_id)
+
+
+def subject_of_upload(site: Site, index: OpenIndex, upload: Upload) -> Subject:
+    """Without codes where the index was rebuilt since."""
     codes = upload.codes if upload.version == index.version else []
-    return Subject(upload_picture(site, upload), codes, upload_id=upload_id)
+    return Subject(upload_picture(site, upload), codes, upload_id=upload.upload_id)
 
 
 ImageSubject = Annotated[Subject, Depends(image_subject)]
@@ -61,8 +69,23 @@ async def layer_of(
     Worked out again in another batch, values differ in their last digits; with an index's lossy thumbnail
     for a picture they differ by more.
     """
-    (apart,) = await take_apart(site, index, [subject.picture], Wanted((layer,)), decoding)
-    return await anyio.to_thread.run_sync(_with_codes, site, index, subject, layer, apart.layers[layer])
+    found = await layers_of(site, index, subject, [layer], decoding)
+    return found[layer]
+
+
+async def layers_of(
+    site: Site, index: OpenIndex, subject: Subject, layers: Sequence[Layer], decoding: anyio.CapacityLimiter
+) -> dict[Layer, LayerApart]:
+    """As `layer_of`, in one forward pass for all of them."""
+    (apart,) = await take_apart(site, index, [subject.picture], Wanted(tuple(layers)), decoding)
+    found = {layer: apart.layers[layer] for layer in layers}  # more of them may be remembered
+    return await anyio.to_thread.run_sync(_with_kept_codes, site, index, subject, found)
+
+
+def _with_kept_codes(
+    site: Site, index: OpenIndex, subject: Subject, found: Mapping[Layer, LayerApart]
+) -> dict[Layer, LayerApart]:
+    return {layer: _with_codes(site, index, subject, layer, each) for layer, each in found.items()}
 
 
 def _with_codes(

@@ -1,5 +1,6 @@
 """`/`: the indexes served here; and `/{index}`: what one of them holds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter
@@ -117,7 +118,7 @@ def _layer_view(index: OpenIndex, record: LayerRecord) -> LayerView:
         record=record,
         published=published_figures(record),
         slots=[_slot_view(index, slot) for slot in slots],
-        striking=feature_views(index, striking(index.reader, slots[0], STRIKING)),
+        striking=feature_views(index, striking(index.reader, (slots[0],), STRIKING)),
     )
 
 
@@ -137,9 +138,15 @@ def _words(layer: Layer) -> str:
 
 
 def _samples(index: OpenIndex) -> list[FeatureView]:
-    """From the deepest block that has any: those mean most to a visitor."""
-    blocks = [slot for slot in index.manifest.slots if slot.layer != EMBED] or index.manifest.slots
-    for slot in sorted(blocks, key=lambda slot: -int(slot.layer) if slot.layer != EMBED else 0):
-        if cards := striking(index.reader, slot, SAMPLES):
-            return feature_views(index, cards)
-    return []
+    """From blocks as far apart as there are, the deepest first: what it holds means most to a visitor."""
+    blocks = [layer for layer in index.layers if layer != EMBED] or index.layers
+    layers = evenly(sorted(blocks, key=lambda layer: -int(layer) if layer != EMBED else 0), SAMPLES)
+    slots = tuple(Slot(layer, index.tokens(layer)[0]) for layer in layers)
+    return feature_views(index, striking(index.reader, slots, SAMPLES))
+
+
+def evenly(layers: Sequence[Layer], n: int) -> list[Layer]:
+    """At most `n` of them, the first and the last among them where there are more. Pure."""
+    if len(layers) <= n:
+        return list(layers)
+    return [layers[round(at * (len(layers) - 1) / (n - 1))] for at in range(n)]

@@ -21,7 +21,7 @@ from app.pages.uploads import remember
 from app.params import IndexDep, SiteDep
 from app.search.asking import Query as Asked
 from app.search.asking import ask, target_of
-from app.search.finding import Found, FoundFeature, FoundImage, slots_searched
+from app.search.finding import Found, FoundFeature, FoundImage
 from app.search.params import AskedDep, TextQuery
 from app.site import OpenIndex, Site
 from app.upload.taking import take_in
@@ -115,7 +115,7 @@ async def search_by_picture(request: Request, site: SiteDep, index: IndexDep) ->
 
 
 def _page(site: Site, index: OpenIndex, asked: Asked, found: Found) -> SearchPage:
-    slots = slots_searched(index, asked.layer, asked.token)
+    slots = index.slots_at(asked.token, asked.layer)
     url = partial(URLS.search, index.slug, **_state(asked))
     return SearchPage(
         frame=_frame(index, asked, url),

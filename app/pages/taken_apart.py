@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.formatting import layer_name, token_name
+from app.looking import known_layer
 from app.pages.frame import LinkTo
 from app.pages.parts import FeatureView, feature_view, rows_without_grid
 from app.params import known_token
-from app.problems import listed, unprocessable
 from app.site import OpenIndex
-from scopeview.errors import InputError
-from scopeview.slots import Layer, Slot, Token, parse_layer
+from scopeview.slots import Layer, Slot, Token
 from scopeview.store.records import Code
 
 FEW = 6
@@ -39,7 +38,7 @@ class Shown:
 
 def shown(index: OpenIndex, layer: str | None, token: str | None) -> Shown:
     """From the query; raises a 422 naming what is accepted."""
-    at = None if layer is None else _known_layer(index, layer)
+    at = None if layer is None else known_layer(index, layer)
     tokens = index.manifest.tokens if at is None else index.tokens(at)
     return Shown(at, tokens[0] if token is None else known_token(token, list(tokens)))
 
@@ -49,12 +48,10 @@ def slots_of_picture(
 ) -> list[SlotOfPicture]:
     """In index order; a layer without that token (the embedding) is shown at its first."""
     by_slot = {Slot(code.layer, code.token): code for code in codes}
-    layers = index.layers if what.layer is None else [what.layer]
-    wanted = [_slot_at(index, layer, what.token) for layer in layers]
     alone = what.layer is not None
     return [
         _view(index, by_slot[slot], alone, "" if alone else link(slot.layer, slot.token))
-        for slot in wanted
+        for slot in index.slots_at(what.token, what.layer)
         if slot in by_slot
     ]
 
@@ -66,11 +63,6 @@ def picture_link(url: Callable[..., str]) -> LinkTo:
         return url(layer=layer, token=token)
 
     return link
-
-
-def _slot_at(index: OpenIndex, layer: Layer, token: Token) -> Slot:
-    tokens = index.tokens(layer)
-    return Slot(layer, token if token in tokens else tokens[0])
 
 
 def _view(index: OpenIndex, code: Code, alone: bool, url: str) -> SlotOfPicture:
@@ -90,13 +82,3 @@ def _view(index: OpenIndex, code: Code, alone: bool, url: str) -> SlotOfPicture:
         features=views,
         url=url,
     )
-
-
-def _known_layer(index: OpenIndex, layer: str) -> Layer:
-    try:
-        parsed = parse_layer(layer)
-    except InputError:
-        parsed = -1
-    if parsed not in index.layers:
-        raise unprocessable("layer", layer, listed(index.layers))
-    return parsed

@@ -7,7 +7,8 @@ import anyio
 import numpy as np
 from starlette.concurrency import run_in_threadpool
 
-from app.inference.asking import Picture, kept_square, take_apart
+from app.inference.asking import take_apart
+from app.inference.subjects import upload_picture
 from app.search.finding import (
     Found,
     Named,
@@ -17,7 +18,6 @@ from app.search.finding import (
     features_near,
     has_vectors,
     images_near,
-    slots_searched,
 )
 from app.search.query import place_in
 from app.site import OpenIndex, Site
@@ -58,8 +58,7 @@ def target_of(index: OpenIndex, query: Query) -> Target | None:
     layer = place.layer if place.layer is not None else query.near if query.layer is None else query.layer
     if layer is None or not place.feature < index.n_features(layer):
         return None
-    (slot,) = slots_searched(index, layer, query.token)
-    return Target(slot, place.feature)
+    return Target(index.slot_at(layer, query.token), place.feature)
 
 
 async def ask(site: Site, index: OpenIndex, query: Query, decoding: anyio.CapacityLimiter) -> Found:
@@ -92,15 +91,15 @@ def _vector_of_image(index: OpenIndex, image_id: int) -> Vector:
 async def _vector_of_upload(
     site: Site, index: OpenIndex, upload_id: str, decoding: anyio.CapacityLimiter
 ) -> Vector:
-    kept = await run_in_threadpool(site.uploads.picture, index.slug, upload_id)
-    picture = Picture(f"upload/{upload_id}", lambda: kept_square(kept))
+    upload = await run_in_threadpool(site.uploads.get, index.slug, upload_id)
+    picture = upload_picture(site, upload)
     (apart,) = await take_apart(site, index, [picture], Wanted((), embedding=True), decoding)
     assert apart.embedding is not None, "it was asked for"
     return apart.embedding
 
 
 def _find(index: OpenIndex, query: Query, vector: Vector | str | None) -> Found:
-    slots, place = slots_searched(index, query.layer, query.token), place_in(query.text)
+    slots, place = index.slots_at(query.token, query.layer), place_in(query.text)
     named = by_name(index, slots, query.text) if query.text and not place else Named([], [])
     found = Found(
         numbered=by_number(index, slots, place) if place else [],

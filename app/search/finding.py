@@ -13,7 +13,7 @@ from jaxtyping import Float32
 
 from app.search.query import Place
 from app.site import OpenIndex
-from scopeview.slots import Layer, Slot, Token
+from scopeview.slots import Slot
 from scopeview.store.records import Called, FeatureCard, ImageRow
 from scopeview.store.vectors import Modality
 
@@ -60,12 +60,6 @@ class Named(NamedTuple):
 
     named: list[FoundFeature]
     also_named: list[FoundFeature]
-
-
-def slots_searched(index: OpenIndex, layer: Layer | None, token: Token) -> list[Slot]:
-    """One a layer, at that token; a layer without it (the embedding) is searched at its first."""
-    layers = index.layers if layer is None else [layer]
-    return [Slot(at, token if token in index.tokens(at) else index.tokens(at)[0]) for at in layers]
 
 
 def by_number(index: OpenIndex, slots: Sequence[Slot], place: Place) -> list[FoundFeature]:

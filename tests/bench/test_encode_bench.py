@@ -74,7 +74,8 @@ def test_a_model_agrees_with_itself_and_mostly_with_itself_in_bfloat16(model: st
     assert all(0.5 < one.same_sets <= 1 for one in found.values())
 
 
-def test_the_gpu_benchmark_times_matrix_products(tmp_path: Path) -> None:
+def test_the_gpu_benchmark_times_matrix_products(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert gpu.matmul_tflops("cpu", times=2) > 0
     with pytest.raises(SystemExit, match="no CUDA device"):
         gpu.main(out=tmp_path, device="cuda", images=1, any_images=0)

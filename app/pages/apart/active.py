@@ -8,7 +8,7 @@ from app.formatting import fraction, place
 from app.pages.apart.looking import Looking
 from app.pages.apart.pictured import At
 from app.pages.frame import URLS, Link
-from app.pages.parts import Bar, FeatureView, bar, feature_view
+from app.pages.parts import Bar, FeatureView, bar, feature_view, rows_without_grid
 from app.site import OpenIndex
 from scopeview.selection import ActiveHere
 from scopeview.slots import Slot
@@ -33,7 +33,6 @@ class ActiveView:
     number: int
     share: Bar  # of the mass of all features there
     mass: float
-    n_tokens: int  # of those selected, at how many it fires
     histogram: MarkedHistogram | None
     choose: Link  # lays its heat over the picture; current where it lies there, and then takes it away
 
@@ -53,8 +52,7 @@ def read_cards(
 ) -> Cards:
     wanted = list(features)
     cards = index.reader.cards(slot, wanted)
-    ids = {image_id for card in cards.values() for image_id in card.top_image_ids}
-    rows = index.reader.image_rows(sorted(ids))
+    rows = rows_without_grid(index, cards.values())
     return Cards(slot, cards, rows, index.reader.histograms(slot, wanted) if with_histograms else {})
 
 
@@ -89,7 +87,6 @@ def _view(index: OpenIndex, looking: Looking, cards: Cards, active: ActiveHere) 
         number=active.feature,
         share=bar(active.share, 1.0),
         mass=active.mass,
-        n_tokens=active.n_tokens,
         histogram=marked(cards.histograms.get(active.feature), active.activation, cards.slot),
         choose=Link("heat", to, chosen, words),
     )

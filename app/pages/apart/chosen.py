@@ -21,7 +21,6 @@ class ChosenView:
     """One feature of the layer, whether it fires on the picture or not."""
 
     feature: FeatureView
-    number: int
     where: str  # at how many tokens of the whole picture, and where most; or that it is silent
     activation: float  # the highest in the whole picture; 0 where it is silent
     share: float  # of the mass of all features in the whole picture
@@ -48,7 +47,6 @@ def chosen_feature(
     value = ActiveFeature(feature, active.activation if active else 0.0, None)
     view = ChosenView(
         feature=view_of(index, looking.at, cards, feature, value),
-        number=feature,
         where=where_words(active, found.n_tokens, size) if active else "silent everywhere in this picture",
         activation=value.activation,
         share=active.share if active else 0.0,

@@ -12,9 +12,9 @@ from scopeview.selection import Selection
 from scopeview.slots import Layer
 
 TURNS: tuple[tuple[str, str, str], ...] = (
-    ("0", "0", "set it to nothing"),
-    ("x0.5", "½", "half of what it is"),
-    ("x2", "2 ×", "twice what it is"),
+    ("0", "0", "take it out"),
+    ("x0.5", "½", "half of it"),
+    ("x2", "2 ×", "twice as much"),
 )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.pages.apart.active import Cards, feature_url, view_of
+from app.pages.apart.edits import KnobsState, turn_links
 from app.pages.apart.grid import HeatView, heat_over
 from app.pages.apart.pictured import At
 from app.pages.frame import Link
@@ -13,11 +14,11 @@ from app.site import OpenIndex
 from scopeview.apart import LayerApart
 from scopeview.grouping import Group
 from scopeview.heatmap import mass_heat
+from scopeview.selection import Selection
 from scopeview.slots import Layer
 from scopeview.store.records import FeatureCard
 
 N_NAMES, N_SHOWN = 3, 4
-TURNS = (("0", "take it out"), ("x0.5", "half of it"), ("x2", "twice as much"))
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,7 @@ def group_view(
 
 def turns(at: At, layer: Layer, tokens: str, features: Sequence[int]) -> list[Link]:
     """Pages on which these features together are set to nothing, to half, to double."""
-    edited = ",".join(map(str, features))
-    return [
-        Link(turn, at.url("knobs", layer=layer, tokens=tokens, edit=f"{edited}:{turn}"), title=words)
-        for turn, words in TURNS
-    ]
+    return turn_links(KnobsState(at, layer, Selection(tokens, None)), features)
 
 
 def _heat(index: OpenIndex, found: LayerApart, group: Group, name: str) -> HeatView:

@@ -21,6 +21,7 @@ from app.pages.apart.page import caching, grid_view
 from app.pages.apart.pictured import Pictured, PicturedDep
 from app.pages.apart.subject import SubjectView, apart_frame, part_link, subject_view
 from app.pages.frame import Link
+from app.pages.parts import rows_without_grid
 from app.pages.render import Page, render
 from app.params import IndexDep, Number, SiteDep
 from app.site import OpenIndex, Site
@@ -143,8 +144,7 @@ def cards_of(index: OpenIndex, layer: Layer, selection: Selection, made: Sequenc
     slot = slot_of_figures(index, layer, selection)
     cards = index.reader.cards(slot, [feature for group in made for feature in group.features.tolist()])
     shown = [cards[at] for group in made for at in group.features[:n].tolist() if at in cards]
-    rows = index.reader.image_rows(sorted({at for card in shown for at in card.top_image_ids}))
-    return Cards(slot, cards, rows, {})
+    return Cards(slot, cards, rows_without_grid(index, shown), {})
 
 
 def _views(

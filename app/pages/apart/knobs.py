@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from app.api.uploads import PRIVATE
 from app.formatting import layer_name
 from app.inference.subjects import layer_of
 from app.inference.turning import Prompts, prompts_of, turned
@@ -139,7 +140,8 @@ def _answer(
     compared: Prompts,
 ) -> Response:
     page = _page(request, site, index, pictured, state, found, both, compared)
-    return render(request, page, headers=caching(pictured))
+    # Why nothing was compared may be over in a moment.
+    return render(request, page, headers=caching(pictured) if compared.why_not is None else PRIVATE)
 
 
 def _page(

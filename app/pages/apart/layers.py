@@ -10,9 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.formatting import layer_name
-from app.inference.asking import take_apart
 from app.inference.encoders import Encoder
-from app.inference.subjects import layer_of
+from app.inference.subjects import layers_of
 from app.looking import TokensQuery, known_selection
 from app.pages.apart.active import Cards, view_of
 from app.pages.apart.flow import WIDTH_PX, Likeness, LineView, by_decoder, height_px, lines, tops_px
@@ -27,7 +26,6 @@ from app.pages.parts import Bar, FeatureView, bar
 from app.pages.render import Page, render
 from app.params import IndexDep, SiteDep
 from app.site import OpenIndex, Site
-from app.worker import Wanted
 from scopeview.apart import LayerApart
 from scopeview.grouping import Group
 from scopeview.selection import Selection
@@ -113,12 +111,7 @@ async def layers(
     if tokens != selection.text:
         return RedirectResponse(pictured.at.url("layers", tokens=selection.text), 302)
     wanted = [layer for layer in index.layers if layer != EMBED]
-    decoding = request.app.state.decode_limiter
-    # All in one forward pass; each is then remembered.
-    await take_apart(site, index, [pictured.subject.picture], Wanted(tuple(wanted)), decoding)
-    found: dict[Layer, LayerApart] = {
-        layer: await layer_of(site, index, pictured.subject, layer, decoding) for layer in wanted
-    }
+    found = await layers_of(site, index, pictured.subject, wanted, request.app.state.decode_limiter)
     return await run_in_threadpool(_answer, request, site, index, pictured, selection, found)
 
 
@@ -169,7 +162,7 @@ def _page(
             for column, line in zip(columns, [*drawn, []], strict=True)
         ],
         width_px=WIDTH_PX,
-        height_px=max(height_px(column.shown) for column in columns),
+        height_px=max((height_px(column.shown) for column in columns), default=0),
     )
 
 

@@ -39,7 +39,6 @@ from scopeview.apart import LayerApart
 from scopeview.selection import ORDERS, look
 from scopeview.slots import ANY, CLS, EMBED
 
-ORDER_WORDS = {"activation": "activation", "mass": "mass"}
 TOPS = (12, TOP, 48, 100)
 ChosenQuery = Annotated[Number | None, Query(description="the feature whose heat lies over the picture")]
 
@@ -125,12 +124,12 @@ def _page(
         grid=grid_view(index, looking, chosen.heat if chosen else None),
         heading=f"{layer_name(looking.layer)} {where}",
         n_active=here.n_active,
-        explained=explained_view(found, here, where, size),
+        explained=explained_view(found, here, size),
         chosen=chosen.view if chosen else None,
         features=active_views(index, looking, cards, here.features),
         action=pictured.at.url("apart"),
         hidden={name: query[name] for name in ("layer", "tokens", "feature") if query[name] is not None},
-        orders=[Link(ORDER_WORDS[order], "", order == looking.order, order) for order in ORDERS],
+        orders=[Link(order, "", order == looking.order, order) for order in ORDERS],
         tops=[Link(str(top), "", top == looking.top) for top in sorted({*TOPS, looking.top})],
         least=looking.least,
         slot_words=slot.token,

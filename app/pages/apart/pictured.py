@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Path
 
-from app.inference.asking import indexed_picture
-from app.inference.subjects import Subject, upload_picture
+from app.inference.subjects import Subject, subject_of_image, subject_of_upload
 from app.pages.frame import URLS
 from app.params import IndexDep, SiteDep, whole_number
 from app.problems import unprocessable
@@ -67,15 +66,12 @@ PicturedDep = Annotated[Pictured, Depends(pictured)]
 
 def of_image(index: OpenIndex, image_id: int) -> Pictured:
     record = index.reader.image(image_id)
-    subject = Subject(indexed_picture(index, image_id), record.codes, image_id=image_id)
-    return Pictured(At(index.slug, image_id), subject, row=record.row)
+    return Pictured(At(index.slug, image_id), subject_of_image(index, record), row=record.row)
 
 
 def of_upload(site: Site, index: OpenIndex, upload_id: str) -> Pictured:
     upload = site.uploads.get(index.slug, upload_id)
-    codes = upload.codes if upload.version == index.version else []
-    subject = Subject(upload_picture(site, upload), codes, upload_id=upload_id)
-    return Pictured(At(index.slug, upload_id), subject, upload=upload)
+    return Pictured(At(index.slug, upload_id), subject_of_upload(site, index, upload), upload=upload)
 
 
 def other_picture(site: Site, index: OpenIndex, text: str) -> Pictured:

@@ -31,13 +31,12 @@ class ExplainedView:
     explained_variance: float | None  # None where there is no variance to explain
     mse: float
     l0: float
-    where: str  # what is selected, in words
     residual: ResidualView | None  # None where there are no patches
 
 
-def explained_view(found: LayerApart, here: Here, where: str, size: int) -> ExplainedView:
+def explained_view(found: LayerApart, here: Here, size: int) -> ExplainedView:
     residual = _residual(found, size) if found.n_tokens > 1 else None
-    return ExplainedView(here.explained_variance, here.mse, here.l0, where, residual)
+    return ExplainedView(here.explained_variance, here.mse, here.l0, residual)
 
 
 def _residual(found: LayerApart, size: int) -> ResidualView:

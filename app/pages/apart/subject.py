@@ -36,7 +36,6 @@ class SubjectView:
     """The picture a page is about."""
 
     title: str  # `Image 9`
-    url: str  # of its own page
     picture: PictureView
     caption: str  # one line; empty for none
     tabs: list[Link]  # its parts; the one at hand is current
@@ -59,7 +58,6 @@ def subject_view(
     kept = None if pictured.upload is None else _kept(request, index, pictured.upload)
     return SubjectView(
         title=pictured.at.name.capitalize(),
-        url=pictured.at.url(),
         picture=replace(picture_view(index, pictured), url=None),
         caption=short(pictured.row.caption) if pictured.row else "",
         tabs=_tabs(index, pictured.at, part, layer, tokens, can_run=why_not is None),

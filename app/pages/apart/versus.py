@@ -23,7 +23,6 @@ from app.pages.taken_apart import Shown, shown
 from app.params import IndexDep, SiteDep, TokenQuery
 from app.picture_pairs import Shared, Sides, sides
 from app.site import OpenIndex, Site
-from scopeview.slots import Layer, Slot, Token
 from scopeview.store.records import ActiveFeature
 
 FEW = 4
@@ -124,18 +123,7 @@ def _why_nothing(beside: Pictured | None, found: Sequence[Sides]) -> str | None:
 
 
 def _sides(index: OpenIndex, one: Pictured, other: Pictured, what: Shown) -> list[Sides]:
-    return sides(one.subject.codes, other.subject.codes, slots_compared(index, what))
-
-
-def slots_compared(index: OpenIndex, what: Shown) -> list[Slot]:
-    """One a layer; a layer without that token (the embedding) is compared at its first."""
-    layers: list[Layer] = index.layers if what.layer is None else [what.layer]
-    return [_slot(index, layer, what.token) for layer in layers]
-
-
-def _slot(index: OpenIndex, layer: Layer, token: Token) -> Slot:
-    tokens = index.tokens(layer)
-    return Slot(layer, token if token in tokens else tokens[0])
+    return sides(one.subject.codes, other.subject.codes, index.slots_at(what.token, what.layer))
 
 
 def _frame(index: OpenIndex, pictured: Pictured, beside: Pictured | None, what: Shown) -> Frame:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.formatting import layer_name, token_name
 from app.pages.frame import URLS, Link
 from app.pages.parts import FeatureView, feature_name, feature_view
-from app.sheet import Near, Sheet, token_there
+from app.sheet import Near, Sheet
 from app.site import OpenIndex
 from scopeview.slots import Layer
 from scopeview.store.records import NEIGHBOR_KINDS, NeighborKind
@@ -112,7 +112,7 @@ def lineage(index: OpenIndex, sheet: Sheet) -> Lineage | None:
 
 
 def _column(index: OpenIndex, sheet: Sheet, layer: Layer) -> Link:
-    there = token_there(index, layer, sheet.slot)
+    there = index.slot_at(layer, sheet.slot.token)
     words = "" if there.token == sheet.slot.token else f"at {token_name(there.token)}"
     return Link(layer_name(layer), "", layer == sheet.slot.layer, words)
 
