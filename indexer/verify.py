@@ -19,7 +19,7 @@ from scopeview.errors import ScopeviewError
 from scopeview.slots import Slot
 from scopeview.store.files import SHARD_MARKER, grid_pack, shard_dir
 from scopeview.store.pack import Pack
-from scopeview.store.reader import IndexReader
+from scopeview.store.reader import DatabaseReader, IndexReader
 
 _SAMPLE = 50
 _SPRITES = 8  # a slot: each is made anew from its nine thumbnails
@@ -31,9 +31,9 @@ _DAMAGED = (ScopeviewError, OSError, ValueError, KeyError, TypeError, duckdb.Err
 
 def verify(index_dir: Path) -> list[str]:
     """What is wrong, in sentences; nothing when all is well. Raises when it is no finished index."""
-    with IndexReader(index_dir) as reader:
+    with DatabaseReader(index_dir) as reader, IndexReader(index_dir) as as_read:
         problems: list[str] = []
-        for name, check in _checks(reader):
+        for name, check in _checks(reader, as_read):
             try:
                 problems += [f"{name}{problem}" for problem in check()]
             except _DAMAGED as error:
@@ -41,21 +41,27 @@ def verify(index_dir: Path) -> list[str]:
     return problems
 
 
-def _checks(reader: IndexReader) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:
+def _checks(reader: IndexReader, as_read: IndexReader) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:
     """Each with the prefix of its problems; one that breaks off does not stop the rest."""
     yield "", lambda: _images(reader)
     yield "", lambda: _shards(reader)
     yield "", lambda: _samples(reader)
     for slot in reader.manifest.slots:
-        for check in (_features, _tops, _grids, *_described(reader)):
+        for check in (_features, _tops, _grids, *_described(reader, as_read)):
             yield f"{slot.name}: ", lambda check=check, slot=slot: check(reader, slot)  # type: ignore[misc]
 
 
-def _described(reader: IndexReader) -> list[Callable[[IndexReader, Slot], Iterator[str]]]:
+def _described(
+    reader: IndexReader, as_read: IndexReader
+) -> list[Callable[[IndexReader, Slot], Iterator[str]]]:
     if not reader.is_described:
         return []
-    found = DescribedCheck(reader)
-    return [lambda _, slot: found.counts(slot), lambda _, slot: found.samples(slot)]
+    found = DescribedCheck(reader, as_read)
+    return [
+        lambda _, slot: found.counts(slot),
+        lambda _, slot: found.samples(slot),
+        lambda _, slot: found.rows(slot),
+    ]
 
 
 def _images(reader: IndexReader) -> Iterator[str]:

@@ -29,8 +29,9 @@ Vector = Float32[np.ndarray, " projection"]
 class DescribedCheck:
     """Of an index that was described. Every method yields what is wrong, in sentences."""
 
-    def __init__(self, reader: IndexReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: IndexReader, as_read: IndexReader) -> None:
+        """`reader` asks the databases alone, `as_read` as everybody else does."""
+        self._reader, self._as_read = reader, as_read
 
     def counts(self, slot: Slot) -> Iterator[str]:
         """Is there a row for every live feature, and a vector for every feature?"""
@@ -61,6 +62,15 @@ class DescribedCheck:
                 *self._cofiring(slot, feature, described),
             ):
                 yield f"feature {card.feature}: {problem}"
+
+    def rows(self, slot: Slot) -> Iterator[str]:
+        """Is what was gathered of some features, live or not, what the databases say?"""
+        record = self._reader.manifest.layer(slot.layer)
+        assert record is not None
+        for feature in range(0, record.n_features, max(1, record.n_features // _SAMPLE)):
+            said, read = (_said(reader, slot, feature) for reader in (self._reader, self._as_read))
+            if said != read:
+                yield f"feature {feature}: its row does not say what the databases say"
 
     def _vector(self, feature: FeatureRecord, vector: Vector) -> Iterator[str]:
         weights = np.array([top.activation for top in feature.top_images], np.float64)
@@ -142,3 +152,8 @@ class DescribedCheck:
     def _units(self, feature: FeatureRecord, n: int) -> Float32[np.ndarray, "image projection"]:
         """Of its first n top images."""
         return self._embeddings.unit(np.array([top.image_id for top in feature.top_images[:n]]))
+
+
+def _said(reader: IndexReader, slot: Slot, feature: int) -> str:
+    """As text: a figure that could not be worked out equals itself."""
+    return repr((reader.feature(slot.layer, feature, slot.token), reader.description(slot, feature)))

@@ -11,6 +11,7 @@ from bench.synthetic.pictures import sprites, thumbs
 from bench.synthetic.shards import write_shard
 from bench.synthetic.spec import Spec, claim, manifest_of
 from indexer.build import BuildPlan, build_database, work_dir
+from indexer.describe.rows import write_rows
 from indexer.grids import write_grids
 from indexer.run import locked
 from indexer.shard_output import read_marker
@@ -30,6 +31,7 @@ def make(index_dir: Path, spec: Spec, slug: str = "synthetic") -> Manifest:
         build_database(plan, index_dir / spec.database)
         manifest = manifest_of(spec, slug)
         described = manifest.model_copy(update={"describe": describe(index_dir, spec, manifest)})
+        _rows(index_dir, spec, described)
         _grids(index_dir, spec, described)
         write_manifest(index_dir, described)
         shutil.rmtree(work_dir(index_dir), ignore_errors=True)
@@ -57,6 +59,13 @@ def plan_of(index_dir: Path, spec: Spec) -> BuildPlan:
     markers = [marker for i in range(len(spec.shard_sizes)) if (marker := read_marker(index_dir, i))]
     assert len(markers) == len(spec.shard_sizes)
     return BuildPlan(index_dir, markers, spec.slots, spec.widths)
+
+
+def _rows(index_dir: Path, spec: Spec, manifest: Manifest) -> None:
+    with IndexReader(index_dir, manifest) as reader, task("rows", len(spec.slots), "slots") as progress:
+        for slot in spec.slots:
+            write_rows(reader, slot)
+            progress.advance()
 
 
 def _grids(index_dir: Path, spec: Spec, manifest: Manifest) -> None:

@@ -10,6 +10,7 @@ from indexer.describe.stage import describe
 from indexer.run import locked, note_vocabulary
 from scopeview.recipe import recipe_of
 from scopeview.store.manifest import VERSION, Manifest, read_manifest, write_manifest
+from scopeview.store.rows import rows_dir
 from scopeview.vocabulary import read_vocabulary
 
 
@@ -36,4 +37,8 @@ def _remove_others(plan: DescribePlan) -> None:
     for path in plan.index_dir.glob("described-*.duckdb*"):
         if path != plan.database:
             path.unlink()
+    rows = rows_dir(plan.index_dir, plan.database.name)
+    for path in plan.index_dir.glob("rows-*/"):
+        if path != rows:
+            shutil.rmtree(path, ignore_errors=True)
     shutil.rmtree(work_dir(plan.index_dir), ignore_errors=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from indexer.describe.cofiring import counted_every
 from indexer.describe.parts import layers_with_places, write_database
 from indexer.describe.plan import DescribePlan
+from indexer.describe.rows import write_rows
 from indexer.describe.work import Work
 from scopeview.progress import Task, task
 from scopeview.slots import Slot
@@ -18,7 +19,7 @@ _OTHER_STEPS = 3  # images, words, the database
 
 
 def describe(plan: DescribePlan) -> DescribeRecord:
-    """Makes the database of descriptions, and the vectors beside it, unless it is there."""
+    """Makes the database of descriptions, the vectors and the rows beside it, unless they are there."""
     with IndexReader(plan.index_dir, plan.undescribed) as reader:
         most = plan.settings.cofiring_products
         every = {token: counted_every(reader, token, most) for token in plan.tokens}
@@ -26,7 +27,18 @@ def describe(plan: DescribePlan) -> DescribeRecord:
             steps = _SLOT_STEPS * len(plan.slots) + len(layers_with_places(plan)) + _OTHER_STEPS
             with task("describe", steps, "steps") as progress:
                 _work_off(plan, Work(plan, reader, every), progress)
-    return plan.record(every)
+    record = plan.record(every)
+    _gather(plan, record)
+    return record
+
+
+def _gather(plan: DescribePlan, record: DescribeRecord) -> None:
+    """From both databases: an index that was described by an earlier version lacks them too."""
+    described = plan.manifest.model_copy(update={"describe": record})
+    with IndexReader(plan.index_dir, described) as reader, task("rows", len(plan.slots), "slots") as progress:
+        for slot in plan.slots:
+            write_rows(reader, slot)
+            progress.advance()
 
 
 def _work_off(plan: DescribePlan, work: Work, progress: Task) -> None:

@@ -31,6 +31,7 @@ _TOPS = f"""
   SELECT feature, unnest(range(len(top))) AS rank, unnest(top) AS image_id
   FROM (SELECT feature, top_images[:{MIN_GRID_IMAGES}] AS top FROM features WHERE {IN_SLOT})
 """  # each with its rank: nothing promises that rows come in the order of the lists
+_FIRST_ROW = f"SELECT coalesce(min(rowid), 0) AS first FROM activations WHERE {IN_SLOT}"
 Ask = Callable[[str, dict[str, Any]], dict[str, Any]]
 """A query and its values -> its columns."""
 NO_IMAGE = ABSENT = -1
@@ -41,6 +42,7 @@ class SlotColumns:
     """One value a feature; NaN where a figure is unknown or the feature never fires."""
 
     n_active: Int32[np.ndarray, " feature"]  # `ABSENT` where the index has no such feature
+    first_row: Int64[np.ndarray, " feature"]  # of `activations`: there are `n_active` of each, by rank
     max_activation: Float32[np.ndarray, " feature"]
     top: Int32[np.ndarray, "feature nine"]  # ids of the highest images, `NO_IMAGE` past the last
     punsafe: Float32[np.ndarray, " feature"]  # the highest of those images
@@ -142,10 +144,12 @@ def read_columns(
 
     top = np.full((n_features, MIN_GRID_IMAGES), NO_IMAGE, dtype=np.int32)
     top[tops["feature"], tops["rank"]] = tops["image_id"]
+    n_active = spread(figures["n_active"], ABSENT)
     names = np.full(n_features, None, dtype=object)
     names[feature] = figures["name"].tolist()  # a masked value becomes None
     return SlotColumns(
-        n_active=spread(figures["n_active"], ABSENT),
+        n_active=n_active,
+        first_row=ask(_FIRST_ROW, slot_values(slot))["first"][0] + _before(n_active),
         top=top,
         punsafe=np.fmax.reduce(punsafe[top], axis=1),
         name=[name and sys.intern(name) for name in names.tolist()],
@@ -154,6 +158,13 @@ def read_columns(
         clarity=spread(figures["clarity"], np.nan),
         selectivity=spread(figures["selectivity"], np.nan),
     )
+
+
+def _before(n_active: Int32[np.ndarray, " feature"]) -> Int64[np.ndarray, " feature"]:
+    """How many there are of all the features before each."""
+    counts = np.maximum(n_active, 0).astype(np.int64)
+    before: Int64[np.ndarray, " feature"] = np.cumsum(counts) - counts
+    return before
 
 
 def _shuffled(n: int, seed: int) -> UInt64[np.ndarray, " feature"]:

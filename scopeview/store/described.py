@@ -5,7 +5,7 @@ described (made by an older version, or still being made) answers with None.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float32
@@ -13,9 +13,10 @@ from jaxtyping import Float32
 from scopeview.slots import ANY, Layer, Slot, parse_layer
 from scopeview.store.folder import IN_SLOT, IndexFolder, slot_values
 from scopeview.store.records import NEIGHBOR_KINDS, Description, Name, Neighbor, NeighborKind
+from scopeview.store.rows import Described, Placed
 from scopeview.store.vectors import Modality
 
-_UNKNOWN: tuple[Any, ...] = ([], [], None, None, [], None, None)
+_UNKNOWN = Described([], [], None, None, [], None, None)
 
 
 class DescribedReader(IndexFolder):
@@ -26,27 +27,11 @@ class DescribedReader(IndexFolder):
         self._check_feature(slot, feature)
         if not self.is_described:
             return None
-        rows = self.sql(
-            "SELECT names, name_scores, clarity, label_entropy, folds, x, y"
-            f" FROM described.features WHERE {IN_SLOT} AND feature = $feature LIMIT 1",
-            {**slot_values(slot), "feature": feature},
-        )
-        names, scores, clarity, label_entropy, folds, x, y = rows[0] if rows else _UNKNOWN
-        positions, at_cls, selectivity = self._places(slot, feature)
-        neighbors = self._neighbors(slot, feature)
-        return Description(
-            names=[Name(word, score) for word, score in zip(names, scores, strict=True)],
-            clarity=clarity,
-            label_entropy=label_entropy,
-            selectivity=selectivity,
-            positions=positions,
-            at_cls=at_cls,
-            folds=folds,
-            within=[neighbor for neighbor in neighbors if neighbor.layer == slot.layer],
-            across=[neighbor for neighbor in neighbors if neighbor.layer != slot.layer],
-            x=x,
-            y=y,
-        )
+        row, there = self._row(slot, feature), self._row(Slot(slot.layer, ANY), feature)
+        found = row.described() if row is not None else self._described(slot, feature)
+        placed = there.placed() if there is not None else self._places(slot, feature)
+        near = row.neighbors(self._layers) if row is not None else self._neighbors(slot, feature)
+        return _description(slot, found, placed, near)
 
     def near_in(
         self, slot: Slot, features: Sequence[int], layer: Layer, kind: NeighborKind
@@ -69,16 +54,27 @@ class DescribedReader(IndexFolder):
         rows = self.sql("SELECT of, mean FROM described.means")
         return {of: np.asarray(mean, dtype=np.float32) for of, mean in rows}
 
-    def _places(self, slot: Slot, feature: int) -> tuple[list[int] | None, int | None, float | None]:
-        """Images by patch, images at CLS, and the selectivity that follows."""
-        if ANY not in self.manifest.tokens:
-            return None, None, None
+    @cached_property
+    def _layers(self) -> list[Layer]:
+        return [record.layer for record in self.manifest.layers]
+
+    def _described(self, slot: Slot, feature: int) -> Described:
+        rows = self.sql(
+            "SELECT names, name_scores, clarity, label_entropy, folds, x, y"
+            f" FROM described.features WHERE {IN_SLOT} AND feature = $feature LIMIT 1",
+            {**slot_values(slot), "feature": feature},
+        )
+        return Described(*rows[0]) if rows else _UNKNOWN
+
+    def _places(self, slot: Slot, feature: int) -> Placed:
+        if Slot(slot.layer, ANY) not in self.manifest.slots:
+            return Placed()
         rows = self.sql(
             "SELECT positions, at_cls, selectivity FROM described.places"
             " WHERE layer = $layer AND feature = $feature LIMIT 1",
             {"layer": str(slot.layer), "feature": feature},
         )
-        return rows[0] if rows else (None, None, None)
+        return Placed(*rows[0]) if rows else Placed()
 
     def _neighbors(self, slot: Slot, feature: int) -> list[Neighbor]:
         """By kind, then by layer in the index's order, then by rank."""
@@ -87,10 +83,26 @@ class DescribedReader(IndexFolder):
             f" WHERE {IN_SLOT} AND feature = $feature",
             {**slot_values(slot), "feature": feature},
         )
-        layers = [str(record.layer) for record in self.manifest.layers]
+        layers = list(map(str, self._layers))
         rows.sort(key=lambda row: (NEIGHBOR_KINDS.index(row[0]), layers.index(row[1])))
         return [
             Neighbor(kind, parse_layer(layer), other, score)
             for kind, layer, features, scores in rows
             for other, score in zip(features, scores, strict=True)
         ]
+
+
+def _description(slot: Slot, found: Described, placed: Placed, neighbors: Sequence[Neighbor]) -> Description:
+    return Description(
+        names=[Name(word, score) for word, score in zip(found.names, found.name_scores, strict=True)],
+        clarity=found.clarity,
+        label_entropy=found.label_entropy,
+        selectivity=placed.selectivity,
+        positions=placed.positions,
+        at_cls=placed.at_cls,
+        folds=found.folds,
+        within=[neighbor for neighbor in neighbors if neighbor.layer == slot.layer],
+        across=[neighbor for neighbor in neighbors if neighbor.layer != slot.layer],
+        x=found.x,
+        y=found.y,
+    )

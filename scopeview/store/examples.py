@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from scopeview.slots import ANY, Layer, Slot, Token
-from scopeview.store.folder import IN_SLOT, slot_values
+from scopeview.store.folder import IN_SLOT, Run, slot_values
 from scopeview.store.images import ImageReader
 from scopeview.store.records import MIN_GRID_IMAGES, Firing, Interval, TopImage
 
@@ -29,13 +30,25 @@ class ExampleReader(ImageReader):
 
     def firing_columns(self, slot: Slot, feature: int) -> Firing:
         """Every image on which the feature fires, as columns; for those who need them all."""
-        where = ", position" if slot.token == ANY else ""
-        # In the order of the table, which is that of the ranks.
-        found = self.columns(
-            f"SELECT image_id, activation{where} FROM activations WHERE {IN_SLOT} AND feature = $feature",
-            {**slot_values(slot), "feature": feature},
-        )
+        run = self._run(slot, feature)
+        found = self._firing_run(slot, run) if run is not None else None
+        if found is None:
+            # In the order of the table, which is that of the ranks.
+            found = self.columns(
+                f"SELECT {_firing(slot)} FROM activations WHERE {IN_SLOT} AND feature = $feature",
+                {**slot_values(slot), "feature": feature},
+            )
         return Firing(found["image_id"], found["activation"], found.get("position"))
+
+    def _firing_run(self, slot: Slot, run: Run) -> dict[str, np.ndarray[Any, np.dtype[Any]]] | None:
+        """None where other rows lie there than were expected."""
+        # Asked so, DuckDB goes there at once; with both ends given it looks at every part of the table.
+        found = self.columns(
+            f"SELECT {_firing(slot)} FROM activations WHERE rowid >= $first LIMIT $n",
+            {"first": run.first, "n": run.n},
+        )
+        values = found["activation"]
+        return found if len(values) == run.n and float(values[0]) == run.highest else None
 
     def ranked_images(self, firing: Firing, ranks: Sequence[int]) -> list[TopImage]:
         """Those of the given ranks, which count from 1."""
@@ -104,6 +117,10 @@ class ExampleReader(ImageReader):
             )
             for rank, image_id, value, position in zip(ranks, ids, values, where, strict=True)
         ]
+
+
+def _firing(slot: Slot) -> str:
+    return f"image_id, activation{', position' if slot.token == ANY else ''}"
 
 
 def _sample(ranks: Int64[np.ndarray, " in_interval"], n_wanted: int) -> list[int]:

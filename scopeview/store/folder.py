@@ -4,7 +4,7 @@ import operator
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, SupportsIndex, TypeVar
+from typing import Any, NamedTuple, SupportsIndex, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from scopeview.slots import Slot, parse_layer, parse_token
 from scopeview.store.database import Database
 from scopeview.store.manifest import Manifest, read_manifest
 from scopeview.store.pack import Pack
+from scopeview.store.rows import FeatureRow, SlotRows, open_rows
 
 _PACKS_OPEN = 64
 IN_SLOT = "layer = $layer AND token = $token"
@@ -21,9 +22,18 @@ IN_SLOT = "layer = $layer AND token = $token"
 _Opened = TypeVar("_Opened", bound="IndexFolder")
 
 
+class Run(NamedTuple):
+    """Rows of `activations` that follow each other."""
+
+    first: int
+    n: int
+    highest: float  # the activation in the first of them
+
+
 class IndexFolder:
     """A finished index, open for reading. Close it, or use it as a context manager."""
 
+    _reads_rows = True  # instead of asking the databases the same
     _memory_mb: int | None = None  # of the database; a server sets a bound, so that its memory has one
 
     def __init__(self, index_dir: Path, manifest: Manifest | None = None) -> None:
@@ -40,6 +50,10 @@ class IndexFolder:
             memory_mb=self._memory_mb,
         )
         self._pack = lru_cache(maxsize=_PACKS_OPEN)(Pack)
+        # All at once: described again, an index has others, and who has these open goes on with them.
+        self._feature_rows: dict[Slot, SlotRows] = {}
+        if describe and self._reads_rows:
+            self._feature_rows = open_rows(index_dir, describe.database, self.manifest.slots)
 
     def __enter__(self: _Opened) -> _Opened:
         return self
@@ -49,6 +63,9 @@ class IndexFolder:
 
     def close(self) -> None:
         self._pack.cache_clear()
+        for rows in self._feature_rows.values():
+            rows.close()
+        self._feature_rows = {}
         self._database.close()
 
     def sql(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
@@ -60,6 +77,10 @@ class IndexFolder:
     ) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
         """The same by column; one with NULLs is a masked array."""
         return self._database.columns(sql, values)
+
+    def table(self, sql: str, values: dict[str, Any] | None = None) -> Any:
+        """The same as a `pyarrow.Table`."""
+        return self._database.table(sql, values)
 
     def slot(self, layer: str | SupportsIndex, token: str | SupportsIndex) -> Slot:
         """That slot of this index. Raises `NotFoundError` naming the layers or tokens that there are."""
@@ -82,6 +103,15 @@ class IndexFolder:
         n_features = self._n_features(slot)
         if not 0 <= feature < n_features:
             raise NotFoundError(f"layer {slot.layer} has no feature {feature}; it has 0 to {n_features - 1}")
+
+    def _row(self, slot: Slot, feature: int) -> FeatureRow | None:
+        """What the databases say of a feature; None where they have to be asked."""
+        rows = self._feature_rows.get(slot)
+        return rows.row(feature) if rows is not None else None
+
+    def _run(self, slot: Slot, feature: int) -> Run | None:  # noqa: ARG002
+        """Where a feature's activations lie; None where that is not known yet."""
+        return None
 
     def _n_features(self, slot: Slot) -> int:
         record = self.manifest.layer(slot.layer)

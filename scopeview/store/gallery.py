@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32
 
 from scopeview.slots import Slot
 from scopeview.store.columns import LISTED, SlotColumns, in_range, read_columns, read_punsafe
-from scopeview.store.folder import IN_SLOT, IndexFolder, slot_values, within
+from scopeview.store.folder import IN_SLOT, IndexFolder, Run, slot_values, within
 from scopeview.store.manifest import Manifest
 from scopeview.store.records import (
     MIN_GRID_IMAGES,
@@ -94,6 +94,17 @@ class GalleryReader(IndexFolder):
         """One feature that has a grid, the same for the same seed; None when the slot has none."""
         cards = self.gallery(slot, sort="random", seed=seed, limit=1).cards
         return cards[0].feature if cards else None
+
+    def _run(self, slot: Slot, feature: int) -> Run | None:
+        columns = self._kept.get(slot)
+        if columns is None or not 0 <= feature < len(columns) or columns.n_active[feature] < 1:
+            return None
+        first, n, highest = (
+            columns.first_row[feature],
+            columns.n_active[feature],
+            columns.max_activation[feature],
+        )
+        return Run(int(first), int(n), float(highest))
 
     @cached_property
     def _punsafe(self) -> Float32[np.ndarray, " image_and_none"]:

@@ -21,6 +21,7 @@ from scopeview.store.gallery import GalleryReader
 from scopeview.store.names import NameReader
 from scopeview.store.points import PointReader
 from scopeview.store.records import MIN_GRID_IMAGES, FeatureRecord, Histogram
+from scopeview.store.rows import Figures
 from scopeview.store.survey import SurveyReader
 from scopeview.store.vectors import Vectors
 
@@ -47,14 +48,9 @@ class IndexReader(
         """One feature with its histogram and stored top images. Raises `NotFoundError`."""
         slot, number = self.slot(layer, token), operator.index(feature)
         self._check_feature(slot, number)
-        rows = self.sql(
-            "SELECT n_active, sum, max, histogram, top_images, top_values, top_positions FROM features"
-            f" WHERE {IN_SLOT} AND feature = $feature LIMIT 1",
-            {**slot_values(slot), "feature": number},
-        )
-        if not rows:
-            raise NotFoundError(f"layer {slot.layer} has no feature {number} in the database")
-        n_active, total, highest, counts, ids, values, positions = rows[0]
+        row = self._row(slot, number)
+        found = row.figures() if row is not None else self._figures(slot, number)
+        n_active, total, highest, counts, ids, values, positions = found
         return FeatureRecord(
             layer=slot.layer,
             token=slot.token,
@@ -66,6 +62,16 @@ class IndexReader(
             histogram=Histogram(_edges(highest, len(counts)), counts),
             top_images=self._ranked(ids, values, positions, range(1, len(ids) + 1)),
         )
+
+    def _figures(self, slot: Slot, feature: int) -> Figures:
+        rows = self.sql(
+            "SELECT n_active, sum, max, histogram, top_images, top_values, top_positions FROM features"
+            f" WHERE {IN_SLOT} AND feature = $feature LIMIT 1",
+            {**slot_values(slot), "feature": feature},
+        )
+        if not rows:
+            raise NotFoundError(f"layer {slot.layer} has no feature {feature} in the database")
+        return Figures(*rows[0])
 
     def histograms(self, slot: Slot, features: Iterable[SupportsIndex]) -> dict[int, Histogram]:
         """Of those of the given features that ever fire, with one question."""
@@ -84,6 +90,12 @@ class IndexReader(
                 f"feature {feature} at {slot.name} fires on fewer than {MIN_GRID_IMAGES} images: no grid"
             )
         return blob
+
+
+class DatabaseReader(IndexReader):
+    """The same, but that it asks the databases alone: for those who check what was gathered from them."""
+
+    _reads_rows = False
 
 
 def _edges(highest: float | None, n_bins: int) -> list[float]:

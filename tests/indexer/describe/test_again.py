@@ -16,7 +16,9 @@ from scopeview.errors import ConfigMismatchError, InputError
 from scopeview.slots import EMBED, Slot
 from scopeview.store.files import image_vectors
 from scopeview.store.manifest import read_manifest, write_manifest
+from scopeview.store.pack import offsets_path
 from scopeview.store.reader import IndexReader
+from scopeview.store.rows import rows_dir, slot_rows
 from tests.command import Moment, scopeview, scopeview_until
 from tests.indexer.describe.small import N_IMAGES, WORDS, request, write_world
 
@@ -50,6 +52,7 @@ def test_other_words_change_the_names_and_nothing_else(world: Path, index: Path,
     assert after.describe is not None
     assert after.model_copy(update={"describe": before.describe}) == before
     assert [path.name for path in index.glob("described-*")] == [after.describe.database]
+    assert list(index.glob("rows-*")) == [rows_dir(index, after.describe.database)]
     assert not (index / "build").exists()
     names = {word for (words,) in rows(index, "names", "features") for word in words}  # type: ignore[attr-defined]
     assert names == set(OTHER_WORDS)
@@ -136,6 +139,26 @@ def test_very_many_images_are_searched_by_cells(
         images = reader.search.images()
         assert (images.kind, len(images)) == ("ivf", N_IMAGES)
         assert images.nearest(reader.embedding(5).astype(np.float32), 1)[0].cosine > 0.999
+
+
+def test_an_index_described_before_there_were_rows_gets_them(world: Path, index: Path) -> None:
+    database = described(index)
+    shutil.rmtree(rows_dir(index, database))
+    written = (index / database).stat().st_mtime_ns
+    with IndexReader(index) as reader:
+        before = reader.description(Slot(1, "cls"), 0)
+    describe_index(index, world / "words.txt")
+    assert (index / database).stat().st_mtime_ns == written
+    assert slot_rows(index, database, Slot(1, "cls")).is_file()
+    with IndexReader(index) as reader:
+        assert reader.description(Slot(1, "cls"), 0) == before
+
+
+def test_verify_finds_rows_of_other_features(index: Path) -> None:
+    here, there = (slot_rows(index, described(index), Slot(1, token)) for token in ("cls", "5"))
+    here.write_bytes(there.read_bytes())
+    offsets_path(here).write_bytes(offsets_path(there).read_bytes())
+    assert any("its row does not say" in found for found in verify(index))
 
 
 def test_weights_that_are_gone_or_another_are_named(world: Path, index: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from indexer.pipeline import run_index
 from scopeview.importers import load_sae, read_suite
 from scopeview.slots import ANY, EMBED, Slot
-from scopeview.store.reader import IndexReader
+from scopeview.store.reader import DatabaseReader, IndexReader
 from scopeview.store.records import Description, NeighborKind
 from scopeview.text import TextEncoder
-from tests.indexer.describe.small import TWINS, WORDS, Plain, request, write_world
+from tests.indexer.describe.small import N_FEATURES, TWINS, WORDS, Plain, request, write_world
 
 TEMPLATES = ("{}", "a picture of {}", "a photo of {}")
 
@@ -28,6 +28,19 @@ def plain(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Plain:
     out = tmp_path_factory.mktemp("out") / "index"
     run_index(request(world, out))
     return Plain.of(IndexReader(out))
+
+
+def test_rows_say_what_the_databases_say(plain: Plain) -> None:
+    """Of every feature, live or not; a figure that could not be worked out equals itself as text."""
+    rows, slots = plain.reader, plain.reader.manifest.slots
+    assert set(rows._feature_rows) == set(slots)
+    with DatabaseReader(rows.index_dir) as databases:
+        assert not databases._feature_rows
+        for slot in slots:
+            for feature in range(N_FEATURES):
+                at = slot.layer, feature, slot.token
+                assert repr(rows.feature(*at)) == repr(databases.feature(*at))
+                assert repr(rows.description(slot, feature)) == repr(databases.description(slot, feature))
 
 
 def described(plain: Plain, slot: Slot, feature: int) -> Description:

@@ -29,6 +29,30 @@ def test_a_warm_reader_says_of_each_image_what_a_cold_one_says(small: SmallIndex
         assert warm.feature(3, 0) == cold.feature(3, 0)
 
 
+def test_a_warm_reader_finds_the_images_of_a_feature_where_they_lie(
+    small: SmallIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with IndexReader(small.index_dir) as cold, IndexReader(small.index_dir) as warm:
+        warm.warm()
+        expected = {
+            (slot, feature): cold.firing_columns(slot, feature)
+            for slot in cold.manifest.slots
+            for feature in range(N_FEATURES)
+        }
+        monkeypatch.setattr("scopeview.store.examples.IN_SLOT", "layer = $layer AND token = $token AND false")
+        for (slot, feature), firing in expected.items():
+            found = warm.firing_columns(slot, feature)
+            for name, column in vars(firing).items():
+                assert np.array_equal(getattr(found, name), column), (slot, feature, name)
+
+
+def test_a_database_that_lacks_features_is_still_asked_for_their_neighbours_images(changed: Changed) -> None:
+    with IndexReader(changed("DELETE FROM features WHERE feature < 4")) as reader:
+        expected = reader.firing_columns(CLS, 5)
+        reader.warm()
+        assert np.array_equal(reader.firing_columns(CLS, 5).image_id, expected.image_id)
+
+
 def test_too_many_images_stay_where_they_are(small: SmallIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scopeview.store.images.MOST", N_IMAGES - 1)
     with IndexReader(small.index_dir) as reader:

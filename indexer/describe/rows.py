@@ -1,0 +1,123 @@
+"""The rows of `scopeview.store.rows`: what the finished databases say of each feature, gathered once."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Shaped
+
+from scopeview.slots import ANY, Slot
+from scopeview.store.folder import IN_SLOT, slot_values
+from scopeview.store.pack import PackWriter, offsets_path
+from scopeview.store.reader import IndexReader
+from scopeview.store.records import NEIGHBOR_KINDS
+from scopeview.store.rows import SECTIONS, packed, slot_rows
+
+_AT_ONCE = 8192  # features: some 40 MB
+_PART = f"feature >= $start AND feature < $start + {_AT_ONCE}"
+_NUMPY = {"i": "<i4", "d": "<f8", "f": "<f4", "h": "<i2", "b": "i1", "B": "u1"}
+_FIGURES = f"""
+SELECT feature, n_active, sum, max, histogram, top_images, top_values, top_positions
+FROM features WHERE {IN_SLOT} AND {_PART} ORDER BY feature
+"""
+_DESCRIBED = f"""
+SELECT feature, array_to_string(names, chr(10)) AS names, name_scores, clarity, label_entropy, folds, x, y
+FROM described.features WHERE {IN_SLOT} AND {_PART} ORDER BY feature
+"""
+_PLACED = f"""
+SELECT feature, positions, at_cls, selectivity
+FROM described.places WHERE layer = $layer AND {_PART} ORDER BY feature
+"""
+_NEAR = f"""
+SELECT feature, list_position($kinds, kind) - 1 AS near_kind,
+  list_position($layers, other_layer) - 1 AS near_layer, len(features) AS near_n,
+  features AS near_feature, scores AS near_score
+FROM described.neighbors WHERE {IN_SLOT} AND {_PART} ORDER BY feature, near_kind, near_layer
+"""
+
+
+def write_rows(reader: IndexReader, slot: Slot) -> None:
+    """A pack of a blob a feature, unless it is there; `reader` is of an index that was described."""
+    describe, layer = reader.manifest.describe, reader.manifest.layer(slot.layer)
+    assert describe is not None
+    assert layer is not None
+    path = slot_rows(reader.index_dir, describe.database, slot)
+    if offsets_path(path).exists():
+        return
+    with PackWriter(path) as pack:
+        for start in range(0, layer.n_features, _AT_ONCE):
+            for blob in _blobs(reader, slot, start, min(_AT_ONCE, layer.n_features - start)):
+                pack.append(blob)
+
+
+class _Column(NamedTuple):
+    """The bytes of one section, and where in them each row of a table ends and the next begins."""
+
+    values: bytes
+    offsets: list[int]
+
+
+class _Table(NamedTuple):
+    """Columns by section, and of each feature of the part its first row and the one past its last."""
+
+    columns: dict[str, _Column]
+    rows: list[tuple[int, int]]
+
+    def of(self, at: int) -> dict[str, bytes]:
+        first, end = self.rows[at]
+        return {
+            name: column.values[column.offsets[first] : column.offsets[end]]
+            for name, column in self.columns.items()
+        }
+
+
+def _blobs(reader: IndexReader, slot: Slot, start: int, n: int) -> Iterator[bytes | None]:
+    """Of `n` features from `start` on; None for one that the database lacks."""
+    values = {**slot_values(slot), "start": start}
+    orders = {
+        "kinds": list(NEIGHBOR_KINDS),
+        "layers": [str(record.layer) for record in reader.manifest.layers],
+    }
+    tables = [_ask(reader, _FIGURES, values, n), _ask(reader, _DESCRIBED, values, n)]
+    tables.append(_ask(reader, _NEAR, {**values, **orders}, n))
+    if slot.token == ANY:
+        tables.append(_ask(reader, _PLACED, {"layer": str(slot.layer), "start": start}, n))
+    for at in range(n):
+        first, end = tables[0].rows[at]
+        sections = {name: part for table in tables for name, part in table.of(at).items()}
+        yield packed(sections) if end > first else None
+
+
+def _ask(reader: IndexReader, sql: str, values: dict[str, Any], n: int) -> _Table:
+    """Rows come by feature; each belongs to one of `n` from `start` on."""
+    found = reader.table(sql, values)
+    features = found["feature"].to_numpy() - values["start"]
+    bounds = np.searchsorted(features, np.arange(n + 1)).tolist()
+    columns = {name: _column(name, found[name]) for name in found.column_names if name in SECTIONS}
+    return _Table(columns, list(pairwise(bounds)))
+
+
+def _column(name: str, found: pa.ChunkedArray) -> _Column:
+    """NULL has no values, whether the whole is NULL or a value in a list."""
+    rows, dtype = pa.concat_arrays(found.chunks or [pa.array([], found.type)]), _NUMPY[SECTIONS[name]]
+    if pa.types.is_string(rows.type):
+        words = [(text or "").encode() for text in rows.to_pylist()]
+        return _Column(b"".join(words), _ends([len(word) for word in words]))
+    if not pa.types.is_list(rows.type):
+        return _Column(_bytes(rows, dtype), _ends(rows.is_valid().to_pylist(), dtype))
+    parents = rows.value_parent_indices().filter(rows.flatten().is_valid())
+    lengths = np.bincount(parents.to_numpy(zero_copy_only=False), minlength=len(rows))
+    return _Column(_bytes(rows.flatten(), dtype), _ends(lengths, dtype))
+
+
+def _bytes(values: pa.Array, dtype: str) -> bytes:
+    known: np.ndarray[Any, np.dtype[Any]] = values.drop_null().to_numpy(zero_copy_only=False)
+    return known.astype(dtype).tobytes()
+
+
+def _ends(lengths: Sequence[int] | Shaped[np.ndarray, " row"], dtype: str = "u1") -> list[int]:
+    """In bytes, of so many values a row."""
+    ends: list[int] = (np.cumsum([0, *lengths]) * np.dtype(dtype).itemsize).tolist()
+    return ends
