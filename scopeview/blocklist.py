@@ -40,13 +40,21 @@ class Rules:
         if source_url is None:
             return None
         url = source_url.lower().partition("#")[0]
-        host = urlsplit(url).hostname or ""
+        host = _host(url)
         return url if url in self.urls else host if self.blocks_host(host) else None
 
     def blocks_host(self, host: str) -> bool:
         """Is it one of the domains, or below one? `host` in lower case."""
         parts = host.split(".")
         return any(".".join(parts[at:]) in self.domains for at in range(len(parts)))
+
+
+def _host(url: str) -> str:
+    """Empty where there is none to read. A dot at its end names the same host."""
+    try:
+        return (urlsplit(url).hostname or "").removesuffix(".")
+    except ValueError:
+        return ""
 
 
 def parse_rules(text: str) -> Rules:
