@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from starlette.testclient import TestClient
 
+from scopeview.errors import CheckpointError
 from scopeview.slots import Slot
 from tests.app.conftest import StartSite
 from tests.app.encoder import FakeEncoder
@@ -163,6 +164,32 @@ def test_through_the_layers_every_block_has_a_column(site: TestClient, upload: s
     assert "decoder cosine 1.00" in html
 
 
+@pytest.mark.parametrize("tokens", ["cls", "137", "any"])
+def test_through_the_layers_the_page_says_what_the_json_says(
+    site: TestClient, upload: str, tokens: str
+) -> None:
+    for base in (IMAGE, upload):
+        told = site.get(f"/api/v1{base}/layers", params={"tokens": tokens}).json()
+        html = shown(site, f"{base}/layers", tokens=tokens)
+        query = "" if tokens == "cls" else f"?tokens={tokens}"
+        assert f"/api/v1{base}/layers{query}" in links(html)
+        groups = [group for layer in told["layers"] for group in layer["groups"]]
+        heads = re.findall(r'<p class="flow-head"><a href="[^"]*" dir="auto" title="([^"]*): (\d+) f', html)
+        assert heads == [(group["name"], str(group["n_features"])) for group in groups]
+        assert {group["share"] for group in groups} <= set(values(html))
+        assert {layer["explained_variance"] for layer in told["layers"]} <= set(values(html))
+        nodes = [int(number) for number in re.findall(r"<span><b>(\d+)</b>", html)]
+        assert nodes == [each["feature"] for group in groups for each in group["features"]]
+        table = html.split("the likenesses as a table")[1]
+        rows = re.findall(r"<td>(\d+) → (\d+): (decoder cosine|co-firing)", table)
+        kinds = {"decoder": "decoder cosine", "cofiring": "co-firing"}
+        assert rows == [
+            (str(link["feature"]), str(link["other"]), kinds[link["kind"]])
+            for layer in told["layers"]
+            for link in layer["links"]
+        ]
+
+
 def test_knobs_say_what_the_json_says(site: TestClient, upload: str) -> None:
     query: dict[str, Any] = {"layer": 3, "edit": ["3:40", "3,4:x0.5"], "prompt": ["abc", "ab"]}
     told = site.get(f"/api/v1{upload}/knobs", params=query).json()
@@ -207,6 +234,19 @@ def test_two_pictures_are_compared_either_way_round(site: TestClient, upload: st
         counts = [len(each[name]) for name in ("shared", "only_here", "only_there")]
         assert set(counts) <= set(values(html))
     assert site.get(f"{IMAGE}/compare?with={upload_id}").headers["cache-control"] == "private, no-store"
+
+
+def test_a_page_that_could_not_compare_prompts_is_kept_by_nobody(
+    site: TestClient, start_site: StartSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"{IMAGE}/knobs?layer=3&tokens=any&prompt=a"
+    assert site.get(address).headers["cache-control"] == "public, no-cache"
+
+    def broken(_: Any) -> Any:
+        raise CheckpointError("no tokenizer")
+
+    without = with_vectors(start_site(text_factory=broken), monkeypatch)
+    assert without.get(address).headers["cache-control"] == "private, no-store"
 
 
 @pytest.mark.parametrize(("other", "status"), [("x", 422), ("64", 404), ("A" * 22, 404)])
