@@ -3,9 +3,31 @@
 Written in Python and not as macros, since a page has hundreds of them.
 """
 
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
 from markupsafe import Markup
 
 from app import formatting
+
+
+@runtime_checkable
+class Bin(Protocol):
+    """One bar of a histogram: low < activation <= high."""
+
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def height(self) -> float:
+        """0 to 1."""
+
+    @property
+    def step(self) -> int:
+        """Of the activation colours."""
 
 
 def number(value: float) -> Markup:
@@ -21,6 +43,28 @@ def density(ratio: float) -> Markup:
 def count(value: int) -> Markup:
     """Whole, with commas; exact as it is."""
     return Markup(f'<data value="{value}">{formatting.count(value)}</data>')
+
+
+def bars(bins: Sequence[Bin]) -> Markup:
+    """Of a histogram, ten units wide and at most a hundred high each, with a title that says what it is."""
+    return Markup("".join(_bar(10 * at, each) for at, each in enumerate(bins)))
+
+
+def bin_rows(bins: Sequence[Bin]) -> Markup:
+    """The same as rows of a table: above, up to, images."""
+    rows = ((number(each.low), number(each.high), count(each.count)) for each in bins)
+    cells = ("".join(f'<td class="figure-col">{cell}</td>' for cell in row) for row in rows)
+    return Markup("".join(f"<tr>{row}</tr>" for row in cells))
+
+
+def _bar(x: int, each: Bin) -> str:
+    low, high = formatting.significant(each.low), formatting.significant(each.high)
+    return (
+        f"<g><title>{formatting.count(each.count)} images over ({low}, {high}]</title>"
+        f'<rect class="bin-track" x="{x}" y="0" width="10" height="100"/>'
+        f'<rect class="heat-{each.step}" x="{x + 0.5}" y="{100 - 100 * each.height:.2f}" width="9"'
+        f' height="{100 * each.height:.2f}"/></g>'
+    )
 
 
 def _data(value: float, text: str) -> Markup:

@@ -5,7 +5,7 @@ takes milliseconds.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,22 +71,29 @@ class SlotColumns:
             return None
         return int(beyond[0]) + feature + 1 if forward else int(beyond[-1])
 
-    def card(self, slot: Slot, feature: int, n_images: int) -> FeatureCard:
-        """A feature that there is."""
-        return FeatureCard(
-            layer=slot.layer,
-            token=slot.token,
-            feature=feature,
-            n_images=n_images,
-            n_active=int(self.n_active[feature]),
-            max_activation=_known(self.max_activation[feature]),
-            top_image_ids=[image_id for image_id in self.top[feature].tolist() if image_id != NO_IMAGE],
-            punsafe=_known(self.punsafe[feature]),
-            name=self.name[feature],
-            name_score=_known(self.score[feature]),
-            clarity=_known(self.clarity[feature]),
-            selectivity=_known(self.selectivity[feature]),
-        )
+    def cards(self, slot: Slot, features: Sequence[int], n_images: int) -> list[FeatureCard]:
+        """Of features that there are. Column by column: a value at a time costs four times as much."""
+        at = np.asarray(features, dtype=np.int64)
+        figures = (self.max_activation, self.punsafe, self.score, self.clarity, self.selectivity)
+        highest, punsafe, score, clarity, selectivity = (_known(column[at]) for column in figures)
+        n_active, top = self.n_active[at].tolist(), self.top[at].tolist()
+        return [
+            FeatureCard(
+                layer=slot.layer,
+                token=slot.token,
+                feature=feature,
+                n_images=n_images,
+                n_active=n_active[i],
+                max_activation=highest[i],
+                top_image_ids=_without_gaps(top[i]),
+                punsafe=punsafe[i],
+                name=self.name[feature],
+                name_score=score[i],
+                clarity=clarity[i],
+                selectivity=selectivity[i],
+            )
+            for i, feature in enumerate(features)
+        ]
 
     def _order(self, sort: Sort) -> Int64[np.ndarray, " feature"]:
         if sort == "feature":
@@ -101,8 +108,13 @@ class SlotColumns:
         return np.argsort(-figures[sort].astype(np.float64), kind="stable")  # NaN comes last
 
 
-def _known(figure: np.float32) -> float | None:
-    return None if np.isnan(figure) else float(figure)
+def _known(figures: Float32[np.ndarray, " card"]) -> list[float | None]:
+    """NaN is the one that does not equal itself."""
+    return [None if figure != figure else figure for figure in figures.tolist()]
+
+
+def _without_gaps(image_ids: list[int]) -> list[int]:
+    return [at for at in image_ids if at != NO_IMAGE] if image_ids[-1] == NO_IMAGE else image_ids
 
 
 def in_range(

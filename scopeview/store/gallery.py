@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from scopeview.slots import Slot
-from scopeview.store.columns import LISTED, SlotColumns, in_range, read_columns, read_punsafe
+from scopeview.store.columns import ABSENT, LISTED, SlotColumns, in_range, read_columns, read_punsafe
 from scopeview.store.folder import IN_SLOT, IndexFolder, Run, slot_values, within
 from scopeview.store.manifest import Manifest
 from scopeview.store.records import (
@@ -77,14 +77,13 @@ class GalleryReader(IndexFolder):
         order = columns.order(sort, seed)
         found = order[matching[order]]
         page = found[offset : offset + limit].tolist()
-        return Gallery([columns.card(slot, feature, n_images) for feature in page], len(found))
+        return Gallery(columns.cards(slot, page, n_images), len(found))
 
     def cards(self, slot: Slot, features: Iterable[SupportsIndex]) -> dict[int, FeatureCard]:
         """Cards of the given features, by feature and in their order; those that do not exist are absent."""
         columns = self._columns(slot)
-        wanted = within(features, len(columns))
-        n_images = self.manifest.n_images
-        return {at: columns.card(slot, at, n_images) for at in wanted if columns.n_active[at] >= 0}
+        wanted = [at for at in within(features, len(columns)) if columns.n_active[at] != ABSENT]
+        return dict(zip(wanted, columns.cards(slot, wanted, self.manifest.n_images), strict=True))
 
     def live_neighbor(self, slot: Slot, feature: int, *, forward: bool) -> int | None:
         """The nearest feature above (or below) this one that fires on at least one image."""

@@ -7,6 +7,8 @@ whole. Half a million rows take some 70 MB.
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from scopeview.store.records import ImageRow
 from scopeview.store.schema import IMAGE_COLUMNS
 
@@ -20,14 +22,15 @@ class ImageRows:
 
     def __init__(self, table: Any) -> None:
         """`table`: the answer to `ALL_ROWS` as a `pyarrow.Table`."""
-        self._columns = [column.combine_chunks() for column in table.columns]
+        (self._rows,) = table.combine_chunks().to_batches() or [None]
 
     def __len__(self) -> int:
-        return len(self._columns[0])
+        return 0 if self._rows is None else int(self._rows.num_rows)
 
     def rows(self, image_ids: Sequence[int]) -> list[ImageRow]:
         """In the order of the ids. Column by column: a value at a time costs ten times as much."""
         if not image_ids:
             return []
-        columns = [column.take(image_ids).to_pylist() for column in self._columns]
+        found = self._rows.take(pa.array(image_ids, pa.int64()))
+        columns = [column.to_pylist() for column in found.columns]
         return [ImageRow(*row) for row in zip(*columns, strict=True)]

@@ -67,7 +67,7 @@ def test_columns_hold_what_each_feature_has(reader: IndexReader) -> None:
         columns = columns_of(reader, slot)
         for feature in range(N_FEATURES):
             record = reader.feature(slot.layer, feature, slot.token)
-            card = columns.card(slot, feature, N_IMAGES)
+            (card,) = columns.cards(slot, [feature], N_IMAGES)
             assert (card.n_active, card.max_activation) == (record.n_active, record.max_activation)
             assert card.top_image_ids == [top.image_id for top in record.top_images[:9]]
             assert card.n_images == N_IMAGES
