@@ -66,6 +66,7 @@ from app.security import HEADERS, HeadLikeGet, SecurityHeaders
 from app.settings import Settings
 from app.site import OpenIndex, Site, close_indexes, open_indexes
 from app.upload.store import UploadStore
+from app.upload.rate import UploadRate
 from app.upload.taking import decode_limiter
 from app.urls import API
 from app.worker import EncoderFactory, Worker, scopeview_encoders
@@ -158,7 +159,8 @@ def serve(
     """Runs until it is told to stop; everything else is set by `SCOPEVIEW_...` (see `settings`).
 
     Raises `InputError` before it listens when an index cannot be served. Put a reverse proxy with time-outs
-    before it on the open web.
+    before it on the open web; uvicorn takes visitors' addresses from one on this machine, or from those that
+    the environment names in `FORWARDED_ALLOW_IPS`.
     """
     given = {"index_dirs": list(index_dirs), "host": host, "port": port, "encoder_device": device}
     threadpool_limits(1, user_api="blas")  # requests run beside each other, and their sums are small
@@ -228,6 +230,7 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
         uploads=store,
         worker=worker,
         texts=Texts(towers, worker),
+        upload_rate=UploadRate(settings.uploads_per_minute),
         reports=Reports(settings.upload_dir / "reports.jsonl"),
         previews=Previews(),
         metrics=metrics,

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     )
     upload_ttl_hours: float = Field(default=24.0, gt=0, description="how long an upload is kept")
     max_uploads: int = Field(default=10_000, gt=0, description="uploads kept at one time; more are refused")
+    uploads_per_minute: int = Field(
+        default=30, ge=0, description="pictures taken from one address in a minute; over it 429. 0: any"
+    )
     upload_read_s: float = Field(default=60.0, gt=0, description="time a client has to send its picture")
 
     encoder_device: Literal["auto", "cpu", "cuda", "off"] = Field(

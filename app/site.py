@@ -15,6 +15,7 @@ from app.preview.keeping import Previews
 from app.reports import Reports
 from app.search.texts import Texts
 from app.settings import Settings
+from app.upload.rate import UploadRate
 from app.upload.store import UploadStore
 from app.urls import Urls
 from app.worker import Worker
@@ -85,6 +86,7 @@ class Site:
     settings: Settings
     indexes: dict[str, OpenIndex]
     uploads: UploadStore
+    upload_rate: UploadRate
     worker: Worker
     texts: Texts
     reports: Reports

@@ -32,6 +32,7 @@ TAKING: models.Responses = {
         "description": "not multipart; not JPEG, PNG, WebP or GIF; or something else as well",
     },
     422: {"model": ProblemBody, "description": "no field `image`, an empty file or a damaged picture"},
+    429: {"model": ProblemBody, "description": "too many from this address: see Retry-After"},
     503: {"model": ProblemBody, "description": "no encoder here, or busy: see Retry-After"},
 }
 BODY = {

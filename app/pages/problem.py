@@ -17,6 +17,7 @@ HEADINGS = {
     413: "That is too large",
     415: "That is not a picture we can read",
     422: "Something in this request does not fit",
+    429: "That was a lot in a short time",
     503: "Not right now",
 }
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Form
 from fastapi.responses import RedirectResponse, Response
 from starlette.requests import Request
 
+from app.clients import client_of
 from app.formatting import moment, safe_link
 from app.pages.frame import URLS, Link, frame_for
 from app.pages.parts import PictureView, picture_of
@@ -65,7 +66,7 @@ def report_send(
     if len(words) > MAX_WORDS:
         raise unprocessable("words", words, f"at most {MAX_WORDS} characters")
     row = index.reader.image(image_id).row
-    site.reports.refuse_too_many(request.client.host if request.client else "unknown")
+    site.reports.refuse_too_many(client_of(request))
     report = Report(
         created=moment(time.time()),
         index=index.slug,

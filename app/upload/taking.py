@@ -11,6 +11,7 @@ import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from app.clients import client_of
 from app.inference.asking import answers, crop_key, refuse_absent
 from app.problems import ProblemError, answer_for
 from app.security import refuse_cross_site
@@ -46,6 +47,7 @@ async def _take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
     refuse_absent(site, index)
     site.uploads.refuse_when_full()
     with site.worker.place(), site.metrics.queue.track_inprogress():
+        site.upload_rate.refuse_too_many(client_of(request))  # whom a busy server sends away is not counted
         data = await read_picture(
             request, max_bytes=settings.max_upload_bytes, timeout_s=settings.upload_read_s
         )

@@ -1,0 +1,30 @@
+"""Who sends a request, for those who count how often somebody does.
+
+Behind a reverse proxy it is uvicorn that puts the visitor's address in the place of the proxy's, when the
+proxy is one that it trusts (`FORWARDED_ALLOW_IPS`).
+"""
+
+from ipaddress import IPv4Address, ip_address, ip_network
+
+from starlette.requests import Request
+
+_HOUSEHOLD_BITS = 64
+"""Of an IPv6 address; the other half whoever has it may choose anew for every request."""
+
+
+def client_of(request: Request) -> str:
+    """`203.0.113.7`, `2001:db8:1:2::/64`, or what the server calls a client that has no address."""
+    return counted(request.client.host) if request.client else "unknown"
+
+
+def counted(host: str) -> str:
+    """An address as it is counted. Pure."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ip_network((address, _HOUSEHOLD_BITS), strict=False))

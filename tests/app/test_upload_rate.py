@@ -1,0 +1,142 @@
+"""How many pictures one client may send: a burst is let through, a flood is told when to come back."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from app.clients import counted
+from app.problems import ProblemError
+from app.upload.rate import UploadRate
+from tests.app.conftest import StartSite
+from tests.app.pictures import API, BROWSER, FORM, form, picture
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 60_000.0  # a whole minute
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stands still; the rest of the process goes by its own."""
+    clock = Clock()
+    for module in ("limits.storage.memory", "limits.strategies", "app.upload.rate"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=clock.time))
+    return clock
+
+
+def wait_s(rate: UploadRate, client: str) -> int | None:
+    """None where it is let through."""
+    answer = None
+    try:
+        rate.refuse_too_many(client)
+    except ProblemError as error:
+        answer = error.answer
+    if answer is None:
+        return None
+    assert (answer.status, answer.error) == (429, "too_many_uploads")
+    return int(answer.headers["Retry-After"])
+
+
+def test_a_burst_is_let_through_and_then_a_client_waits_as_long_as_it_is_told(clock: Clock) -> None:
+    rate = UploadRate(30)
+    assert [wait_s(rate, "one") for _ in range(30)] == [None] * 30
+    assert wait_s(rate, "another") is None
+    clock.now += 18
+    waits = list[int]()
+    while (wait := wait_s(rate, "one")) is not None:
+        waits.append(wait)
+        clock.now += wait
+    assert waits[0] == 42
+    assert sum(waits) <= 42 + 2
+    assert len(waits) <= 2
+
+
+def test_over_a_long_time_no_more_get_through_than_the_limit(clock: Clock) -> None:
+    rate, taken = UploadRate(30), 0
+    for _ in range(1200):
+        taken += wait_s(rate, "one") is None
+        clock.now += 0.5
+    assert 10 * 30 <= taken <= 11 * 30
+
+
+def test_clients_that_come_once_are_forgotten(clock: Clock) -> None:
+    rate = UploadRate(30)
+    storage: Any = rate._limiter.storage
+    for number in range(500):
+        wait_s(rate, f"client {number}")
+    storage.timer.join()
+    clock.now += 600
+    wait_s(rate, "the last")
+    storage.timer.join()
+    assert len(storage.storage) == 1
+
+
+def test_zero_switches_it_off(clock: Clock) -> None:  # noqa: ARG001
+    rate = UploadRate(0)
+    assert [wait_s(rate, "one") for _ in range(200)] == [None] * 200
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::ffff", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("testclient", "testclient"),
+        ("", ""),
+    ],
+)
+def test_an_ipv6_client_is_its_network_since_it_may_choose_the_rest(host: str, expected: str) -> None:
+    assert counted(host) == expected
+
+
+@pytest.mark.parametrize("address", [API, FORM, "/tiny/search"])
+def test_one_too_many_is_a_429_wherever_a_picture_is_sent(
+    start_site: StartSite, clock: Clock, address: str
+) -> None:
+    site = start_site(uploads_per_minute=2)
+    clock.now += 20
+    statuses = [site.post(address, files=form(picture())).status_code for _ in range(3)]
+    assert statuses == [201, 201, 429]
+    answer = site.post(address, files=form(picture()), headers={"Accept": "application/json"})
+    assert answer.headers["retry-after"] == "40"
+    assert answer.json() == {
+        "error": "too_many_uploads",
+        "detail": "At most 2 pictures a minute are taken from one address. The next one can be sent in 40"
+        " seconds.",
+    }
+    metrics = site.get("/metrics").text
+    assert 'scopeview_uploads_total{outcome="too_many_uploads"} 2.0' in metrics
+
+
+def test_a_browser_gets_a_page_that_says_so(start_site: StartSite, clock: Clock) -> None:
+    site = start_site(uploads_per_minute=1)
+    clock.now += 15
+    for _ in range(2):
+        answer = site.post(FORM, files=form(picture()), headers=BROWSER)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "45")
+    assert "That was a lot in a short time" in answer.text
+    assert "At most 1 picture a minute" in answer.text
+
+
+def test_behind_a_trusted_proxy_each_visitor_is_counted_alone(start_site: StartSite, clock: Clock) -> None:  # noqa: ARG001
+    plain = start_site(uploads_per_minute=1)
+    trusting: Any = ProxyHeadersMiddleware(plain.app, trusted_hosts="testclient")  # type: ignore[arg-type]
+
+    def status(site: TestClient, visitor: str) -> int:
+        sent = site.post(API, files=form(picture()), headers={"X-Forwarded-For": visitor})
+        return sent.status_code
+
+    site = TestClient(trusting)
+    visitors = ["203.0.113.7", "203.0.113.8", "203.0.113.7", "198.51.100.1, 203.0.113.8"]
+    assert [status(site, visitor) for visitor in visitors] == [201, 201, 429, 429]
+    assert [status(plain, visitor) for visitor in visitors] == [201, 429, 429, 429]
