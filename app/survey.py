@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from scopeview.slots import Slot
 from scopeview.store.reader import IndexReader
@@ -22,7 +22,7 @@ _KEPT = 512
 _CANDIDATES = 64
 _MOST_IMAGES = 0.25
 """Of the index: what fires on more of it is too common to strike anyone."""
-_SMALL_WORDS = frozenset("a an the of in on at with and or to".split())
+_SMALL_WORDS = frozenset(["a", "an", "the", "of", "in", "on", "at", "with", "and", "or", "to"])
 _SEED = 7
 
 
@@ -34,10 +34,10 @@ def densities(reader: IndexReader, slot: Slot) -> tuple[DensityBin, ...]:
 
 @lru_cache(maxsize=_KEPT)
 def striking(reader: IndexReader, slots: tuple[Slot, ...], limit: int) -> tuple[FeatureCard, ...]:
-    """Features that are both clear and well named, of each of these slots in turn, as unlike in name as can be.
+    """Features that are both clear and well named, of each slot in turn, of names unlike each other.
 
     A feature is as clear and well named as the lower of its two ranks, by clarity and by its best name's
-    score, among the active features of its slot. Of the best quarter those come first whose name is most
+    score, among the active features of its slot. Of the better half those come first whose name is most
     their own: a layer has many plain backgrounds and one umbrella. What fires on much of the index is left
     out. Where an index was not described it is a sample instead, always the same.
     """
@@ -45,8 +45,8 @@ def striking(reader: IndexReader, slots: tuple[Slot, ...], limit: int) -> tuple[
 
 
 def spread(found: Sequence[Sequence[FeatureCard]], limit: int) -> list[FeatureCard]:
-    """From each list in turn, until there are `limit`: the first of a name that shares no word with those
-    taken already, else the first of another name. No name twice. Pure.
+    """From each list in turn the first whose name shares no word with those taken already, or else the first
+    of another name, until there are `limit`. No name twice. Pure.
     """
     taken: list[FeatureCard] = []
     n_before = -1
@@ -59,7 +59,8 @@ def spread(found: Sequence[Sequence[FeatureCard]], limit: int) -> list[FeatureCa
 
 def _following(cards: Sequence[FeatureCard], taken: Sequence[FeatureCard]) -> list[FeatureCard]:
     """The first that is unlike those taken, or none."""
-    names, words = {_called(card) for card in taken}, frozenset[str]().union(*(_words(card.name) for card in taken))
+    names = {_called(card) for card in taken}
+    words = {word for card in taken for word in _words(card.name)}
     others = [card for card in cards if _called(card) not in names]
     unlike = [card for card in others if words.isdisjoint(_words(card.name))]
     return (unlike or others)[:1]
@@ -75,11 +76,17 @@ def _candidates(reader: IndexReader, slot: Slot) -> tuple[FeatureCard, ...]:
     rare = known[points.n_active[known] <= _MOST_IMAGES * reader.manifest.n_images]
     known = rare if len(rare) else known
     rank = np.minimum(_ranks(points.clarity[known]), _ranks(points.name_score[known]))
-    best = np.argsort(-rank, kind="stable")[: max(len(known) // 2, _CANDIDATES // 4)]
-    names = [_words(points.name[at]) for at in known.tolist()]
-    common = Counter(word for words in names for word in words)
-    own = sorted(best.tolist(), key=lambda at: max((common[word] for word in names[at]), default=0))
-    return tuple(reader.cards(slot, points.feature[known[own[:_CANDIDATES]]].tolist()).values())
+    better = np.argsort(-rank, kind="stable")[: max(len(known) // 2, _CANDIDATES // 4)]
+    own = np.argsort(_commonness([points.name[at] for at in known.tolist()])[better], kind="stable")
+    best = known[better[own[:_CANDIDATES]]]
+    return tuple(reader.cards(slot, points.feature[best].tolist()).values())
+
+
+def _commonness(names: Sequence[str | None]) -> Int[np.ndarray, " name"]:
+    """In how many of these names the commonest word of each is."""
+    words = [_words(name) for name in names]
+    counts = Counter(word for each in words for word in each)
+    return np.array([max((counts[word] for word in each), default=0) for each in words])
 
 
 def _called(card: FeatureCard) -> str:

@@ -68,7 +68,9 @@ def _layer(index: OpenIndex, record: LayerRecord, urls: Urls) -> models.LayerOut
             **record.model_dump(),
             "published": published and published._asdict(),
             "tokens": tokens,
-            "striking": [feature_card(index, card, urls) for card in striking(index.reader, (at[0],), STRIKING)],
+            "striking": [
+                feature_card(index, card, urls) for card in striking(index.reader, (at[0],), STRIKING)
+            ],
         }
     )
 

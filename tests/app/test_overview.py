@@ -1,17 +1,20 @@
 """The overview of an index: counts, published figures, densities, striking features; and the same as JSON."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from scopeview.slots import Slot
+from app.pages.home import evenly
+from app.survey import spread
+from scopeview.slots import Layer, Slot
 from scopeview.store.manifest import read_manifest, write_manifest
+from scopeview.store.records import FeatureCard
 from tests.app.conftest import StartSite
 from tests.app.described_index import active, told, write_described_index
-from tests.app.index import N_FEATURES, SmallIndex, write_index
+from tests.app.index import N_FEATURES, N_IMAGES, SmallIndex, write_index
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +41,67 @@ def test_counts_and_densities_are_those_of_the_tables(told_site: TestClient, tol
             assert re.search(".*?".join(map(re.escape, counts)), page, re.S)
 
 
-def test_striking_features_are_clear_and_well_named_and_differ_in_name(
+def test_striking_features_are_clear_and_well_named_of_names_that_are_their_own(
     told_site: TestClient, told_index: SmallIndex
 ) -> None:
     slot = Slot(1, "cls")
-    figures = {at: told(slot, at).clarity for at in active(told_index, slot)}
-    clear = {at: figure for at, figure in figures.items() if figure is not None}
-    known = list(clear)
-    clarity = np.argsort(np.argsort(list(clear.values()), kind="stable"), kind="stable")
-    score = np.argsort(np.argsort([told(slot, at).scores[0] for at in known], kind="stable"), kind="stable")
-    lower = dict(zip(known, np.minimum(clarity, score), strict=True))
+    n_active = (told_index.dense[slot] > 0).sum(axis=0)
+    known = [at for at in active(told_index, slot) if told(slot, at).clarity is not None]
+    known = [at for at in known if n_active[at] <= N_IMAGES / 4] or known
+    by_clarity = sorted(known, key=lambda at: (told(slot, at).clarity, at))
+    by_score = sorted(known, key=lambda at: (told(slot, at).scores[0], at))
+    lower = {at: min(by_clarity.index(at), by_score.index(at)) for at in known}
+    better = sorted(known, key=lambda at: (-lower[at], at))[: max(len(known) // 2, 16)]
+    words = {at: set(re.findall(r"\w+", told(slot, at).names[0].lower())) for at in known}
+    common = Counter(word for each in words.values() for word in each)
+    own = sorted(better, key=lambda at: max(common[word] for word in words[at]))
     expected = list[int]()
-    for at in sorted(known, key=lambda at: (-lower[at], at)):
-        if told(slot, at).names[0] not in {told(slot, other).names[0] for other in expected}:
-            expected.append(at)
+    while left := [
+        at for at in own if all(told(slot, at).names[0] != told(slot, e).names[0] for e in expected)
+    ]:
+        unlike = [at for at in left if all(words[at].isdisjoint(words[each]) for each in expected)]
+        expected.append((unlike or left)[0])
+    assert len(expected) >= 4
     found = told_site.get("/api/v1/told").json()["layers"][0]["striking"]
-    assert [each["feature"] for each in found] == expected[:6]
+    assert [each["feature"] for each in found] == expected
     shown = re.findall(r'<h3><a href="/told/1/([0-9]+)\?', told_site.get("/told").text)
-    assert [int(at) for at in shown] == expected[:6]
+    assert [int(at) for at in shown] == expected
+
+
+def called(*names: str | None, layer: int = 1) -> list[FeatureCard]:
+    return [FeatureCard(layer, "cls", at, 64, 9, 1.0, [], name=name) for at, name in enumerate(names)]
+
+
+def test_a_choice_takes_of_each_layer_in_turn_what_shares_no_word_with_the_others() -> None:
+    deep = called("a plain red background", "a plain blue background", "a red heart", "a fish", layer=5)
+    early = called("A FISH", "snow on a background", "night", layer=1)
+    assert [card.name for card in spread([deep, early], 9)] == [
+        "a plain red background",
+        "A FISH",
+        "a plain blue background",  # nothing of its layer is unlike those two
+        "night",
+        "a red heart",
+        "snow on a background",
+    ]
+    assert [card.name for card in spread([deep, early], 3)][-1] == "a plain blue background"
+    assert spread([[], early], 1) == early[:1]
+    assert spread([called(None, None)], 2) == called(None, None)
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"), [([22, 20, 17, 14, 11, 8, 5, 2], [22, 17, 8, 2]), ([5, 1], [5, 1]), ([7], [7])]
+)
+def test_layers_far_apart_stand_for_all(layers: list[Layer], expected: list[Layer]) -> None:
+    assert evenly(layers, 4) == expected
+
+
+def test_the_home_page_shows_features_of_every_block_and_no_name_twice(told_site: TestClient) -> None:
+    page = told_site.get("/").text
+    shown = re.findall(r'<h3><a href="/told/([0-9a-z]+)/', page)
+    names = re.findall(r'<p class="feature-word" dir="auto" title="([^"]*?),', page)
+    assert len(shown) == len(names) == len(set(names)) == 4
+    assert set(shown) == {"1", "3"}
+    assert page == told_site.get("/").text
 
 
 def test_without_descriptions_a_sample_stands_for_them_and_the_page_says_so(site: TestClient) -> None:
