@@ -121,12 +121,16 @@ class Urls:
         return self._path(False, index, "uploads", f"{upload_id}.webp")
 
     def _path(self, api: bool, *segments: object) -> str:
-        path = "/".join(str(part) if isinstance(part, int) else _segment(str(part)) for part in segments)
+        path = "/".join([str(part) if isinstance(part, int) else _segment(str(part)) for part in segments])
         return f"{self.base}{API if api else ''}/{path}"
 
 
 def _query(values: dict[str, object]) -> str:
     """What is None is left out, so that a default has the short URL. Lists are given value by value."""
+    if len(values) == 1:
+        ((name, value),) = values.items()
+        if isinstance(value, str):  # most of them: a token, or the version of a picture
+            return f"?{_encoded(((name, value),))}"
     given = tuple(
         (name, str(each))
         for name, value in values.items()
