@@ -25,6 +25,7 @@ def readyz(site: SiteDep) -> JSONResponse:
         ready=bool(site.indexes),
         indexes=list(site.indexes),
         encoder={slug: _encoder(site, index) for slug, index in site.indexes.items()},
+        text={slug: _text(site, index) for slug, index in site.indexes.items()},
         loaded={slug: facts for slug, index in site.indexes.items() if (facts := _loaded(site, index))},
     )
     return JSONResponse(state.model_dump(), 200 if state.ready else 503, headers=NO_STORE)
@@ -42,6 +43,13 @@ def _loaded(site: Site, index: OpenIndex) -> LoadedOut | None:
 
 def _encoder(site: Site, index: OpenIndex) -> str:
     index_dir = index.reader.index_dir
-    if site.worker.is_loaded(index_dir):
-        return "loaded"
-    return site.worker.why_absent(index_dir) or "not loaded yet"
+    return _state(site.worker.is_loaded(index_dir), site.worker.why_absent(index_dir))
+
+
+def _text(site: Site, index: OpenIndex) -> str:
+    index_dir = index.reader.index_dir
+    return _state(site.texts.is_loaded(index_dir), site.texts.why_absent(index_dir))
+
+
+def _state(is_loaded: bool, why_absent: str | None) -> str:
+    return "loaded" if is_loaded else why_absent or "not loaded yet"

@@ -213,6 +213,7 @@ class ReadyOut(_Model):
     ready: bool
     indexes: list[str]
     encoder: dict[str, str] = Field(description="by index: loaded, not loaded yet, or why it is absent")
+    text: dict[str, str] = Field(description="the same of the text tower, which search by words needs")
     loaded: dict[str, LoadedOut] = Field(description="by index, where an encoder is loaded")
 
 

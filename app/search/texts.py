@@ -50,7 +50,7 @@ class Texts:
     def __init__(self, factory: TowerFactory | None, worker: Worker, *, deadline_s: float = 10.0) -> None:
         """`factory` is None where models are switched off. Past the deadline search goes on without."""
         self._factory, self._worker, self._deadline_s = factory, worker, deadline_s
-        self._towers: dict[Path, TextTower] = {}  # touched by the worker's thread alone
+        self._towers: dict[Path, TextTower] = {}  # written by the worker's thread alone
         self._failures: dict[Path, tuple[float, str]] = {}
         self._known: OrderedDict[tuple[Path, str], Vector] = OrderedDict()
         self._lock = threading.Lock()
@@ -61,6 +61,9 @@ class Texts:
             return "the operator of this server has switched the model off"
         failed_s, why = self._failures.get(index_dir, (0.0, ""))
         return why if why and time.monotonic() - failed_s < RETRY_LOAD_S else None
+
+    def is_loaded(self, index_dir: Path) -> bool:
+        return index_dir in self._towers
 
     async def vector(self, index_dir: Path, text: str) -> Vector | str:
         """(projection,) of unit length, or why there is none, in words."""
@@ -75,7 +78,7 @@ class Texts:
             waiting = asyncio.wrap_future(self._worker.run(lambda: self._embed(index_dir, text)))
             return await asyncio.wait_for(waiting, self._deadline_s)
         except (TimeoutError, BusyError, TooSlowError):
-            return LOADING if index_dir not in self._towers else BUSY
+            return BUSY if self.is_loaded(index_dir) else LOADING
 
     def _embed(self, index_dir: Path, text: str) -> Vector | str:
         """In the worker's thread."""

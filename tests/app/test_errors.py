@@ -1,11 +1,15 @@
 """What is wrong is said: 404 for ids, 422 for values, in HTML for pages and JSON for scripts."""
 
 import re
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from app.site import Site
+from scopeview.errors import ModelError
+from tests.app.conftest import StartSite
+from tests.app.tower import FakeTower
 
 NOT_FOUND = [
     "/nothing",
@@ -161,5 +165,20 @@ def test_requests_are_counted_by_route_and_uploads_by_outcome(site: TestClient) 
 
 def test_the_state_of_the_server_is_told(site: TestClient) -> None:
     assert site.get("/healthz").json() == {"ok": True}
-    ready = {"ready": True, "indexes": ["tiny"], "encoder": {"tiny": "not loaded yet"}, "loaded": {}}
+    waiting = {"tiny": "not loaded yet"}
+    ready = {"ready": True, "indexes": ["tiny"], "encoder": waiting, "text": waiting, "loaded": {}}
     assert site.get("/readyz").json() == ready
+    site.get("/tiny/search?q=a+red+heart")
+    assert site.get("/readyz").json() == {**ready, "text": {"tiny": "loaded"}}
+
+
+def test_why_a_text_tower_is_absent_is_told_beside_the_encoder(start_site: StartSite) -> None:
+    def absent(_: Path) -> FakeTower:
+        raise ModelError("/srv/secret/model has no text tower")
+
+    site = start_site(text_factory=absent)
+    site.get("/tiny/search?q=a+red+heart")
+    state = site.get("/readyz").json()
+    assert state["ready"] is True
+    assert state["text"] == {"tiny": "this index's model has no text tower on this server"}
+    assert state["encoder"] == {"tiny": "not loaded yet"}
