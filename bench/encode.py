@@ -24,11 +24,11 @@ from bench.reference_loop import ReferenceLoop
 from bench.weights import D_IN, N_FEATURES, K, write_vit_l_14
 from indexer.batching import compile_if_cuda, find_batch_size
 from indexer.encode import ShardEncoder, Work
-from indexer.on_ray import Silent
 from indexer.sources import Shard, open_source
 from scopeview.clip import Clip
 from scopeview.encoder import Encoder
 from scopeview.precision import choose_precision
+from scopeview.progress import Silent
 from scopeview.recipe import DTYPES
 from scopeview.sae import Sae, SaeConfig, Weights
 from scopeview.slots import Layer
@@ -124,12 +124,12 @@ def measure(
 def _encode(encoder: Encoder, shards: Sequence[Shard], n_images: int, batch_size: int) -> dict[str, float]:
     """As `scopeview index` encodes; returns where the time went."""
     with tempfile.TemporaryDirectory() as folder:
-        made = ShardEncoder(Path(folder), encoder, thumb_px=224, batch_size=batch_size)
+        made = ShardEncoder(encoder, thumb_px=224, batch_size=batch_size)
         with closing(made):
             timing, left, number = made.timing(), n_images, 0
             while left:
                 work = iter([Work(number, shards[number % len(shards)], left)])
-                (marker,) = made.encode(work, Silent(), timing)
+                (marker,) = made.encode(Path(folder), work, Silent(), timing)
                 left, number = left - marker.n_images, number + 1
             return timing.rows()
 

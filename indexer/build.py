@@ -189,6 +189,14 @@ def _connect(plan: BuildPlan, database: Path | None = None) -> duckdb.DuckDBPyCo
     return connection
 
 
+def memory_bytes(plan: BuildPlan) -> int:
+    """What DuckDB may take for one slot, on a machine that has as much."""
+    amount = plan.memory_limit or DEFAULT_MEMORY_LIMIT
+    with duckdb.connect() as connection:
+        ((n_bytes,),) = connection.execute("SELECT parse_formatted_bytes($1)", [amount]).fetchall()
+    return int(n_bytes)
+
+
 _AT_MOST_DEFAULT = f"""
 SELECT least(parse_formatted_bytes(current_setting('memory_limit')),
   parse_formatted_bytes('{DEFAULT_MEMORY_LIMIT}'))

@@ -43,19 +43,19 @@ class ShardEncoder:
 
     def __init__(
         self,
-        index_dir: Path,
         encoder: Encoder,
         *,
         thumb_px: int,
         batch_size: int,
         rules: Rules | None = None,
+        n_decoders: int | None = None,
     ) -> None:
-        """What the `rules` block is left out."""
-        self._index_dir, self.encoder = index_dir, encoder
+        """What the `rules` block is left out. `n_decoders` None: one a core."""
+        self.encoder = encoder
         prepare = Preparer(encoder.clip.preprocessing, thumb_px, rules)
         on_gpu = encoder.clip.device.type == "cuda"
-        n_processes = os.cpu_count() or 1 if on_gpu else 0
-        self._feeder = Feeder(prepare, batch_size, pin=on_gpu, n_processes=n_processes)
+        n_workers = n_decoders or os.cpu_count() or 1
+        self._feeder = Feeder(prepare, batch_size, pin=on_gpu, n_workers=n_workers, processes=on_gpu)
         self._batch_size = batch_size
 
     def close(self) -> None:
@@ -65,8 +65,10 @@ class ShardEncoder:
         """Of what is encoded from now on."""
         return Timing(self.encoder.watch, self._feeder.watch)
 
-    def encode(self, work: Iterator[Work], progress: Task, timing: Timing) -> Iterator[ShardMarker]:
-        """Each shard's marker, once its folder is in place. Of a shard that is left early nothing stays.
+    def encode(
+        self, index_dir: Path, work: Iterator[Work], progress: Task, timing: Timing
+    ) -> Iterator[ShardMarker]:
+        """Each shard's marker, once its folder is in place in `index_dir`. Of one left early nothing stays.
 
         Ctrl-C and SIGTERM are heard between two batches.
         """
@@ -74,7 +76,7 @@ class ShardEncoder:
         with (
             deferred_stop() as stop,
             closing(ahead(self._batches(work), _BATCHES_AHEAD)) as batches,  # type: ignore[type-var]
-            _Writer(self._index_dir, self.encoder, timing) as writer,
+            _Writer(index_dir, self.encoder, timing) as writer,
         ):
             while True:
                 with timing.host.span(DECODE_WAIT):
@@ -175,6 +177,7 @@ class _Writer:
 
 
 def encode_shards(
+    index_dir: Path,
     encoder: ShardEncoder,
     shards: Sequence[Shard],
     done: Mapping[int, ShardMarker | None],
@@ -187,7 +190,7 @@ def encode_shards(
     n_done = sum(marker.n_seen for marker in markers.values())
     timing = encoder.timing()
     with task("encode", limit, "images", done=n_done) as progress:
-        found = encoder.encode(_work(shards, markers, limit), progress, timing)
+        found = encoder.encode(index_dir, _work(shards, markers, limit), progress, timing)
         for number, marker in zip(todo, found, strict=True):
             markers[number] = marker
             expected = sum(m.n_seen for m in markers.values()) * len(shards) // len(markers)

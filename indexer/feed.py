@@ -63,19 +63,27 @@ class Batch:
 class Feeder:
     """Reads shards and cuts them into batches, with one pool of decoding threads."""
 
-    def __init__(self, prepare: Prepare, batch_size: int, *, pin: bool = False, n_processes: int = 0) -> None:
+    def __init__(
+        self,
+        prepare: Prepare,
+        batch_size: int,
+        *,
+        pin: bool = False,
+        n_workers: int | None = None,
+        processes: bool = False,
+    ) -> None:
         """`pin`: batches lie in page-locked memory, from where a CUDA device fetches them by itself.
 
-        `n_processes` 0: threads decode.
+        `n_workers` None: one a core. They are threads unless `processes`.
         """
         self.watch = Stopwatch()
         self._prepare, self._batch_size, self._pin = prepare, batch_size, pin
         self._pool: Executor = (
             ProcessPoolExecutor(
-                n_processes, multiprocessing.get_context("forkserver"), _begin_worker, (prepare,)
+                n_workers, multiprocessing.get_context("forkserver"), _begin_worker, (prepare,)
             )
-            if n_processes
-            else ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="decode")
+            if processes
+            else ThreadPoolExecutor(n_workers or os.cpu_count(), thread_name_prefix="decode")
         )
 
     def close(self) -> None:

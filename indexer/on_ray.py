@@ -5,28 +5,26 @@ model on its own (whole or fractional) GPU, and gives what a lost worker had beg
 """
 
 import importlib.util
-import json
-import tempfile
+import logging
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from indexer.build import BuildPlan, build_slot, slot_parts
-from indexer.encode import ShardEncoder, Work
-from indexer.shard_output import ShardMarker, codes_file, parse_marker
+from indexer.build import BuildPlan, memory_bytes
+from indexer.elsewhere import Answer, EncodeJob, ShardStage, build_slot_elsewhere, part_names
+from indexer.shard_output import ShardMarker
 from indexer.sources import Shard
 from indexer.storage import Storage
-from scopeview.blocklist import Rules
-from scopeview.encoder import Encoder
-from scopeview.errors import InputError
-from scopeview.progress import Task, task
-from scopeview.recipe import Dtype, pick_device, plan_recipe
-from scopeview.sae import Normalization, Standardization
-from scopeview.slots import Layer, Slot, Token
-from scopeview.store.files import shard_dir
+from scopeview.errors import InputError, ScopeviewError
+from scopeview.progress import task
+from scopeview.slots import Slot
+
+_SLOT_RETRIES = 5
+"""Times that a slot is given to another worker. Shards are, by Ray Data, as often as it takes."""
+Resources = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -37,64 +35,13 @@ class RaySettings:
     gpus_per_worker: float = 0.0
     cpus_per_worker: float = 1.0
 
-
-@dataclass(frozen=True)
-class EncodeJob:
-    """All that a worker on another machine has to know."""
-
-    shards: Sequence[Shard]
-    storage: Storage
-    model: str
-    sae: str
-    layers: Sequence[Layer]
-    tokens: Sequence[Token]
-    normalization: Mapping[Layer, Normalization]
-    statistics: Mapping[Layer, Standardization]
-    device: str  # as asked for: `auto` is what the worker finds
-    dtype: Dtype
-    thumb_px: int
-    batch_size: int
-    rules: Rules
-
-
-class ShardStage:
-    """One worker: loads the weights once, then encodes shards on its own disk and hands them over."""
-
-    def __init__(self, job: EncodeJob) -> None:
-        self._job = job
-        planned = plan_recipe(job.model, job.sae, layers=job.layers, tokens=job.tokens)
-        recipe = replace(planned, normalization=dict(job.normalization))
-        clip = recipe.load_clip(device=pick_device(job.device), dtype=job.dtype)
-        saes = recipe.normalized(recipe.load_saes(), job.statistics, clip.device)
-        self._encoder = Encoder(clip, saes, recipe.tokens)
-
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        """Columns `number` and `limit` (-1: none) in, `number` and `marker` (JSON) out."""
-        numbers, limits = rows["number"].to_pylist(), rows["limit"].to_pylist()
-        markers = [
-            self.marker(number, None if limit < 0 else limit)
-            for number, limit in zip(numbers, limits, strict=True)
-        ]
-        return pa.table({"number": numbers, "marker": [json.dumps(asdict(marker)) for marker in markers]})
-
-    def marker(self, number: int, limit: int | None) -> ShardMarker:
-        """Of the shard, encoded unless it is there: a worker may be lost after it has handed it over."""
-        job = self._job
-        found = job.storage.marker(number)
-        if found is not None:
-            return found
-        with tempfile.TemporaryDirectory(prefix="scopeview-") as folder:
-            index_dir = Path(folder)
-            encoder = ShardEncoder(
-                index_dir, self._encoder, thumb_px=job.thumb_px, batch_size=job.batch_size, rules=job.rules
+    def __post_init__(self) -> None:
+        """Raises `InputError` for what Ray does not hand out."""
+        gpus = self.gpus_per_worker
+        if gpus > 1 and gpus % 1:
+            raise InputError(
+                f"--gpus-per-worker {gpus} cannot be had; accepted are 1, 2... or a fraction of 1"
             )
-            work = iter([Work(number, job.shards[number], limit)])
-            try:
-                (marker,) = encoder.encode(work, Silent(), encoder.timing())
-            finally:
-                encoder.close()
-            job.storage.put_shard(number, shard_dir(index_dir, number))
-        return marker
 
 
 def encode_on_ray(
@@ -107,9 +54,10 @@ def encode_on_ray(
     """Every shard's marker, its folder in `index_dir`; those that have a marker already are left."""
     ray = connect()
     markers = {number: marker for number, marker in done.items() if marker is not None}
-    limits = _limits(job.shards, limit)
+    limits = shard_limits(job.shards, limit)
     todo = [{"number": number, "limit": limits[number]} for number in done if number not in markers]
-    with task("encode", limit, "images", done=sum(marker.n_seen for marker in markers.values())) as progress:
+    n_done = sum(marker.n_seen for marker in markers.values())
+    with _said_by_us(ray), task("encode", limit, "images", done=n_done) as progress:
         for number, marker in _finished(ray, job, settings, todo):
             job.storage.get(job.storage.shard_names(number), index_dir)
             markers[number] = marker
@@ -124,30 +72,17 @@ def build_slots_on_ray(plan: BuildPlan, slots: Sequence[Slot], storage: Storage)
     ray = connect()
     todo = [slot for slot in slots if not plan.part(slot, "features").exists()]
     yield from (slot for slot in slots if slot not in todo)
-    build = ray.remote(max_retries=3)(build_slot_elsewhere)
-    waiting = {build.remote(plan, slot, storage): slot for slot in todo}
-    while waiting:
-        (done, *_), _ = ray.wait(list(waiting), num_returns=1)
-        ray.get(done)
-        slot = waiting.pop(done)
-        storage.get(reversed(_part_names(plan, slot)), plan.index_dir)
-        yield slot
-
-
-def build_slot_elsewhere(plan: BuildPlan, slot: Slot, storage: Storage) -> None:
-    """On a worker: fetches the slot's codes, works the slot out, hands over its parts."""
-    with tempfile.TemporaryDirectory(prefix="scopeview-") as folder:
-        there = replace(plan, index_dir=Path(folder))
-        storage.get(
-            (
-                codes_file(shard.folder, slot).relative_to(there.index_dir).as_posix()
-                for shard in there.shards
-            ),
-            there.index_dir,
-        )
-        build_slot(there, slot)
-        # `features` last: a slot is there when that is.
-        storage.put(reversed(_part_names(there, slot)), there.index_dir)
+    # What DuckDB may take is set aside, so that a machine gets no more slots at once than it has memory for.
+    memory = min(memory_bytes(plan), max(node.get("memory", 0) for node in _nodes(ray)))
+    build = ray.remote(max_retries=_SLOT_RETRIES, memory=memory or None)(build_slot_elsewhere)
+    with _said_by_us(ray):
+        waiting = {build.remote(plan, slot, storage): slot for slot in todo}
+        while waiting:
+            (done, *_), _ = ray.wait(list(waiting), num_returns=1)
+            ray.get(done)
+            slot = waiting.pop(done)
+            storage.get(part_names(plan, slot), plan.index_dir)
+            yield slot
 
 
 def connect() -> Any:
@@ -158,9 +93,32 @@ def connect() -> Any:
     import ray.data
 
     if not ray.is_initialized():
-        ray.init(log_to_driver=False)
-    ray.data.DataContext.get_current().enable_progress_bars = False
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # ours shows the images
+    context.print_on_execution_start = False
     return ray
+
+
+def workers_of(settings: RaySettings, nodes: Sequence[Resources], n_shards: int) -> int:
+    """How many are started. Raises `InputError` where no machine has room for one: Ray would wait for ever.
+
+    A number that was asked for is taken as it is: machines may yet join.
+    """
+    if settings.n_workers is not None:
+        return min(settings.n_workers, n_shards)
+    kind, share = ("GPU", settings.gpus_per_worker) if settings.gpus_per_worker else ("CPU", 1.0)
+    if kind == "CPU":
+        share = settings.cpus_per_worker
+    room = sum(int(node.get(kind, 0) / share) for node in nodes)
+    if room == 0:
+        largest = max((node.get(kind, 0) for node in nodes), default=0)
+        raise InputError(
+            f"a worker needs {share:g} {kind}, and no machine of the cluster has more than {largest:g}; give"
+            " workers less (--gpus-per-worker; 0: none), or --workers N where machines are yet to join"
+        )
+    spare = 1 if kind == "CPU" else 0  # Ray Data's own tasks need a processor, too
+    return max(1, min(n_shards, room - spare))
 
 
 def _finished(
@@ -169,24 +127,50 @@ def _finished(
     """As workers hand them over. The job travels once, whatever the number of workers."""
     if not todo:
         return
-    room = int(ray.cluster_resources().get("GPU" if settings.gpus_per_worker else "CPU", 1))
-    share = settings.gpus_per_worker or settings.cpus_per_worker
-    spare = 0 if settings.gpus_per_worker else 1  # Ray Data's own tasks need a processor, too
-    n_workers = settings.n_workers or max(1, min(len(todo), int(room / share) - spare))
+    nodes = _nodes(ray)
+    n_workers = workers_of(settings, nodes, len(todo))
+    n_cores = sum(node.get("CPU", 0) for node in nodes)
+    shared_out = replace(job, n_decoders=max(1, int(n_cores / n_workers)))
     encoded = ray.data.from_items(list(todo), override_num_blocks=len(todo)).map_batches(
         ShardStage,
-        fn_constructor_args=(job,),
+        fn_constructor_args=(shared_out,),
         batch_size=1,
         batch_format="pyarrow",
-        concurrency=n_workers,
+        # One shard at a time each: none waits for a busy worker while another has nothing to do.
+        compute=ray.data.ActorPoolStrategy(size=n_workers, max_tasks_in_flight_per_actor=1),
         num_gpus=settings.gpus_per_worker or None,
         num_cpus=None if settings.gpus_per_worker else settings.cpus_per_worker,
     )
     for row in encoded.iter_rows():
-        yield int(row["number"]), parse_marker(row["marker"])
+        answer: Answer = pickle.loads(row["answer"])  # of a worker of ours
+        if isinstance(answer, Exception):
+            raise answer
+        yield int(row["number"]), answer
 
 
-def _limits(shards: Sequence[Shard], limit: int | None) -> list[int]:
+def _nodes(ray: Any) -> list[Resources]:
+    """What each machine of the cluster has."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+@contextmanager
+def _said_by_us(ray: Any) -> Iterator[None]:
+    """An error of ours on a worker is the one it would have been here; a lost worker becomes one of ours."""
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ScopeviewError | OSError):
+            raise error.cause from error
+        raise
+    except ray.exceptions.RayError as error:
+        said = str(error).strip().splitlines()[0]
+        raise ScopeviewError(
+            f"the Ray cluster lost its workers ({said}). What is finished is kept: the same command goes on"
+            " from there"
+        ) from error
+
+
+def shard_limits(shards: Sequence[Shard], limit: int | None) -> list[int]:
     """Of each shard's samples how many are wanted (-1: all). Under a limit shards are counted first, here."""
     if limit is None:
         return [-1] * len(shards)
@@ -195,19 +179,3 @@ def _limits(shards: Sequence[Shard], limit: int | None) -> list[int]:
         found.append(left)
         left -= min(left, sum(1 for _ in shard.samples())) if left else 0
     return found
-
-
-def _part_names(plan: BuildPlan, slot: Slot) -> list[str]:
-    return [path.relative_to(plan.index_dir).as_posix() for path in slot_parts(plan, slot)]
-
-
-class Silent(Task):
-    """A worker's progress is seen where the shards come in."""
-
-    def advance(self, n: int = 1) -> None: ...
-
-    def expect(self, total: int) -> None: ...
-
-    def show(self, figures: Mapping[str, str]) -> None: ...
-
-    def note(self, figures: Mapping[str, object]) -> None: ...

@@ -23,17 +23,18 @@ from indexer.build import (
 from indexer.calibrate import CalibrationSet, NoUsableImagesError, calibrated_saes, read_figures
 from indexer.describe.plan import DescribePlan
 from indexer.describe.stage import describe
+from indexer.elsewhere import EncodeJob, weights_of
 from indexer.encode import ShardEncoder, encode_shards
 from indexer.grids import write_grids
-from indexer.on_ray import EncodeJob, RaySettings, build_slots_on_ray, encode_on_ray
-from indexer.provenance import manifest_of
+from indexer.on_ray import RaySettings, build_slots_on_ray, encode_on_ray
+from indexer.provenance import manifest_of, run_digest
 from indexer.report import Report, summarize
 from indexer.run import RunConfig, begin, check_resumable, is_finished, locked, shard_list, weight_refs
 from indexer.shard_output import ShardMarker, read_marker
 from indexer.sources import Source, open_source
 from indexer.sources.remote import is_url
 from indexer.space import building_needs, encoding_needs, room_in
-from indexer.storage import storage_for
+from indexer.storage import Storage, check_shared, storage_for
 from scopeview.blocklist import Rules, read_rules
 from scopeview.clip import Clip
 from scopeview.encoder import Encoder
@@ -127,6 +128,7 @@ def _plan(request: IndexRequest) -> _Plan:
     check_memory_limit(request.memory_limit)
     vocabulary = read_vocabulary(request.vocabulary)
     rules = read_rules(request.blocklist) if request.blocklist else Rules()
+    _check_engine(request)
     source = open_source(request.source)
     _check_apart(source, request.out)
     recipe = plan_recipe(
@@ -156,6 +158,15 @@ def _plan(request: IndexRequest) -> _Plan:
     return _Plan(source, recipe, config, device, precision, rules, vocabulary)
 
 
+def _check_engine(request: IndexRequest) -> None:
+    if request.engine == "local" and (request.shared is not None or request.ray != RaySettings()):
+        raise InputError(
+            "--shared, --workers and --gpus-per-worker are for --engine ray; leave them out, or add it"
+        )
+    if request.shared is not None:
+        check_shared(request.shared)
+
+
 def _check_apart(source: Source, out: Path) -> None:
     """An index inside a folder of images would be among its own images on the next run."""
     if source.kind == "folder" and out.resolve().is_relative_to(source.root.resolve()):
@@ -173,30 +184,30 @@ def _encode(
 ) -> list[ShardMarker]:
     """Every shard's marker, encoding those that have none yet."""
     with room_in(request.out, lambda: encoding_needs(request.out, len(plan.source.shards))):
-        encoder = Encoder(weights.clip, _calibrated(request, plan, weights), plan.recipe.tokens)
-        if request.engine == "ray":
-            return encode_on_ray(_job(request, plan, encoder), request.ray, request.out, done, request.limit)
+        saes = _calibrated(request, plan, weights)
+        if request.engine == "ray" and saes is not None:
+            return encode_on_ray(_job(request, plan, saes), request.ray, request.out, done, request.limit)
+        # With nothing usable there is nothing to encode either, and the report will say why.
+        encoder = Encoder(weights.clip, saes or weights.saes, plan.recipe.tokens)
         compiled = compile_if_cuda(encoder)
         batch_size = request.batch_size or find_batch_size(encoder)
         how = {"dtype": plan.precision.dtype, "because": plan.precision.because, "device": plan.device}
         say("encode", {**how, "batch_size": batch_size, "compiled": compiled})
-        thumb_px = plan.config.thumb_px
-        shards = ShardEncoder(
-            request.out, encoder, thumb_px=thumb_px, batch_size=batch_size, rules=plan.rules
-        )
+        shards = ShardEncoder(encoder, thumb_px=plan.config.thumb_px, batch_size=batch_size, rules=plan.rules)
         with closing(shards):
-            return encode_shards(shards, plan.source.shards, done, limit=request.limit)
+            return encode_shards(request.out, shards, plan.source.shards, done, limit=request.limit)
 
 
-def _job(request: IndexRequest, plan: _Plan, encoder: Encoder) -> EncodeJob:
+def _job(request: IndexRequest, plan: _Plan, saes: Mapping[Layer, Sae]) -> EncodeJob:
     """What workers have to know; they load the weights by themselves."""
     refs = weight_refs(plan.recipe)
-    stats = {layer: sae.standardization for layer, sae in encoder.saes.items()}
+    stats = {layer: sae.standardization for layer, sae in saes.items()}
     return EncodeJob(
         shards=plan.source.shards,
-        storage=storage_for(request.out, request.shared),
+        storage=_storage(request, plan),
         model=refs.model,
         sae=refs.sae,
+        weights=weights_of(plan.recipe),
         layers=plan.recipe.layers,
         tokens=plan.recipe.tokens,
         normalization=plan.recipe.normalization,
@@ -204,18 +215,23 @@ def _job(request: IndexRequest, plan: _Plan, encoder: Encoder) -> EncodeJob:
         device=request.device,
         dtype=plan.config.dtype,
         thumb_px=plan.config.thumb_px,
-        batch_size=request.batch_size or pick_batch_size(plan.device),
+        batch_size=request.batch_size,
         rules=plan.rules,
     )
 
 
-def _calibrated(request: IndexRequest, plan: _Plan, weights: _Weights) -> dict[Layer, Sae]:
+def _storage(request: IndexRequest, plan: _Plan) -> Storage:
+    return storage_for(request.out, request.shared, run_digest(plan.config))
+
+
+def _calibrated(request: IndexRequest, plan: _Plan, weights: _Weights) -> dict[Layer, Sae] | None:
+    """None where not one of the images can be used."""
     batch_size = min(request.batch_size or pick_batch_size(plan.device), _MAX_CALIBRATION_BATCH)
     images = CalibrationSet(plan.source, request.calibration_images, request.limit, plan.rules)
     try:
         return calibrated_saes(request.out, images, plan.recipe, weights.clip, weights.saes, batch_size)
     except NoUsableImagesError:
-        return weights.saes  # they will have nothing to encode either, and the report will say why
+        return None
 
 
 def _finish(request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], report: Report) -> Manifest:
@@ -230,7 +246,7 @@ def _finish(request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], 
         device=plan.device,
         figures=read_figures(request.out),
     )
-    build_database(build, request.out / manifest.database, _slot_engine(request))
+    build_database(build, request.out / manifest.database, _slot_engine(request, plan))
     described = describe(DescribePlan(request.out, manifest, plan.recipe, plan.vocabulary))
     manifest = manifest.model_copy(update={"describe": described})
     _grids(request.out, manifest)
@@ -239,11 +255,11 @@ def _finish(request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], 
     return manifest
 
 
-def _slot_engine(request: IndexRequest) -> Callable[[BuildPlan, Sequence[Slot]], Iterator[Slot]]:
+def _slot_engine(request: IndexRequest, plan: _Plan) -> Callable[[BuildPlan, Sequence[Slot]], Iterator[Slot]]:
     if request.engine == "local":
         return build_slots
-    storage = storage_for(request.out, request.shared)
-    return lambda plan, slots: build_slots_on_ray(plan, slots, storage)
+    storage = _storage(request, plan)
+    return lambda build, slots: build_slots_on_ray(build, slots, storage)
 
 
 def _dataset_name(source: Path | str) -> str:
@@ -254,6 +270,10 @@ def _dataset_name(source: Path | str) -> str:
 def _tidy(index_dir: Path) -> None:
     """Removes what only the making of an index needs."""
     shutil.rmtree(work_dir(index_dir), ignore_errors=True)
+    for part in (index_dir / "shards").glob(
+        "*.part"
+    ):  # of a worker that was lost while it handed a shard over
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _grids(index_dir: Path, manifest: Manifest) -> None:

@@ -32,7 +32,7 @@ def manifest_of(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         dataset=dataset,
         source_kind=config.source_kind,
-        database=f"scope-{_digest(config)}.duckdb",
+        database=f"scope-{run_digest(config)}.duckdb",
         n_images=report.n_images,
         skipped=report.skipped,
         model=_model(recipe),
@@ -78,7 +78,7 @@ def _layer(recipe: Recipe, layer: Layer, figures: SaeFigures | None) -> LayerRec
     )
 
 
-def _digest(config: RunConfig) -> str:
+def run_digest(config: RunConfig) -> str:
     """The same for the same run: a database of other content never takes the name of one that is served.
 
     Names are no part of that database: other words leave its name as it is.

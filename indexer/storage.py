@@ -14,6 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import fsspec
 
 from indexer.shard_output import ShardMarker, parse_marker, read_marker
+from indexer.sources.remote import is_url
+from scopeview.errors import InputError
 from scopeview.store.files import SHARD_MARKER, shard_dir, sync_folder, written_aside
 
 
@@ -54,6 +56,8 @@ class SharedFolder:
     def put_shard(self, number: int, folder: Path) -> None:
         final = shard_dir(self.index_dir, number)
         part = final.with_name(f"{final.name}-{uuid.uuid4().hex}.part")
+        if self.marker(number) is None:  # half of one that was fetched from elsewhere
+            shutil.rmtree(final, ignore_errors=True)
         try:
             shutil.copytree(folder, part)
             sync_folder(part)
@@ -124,9 +128,25 @@ class Remote:
         return system, root.rstrip("/")
 
 
-def storage_for(index_dir: Path, shared: str | None) -> Storage:
-    """`shared` None: the index's folder itself is what all machines see."""
-    return SharedFolder(index_dir.resolve()) if shared is None else Remote(shared)
+def storage_for(index_dir: Path, shared: str | None, run: str) -> Storage:
+    """`shared` None: the index's folder itself is what all machines see.
+
+    What workers leave lies below `shared` under the run's own name, for a shard of another run is another one
+    even where it has the same number.
+    """
+    return SharedFolder(index_dir.resolve()) if shared is None else Remote(f"{shared.rstrip('/')}/{run}")
+
+
+def check_shared(shared: str) -> None:
+    """Raises `InputError` for what fsspec cannot open, before any machine is asked."""
+    if not is_url(shared):
+        raise InputError(
+            f"--shared {shared} is no URL; expected such as s3://bucket/folder or file:///mnt/all"
+        )
+    try:
+        fsspec.core.url_to_fs(shared)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"--shared {shared} cannot be opened: {error}") from error
 
 
 def _copy(names: Iterable[str], source: Path, target: Path) -> None:

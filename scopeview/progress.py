@@ -47,6 +47,18 @@ class Task(ABC):
         """Says how the work goes: a line on a terminal, fields of a JSON line anywhere else."""
 
 
+class Silent(Task):
+    """Of work whose progress is seen elsewhere."""
+
+    def advance(self, n: int = 1) -> None: ...
+
+    def expect(self, total: int) -> None: ...
+
+    def show(self, figures: Mapping[str, str]) -> None: ...
+
+    def note(self, figures: Mapping[str, object]) -> None: ...
+
+
 @contextmanager
 def task(name: str, total: int | None, unit: str, *, done: int = 0) -> Iterator[Task]:
     """Reports `name` while the block runs; `done` of `total` units were finished in an earlier run."""

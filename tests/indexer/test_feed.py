@@ -70,7 +70,10 @@ def test_batches_hold_every_image_once_and_the_last_says_so(feeder: Feeder, n: i
 def test_processes_give_the_same_batches_as_threads(tmp_path: Path) -> None:
     source = write_source(tmp_path / "source")
     preprocessing = Preprocessing.from_config(preprocessor_config(32))
-    made = [Feeder(Preparer(preprocessing, 16), 4, n_processes=n) for n in (0, 2)]
+    made = [
+        Feeder(Preparer(preprocessing, 16), 4, n_workers=2, processes=processes)
+        for processes in (False, True)
+    ]
     (shard, *_) = open_source(source).shards
     threads, processes = (list(feeder.batches(0, shard, None)) for feeder in made)
     for feeder in made:

@@ -1,5 +1,6 @@
 """Shards and slots handed over by workers on other machines: through a shared folder, or any fsspec URL."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import fsspec
 import pytest
 
 from indexer.build import BuildPlan, LayerWidth, build_slot, slot_parts
-from indexer.on_ray import build_slot_elsewhere
+from indexer.elsewhere import build_slot_elsewhere
 from indexer.shard_output import read_marker
-from indexer.storage import Remote, SharedFolder, Storage, storage_for
+from indexer.storage import Remote, SharedFolder, Storage, check_shared, storage_for
+from scopeview.errors import InputError
 from scopeview.slots import Slot
 from scopeview.store.files import shard_dir
 from tests.command import scopeview
@@ -74,5 +76,27 @@ def test_a_slot_worked_out_elsewhere_is_the_one_worked_out_here(
 
 
 def test_without_a_url_the_index_itself_is_what_all_see(tmp_path: Path) -> None:
-    assert storage_for(tmp_path, None) == SharedFolder(tmp_path.resolve())
-    assert storage_for(tmp_path, "s3://bucket/x") == Remote("s3://bucket/x")
+    assert storage_for(tmp_path, None, "run") == SharedFolder(tmp_path.resolve())
+
+
+def test_two_runs_that_share_a_url_do_not_share_shards(made: Path, tmp_path: Path) -> None:
+    first, second = (storage_for(tmp_path, "memory://bucket/x/", run) for run in ("first", "second"))
+    first.put_shard(0, shard_dir(made, 0))
+    assert first.marker(0) is not None
+    assert second.marker(0) is None
+    fsspec.filesystem("memory").rm("/bucket", recursive=True)
+
+
+@pytest.mark.parametrize("shared", ["/mnt/all", "nowhere://bucket/x"])
+def test_what_cannot_be_shared_is_refused_by_name(shared: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"--shared {shared} ")):
+        check_shared(shared)
+
+
+def test_half_a_shard_gives_way_to_a_whole_one(made: Path, tmp_path: Path) -> None:
+    """A run that fetched it from a URL was stopped, and the next one shares the folder itself."""
+    half = shard_dir(tmp_path, 0)
+    half.mkdir(parents=True)
+    (half / "images.parquet").write_bytes(b"PAR1")
+    SharedFolder(tmp_path).put_shard(0, shard_dir(made, 0))
+    assert files(half) == files(shard_dir(made, 0))
