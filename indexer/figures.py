@@ -20,7 +20,7 @@ from scopeview.slots import Layer
 
 
 def compare_normalizations(
-    source: Path,
+    source: Path | str,
     model: str,
     sae: str,
     *,

@@ -114,7 +114,7 @@ def describe(
 
 
 def calibrate(
-    source: Annotated[Path, typer.Argument(help="Images to measure on: as for `index`.")],
+    source: Annotated[str, typer.Argument(help="Images to measure on: as for `index`.")],
     model: Model,
     sae: Sae,
     layers: Layers = None,
