@@ -171,3 +171,14 @@ def test_other_peoples_words_do_no_harm_on_any_part_of_the_page(described: TestC
     assert all(" ".join(words.split())[:100] in shown for words in [*HOSTILE_CAPTIONS, *NAMES])
     assert "long long" in shown
     assert len(max(seen, key=len)) < 150
+
+
+@pytest.mark.parametrize("feature", [0, NEVER_FIRES])
+def test_every_feature_that_a_page_leads_to_keeps_the_picture(described: TestClient, feature: int) -> None:
+    address = f"/tiny/1/{feature}?token=137"
+    for picture in ("", "&image=9"):
+        html = described.get(address + picture).text.replace("&amp;", "&")
+        found = re.findall(r'href="(/tiny/(?:[0-9]+|embed)/[0-9]+\?[^"]*)"', html.split("<main")[1])
+        leads = {url for url in found if url != address}  # the page itself, as others are to see it
+        assert len(leads) > (3 if feature == NEVER_FIRES else 12)
+        assert all(url.count("image=9") == bool(picture) for url in leads), leads

@@ -1,14 +1,15 @@
 """Features that resemble this one: in its own layer, and what it was or becomes at the other layers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.formatting import layer_name, token_name
-from app.pages.frame import URLS, Link
+from app.pages.feature.state import State
+from app.pages.frame import Link
 from app.pages.parts import FeatureView, feature_name, feature_view
 from app.sheet import Near, Sheet
 from app.site import OpenIndex
-from scopeview.slots import Layer
+from scopeview.slots import Layer, Slot
 from scopeview.store.records import NEIGHBOR_KINDS, NeighborKind
 
 TERMS: dict[NeighborKind, tuple[str, str, str]] = {
@@ -85,26 +86,28 @@ class Lineage:
     rows: list[LineageRow]
 
 
-def kinds(index: OpenIndex, sheet: Sheet) -> list[KindView]:
+def kinds(index: OpenIndex, sheet: Sheet, state: State) -> list[KindView]:
     """Neighbours within the layer; kinds without any are left out."""
     found = [
         KindView(
             TERMS[kind][0],
             TERMS[kind][2],
-            [_view(index, sheet, near) for near in _of(sheet.within, kind, sheet.slot.layer)],
+            [_view(index, sheet, near, state) for near in _of(sheet.within, kind, sheet.slot.layer)],
         )
         for kind in NEIGHBOR_KINDS
     ]
     return [kind for kind in found if kind.near]
 
 
-def lineage(index: OpenIndex, sheet: Sheet) -> Lineage | None:
+def lineage(index: OpenIndex, sheet: Sheet, state: State) -> Lineage | None:
     """None where nothing is known of other layers."""
     if not sheet.across:
         return None
     layers = index.layers
     rows = [
-        LineageRow(TERMS[kind][0], TERMS[kind][2], [_cell(index, sheet, kind, layer) for layer in layers])
+        LineageRow(
+            TERMS[kind][0], TERMS[kind][2], [_cell(index, sheet, kind, layer, state) for layer in layers]
+        )
         for kind in NEIGHBOR_KINDS
         if any(near.neighbor.kind == kind for near in sheet.across)
     ]
@@ -117,27 +120,32 @@ def _column(index: OpenIndex, sheet: Sheet, layer: Layer) -> Link:
     return Link(layer_name(layer), "", layer == sheet.slot.layer, words)
 
 
-def _cell(index: OpenIndex, sheet: Sheet, kind: NeighborKind, layer: Layer) -> Cell | None:
+def _cell(index: OpenIndex, sheet: Sheet, kind: NeighborKind, layer: Layer, state: State) -> Cell | None:
     found = _of(sheet.across, kind, layer)
     if not found:
         return None
-    return Cell(_view(index, sheet, found[0]), [_link(index, near) for near in found[1:]])
+    return Cell(_view(index, sheet, found[0], state), [_link(index, near, state) for near in found[1:]])
 
 
 def _of(found: Sequence[Near], kind: NeighborKind, layer: Layer) -> list[Near]:
     return [near for near in found if near.neighbor.kind == kind and near.neighbor.layer == layer]
 
 
-def _view(index: OpenIndex, sheet: Sheet, near: Near) -> NearView:
+def _view(index: OpenIndex, sheet: Sheet, near: Near, state: State) -> NearView:
+    view = feature_view(index, near.card, sheet.rows, near.card.top_image_ids)
     return NearView(
-        feature=feature_view(index, near.card, sheet.rows, near.card.top_image_ids),
+        feature=replace(view, url=_url(index, near, state)),
         name=near.card.name,
         score=near.neighbor.score,
         score_term=TERMS[near.neighbor.kind][1],
     )
 
 
-def _link(index: OpenIndex, near: Near) -> NearLink:
+def _link(index: OpenIndex, near: Near, state: State) -> NearLink:
     card = near.card
-    url = URLS.feature(index.slug, card.layer, card.feature, card.token)
-    return NearLink(url, feature_name(card.layer, card.feature), card.name, near.neighbor.score)
+    label = feature_name(card.layer, card.feature)
+    return NearLink(_url(index, near, state), label, card.name, near.neighbor.score)
+
+
+def _url(index: OpenIndex, near: Near, state: State) -> str:
+    return state.beside_url(index, Slot(near.card.layer, near.card.token), near.card.feature)

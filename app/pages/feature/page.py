@@ -1,6 +1,6 @@
 """The route of a feature's page, and the page put together from its parts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
@@ -101,11 +101,11 @@ def _page(
         tokens=tokens(index, sheet, state),
         ranking=ranking(index, sheet, state, page),
         intervals=intervals(index, sheet),
-        kinds=kinds(index, sheet),
-        lineage=lineage(index, sheet),
+        kinds=kinds(index, sheet, state),
+        lineage=lineage(index, sheet, state),
         previous=_live(index, sheet, sheet.previous, state),
         following=_live(index, sheet, sheet.following, state),
-        alive=[] if sheet.record.n_active else _alive(index, sheet),
+        alive=[] if sheet.record.n_active else _alive(index, sheet, state),
         gallery=Link("gallery", URLS.gallery(index.slug, slot.layer, token=slot.token)),
         share=sharing(index, sheet, introduced.provenance, base_url),
     )
@@ -128,7 +128,11 @@ def _live(index: OpenIndex, sheet: Sheet, feature: int | None, state: State) -> 
     return None if feature is None else Link(str(feature), state.url(index, sheet.slot, feature))
 
 
-def _alive(index: OpenIndex, sheet: Sheet) -> list[FeatureView]:
+def _alive(index: OpenIndex, sheet: Sheet, state: State) -> list[FeatureView]:
     """The nearest features that do fire."""
     near = [feature for feature in (sheet.previous, sheet.following) if feature is not None]
-    return feature_views(index, list(index.reader.cards(sheet.slot, near).values()))
+    cards = index.reader.cards(sheet.slot, near).values()
+    return [
+        replace(view, url=state.beside_url(index, sheet.slot, card.feature))
+        for view, card in zip(feature_views(index, cards), cards, strict=True)
+    ]

@@ -50,6 +50,10 @@ class State:
             **self.beside,
         )
 
+    def beside_url(self, index: OpenIndex, slot: Slot, feature: int) -> str:
+        """Of another feature, which keeps the picture and nothing else."""
+        return URLS.feature(index.slug, slot.layer, feature, slot.token, **self.beside)
+
     def elsewhere(self, index: OpenIndex, layer: Layer, feature: int, token: Token | None) -> str:
         """The same number at another layer or token, or the gallery where there is no such number."""
         if feature >= index.n_features(layer):

@@ -1,6 +1,6 @@
 """The same feature at every token of its layer, side by side."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.formatting import token_name, token_words
 from app.pages.feature.state import State
@@ -33,12 +33,13 @@ def _view(index: OpenIndex, sheet: Sheet, at: AtToken, state: State) -> TokenVie
     card = at.card
     current = card.token == sheet.slot.token
     cells = [place for place, image_id in enumerate(card.top_image_ids) if image_id in at.shared]
+    url = state.url(index, Slot(card.layer, card.token), card.feature)
     return TokenView(
         name=token_name(card.token),
         words=token_words(card.layer, card.token, index.manifest.model.grid_size),
-        url=state.url(index, Slot(card.layer, card.token), card.feature),
+        url=url,
         current=current,
-        feature=feature_view(index, card, sheet.rows, card.top_image_ids),
+        feature=replace(feature_view(index, card, sheet.rows, card.top_image_ids), url=url),
         n_shared=len(at.shared),
         n_compared=at.n_compared,
         shared=[] if current else [(place % 3, place // 3) for place in cells],
