@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from app import pictures, service
 from app.api import apart as api_apart
+from app.api import apart_layers as api_apart_layers
 from app.api import apart_pairs as api_apart_pairs
 from app.api import compare as api_compare
 from app.api import feature as api_feature
@@ -65,8 +66,8 @@ from app.search.texts import Texts, TowerFactory, scopeview_towers
 from app.security import HEADERS, HeadLikeGet, SecurityHeaders
 from app.settings import Settings
 from app.site import OpenIndex, Site, close_indexes, open_indexes
-from app.upload.store import UploadStore
 from app.upload.rate import UploadRate
+from app.upload.store import UploadStore
 from app.upload.taking import decode_limiter
 from app.urls import API
 from app.worker import EncoderFactory, Worker, scopeview_encoders
@@ -84,6 +85,7 @@ ROUTERS = (
     patterns.router,
     api_uploads.router,
     api_apart.router,
+    api_apart_layers.router,
     api_apart_pairs.router,
     api_search.router,
     api_compare.router,
@@ -228,9 +230,9 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
         settings=settings,
         indexes=_open_indexes(settings),
         uploads=store,
+        upload_rate=UploadRate(settings.uploads_per_minute),
         worker=worker,
         texts=Texts(towers, worker),
-        upload_rate=UploadRate(settings.uploads_per_minute),
         reports=Reports(settings.upload_dir / "reports.jsonl"),
         previews=Previews(),
         metrics=metrics,

@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.inference.encoders import Vectors
+from app.through import LEAST
 from scopeview.errors import ModelError
 from scopeview.slots import Slot
 from tests.app.conftest import StartSite
@@ -224,3 +225,47 @@ def test_where_words_cannot_be_compared_the_edit_is_shown_all_the_same(
 def test_one_selection_has_one_spelling(site: TestClient) -> None:
     for tokens in ("35,17,33-34,cls", "cls,17,33-35"):
         assert ask(site, f"{IMAGE}/apart", tokens=tokens)["tokens"] == "cls,17,33-35"
+
+
+def test_through_the_layers_groups_hold_what_is_active_and_links_what_is_listed(
+    site: TestClient, upload: str
+) -> None:
+    found = ask(site, f"{upload}/layers", tokens="137,cls", groups=20, features=50)
+    assert (found["index"], found["image_id"], found["tokens"]) == ("tiny", None, "cls,137")
+    assert [layer["layer"] for layer in found["layers"]] == [1, 3]
+    assert found["layers"][-1]["links"] == []
+    listed = list[set[int]]()
+    for layer in found["layers"]:
+        query: dict[str, Any] = {"layer": layer["layer"], "tokens": "cls,137"}
+        apart = ask(site, f"{upload}/apart", **query)
+        made = ask(site, f"{upload}/groups", **query)["groups"]
+        activations = {each["feature"]: each["activation"] for each in apart["features"]}
+        masses = {each["feature"]: each["mass"] for each in apart["features"]}
+        members = [each for group in layer["groups"] for each in group["features"]]
+        assert {each["feature"]: each["activation"] for each in members} == activations
+        assert {each["feature"]: each["mass"] for each in members} == masses
+        assert [[each["feature"] for each in group["features"]] for group in layer["groups"]] == [
+            group["features"] for group in made
+        ]
+        assert [group["share"] for group in layer["groups"]] == [group["share"] for group in made]
+        assert layer["explained_variance"] == apart["explained"]["explained_variance"]
+        assert (layer["n_features"], layer["n_groups"]) == (apart["n_active"], len(made))
+        assert all(site.get(each["url"]).status_code == 200 for each in members)
+        listed.append(set(activations))
+    links = found["layers"][0]["links"]
+    assert links
+    assert all(link["feature"] in listed[0] and link["other"] in listed[1] for link in links)
+    assert all(link["score"] >= LEAST[link["kind"]] for link in links)
+    scores = [link["score"] for link in links]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_through_the_layers_as_much_is_listed_as_is_asked_for(site: TestClient) -> None:
+    few = ask(site, f"{IMAGE}/layers", tokens="any", groups=1, features=2)
+    for layer in few["layers"]:
+        (group,) = layer["groups"]
+        assert len(group["features"]) == min(2, group["n_features"])
+    assert site.get(f"{IMAGE}/layers", params={"groups": 0}).status_code == 422
+    assert site.get(f"{IMAGE}/layers", params={"tokens": "999"}).status_code == 422
+    assert ask(site, f"{IMAGE}/layers")["tokens"] == "cls"
+    assert site.get(f"{IMAGE}/layers").headers["cache-control"] == "private, no-store"

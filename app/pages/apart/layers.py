@@ -1,5 +1,6 @@
 """`.../layers`: how a picture's explanation changes from layer to layer, at CLS or at some patches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,28 +11,23 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.formatting import layer_name
-from app.inference.encoders import Encoder
 from app.inference.subjects import layers_of
 from app.looking import TokensQuery, known_selection
-from app.pages.apart.active import Cards, view_of
-from app.pages.apart.flow import WIDTH_PX, Likeness, LineView, by_decoder, height_px, lines, tops_px
+from app.pages.apart.active import view_of
+from app.pages.apart.flow import WIDTH_PX, LineView, height_px, lines, tops_px
 from app.pages.apart.grid import GridView
-from app.pages.apart.grouped import names_of
-from app.pages.apart.groups import cards_of, groups_of
 from app.pages.apart.looking import Looking, deepest, selection_words
 from app.pages.apart.page import caching, grid_view
-from app.pages.apart.pictured import Pictured, PicturedDep
+from app.pages.apart.pictured import At, Pictured, PicturedDep
 from app.pages.apart.subject import SubjectView, apart_frame, subject_view
 from app.pages.parts import Bar, FeatureView, bar
 from app.pages.render import Page, render
 from app.params import IndexDep, SiteDep
 from app.site import OpenIndex, Site
+from app.through import Column, features_of, through
 from scopeview.apart import LayerApart
-from scopeview.grouping import Group
 from scopeview.selection import Selection
 from scopeview.slots import CLS, EMBED, Layer
-
-N_GROUPS, N_FEATURES = 3, 3
 
 router = APIRouter(include_in_schema=False)
 
@@ -81,28 +77,6 @@ class LayersPage(Page):
     height_px: int
 
 
-@dataclass(frozen=True)
-class _Column:
-    """What is known of one layer before it is drawn."""
-
-    layer: Layer
-    found: LayerApart
-    made: list[Group]
-    cards: Cards
-
-    @property
-    def shown(self) -> list[list[int]]:
-        """The features drawn, group by group."""
-        return [
-            [at for at in group.features[:N_FEATURES].tolist() if at in self.cards.cards]
-            for group in self.made[:N_GROUPS]
-        ]
-
-    @property
-    def features(self) -> list[int]:
-        return [feature for group in self.shown for feature in group]
-
-
 @router.get("/{index}/{kind}/{picture}/layers", name="apart_layers")
 async def layers(
     request: Request, site: SiteDep, index: IndexDep, pictured: PicturedDep, tokens: TokensQuery = CLS
@@ -135,8 +109,7 @@ def _page(
     found: dict[Layer, LayerApart],
 ) -> LayersPage:
     at, encoder = pictured.at, site.worker.encoder(index.reader.index_dir)
-    columns = [_column(index, encoder, layer, each, selection) for layer, each in found.items()]
-    drawn = [_lines(index, encoder, one, other) for one, other in pairwise(columns)]
+    columns = through(index, encoder, found, selection)
     layer = deepest(index)
     place: dict[str, Any] = {"tokens": None if selection.text == CLS else selection.text}
     return LayersPage(
@@ -147,7 +120,7 @@ def _page(
             layer=layer,
             tokens=selection.text,
             link=lambda to, token: _switched(pictured, to, layer, token, selection.text),
-            json_url=at.url("apart", api=True, layer=layer, tokens=selection.text),
+            json_url=at.url("layers", api=True, **place),
         ),
         subject=subject_view(request, site, index, pictured, "layers", layer=layer, tokens=selection.text),
         grid=grid_view(
@@ -157,12 +130,9 @@ def _page(
             to=lambda tokens: at.url("layers", **{**place, "tokens": tokens}),
         ),
         where=selection_words(selection, layer, index.manifest.model.grid_size),
-        columns=[
-            _view(index, pictured, column, selection, line)
-            for column, line in zip(columns, [*drawn, []], strict=True)
-        ],
+        columns=column_views(index, at, columns, selection.text),
         width_px=WIDTH_PX,
-        height_px=max((height_px(column.shown) for column in columns), default=0),
+        height_px=height_of(columns),
     )
 
 
@@ -173,50 +143,47 @@ def _switched(pictured: Pictured, to: Layer, here: Layer, token: str | None, tok
     return Looking(pictured.at, here, Selection(tokens, None)).through(to, token).url()
 
 
-def _column(
-    index: OpenIndex, encoder: Encoder, layer: Layer, found: LayerApart, selection: Selection
-) -> _Column:
-    made = groups_of(encoder, layer, found, selection)
-    return _Column(layer, found, made, cards_of(index, layer, selection, made, N_FEATURES))
+def column_views(index: OpenIndex, at: At, columns: Sequence[Column], tokens: str) -> list[ColumnView]:
+    """With the lines between them."""
+    drawn = [
+        lines(one.links, tops_px(_drawn(one)), tops_px(_drawn(other))) for one, other in pairwise(columns)
+    ]
+    return [
+        _view(index, at, column, tokens, between)
+        for column, between in zip(columns, [*drawn, []], strict=False)
+    ]
 
 
-def _lines(index: OpenIndex, encoder: Encoder, one: _Column, other: _Column) -> list[LineView]:
-    left, right = one.features, other.features
-    likeness = by_decoder(
-        left, encoder.directions(one.layer, left), right, encoder.directions(other.layer, right)
-    )
-    near = index.reader.near_in(one.cards.slot, left, other.layer, "cofiring")
-    likeness += [Likeness("cofiring", feature, hit.feature, hit.score) for feature, hit in near]
-    return lines(likeness, tops_px(one.shown), tops_px(other.shown))
+def height_of(columns: Sequence[Column]) -> int:
+    return max((height_px(_drawn(column)) for column in columns), default=0)
 
 
-def _view(
-    index: OpenIndex, pictured: Pictured, column: _Column, selection: Selection, drawn: list[LineView]
-) -> ColumnView:
-    at, tokens = pictured.at, selection.text
-    positions = slice(None) if selection.positions is None else list(selection.positions)
-    explained = float(column.found.explained_variance[positions].mean())
+def _drawn(column: Column) -> list[list[int]]:
+    """The features of each group."""
+    return [features_of([group]) for group in column.groups]
+
+
+def _view(index: OpenIndex, at: At, column: Column, tokens: str, drawn: list[LineView]) -> ColumnView:
     return ColumnView(
         name=layer_name(column.layer),
         url=at.url("apart", layer=column.layer, tokens=tokens),
-        n_features=sum(len(group.features) for group in column.made),
-        n_groups=len(column.made),
-        explained_variance=explained if explained == explained else None,
+        n_features=column.n_features,
+        n_groups=column.n_groups,
+        explained_variance=column.explained_variance,
         groups=[
             NodeGroupView(
-                name=names_of(group, column.cards.cards, column.layer)[0],
+                name=group.names[0],
                 share=bar(group.share, 1.0),
-                n_features=len(group.features),
+                n_features=group.n_features,
                 url=at.url("groups", layer=column.layer, tokens=tokens, group=number),
-                nodes=[_node(index, pictured, column, feature, tokens) for feature in features],
+                nodes=[_node(index, at, column, feature, tokens) for feature in features_of([group])],
             )
-            for number, (group, features) in enumerate(zip(column.made, column.shown, strict=False), start=1)
+            for number, group in enumerate(column.groups, start=1)
         ],
         lines=drawn,
     )
 
 
-def _node(index: OpenIndex, pictured: Pictured, column: _Column, feature: int, tokens: str) -> NodeView:
-    view = view_of(index, pictured.at, column.cards, feature)
-    url = pictured.at.url("apart", layer=column.layer, tokens=tokens, feature=feature)
-    return NodeView(feature, view, url)
+def _node(index: OpenIndex, at: At, column: Column, feature: int, tokens: str) -> NodeView:
+    url = at.url("apart", layer=column.layer, tokens=tokens, feature=feature)
+    return NodeView(feature, view_of(index, at, column.cards, feature), url)
