@@ -38,9 +38,15 @@ class Built:
     parts_gb: float  # beside it while the build lasts
     reads: dict[str, Percentiles]
 
+    def figures(self) -> dict[str, object]:
+        """By name, as JSON keeps them."""
+        reads = {name: read._asdict() for name, read in self.reads.items()}
+        return {**asdict(self), "run": self.run._asdict(), "reads": reads}
+
     def budgets(self) -> Iterator[Budget]:
         """What a build of full size must keep to; a smaller one has to all the more."""
         yield Budget("build", self.run.wall_s, 150, "s")
+        yield Budget("processor time", self.run.cpu_s, N_CORES * 150, "s")
         yield Budget("peak memory", self.run.peak_gb, 10, "GB")
         yield Budget("database", self.database_gb, 4, "GB")
         for name, read in self.reads.items():
@@ -58,13 +64,15 @@ def spec_of(n_pairs: int) -> Spec:
 
 def main(sizes: Sequence[int], work: Path) -> None:
     """One column a size, in (feature, activation) pairs."""
-    built = [_measure(n_pairs, work) for n_pairs in sizes]
+    built: list[Built] = []
+    for n_pairs in sizes:
+        built.append(_measure(n_pairs, work))
+        keep("build", {"builds": [each.figures() for each in built]})
     table = Table("", "bound", *(f"{each.n_pairs / 1e6:,.1f} M pairs" for each in built), title="build")
     for rows in zip(*(list(each.budgets()) for each in built), strict=True):
         cells = [row.cells() for row in rows]
         table.add_row(rows[0].name, cells[-1].bound, *(cell.value for cell in cells))
     Console(width=110).print(table)
-    keep("build", {"builds": [asdict(each) for each in built]})
 
 
 def build_alone(index_dir: Path, database: Path) -> None:
