@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
 from app.formatting import heat
+from app.pages.apart.pieces import Pieces, pieces
 from app.pages.densities import DensityBar
 from app.pages.feature.histogram import BinView, HistogramView
 from app.pages.feature.readings import Reading
@@ -59,6 +60,7 @@ class PatternsPage(Page):
     histogram: HistogramView
     heat_map: list[tuple[int, str]]  # step of the activation colours, and one patch as an SVG path
     pagings: list[Paging]  # of the first page, one between, and the last
+    pieces: Pieces | None  # of the pages about one picture
     headings: list[str]  # of problem pages
     colors: list[str]  # names of the custom properties
 
@@ -78,6 +80,7 @@ def patterns(request: Request, site: SiteDep) -> HTMLResponse:
         histogram=_histogram(),
         heat_map=_heat_map(),
         pagings=[_paging(page) for page in (1, 2, 3)],
+        pieces=pieces(index),
         headings=list(HEADINGS.values()),
         colors=["page", "raised", "line", "quiet", "text", "accent", "bad", "note", "track"],
     )

@@ -1,0 +1,276 @@
+"""The components of the pages about one picture, each in its states, for `/patterns`.
+
+They are made of the same views by the same functions; the picture and the features are the index's own, what
+is said to be active where is made up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.formatting import layer_name, token_name
+from app.pages.apart.active import ActiveView, Cards, active_views, view_of
+from app.pages.apart.chosen import ChosenView, chosen_feature
+from app.pages.apart.edits import KnobsState, edit_words, turn_links
+from app.pages.apart.flow import WIDTH_PX
+from app.pages.apart.grid import GridView
+from app.pages.apart.grouped import GroupView, group_view
+from app.pages.apart.knobs import EditView, OfferView
+from app.pages.apart.layers import ColumnView, column_views, height_of
+from app.pages.apart.looking import Looking
+from app.pages.apart.page import grid_view
+from app.pages.apart.residual import ExplainedView, explained_view
+from app.pages.apart.similar import SimilarView
+from app.pages.apart.staged import Stage, stage_of
+from app.pages.apart.subject import KeptView
+from app.pages.apart.turned import NearView, PromptView
+from app.pages.apart.versus import BothView, SidesView
+from app.pages.frame import URLS, Link
+from app.pages.parts import PictureView, bar, picture_of
+from app.site import OpenIndex
+from app.through import Column, HeavyGroup, Likeness
+from app.upload.store import LONG_S
+from scopeview.grouping import Group
+from scopeview.knobs import Edit
+from scopeview.selection import Selection, look, spell
+from scopeview.slots import ANY, EMBED
+from scopeview.store.records import ActiveFeature
+
+HERE = "/patterns"
+_SHARES = (0.5, 0.3, 0.2)
+
+
+@dataclass(frozen=True)
+class GridState:
+    """A picture one can point into, in one state."""
+
+    words: str
+    grid: GridView
+
+
+@dataclass(frozen=True)
+class KeptState:
+    words: str
+    kept: KeptView
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """All that pages about one picture are made of."""
+
+    picture: PictureView
+    grids: list[GridState]
+    actives: list[ActiveView]
+    chosen: list[ChosenView]
+    explained: list[ExplainedView]
+    size: int  # patches on a side
+    groups: list[GroupView]
+    columns: list[ColumnView]
+    width_px: int
+    height_px: int
+    edits: list[EditView]
+    group_offers: list[OfferView]
+    feature_offers: list[OfferView]
+    prompts: list[PromptView]
+    before: list[NearView]
+    after: list[NearView]
+    likes: list[SimilarView]
+    sides: list[SidesView]
+    kept: list[KeptState]
+
+
+def pieces(index: OpenIndex) -> Pieces | None:
+    """None where the index has no block with enough features that fire, or no image."""
+    stage = stage_of(index)
+    if stage is None:
+        return None
+    columns = _columns(stage)
+    return Pieces(
+        picture=picture_of(index, stage.rows[0]),
+        grids=_grids(stage),
+        actives=_actives(stage),
+        chosen=_chosen(stage),
+        explained=_explained(stage),
+        size=stage.size,
+        groups=_groups(stage),
+        columns=column_views(index, stage.at, columns, ANY),
+        width_px=WIDTH_PX,
+        height_px=height_of(columns),
+        edits=_edits(stage),
+        group_offers=[_offer(stage, "red heart", stage.features[:4], 0.6)],
+        feature_offers=[_offer(stage, "", [feature], 0.2) for feature in stage.features[:3]],
+        prompts=_prompts(),
+        before=_near(stage, alone=False),
+        after=_near(stage, alone=True),
+        likes=_likes(stage),
+        sides=_sides(stage),
+        kept=_kept(),
+    )
+
+
+def _grids(stage: Stage) -> list[GridState]:
+    index, looking = stage.index, stage.looking
+    middle = stage.size // 2 * (stage.size + 1) + 1
+    some = tuple(at for at in (middle, middle + 1, middle + stage.size) if at <= stage.size**2)
+    chosen = chosen_feature(index, looking.choosing(stage.features[0]), stage.cards, stage.found, stage.size)
+    selected = Looking(stage.at, stage.layer, Selection(spell(some), some))
+    at_cls = Looking(stage.at, stage.layer, Selection("cls", (0,)))
+    states = [
+        GridState("the whole picture", grid_view(index, looking, None)),
+        GridState("some patches", grid_view(index, selected, None)),
+        GridState("under the heat of a feature", grid_view(index, looking, chosen.heat if chosen else None)),
+        GridState("CLS", grid_view(index, at_cls, None)),
+    ]
+    if EMBED in index.layers:
+        whole = Looking(stage.at, EMBED, Selection(ANY, None))
+        states.append(GridState("a layer without patches", grid_view(index, whole, None)))
+    return states
+
+
+def _actives(stage: Stage) -> list[ActiveView]:
+    """The first is the chosen one; the last has no histogram, since it never fired in the index."""
+    looking = stage.looking.choosing(stage.features[0])
+    here = look(stage.found, looking.selection)
+    views = active_views(stage.index, looking, stage.cards, here.features)
+    without = Cards(stage.cards.slot, stage.cards.cards, stage.cards.rows, {})
+    return [*views[:-1], *active_views(stage.index, looking, without, here.features[-1:])]
+
+
+def _chosen(stage: Stage) -> list[ChosenView]:
+    """One that fires, and one that is silent."""
+    found = [
+        chosen_feature(stage.index, stage.looking.choosing(feature), stage.cards, stage.found, stage.size)
+        for feature in (stage.features[0], stage.features[-1])
+    ]
+    return [each.view for each in found if each is not None]
+
+
+def _explained(stage: Stage) -> list[ExplainedView]:
+    whole = explained_view(stage.found, look(stage.found, Selection(ANY, None)), stage.size)
+    return [whole, ExplainedView(None, whole.mse, whole.l0, None)]
+
+
+def _group(features: Sequence[int], share: float) -> Group:
+    masses = np.linspace(9, 1, len(features))
+    return Group(np.asarray(features, dtype=np.int64), masses, share)
+
+
+def _groups(stage: Stage) -> list[GroupView]:
+    made = [_group(stage.features, 0.6), _group(stage.features[1:2], 0.4)]
+    chooses = [
+        Link("heat", HERE, True, "take the heat away"),
+        Link("heat", HERE, title="lay its heat over it"),
+    ]
+    return [
+        group_view(stage.index, stage.at, number, group, stage.cards, stage.found, choose, ANY)
+        for number, (group, choose) in enumerate(zip(made, chooses, strict=True), start=1)
+    ]
+
+
+def _columns(stage: Stage) -> list[Column]:
+    """The same layer twice, as if it were two."""
+    here = {active.feature: active for active in look(stage.found, Selection(ANY, None)).features}
+    pairs = [stage.features[at : at + 2] for at in (0, 2, 4)]
+    groups = [
+        HeavyGroup([name], share, 9.0, 5, [here[at] for at in pair if at in here])
+        for name, share, pair in zip(("red heart", "night", "a long name of it"), _SHARES, pairs, strict=True)
+    ]
+    one, two, three, four = stage.features[:4]
+    links = [
+        Likeness("decoder", one, two, 0.9),
+        Likeness("cofiring", one, two, 0.4),
+        Likeness("decoder", three, one, 0.3),
+        Likeness("cofiring", two, four, 0.7),
+    ]
+    whole = Column(stage.layer, stage.cards, 24, 5, 0.93, groups, links)
+    return [whole, Column(stage.layer, stage.cards, 12, 3, None, groups, [])]
+
+
+def _edits(stage: Stage) -> list[EditView]:
+    one, several = tuple(stage.features[:1]), tuple(stage.features[1:5])
+    unknown = (stage.index.n_features(stage.layer) - 1,)
+    edits = (Edit(one, "set", 0.0), Edit(several, "scale", 0.5), Edit(unknown, "set", 4.5))
+    state = KnobsState(stage.at, stage.layer, Selection(ANY, None), edits)
+    return [_edit(stage, state, edit, known=edit.features != unknown) for edit in edits]
+
+
+def _edit(stage: Stage, state: KnobsState, edit: Edit, *, known: bool) -> EditView:
+    first = edit.features[0]
+    found = ActiveFeature(first, 9.5, None)
+    return EditView(
+        features=",".join(map(str, edit.features)),
+        first=view_of(stage.index, stage.at, stage.cards, first, found) if known else None,
+        n_features=len(edit.features),
+        words=edit_words(edit),
+        turns=turn_links(state, edit.features),
+        undo=HERE,
+        amount=f"{'x' if edit.turn == 'scale' else ''}{edit.amount:g}",
+    )
+
+
+def _offer(stage: Stage, name: str, features: Sequence[int], share: float) -> OfferView:
+    state = KnobsState(stage.at, stage.layer, Selection(ANY, None))
+    found = ActiveFeature(features[0], 9.5, None)
+    return OfferView(
+        name=name,
+        feature=None if name else view_of(stage.index, stage.at, stage.cards, features[0], found),
+        n_features=len(features),
+        share=bar(share, 1.0),
+        turns=turn_links(state, features),
+    )
+
+
+def _prompts() -> list[PromptView]:
+    return [
+        PromptView("a red heart", 0.92, 0.08, "down"),
+        PromptView("a red star", 0.05, 0.89, "up"),
+        PromptView("something else, in more words than fit on one line of a phone", 0.03, 0.03, "same"),
+        PromptView("hardly anything", 0.00001, 0.00002, "same"),
+    ]
+
+
+def _near(stage: Stage, *, alone: bool) -> list[NearView]:
+    """Every other one is new where there are new ones."""
+    return [
+        NearView(picture_of(stage.index, row), 0.9 - at / 50, alone and at % 2 == 1)
+        for at, row in enumerate(stage.rows)
+    ]
+
+
+def _likes(stage: Stage) -> list[SimilarView]:
+    captions = ("in both lists, therefore outlined", "in one list", "")
+    return [
+        SimilarView(row.image_id, picture_of(stage.index, row), caption, 0.9 - at / 20, at == 0, HERE)
+        for at, (row, caption) in enumerate(zip(stage.rows, captions, strict=False))
+    ]
+
+
+def _sides(stage: Stage) -> list[SidesView]:
+    found = [
+        view_of(stage.index, stage.at, stage.cards, feature, ActiveFeature(feature, 9.5 - at, None))
+        for at, feature in enumerate(stage.features)
+    ]
+    both = [BothView(found[0], 4.2), BothView(found[1], 3.1)]
+    name, token = layer_name(stage.layer), token_name(stage.cards.slot.token)
+    return [
+        SidesView(name, token, HERE, 0.4, 2, 3, 1, both, found[2:5], found[5:]),
+        SidesView(name, token, None, 0.0, 0, 0, 0, [], [], []),
+    ]
+
+
+def _kept() -> list[KeptState]:
+    expires_s, day = 1_800_000_000.0, round(LONG_S / 86400)
+    another = URLS.patterns()
+    return [
+        KeptState(
+            "for whoever sent it",
+            KeptView(expires_s, HERE, day, HERE, HERE, outdated=False, another=another),
+        ),
+        KeptState(
+            "and kept it longer", KeptView(expires_s, None, day, HERE, HERE, outdated=False, another=another)
+        ),
+        KeptState(
+            "for everyone else", KeptView(expires_s, None, day, None, None, outdated=False, another=another)
+        ),
+    ]
