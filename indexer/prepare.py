@@ -15,12 +15,13 @@ from jaxtyping import UInt8
 
 from indexer.shard_output import ImageEntry
 from indexer.sources import BadSample, Sample
+from indexer.sources.sample import MAX_IMAGE_BYTES
 from scopeview.blocklist import Rules
 from scopeview.errors import ImageError
 from scopeview.images import ImageLimits, decode, thumbnail
 from scopeview.preprocess import Preprocessing
 
-LIMITS = ImageLimits(max_bytes=64 * 1024**2)
+LIMITS = ImageLimits(max_bytes=MAX_IMAGE_BYTES)
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
