@@ -35,10 +35,9 @@ def describe(plan: DescribePlan) -> DescribeRecord:
 def _gather(plan: DescribePlan, record: DescribeRecord) -> None:
     """From both databases: an index that was described by an earlier version lacks them too."""
     described = plan.manifest.model_copy(update={"describe": record})
-    with IndexReader(plan.index_dir, described) as reader, task("rows", len(plan.slots), "slots") as progress:
+    with IndexReader(plan.index_dir, described) as reader:
         for slot in plan.slots:
             write_rows(reader, slot)
-            progress.advance()
 
 
 def _work_off(plan: DescribePlan, work: Work, progress: Task) -> None:
