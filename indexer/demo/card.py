@@ -1,7 +1,7 @@
 """The model card that ships with the weights, written from what the evaluation commands printed.
 
 `python -m indexer.demo.card MODEL` reads `MODEL/figures/*.json` and the training's own records, and writes
-`MODEL/README.md`. Every number on the card comes from one of those files.
+`MODEL/README.md`. Every number of its tables comes from one of those files.
 """
 
 import json
