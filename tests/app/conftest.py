@@ -72,4 +72,4 @@ def strict_site(start_site: StartSite) -> TestClient:
     def never(_: Path) -> FakeEncoder:
         raise AssertionError("a model was loaded")
 
-    return start_site(factory=never)
+    return start_site(factory=never, uploads_per_minute=0)
