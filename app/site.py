@@ -20,7 +20,7 @@ from app.upload.store import UploadStore
 from app.urls import Urls
 from app.worker import Worker
 from scopeview.errors import IndexFormatError
-from scopeview.slots import Layer, Slot, Token
+from scopeview.slots import EMBED, Layer, Slot, Token
 from scopeview.store.manifest import Manifest
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import SlotSummary
@@ -53,6 +53,11 @@ class OpenIndex:
     @cached_property
     def layers(self) -> list[Layer]:
         return list(dict.fromkeys(slot.layer for slot in self.manifest.slots))
+
+    @property
+    def blocks(self) -> list[Layer]:
+        """The layers that have patches: all but the final embedding."""
+        return [layer for layer in self.layers if layer != EMBED]
 
     def tokens(self, layer: Layer) -> list[Token]:
         """In index order; empty for a layer that there is not."""

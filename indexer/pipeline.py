@@ -270,9 +270,8 @@ def _dataset_name(source: Path | str) -> str:
 def _tidy(index_dir: Path) -> None:
     """Removes what only the making of an index needs."""
     shutil.rmtree(work_dir(index_dir), ignore_errors=True)
-    for part in (index_dir / "shards").glob(
-        "*.part"
-    ):  # of a worker that was lost while it handed a shard over
+    # Of workers that were lost while they handed a shard over.
+    for part in (index_dir / "shards").glob("*.part"):
         shutil.rmtree(part, ignore_errors=True)
 
 

@@ -18,7 +18,7 @@ from app.api import apart_models as models
 from app.api.apart_answers import apart_out, groups_out, heat_out, knobs_out
 from app.api.heat import ENCODER
 from app.api.routes import ERRORS, FOUND
-from app.api.uploads import GONE
+from app.api.uploads import GONE, PRIVATE
 from app.inference.subjects import ImageSubject, Subject, UploadSubject, layer_of
 from app.inference.turning import prompts_of, turned
 from app.looking import (
@@ -69,12 +69,15 @@ class View:
     def place(self, subject: Subject) -> dict[str, Any]:
         """The fields of `PictureOut`."""
         return {
-            "index": self.index.slug,
-            "image_id": subject.image_id,
-            "upload_id": subject.upload_id,
+            **place_of(self.index, subject),
             "layer": self.layer,
             "tokens": self.selection.text,
         }
+
+
+def place_of(index: OpenIndex, subject: Subject) -> dict[str, Any]:
+    """The fields of `OfPictureOut`."""
+    return {"index": index.slug, "image_id": subject.image_id, "upload_id": subject.upload_id}
 
 
 def view_of(
@@ -86,7 +89,7 @@ def view_of(
     tokens: TokensQuery = ANY,
 ) -> View:
     """Raises a 422 naming the layers or tokens there are."""
-    response.headers["Cache-Control"] = "private, no-store"
+    response.headers.update(PRIVATE)
     known = known_layer(index, layer)
     return View(site, index, known, known_selection(index, known, tokens), request.app.state.decode_limiter)
 

@@ -11,8 +11,8 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.api.apart import IMAGE, RESPONSES, UPLOAD
-from app.api.apart_models import TOKENS
+from app.api.apart import IMAGE, RESPONSES, UPLOAD, place_of
+from app.api.apart_models import TOKENS, OfPictureOut
 from app.api.models import _Model
 from app.api.routes import FOUND
 from app.api.uploads import PRIVATE
@@ -26,7 +26,7 @@ from app.urls import Urls
 from scopeview.apart import LayerApart
 from scopeview.grouping import MOST_GROUPS
 from scopeview.selection import Selection
-from scopeview.slots import CLS, EMBED, Layer
+from scopeview.slots import CLS, Layer
 from scopeview.store.records import NeighborKind
 
 GroupsQuery = Annotated[Number, Query(ge=1, le=MOST_GROUPS, description="groups of each layer, at most")]
@@ -68,10 +68,7 @@ class ColumnOut(_Model):
     links: list[LinkOut] = Field(description="to the next layer, strongest first; empty for the last")
 
 
-class LayersOut(_Model):
-    index: str
-    image_id: int | None = Field(description="null for an upload")
-    upload_id: str | None = Field(description="null for an indexed image")
+class LayersOut(OfPictureOut):
     tokens: str = Field(description=TOKENS)
     layers: list[ColumnOut] = Field(description="every block, in index order")
 
@@ -127,8 +124,7 @@ async def upload_layers(subject: UploadSubject, view: ViewDep) -> LayersOut:
 
 
 async def _layers(subject: Subject, view: View) -> LayersOut:
-    blocks = [layer for layer in view.index.layers if layer != EMBED]
-    found = await layers_of(view.site, view.index, subject, blocks, view.decoding)
+    found = await layers_of(view.site, view.index, subject, view.index.blocks, view.decoding)
     return await run_in_threadpool(_out, subject, view, found)
 
 
@@ -139,9 +135,7 @@ def _out(subject: Subject, view: View, found: Mapping[Layer, LayerApart]) -> Lay
         index, encoder, found, view.selection, n_groups=view.n_groups, n_features=view.n_features
     )
     return LayersOut(
-        index=index.slug,
-        image_id=subject.image_id,
-        upload_id=subject.upload_id,
+        **place_of(index, subject),
         tokens=view.selection.text,
         layers=[_column(index, column, site.json_urls) for column in columns],
     )

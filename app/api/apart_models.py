@@ -8,12 +8,17 @@ from scopeview.slots import Layer
 TOKENS = "`any`, `cls`, or token numbers such as 17,33-35: in their one spelling"
 
 
-class PictureOut(_Model):
-    """Which picture, and where in it one looks."""
+class OfPictureOut(_Model):
+    """Which picture."""
 
     index: str
     image_id: int | None = Field(description="null for an upload")
     upload_id: str | None = Field(description="null for an indexed image")
+
+
+class PictureOut(OfPictureOut):
+    """Which picture, and where in it one looks."""
+
     layer: Layer
     tokens: str = Field(description=TOKENS)
 

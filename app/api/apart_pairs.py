@@ -1,7 +1,7 @@
 """`.../similar` and `.../compare`: a picture among the images of the index, and beside another picture."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
@@ -10,8 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.alike import Like, embedding_of, likes_of
-from app.api.apart import IMAGE, RESPONSES, UPLOAD
-from app.api.apart_models import NearImageOut
+from app.api.apart import IMAGE, RESPONSES, UPLOAD, place_of
+from app.api.apart_models import NearImageOut, OfPictureOut
 from app.api.models import _Model
 from app.api.routes import FOUND
 from app.api.uploads import PRIVATE
@@ -36,10 +36,7 @@ def _private(response: Response) -> None:
 router = APIRouter(tags=["pictures"], dependencies=[Depends(_private)])
 
 
-class SimilarOut(_Model):
-    index: str
-    image_id: int | None = Field(description="null for an upload")
-    upload_id: str | None = Field(description="null for an indexed image")
+class SimilarOut(OfPictureOut):
     layer: Layer
     token: str
     by_embedding: list[NearImageOut] = Field(description="cosine of CLIP's embeddings, most alike first")
@@ -68,10 +65,7 @@ class SidesOut(_Model):
     only_there: list[AloneOut]
 
 
-class CompareOut(_Model):
-    index: str
-    image_id: int | None = Field(description="null for an upload")
-    upload_id: str | None = Field(description="null for an indexed image")
+class CompareOut(OfPictureOut):
     other: str = Field(description="the other picture, as it was asked for")
     layers: list[SidesOut] = Field(description="of the codes as they were kept; empty where none were")
 
@@ -145,7 +139,7 @@ async def _similar(
     embedding = await embedding_of(site, index, subject, request.app.state.decode_limiter)
     likes = await run_in_threadpool(likes_of, index, subject, slot, embedding)
     return SimilarOut(
-        **_place(index, subject),
+        **place_of(index, subject),
         layer=slot.layer,
         token=slot.token,
         by_embedding=_near(index, likes.by_embedding, site.json_urls),
@@ -174,12 +168,8 @@ def _compare(
     what = shown(index, layer, token)
     found = sides(subject.codes, beside.subject.codes, index.slots_at(what.token, what.layer))
     return CompareOut(
-        **_place(index, subject), other=str(beside.at.picture), layers=[_sides(each) for each in found]
+        **place_of(index, subject), other=str(beside.at.picture), layers=[_sides(each) for each in found]
     )
-
-
-def _place(index: OpenIndex, subject: Subject) -> dict[str, Any]:
-    return {"index": index.slug, "image_id": subject.image_id, "upload_id": subject.upload_id}
 
 
 def _sides(found: Sides) -> SidesOut:

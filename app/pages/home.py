@@ -139,7 +139,7 @@ def _words(layer: Layer) -> str:
 
 def _samples(index: OpenIndex) -> list[FeatureView]:
     """From blocks as far apart as there are, the deepest first: what it holds means most to a visitor."""
-    blocks = [layer for layer in index.layers if layer != EMBED] or index.layers
+    blocks = index.blocks or index.layers
     layers = evenly(sorted(blocks, key=lambda layer: -int(layer) if layer != EMBED else 0), SAMPLES)
     slots = tuple(Slot(layer, index.tokens(layer)[0]) for layer in layers)
     return feature_views(index, striking(index.reader, slots, SAMPLES))

@@ -23,7 +23,7 @@ from indexer.training.clip_batches import Batch, stream, training_world
 from indexer.training.clip_concepts import Heads
 from indexer.training.clip_config import ClipRequest, ClipSettings, check_settings
 from indexer.training.clip_loss import contrast, mean_by_region, region_contrast
-from indexer.training.clip_model import Seen, embed_images, embed_texts, new_clip, save_clip
+from indexer.training.clip_model import embed_images, embed_texts, new_clip, save_clip
 from indexer.training.log import TrainingLog, training_log
 from indexer.training.pause import pausable
 from indexer.world import make_scene
@@ -141,20 +141,22 @@ class _Training:
         with self._autocast():
             seen = embed_images(self._model, batch.pixels, batch.patches)
         shown = batch.region_of_patch >= 0
-        subjects = batch.region_subjects[batch.region_of_patch[shown]]
+        regions = batch.region_of_patch[shown]
         naming, named = self._heads.naming_loss(seen.images, batch.concepts)
-        by_patch = self._heads.patch_loss(seen.residual[shown], subjects)
+        by_patch = self._heads.patch_loss(seen.residual[shown], batch.region_subjects[regions])
         found = _Found(self._settings.concepts * naming + self._settings.subjects * by_patch, named)
-        return self._with_texts(found, seen, batch) if with_texts else found
+        return (
+            self._with_texts(found, seen.images, seen.patches[shown], regions, batch) if with_texts else found
+        )
 
-    def _with_texts(self, found: "_Found", seen: Seen, batch: Batch) -> "_Found":
+    def _with_texts(
+        self, found: "_Found", images: Tensor, patches: Tensor, regions: Tensor, batch: Batch
+    ) -> "_Found":
         """With the contrasts of images and captions, and of patches and the names of what they show."""
         with self._autocast():
             texts, names = (embed_texts(self._model, words) for words in (batch.words, batch.region_words))
-        shown = batch.region_of_patch >= 0
-        regions, patches = batch.region_of_patch[shown], seen.patches[shown]
         scale = self._model.logit_scale.exp()
-        whole = contrast(seen.images, texts, scale, batch.also_true)
+        whole = contrast(images, texts, scale, batch.also_true)
         by_name = region_contrast(patches, regions, names, scale, batch.region_also_true)
         of_regions = self._settings.regions * mean_by_region(by_name, regions)
         return _Found(found.loss + whole.loss + of_regions, found.named, whole.accuracy)

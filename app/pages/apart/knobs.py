@@ -211,10 +211,11 @@ def _edits(index: OpenIndex, state: KnobsState, found: LayerApart) -> list[EditV
     slot = slot_of_figures(index, state.layer, state.selection)
     cards = read_cards(index, slot, [edit.features[0] for edit in state.edits], with_histograms=False)
     values = {each.feature: each.activation for each in look(found, state.selection).features}
-    return [_edit(index, state, cards, edit, values.get(edit.features[0], 0.0)) for edit in state.edits]
+    return [edit_view(index, state, cards, edit, values.get(edit.features[0], 0.0)) for edit in state.edits]
 
 
-def _edit(index: OpenIndex, state: KnobsState, cards: Cards, edit: Edit, value: float) -> EditView:
+def edit_view(index: OpenIndex, state: KnobsState, cards: Cards, edit: Edit, value: float) -> EditView:
+    """`value`: the activation of its first feature."""
     first = edit.features[0]
     found = ActiveFeature(first, value, None)
     factor = "x" if edit.turn == "scale" else ""
@@ -232,15 +233,13 @@ def _edit(index: OpenIndex, state: KnobsState, cards: Cards, edit: Edit, value: 
 def _groups(index: OpenIndex, state: KnobsState, made: Sequence[Group]) -> list[OfferView]:
     cards = cards_of(index, state.layer, state.selection, made, 0)
     return [
-        OfferView(
-            name=names_of(group, cards.cards, state.layer)[0],
-            feature=None,
-            n_features=len(group.features),
-            share=bar(group.share, 1.0),
-            turns=turn_links(state, group.features.tolist()),
-        )
+        group_offer(state, names_of(group, cards.cards, state.layer)[0], group.features.tolist(), group.share)
         for group in made
     ]
+
+
+def group_offer(state: KnobsState, name: str, features: Sequence[int], share: float) -> OfferView:
+    return OfferView(name, None, len(features), bar(share, 1.0), turn_links(state, features))
 
 
 def _features(index: OpenIndex, state: KnobsState, found: LayerApart) -> list[OfferView]:
@@ -248,19 +247,16 @@ def _features(index: OpenIndex, state: KnobsState, found: LayerApart) -> list[Of
     slot = slot_of_figures(index, state.layer, state.selection)
     cards = read_cards(index, slot, [active.feature for active in here.features], with_histograms=False)
     return [
-        OfferView(
-            name="",
-            feature=view_of(
-                index,
-                state.at,
-                cards,
-                active.feature,
-                ActiveFeature(active.feature, active.activation, None),
-            ),
-            n_features=1,
-            share=bar(active.share, 1.0),
-            turns=turn_links(state, [active.feature]),
+        feature_offer(
+            index, state, cards, ActiveFeature(active.feature, active.activation, None), active.share
         )
         for active in here.features
         if active.feature in cards.cards
     ]
+
+
+def feature_offer(
+    index: OpenIndex, state: KnobsState, cards: Cards, found: ActiveFeature, share: float
+) -> OfferView:
+    view = view_of(index, state.at, cards, found.feature, found)
+    return OfferView("", view, 1, bar(share, 1.0), turn_links(state, [found.feature]))

@@ -27,7 +27,7 @@ from app.site import OpenIndex, Site
 from app.through import Column, features_of, through
 from scopeview.apart import LayerApart
 from scopeview.selection import Selection
-from scopeview.slots import CLS, EMBED, Layer
+from scopeview.slots import CLS, Layer
 
 router = APIRouter(include_in_schema=False)
 
@@ -84,8 +84,8 @@ async def layers(
     selection = known_selection(index, deepest(index), tokens)
     if tokens != selection.text:
         return RedirectResponse(pictured.at.url("layers", tokens=selection.text), 302)
-    wanted = [layer for layer in index.layers if layer != EMBED]
-    found = await layers_of(site, index, pictured.subject, wanted, request.app.state.decode_limiter)
+    decoding = request.app.state.decode_limiter
+    found = await layers_of(site, index, pictured.subject, index.blocks, decoding)
     return await run_in_threadpool(_answer, request, site, index, pictured, selection, found)
 
 

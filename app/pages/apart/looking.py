@@ -59,8 +59,7 @@ def tokens_there(layer: Layer, tokens: str) -> str:
 
 def deepest(index: OpenIndex) -> Layer:
     """The last block, where features are the most about things; else what there is."""
-    blocks = [layer for layer in index.layers if layer != EMBED]
-    return blocks[-1] if blocks else index.layers[-1]
+    return (index.blocks or index.layers)[-1]
 
 
 def slot_of_figures(index: OpenIndex, layer: Layer, selection: Selection) -> Slot:

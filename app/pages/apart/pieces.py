@@ -5,18 +5,18 @@ is said to be active where is made up.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from app.formatting import layer_name, token_name
 from app.pages.apart.active import ActiveView, Cards, active_views, view_of
 from app.pages.apart.chosen import ChosenView, chosen_feature
-from app.pages.apart.edits import KnobsState, edit_words, turn_links
+from app.pages.apart.edits import KnobsState
 from app.pages.apart.flow import WIDTH_PX
 from app.pages.apart.grid import GridView
 from app.pages.apart.grouped import GroupView, group_view
-from app.pages.apart.knobs import EditView, OfferView
+from app.pages.apart.knobs import EditView, OfferView, edit_view, feature_offer, group_offer
 from app.pages.apart.layers import ColumnView, column_views, height_of
 from app.pages.apart.looking import Looking
 from app.pages.apart.page import grid_view
@@ -27,7 +27,7 @@ from app.pages.apart.subject import KeptView
 from app.pages.apart.turned import NearView, PromptView
 from app.pages.apart.versus import BothView, SidesView
 from app.pages.frame import URLS, Link
-from app.pages.parts import PictureView, bar, picture_of
+from app.pages.parts import PictureView, picture_of
 from app.site import OpenIndex
 from app.through import Column, HeavyGroup, Likeness
 from app.upload.store import LONG_S
@@ -98,8 +98,8 @@ def pieces(index: OpenIndex) -> Pieces | None:
         width_px=WIDTH_PX,
         height_px=height_of(columns),
         edits=_edits(stage),
-        group_offers=[_offer(stage, "red heart", stage.features[:4], 0.6)],
-        feature_offers=[_offer(stage, "", [feature], 0.2) for feature in stage.features[:3]],
+        group_offers=_group_offers(stage),
+        feature_offers=_feature_offers(stage),
         prompts=_prompts(),
         before=_near(stage, alone=False),
         after=_near(stage, alone=True),
@@ -192,33 +192,23 @@ def _edits(stage: Stage) -> list[EditView]:
     unknown = (stage.index.n_features(stage.layer) - 1,)
     edits = (Edit(one, "set", 0.0), Edit(several, "scale", 0.5), Edit(unknown, "set", 4.5))
     state = KnobsState(stage.at, stage.layer, Selection(ANY, None), edits)
-    return [_edit(stage, state, edit, known=edit.features != unknown) for edit in edits]
+    views = [edit_view(stage.index, state, stage.cards, edit, 9.5) for edit in edits]
+    return [replace(view, undo=HERE) for view in views]
 
 
-def _edit(stage: Stage, state: KnobsState, edit: Edit, *, known: bool) -> EditView:
-    first = edit.features[0]
-    found = ActiveFeature(first, 9.5, None)
-    return EditView(
-        features=",".join(map(str, edit.features)),
-        first=view_of(stage.index, stage.at, stage.cards, first, found) if known else None,
-        n_features=len(edit.features),
-        words=edit_words(edit),
-        turns=turn_links(state, edit.features),
-        undo=HERE,
-        amount=f"{'x' if edit.turn == 'scale' else ''}{edit.amount:g}",
-    )
+def _group_offers(stage: Stage) -> list[OfferView]:
+    return [group_offer(_unedited(stage), "red heart", stage.features[:4], 0.6)]
 
 
-def _offer(stage: Stage, name: str, features: Sequence[int], share: float) -> OfferView:
-    state = KnobsState(stage.at, stage.layer, Selection(ANY, None))
-    found = ActiveFeature(features[0], 9.5, None)
-    return OfferView(
-        name=name,
-        feature=None if name else view_of(stage.index, stage.at, stage.cards, features[0], found),
-        n_features=len(features),
-        share=bar(share, 1.0),
-        turns=turn_links(state, features),
-    )
+def _feature_offers(stage: Stage) -> list[OfferView]:
+    return [
+        feature_offer(stage.index, _unedited(stage), stage.cards, ActiveFeature(feature, 9.5, None), 0.2)
+        for feature in stage.features[:3]
+    ]
+
+
+def _unedited(stage: Stage) -> KnobsState:
+    return KnobsState(stage.at, stage.layer, Selection(ANY, None))
 
 
 def _prompts() -> list[PromptView]:

@@ -11,7 +11,7 @@ from app.pages.apart.pictured import At
 from app.site import OpenIndex
 from scopeview.apart import LayerApart
 from scopeview.selection import Selection
-from scopeview.slots import ANY, EMBED, Layer
+from scopeview.slots import ANY, Layer
 from scopeview.store.records import ImageRow
 
 N_FEATURES = 6
@@ -44,7 +44,7 @@ class Stage:
 def stage_of(index: OpenIndex) -> Stage | None:
     """Of the deepest block that has enough features; None where there is none, or no image."""
     rows = index.reader.images(limit=6)
-    for layer in reversed([layer for layer in index.layers if layer != EMBED]):
+    for layer in reversed(index.blocks):
         slot = slot_of_figures(index, layer, Selection(ANY, None))
         found = index.reader.gallery(slot, min_images=1, sort="density", limit=N_FEATURES).cards
         if rows and len(found) == N_FEATURES:
