@@ -50,7 +50,14 @@ class Activations:
         self._plan, self._clip, self._device = plan, clip, device
         self._statistics = {layer: stats.to(device) for layer, stats in statistics.items()}
         self._blocks = [layer for layer in plan.layers if layer != EMBED]
+        self._buffer: dict[Layer, Tensor] = {}
         self.n_not_finite = 0
+
+    def some_tokens(self, layer: Layer, n: int) -> Float[Tensor, "token d_in"]:
+        """`n` of the buffer that the last batch came from, or all where there are fewer; in random order."""
+        tokens = self._buffer[layer].flatten(0, 1)
+        order = torch.randperm(len(tokens), generator=seeded(self._plan.seed, 0, 1))
+        return tokens[order[:n].to(tokens.device)].float()
 
     def batches(self, stream: ImageStream, place: Place, *, again_from: int | None) -> Iterator[Batch]:
         """Raises `InputError` when the pictures run out before the last step."""
@@ -60,11 +67,11 @@ class Activations:
             while first < self._plan.n_steps:
                 last = min(first + size, self._plan.n_steps) - 1
                 taken = self._take(images, (last + 1 - first) * self._plan.batch_size, stream, first)
-                buffer = self._fill([crop for crop, _ in taken])
+                self._buffer = self._fill([crop for crop, _ in taken])
                 end = taken[-1].next_sample
                 for step in range(max(first, place.step), last + 1):
                     after = Place(step + 1, end if step == last else begin)
-                    yield Batch(self._deal(buffer, first // size, step - first), after)
+                    yield Batch(self._deal(self._buffer, first // size, step - first), after)
                 first, begin = last + 1, end
 
     def _take(

@@ -143,6 +143,8 @@ class _Training:
         ):
             for batch in activations.batches(self._stream, place, again_from=again_from):
                 step = batch.after.step - 1
+                if step == 0:
+                    self._begin(activations)
                 self._step(batch.tokens, step, log, progress)
                 progress.advance(self._plan.batch_size)
                 self._seconds = before + time.monotonic() - started
@@ -151,6 +153,11 @@ class _Training:
                     self._save(batch.after)
                 if asked() and not is_last:
                     raise KeyboardInterrupt
+
+    def _begin(self, activations: Activations) -> None:
+        for layer, learner in self._learners.items():
+            if learner.settings.start == "tokens":
+                learner.sae.begin_at(activations.some_tokens(layer, learner.settings.n_features))
 
     def _step(self, tokens: Mapping[Layer, Tensor], step: int, log: TrainingLog, progress: Task) -> None:
         lr = self._plan.schedule.at(step)

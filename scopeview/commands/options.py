@@ -40,6 +40,11 @@ class DecayChoice(StrEnum):
     none = "none"
 
 
+class StartChoice(StrEnum):
+    random = "random"
+    tokens = "tokens"
+
+
 class EncoderDevice(StrEnum):
     auto = "auto"
     cpu = "cpu"

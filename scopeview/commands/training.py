@@ -14,6 +14,7 @@ from scopeview.commands.options import (
     Dtype,
     DtypeChoice,
     Model,
+    StartChoice,
     parse_layers,
 )
 
@@ -263,6 +264,12 @@ def train_sae(
     aux_k: Annotated[
         int | None, typer.Option(help="Dead features revived at a time; 0: none. Default: half the width.")
     ] = None,
+    start: Annotated[
+        StartChoice,
+        typer.Option(
+            help="Directions features begin at; tokens: those of the first images. Try it if many die."
+        ),
+    ] = StartChoice.random,
     calibration_images: Annotated[
         int, typer.Option(help="Mean, std and final figures come from the first N images, not trained on.")
     ] = 512,
@@ -301,6 +308,7 @@ def train_sae(
             warmup_steps=warmup,
             dead_after=dead_after,
             aux_k=aux_k,
+            start=start.value,
             calibration_images=calibration_images,
             seed=seed,
             device=device,

@@ -34,6 +34,34 @@ def test_a_fresh_encoder_equals_its_decoder_in_unit_rows() -> None:
     torch.testing.assert_close(sae.dec.norm(dim=1), torch.ones(24))
 
 
+def test_features_begin_at_the_directions_of_tokens_and_the_rest_at_random() -> None:
+    sae, untouched = _learner(settings()).sae, _learner(settings()).sae
+    tokens = torch.cat([torch.zeros(1, 12), sparse_mixtures(10)])
+    sae.begin_at(tokens)
+    torch.testing.assert_close(sae.dec[:10], torch.nn.functional.normalize(tokens[1:], dim=1))
+    assert torch.equal(sae.dec[10:], untouched.dec[10:])
+    assert torch.equal(sae.enc, sae.dec)
+
+
+def _dead_on_clusters(*, begin_at_tokens: bool) -> int:
+    """Of 48 features, each the only one a token may use, where tokens lie in 3 of 12 dimensions."""
+    learner = _learner(settings(n_features=48, k=1, aux_k=0, dead_after=2048))
+    centres = torch.randn(60, 12, generator=torch.Generator().manual_seed(5))
+    centres[:, 3:] = 0
+    random = torch.Generator().manual_seed(6)
+    for step in range(60):
+        chosen = torch.randint(60, (256,), generator=random)
+        x = centres[chosen] + 0.05 * torch.randn(256, 12, generator=random)
+        if step == 0 and begin_at_tokens:
+            learner.sae.begin_at(x)
+        learner.step(x, lr=0.003)
+    return len(learner.dead)
+
+
+def test_of_features_that_begin_at_tokens_fewer_die() -> None:
+    assert _dead_on_clusters(begin_at_tokens=True) < _dead_on_clusters(begin_at_tokens=False) / 2
+
+
 def test_decoder_rows_keep_unit_length() -> None:
     learner = _learner(settings())
     _learn(learner, 5)

@@ -130,11 +130,14 @@ def _plan(n_steps: int) -> Plan:
     return Plan(2, n_steps, 6, 0, Schedule(0.1, n_steps), 0, "float32", saes)
 
 
-def _batches(n_steps: int, place: Place = Place(0, 0), n_images: int = 20) -> list[Batch]:  # noqa: B008
+def _activations(n_steps: int) -> Activations:
     stats = Standardization(torch.zeros(D_IN), torch.ones(D_IN), 2, eps=0.0)
-    activations = Activations(_plan(n_steps), _Numbered(), {1: stats, EMBED: stats}, torch.device("cpu"))
+    return Activations(_plan(n_steps), _Numbered(), {1: stats, EMBED: stats}, torch.device("cpu"))
+
+
+def _batches(n_steps: int, place: Place = Place(0, 0), n_images: int = 20) -> list[Batch]:  # noqa: B008
     stream: ImageStream = _Greys(n_images)
-    return list(activations.batches(stream, place, again_from=None))
+    return list(_activations(n_steps).batches(stream, place, again_from=None))
 
 
 def test_every_token_of_the_buffer_is_dealt_once_and_in_another_order() -> None:
@@ -154,6 +157,16 @@ def test_from_any_place_on_the_same_tokens_are_dealt() -> None:
         assert [b.after for b in rest] == [b.after for b in whole[done + 1 :]]
         for ours, theirs in zip(rest, whole[done + 1 :], strict=True):
             assert all(torch.equal(ours.tokens[layer], theirs.tokens[layer]) for layer in (1, EMBED))
+
+
+def test_some_tokens_are_of_the_buffer_in_another_order_and_no_more_than_there_are() -> None:
+    activations = _activations(3)
+    next(activations.batches(_Greys(20), Place(0, 0), again_from=None))
+    in_order = [10.0 * image + token for image in range(6) for token in range(N_TOKENS)]
+    everything = activations.some_tokens(1, 10_000)[:, 0].tolist()
+    assert sorted(everything) == in_order != everything
+    assert activations.some_tokens(1, 5)[:, 0].tolist() == everything[:5]
+    assert sorted(activations.some_tokens(EMBED, 10)[:, 0].tolist()) == [0, 1, 2, 3, 4, 5]
 
 
 def test_pictures_that_run_out_are_an_error_that_says_how_many_there_were() -> None:
