@@ -55,7 +55,8 @@ def site_of(request: Request) -> Site:
     return site
 
 
-# Dependencies that only look something up are coroutines: as functions each would wait for a thread.
+# Dependencies that only look something up are coroutines: as functions each would wait for a thread. They
+# name few others: what is named twice is gone through twice.
 
 
 async def _site(request: Request) -> Site:
@@ -66,9 +67,10 @@ SiteDep = Annotated[Site, Depends(_site)]
 
 
 async def open_index(
-    site: SiteDep, index: Annotated[str, Path(description="slug of the index")]
+    request: Request, index: Annotated[str, Path(description="slug of the index")]
 ) -> OpenIndex:
     """Raises `NotFoundError` for an index that is not served here."""
+    site = site_of(request)
     found = site.indexes.get(index)
     if found is None:
         raise NotFoundError(f"There is no index {index[:80]!r} here; there is {listed(list(site.indexes))}.")

@@ -27,6 +27,7 @@ def readyz(site: SiteDep) -> JSONResponse:
         encoder={slug: _encoder(site, index) for slug, index in site.indexes.items()},
         text={slug: _text(site, index) for slug, index in site.indexes.items()},
         loaded={slug: facts for slug, index in site.indexes.items() if (facts := _loaded(site, index))},
+        warm={slug: index.reader.is_warm for slug, index in site.indexes.items()},
     )
     return JSONResponse(state.model_dump(), 200 if state.ready else 503, headers=NO_STORE)
 

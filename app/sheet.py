@@ -12,7 +12,6 @@ from scopeview.store.records import (
     Description,
     FeatureCard,
     FeatureRecord,
-    Firing,
     ImageRow,
     Interval,
     Neighbor,
@@ -44,7 +43,6 @@ class Sheet:
     record: FeatureRecord
     description: Description | None  # None: the index was not described
     tokens: list[AtToken]  # every token of the layer in index order, this one among them
-    firing: Firing  # all its images
     intervals: list[Interval]  # highest first; empty when it never fires
     within: list[Near]  # same layer, by kind and then best first
     across: list[Near]  # other layers
@@ -58,7 +56,6 @@ def read_sheet(index: OpenIndex, slot: Slot, feature: int) -> Sheet:
     reader = index.reader
     record = reader.feature(slot.layer, feature, slot.token)
     description = reader.description(slot, feature)
-    firing = reader.firing_columns(slot, feature)
     tokens = _tokens(index, slot, feature)
     within = _near(index, slot, description.within if description else [])
     across = _near(index, slot, description.across if description else [])
@@ -69,8 +66,7 @@ def read_sheet(index: OpenIndex, slot: Slot, feature: int) -> Sheet:
         record=record,
         description=description,
         tokens=tokens,
-        firing=firing,
-        intervals=reader.interval_images(firing),
+        intervals=reader.intervals(slot, feature),
         within=within,
         across=across,
         previous=reader.live_neighbor(slot, feature, forward=False),

@@ -39,7 +39,7 @@ class OpenIndex:
     def manifest(self) -> Manifest:
         return self.reader.manifest
 
-    @property
+    @cached_property
     def slug(self) -> str:
         return self.manifest.slug
 

@@ -48,7 +48,7 @@ class Urls:
     def feature(
         self, index: str, layer: Layer, feature: int, token: Token, *, api: bool = False, **query: object
     ) -> str:
-        return self._path(api, index, layer, feature) + _query({"token": token, **query})
+        return f"{self._root(api, index)}/{layer}/{feature}{_query({'token': token, **query})}"
 
     def feature_images(self, index: str, layer: Layer, feature: int, token: Token, **query: object) -> str:
         return self._path(True, index, layer, feature, "images") + _query({"token": token, **query})
@@ -60,7 +60,7 @@ class Urls:
         return self._path(True, index, layer, feature, "heat") + _query(query)
 
     def image(self, index: str, image_id: int, *, api: bool = False, **query: object) -> str:
-        return self._path(api, index, "images", image_id) + _query(query)
+        return f"{self._root(api, index)}/images/{image_id}{_query(query)}"
 
     def images(self, index: str, **query: object) -> str:
         return self._path(True, index, "images") + _query(query)
@@ -95,7 +95,7 @@ class Urls:
         return self._path(api, index, "compare") + _query(query)
 
     def report(self, index: str, image_id: int) -> str:
-        return self._path(False, index, "images", image_id, "report")
+        return f"{self._root(False, index)}/images/{image_id}/report"
 
     def patterns(self) -> str:
         return f"{self.base}/patterns"
@@ -106,10 +106,11 @@ class Urls:
     # -- pictures --------------------------------------------------------------------------------------------
 
     def thumb(self, index: str, image_id: int, version: str) -> str:
-        return f"{self._path(False, index, 'thumbs', image_id)}.webp{_query({'v': version})}"
+        return f"{self._root(False, index)}/thumbs/{image_id}.webp{_query({'v': version})}"
 
     def grid(self, index: str, layer: Layer, token: Token, feature: int, version: str) -> str:
-        return f"{self._path(False, index, 'grids', layer, token, feature)}.webp{_query({'v': version})}"
+        root = self._root(False, index)
+        return f"{root}/grids/{layer}/{token}/{feature}.webp{_query({'v': version})}"
 
     def preview(self, index: str, version: str) -> str:
         return self._path(False, index, "og.png") + _query({"v": version})
@@ -120,6 +121,9 @@ class Urls:
     def upload_picture(self, index: str, upload_id: str) -> str:
         return self._path(False, index, "uploads", f"{upload_id}.webp")
 
+    def _root(self, api: bool, index: str) -> str:
+        return f"{self.base}{API if api else ''}/{_segment(index)}"
+
     def _path(self, api: bool, *segments: object) -> str:
         path = "/".join([str(part) if isinstance(part, int) else _segment(str(part)) for part in segments])
         return f"{self.base}{API if api else ''}/{path}"
@@ -127,6 +131,8 @@ class Urls:
 
 def _query(values: dict[str, object]) -> str:
     """What is None is left out, so that a default has the short URL. Lists are given value by value."""
+    if not values:
+        return ""
     if len(values) == 1:
         ((name, value),) = values.items()
         if isinstance(value, str):  # most of them: a token, or the version of a picture

@@ -5,10 +5,13 @@ so that none comes from a cache of pages; then the same ones again. Requests a s
 Datasette's HTML page of a row, both in this run and with as many requests under way.
 """
 
+import json
 import os
 import random
 import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -42,7 +45,7 @@ class Found:
     """What was measured."""
 
     start_s: float
-    warm_s: float  # from then on until a gallery of every slot has answered
+    warm_s: float  # from then on until it has read ahead what pages need
     resident_gb: float
     first_time: dict[str, Percentiles]  # by kind of page, each page a different one
     again: dict[str, Percentiles]  # the same pages once more
@@ -68,7 +71,7 @@ def main(index_dir: Path, *, seconds: float = SECONDS, n_flat_out: int = FLAT_OU
         theirs = _theirs(reader, Path(folder), n_flat_out)
         with _ours(index_dir, Path(folder)) as server:
             n_of_kind = round(seconds * PER_S)
-            found = _measure(server, _paths(reader), _galleries(reader), n_of_kind, n_flat_out, theirs)
+            found = _measure(server, _paths(reader), n_of_kind, n_flat_out, theirs)
     _print(found)
     keep("serving", {"index": index_dir.name, **asdict(found)})
 
@@ -93,13 +96,12 @@ def _theirs(reader: IndexReader, folder: Path, n: int) -> float:
 def _measure(
     server: Server,
     kinds: Mapping[str, Paths],
-    galleries: Sequence[str],
     n: int,
     n_flat_out: int,
     theirs: float,
 ) -> Found:
-    """`galleries`: one of every slot, asked for first: a server reads them into memory while it serves."""
-    warm_s = sum(flat_out(server.base_url, galleries, at_once=1).seconds)
+    """Once the index is in memory: a server reads it ahead while it serves."""
+    warm_s = _until_warm(server)
     loads: dict[str, Load] = {}
     again: dict[str, Percentiles] = {}
     for name, path in kinds.items():
@@ -122,9 +124,13 @@ def _measure(
     )
 
 
-def _galleries(reader: IndexReader) -> list[str]:
-    slug = reader.manifest.slug
-    return [Urls().gallery(slug, slot.layer, token=slot.token) for slot in reader.manifest.slots]
+def _until_warm(server: Server) -> float:
+    started = time.monotonic()
+    while True:
+        with urllib.request.urlopen(f"{server.base_url}/readyz") as answer:
+            if all(json.load(answer)["warm"].values()):
+                return time.monotonic() - started
+        time.sleep(0.05)
 
 
 def _paths(reader: IndexReader) -> dict[str, Paths]:

@@ -156,4 +156,5 @@ class DescribedCheck:
 
 def _said(reader: IndexReader, slot: Slot, feature: int) -> str:
     """As text: a figure that could not be worked out equals itself."""
-    return repr((reader.feature(slot.layer, feature, slot.token), reader.description(slot, feature)))
+    record = reader.feature(slot.layer, feature, slot.token)
+    return repr((record, reader.description(slot, feature), reader.intervals(slot, feature)))

@@ -32,11 +32,20 @@ class Bin(Protocol):
 
 def number(value: float) -> Markup:
     """Three significant digits."""
+    return Markup(number_html(value))
+
+
+def number_html(value: float) -> str:
+    """The same for those who make HTML of it."""
     return _data(value, formatting.significant(value))
 
 
 def density(ratio: float) -> Markup:
     """As a percentage."""
+    return Markup(density_html(ratio))
+
+
+def density_html(ratio: float) -> str:
     return _data(ratio, formatting.percent(ratio))
 
 
@@ -52,7 +61,7 @@ def bars(bins: Sequence[Bin]) -> Markup:
 
 def bin_rows(bins: Sequence[Bin]) -> Markup:
     """The same as rows of a table: above, up to, images."""
-    rows = ((number(each.low), number(each.high), count(each.count)) for each in bins)
+    rows = ((number_html(each.low), number_html(each.high), count(each.count)) for each in bins)
     cells = ("".join(f'<td class="figure-col">{cell}</td>' for cell in row) for row in rows)
     return Markup("".join(f"<tr>{row}</tr>" for row in cells))
 
@@ -67,6 +76,6 @@ def _bar(x: int, each: Bin) -> str:
     )
 
 
-def _data(value: float, text: str) -> Markup:
+def _data(value: float, text: str) -> str:
     exact = formatting.exact(value)
-    return Markup(f'<data value="{exact}" title="{exact}">{text}</data>')
+    return f'<data value="{exact}" title="{exact}">{text}</data>'

@@ -74,6 +74,39 @@ class FeatureView:
     place: str | None  # where in that picture, for the token `any`
 
 
+@dataclass(frozen=True)
+class RankedView:
+    """One image at its rank."""
+
+    rank: int
+    image_id: int
+    picture: PictureView
+    bar: Bar  # as a part of the feature's maximum
+    caption: str  # one line
+    place: str | None  # where the maximum is, for the token `any`
+    source: str | None  # http or https
+
+
+@dataclass(frozen=True)
+class NearView:
+    """One neighbour."""
+
+    feature: FeatureView
+    name: str | None  # its best name
+    score: float
+    score_term: str  # `cosine`
+
+
+@dataclass(frozen=True)
+class NearLink:
+    """One neighbour in a line."""
+
+    url: str
+    label: str  # `L22 · 31415`
+    name: str | None  # its best name
+    score: float
+
+
 def feature_name(layer: Layer, feature: int) -> str:
     return f"{layer_name(layer)} · {feature}"
 
@@ -114,8 +147,12 @@ def feature_view(
     rows: Mapping[int, ImageRow],
     top_image_ids: Sequence[int],
     found: ActiveFeature | None = None,
+    *,
+    url: str | None = None,
 ) -> FeatureView:
     """`rows` holds the top images of a feature without a grid, which shows them one by one.
+
+    `url` is where the feature leads to, if not to its plain page.
 
     `found` is the feature's value on the picture that is being looked at.
     """
@@ -123,7 +160,7 @@ def feature_view(
     return FeatureView(
         name=feature_name(card.layer, card.feature),
         token=token_name(card.token),
-        url=URLS.feature(index.slug, card.layer, card.feature, card.token),
+        url=url or URLS.feature(index.slug, card.layer, card.feature, card.token),
         n_active=card.n_active,
         n_images=card.n_images,
         density=card.density,

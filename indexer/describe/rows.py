@@ -6,14 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Shaped
+from jaxtyping import Int32, Shaped
 
+from indexer.describe.samples import samples
 from scopeview.slots import ANY, Slot
 from scopeview.store.folder import IN_SLOT, slot_values
 from scopeview.store.pack import PackWriter, offsets_path
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import NEIGHBOR_KINDS
-from scopeview.store.rows import SECTIONS, packed, slot_rows
+from scopeview.store.rows import SECTIONS, Sampled, packed, slot_rows
 
 _AT_ONCE = 8192  # features: some 40 MB
 _PART = f"feature >= $start AND feature < $start + {_AT_ONCE}"
@@ -84,10 +85,28 @@ def _blobs(reader: IndexReader, slot: Slot, start: int, n: int) -> Iterator[byte
     tables.append(_ask(reader, _NEAR, {**values, **orders}, n))
     if slot.token == ANY:
         tables.append(_ask(reader, _PLACED, {"layer": str(slot.layer), "start": start}, n))
-    for at in range(n):
+    examples = samples(reader, slot, start, _n_active(tables[0]))
+    for at, sample in enumerate(examples):
         first, end = tables[0].rows[at]
         sections = {name: part for table in tables for name, part in table.of(at).items()}
-        yield packed(sections) if end > first else None
+        yield packed({**sections, **_sections(sample)}) if end > first else None
+
+
+def _n_active(figures: _Table) -> Int32[np.ndarray, " feature"]:
+    """Of each feature of the part; 0 of one that the database lacks."""
+    column = figures.columns["n_active"]
+    firsts, ends = np.array(figures.rows).reshape(-1, 2).T
+    found = np.append(np.frombuffer(column.values, dtype="<i4"), 0)
+    return np.where(ends > firsts, found[firsts], 0).astype(np.int32)
+
+
+def _sections(sample: Sampled) -> dict[str, bytes]:
+    names = ("in_interval", "sample_images", "sample_values", "sample_positions")
+    return {
+        name: np.asarray(values, dtype=_NUMPY[SECTIONS[name]]).tobytes()
+        for name, values in zip(names, sample, strict=True)
+        if values is not None
+    }
 
 
 def _ask(reader: IndexReader, sql: str, values: dict[str, Any], n: int) -> _Table:

@@ -1,16 +1,20 @@
 """Questions about the images of one feature: ranked, by interval of activation, and across tokens."""
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import accumulate, chain, islice
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from scopeview.slots import ANY, Layer, Slot, Token
 from scopeview.store.folder import IN_SLOT, Run, slot_values
 from scopeview.store.images import ImageReader
 from scopeview.store.records import MIN_GRID_IMAGES, Firing, Interval, TopImage
+from scopeview.store.rows import Sampled
+
+N_INTERVALS = 5
+PER_INTERVAL = 6
+"""Images shown of each."""
 
 
 class ExampleReader(ImageReader):
@@ -50,36 +54,26 @@ class ExampleReader(ImageReader):
         values = found["activation"]
         return found if len(values) == run.n and float(values[0]) == run.highest else None
 
-    def ranked_images(self, firing: Firing, ranks: Sequence[int]) -> list[TopImage]:
-        """Those of the given ranks, which count from 1."""
-        at = np.asarray(ranks, dtype=np.int64) - 1
-        positions = None if firing.position is None else firing.position[at].tolist()
-        return self._ranked(firing.image_id[at].tolist(), firing.activation[at].tolist(), positions, ranks)
-
-    def interval_images(self, firing: Firing, n_intervals: int = 5, per_interval: int = 6) -> list[Interval]:
+    def intervals(self, slot: Slot, feature: int) -> list[Interval]:
         """Equal slices of (0, max], the highest first, each with an even sample of its images by rank.
 
         The same question has the same answer. Nothing for a feature that never fires.
         """
-        if not len(firing.activation):
-            return []
-        highest = float(firing.activation[0])
-        parts = np.ceil(firing.activation.astype(np.float64) * n_intervals / highest).astype(np.int64)
-        slices = np.maximum(parts - 1, 0)
-        ranks = [np.flatnonzero(slices == i) + 1 for i in range(n_intervals)]
-        samples = [_sample(each, per_interval) for each in ranks]
+        row = self._row(slot, feature)
+        found = row.sampled() if row is not None else sampled(self.firing_columns(slot, feature))
+        ranks = sampled_ranks(found.n_images)
         # All at once: what is known of thirty images costs little more than of six.
-        images = iter(self.ranked_images(firing, [rank for sample in samples for rank in sample]))
-        found = [
+        every = self._ranked(*found[1:], list(chain.from_iterable(ranks)))
+        images, n = iter(every), len(found.n_images)
+        return [
             Interval(
-                low=highest * i / n_intervals,
-                high=highest * (i + 1) / n_intervals,
-                n_images=len(ranks[i]),
-                images=list(islice(images, len(samples[i]))),
+                low=every[0].activation * (n - 1 - i) / n,
+                high=every[0].activation * (n - i) / n,
+                n_images=n_images,
+                images=list(islice(images, len(ranks[i]))),
             )
-            for i in range(n_intervals)
+            for i, n_images in enumerate(found.n_images)
         ]
-        return found[::-1]
 
     def overlap(self, layer: Layer, feature: int) -> dict[Token, list[int]]:
         """The ids of the feature's top nine images at each token of the layer, in the index's order."""
@@ -119,12 +113,36 @@ class ExampleReader(ImageReader):
         ]
 
 
+def sampled(firing: Firing, n_intervals: int = N_INTERVALS, per_interval: int = PER_INTERVAL) -> Sampled:
+    """How many images each of the equal slices of (0, max] has, the highest first, and some of each.
+
+    Nothing for a feature that never fires.
+    """
+    values = firing.activation
+    if not len(values):
+        return Sampled([], [], [], None)
+    parts = np.ceil(values.astype(np.float64) * n_intervals / float(values[0])).astype(np.int64)
+    n_images = np.bincount(np.maximum(parts - 1, 0), minlength=n_intervals)[::-1].tolist()
+    at = np.array(list(chain.from_iterable(sampled_ranks(n_images, per_interval)))) - 1
+    positions = None if firing.position is None else firing.position[at].tolist()
+    return Sampled(n_images, firing.image_id[at].tolist(), values[at].tolist(), positions)
+
+
+def sampled_ranks(n_images: Sequence[int], per_interval: int = PER_INTERVAL) -> list[list[int]]:
+    """Of intervals that follow each other by rank, how many images each has -> the ranks of those shown.
+
+    They are the first of the interval, and from there on each at whose place another whole part is reached.
+    """
+    firsts = accumulate(n_images, initial=1)
+    return [
+        [first + place for place in _places(n, per_interval)]
+        for first, n in zip(firsts, n_images, strict=False)
+    ]
+
+
+def _places(n: int, n_wanted: int) -> Sequence[int]:
+    return range(n) if n <= n_wanted else [-(-part * n // n_wanted) for part in range(n_wanted)]
+
+
 def _firing(slot: Slot) -> str:
     return f"image_id, activation{', position' if slot.token == ANY else ''}"
-
-
-def _sample(ranks: Int64[np.ndarray, " in_interval"], n_wanted: int) -> list[int]:
-    """The first, and from there on each at whose place another whole part of the way is reached."""
-    parts = np.arange(len(ranks)) * n_wanted // max(len(ranks), 1)
-    wanted = np.diff(parts, prepend=-1) > 0
-    return ranks[wanted].tolist()  # type: ignore[no-any-return]

@@ -36,11 +36,15 @@ class IndexReader(
         """Search by vector among features and images."""
         return Vectors(self.index_dir, self.embeddings, self.means)
 
+    is_warm = False
+    """Whether `warm` is done."""
+
     def warm(self) -> None:
         """Reads into memory what is asked for all day; a server does so once it listens."""
         for slot in self.manifest.slots:
             self.cards(slot, [])
         self.keep_image_rows()
+        self.is_warm = True
 
     def feature(
         self, layer: str | SupportsIndex, feature: SupportsIndex, token: str | SupportsIndex = "cls"

@@ -1,4 +1,5 @@
-"""All that the databases hold of one feature at one token, but its images, as one blob: read in microseconds.
+"""What the databases hold of one feature at one token, as one blob: read in microseconds. Of its images only
+the highest are there, and examples by interval.
 
 A query takes a millisecond or more whatever it asks, most of it unpacking lists of features that nobody asked
 about. Of a slot the blobs are a pack, by feature; the describe stage writes them beside its database, which
@@ -37,6 +38,10 @@ SECTIONS = {
     "positions": "i",
     "at_cls": "i",
     "selectivity": "f",
+    "in_interval": "i",  # images in each interval, the highest first
+    "sample_images": "i",  # those shown of each, one interval after the other
+    "sample_values": "f",
+    "sample_positions": "h",
     "near_kind": "B",  # of each list of neighbours: its kind's place in `NEIGHBOR_KINDS`
     "near_layer": "B",  # its layer's place in the manifest
     "near_n": "B",  # how many it has
@@ -44,6 +49,9 @@ SECTIONS = {
     "near_score": "f",
 }
 """By name: the kind of its values, as `struct` calls it. Named after the columns that they were."""
+
+FORMAT = 2
+"""Packs of another format are left alone, as if they were not there."""
 
 _PLACES = {name: place for place, name in enumerate(SECTIONS)}
 _KINDS = list(SECTIONS.values())
@@ -83,6 +91,15 @@ class Placed(NamedTuple):
     selectivity: float | None = None
 
 
+class Sampled(NamedTuple):
+    """Of the table `activations`: examples by interval, the highest first; see `examples.sampled`."""
+
+    n_images: list[int]  # in each interval
+    image_ids: list[int]  # of those shown, one interval after the other
+    activations: list[float]
+    positions: list[int] | None
+
+
 class FeatureRow:
     """One blob, of which a part is unpacked when it is asked for."""
 
@@ -118,6 +135,14 @@ class FeatureRow:
 
     def placed(self) -> Placed:
         return Placed(self._list("positions") or None, self._one("at_cls"), self._one("selectivity"))
+
+    def sampled(self) -> Sampled:
+        return Sampled(
+            self._list("in_interval"),
+            self._list("sample_images"),
+            self._list("sample_values"),
+            self._list("sample_positions") or None,
+        )
 
     def neighbors(self, layers: Sequence[Layer]) -> list[Neighbor]:
         """By kind, then by layer in the index's order, which is given, then by rank."""
@@ -165,8 +190,8 @@ class SlotRows:
 
 
 def rows_dir(index_dir: Path, database: str) -> Path:
-    """Named after the database of descriptions."""
-    return index_dir / f"rows-{Path(database).stem.removeprefix('described-')}"
+    """Named after their format and the database of descriptions."""
+    return index_dir / f"rows-{FORMAT}-{Path(database).stem.removeprefix('described-')}"
 
 
 def slot_rows(index_dir: Path, database: str, slot: Slot) -> Path:

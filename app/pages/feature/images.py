@@ -7,26 +7,14 @@ from app.formatting import safe_link, short
 from app.pages.feature.state import State
 from app.pages.frame import Link
 from app.pages.paging import Paging, paged
-from app.pages.parts import Bar, PictureView, bar, mark_at, picture_of
+from app.pages.parts import RankedView, bar, mark_at, picture_of
 from app.sheet import Sheet
 from app.site import OpenIndex
 from scopeview.slots import Slot
 from scopeview.store.records import FeatureRecord, TopImage
 
-IMAGES_PER_PAGE = 24
-
-
-@dataclass(frozen=True)
-class RankedView:
-    """One image at its rank."""
-
-    rank: int
-    image_id: int
-    picture: PictureView
-    bar: Bar  # as a part of the feature's maximum
-    caption: str  # one line
-    place: str | None  # where the maximum is, for the token `any`
-    source: str | None  # http or https
+IMAGES_PER_PAGE = 20
+"""As many as an index stores of every feature: the first page asks for nothing more."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +41,22 @@ def ranking(index: OpenIndex, sheet: Sheet, state: State, page: int) -> RankingV
     paging = paged(
         page, record.n_active, IMAGES_PER_PAGE, lambda at: state.url(index, slot, record.feature, page=at)
     )
-    first, last = (page - 1) * IMAGES_PER_PAGE + 1, min(page * IMAGES_PER_PAGE, record.n_active)
-    found = index.reader.ranked_images(sheet.firing, range(first, last + 1))
-    views = [ranked(index, slot, record, top) for top in found]
+    views = [ranked(index, slot, record, top) for top in _of_page(index, sheet, page)]
     folds = sheet.description.folds if sheet.description else []
     return RankingView(
         groups=grouped(views, folds_of(sheet, state)),
         paging=paging,
         n_alike=sum(first < rank for rank, first in enumerate(folds, start=1)),
         folding=_folding(index, sheet, state),
+    )
+
+
+def _of_page(index: OpenIndex, sheet: Sheet, page: int) -> list[TopImage]:
+    stored, wanted = sheet.record.top_images, min(IMAGES_PER_PAGE, sheet.record.n_active)
+    if page == 1 and len(stored) >= wanted:
+        return stored[:wanted]
+    return index.reader.activating_images(
+        sheet.slot, sheet.record.feature, limit=IMAGES_PER_PAGE, offset=(page - 1) * IMAGES_PER_PAGE
     )
 
 

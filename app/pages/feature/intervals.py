@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from app.pages.feature.images import RankedView, ranked
+from app.pages.feature.images import ranked
+from app.pages.parts import RankedView
 from app.sheet import Sheet
 from app.site import OpenIndex
 

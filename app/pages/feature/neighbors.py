@@ -1,12 +1,13 @@
 """Features that resemble this one: in its own layer, and what it was or becomes at the other layers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from app.formatting import layer_name, token_name
 from app.pages.feature.state import State
 from app.pages.frame import Link
-from app.pages.parts import FeatureView, feature_name, feature_view
+from app.pages.parts import NearLink, NearView, feature_name, feature_view
 from app.sheet import Near, Sheet
 from app.site import OpenIndex
 from scopeview.slots import Layer, Slot
@@ -30,26 +31,6 @@ TERMS: dict[NeighborKind, tuple[str, str, str]] = {
     ),
 }
 """Of each kind: its heading, what its score is, and one line that explains it."""
-
-
-@dataclass(frozen=True)
-class NearView:
-    """One neighbour."""
-
-    feature: FeatureView
-    name: str | None  # its best name
-    score: float
-    score_term: str  # `cosine`
-
-
-@dataclass(frozen=True)
-class NearLink:
-    """One neighbour in a line."""
-
-    url: str
-    label: str  # `L22 · 31415`
-    name: str | None  # its best name
-    score: float
 
 
 @dataclass(frozen=True)
@@ -88,25 +69,28 @@ class Lineage:
 
 def kinds(index: OpenIndex, sheet: Sheet, state: State) -> list[KindView]:
     """Neighbours within the layer; kinds without any are left out."""
-    found = [
+    found = _by_kind(sheet.within)
+    every = [
         KindView(
             TERMS[kind][0],
             TERMS[kind][2],
-            [_view(index, sheet, near, state) for near in _of(sheet.within, kind, sheet.slot.layer)],
+            [_view(index, sheet, near, state) for near in found[kind, sheet.slot.layer]],
         )
         for kind in NEIGHBOR_KINDS
     ]
-    return [kind for kind in found if kind.near]
+    return [kind for kind in every if kind.near]
 
 
 def lineage(index: OpenIndex, sheet: Sheet, state: State) -> Lineage | None:
     """None where nothing is known of other layers."""
     if not sheet.across:
         return None
-    layers = index.layers
+    layers, found = index.layers, _by_kind(sheet.across)
     rows = [
         LineageRow(
-            TERMS[kind][0], TERMS[kind][2], [_cell(index, sheet, kind, layer, state) for layer in layers]
+            TERMS[kind][0],
+            TERMS[kind][2],
+            [_cell(index, sheet, found[kind, layer], state) for layer in layers],
         )
         for kind in NEIGHBOR_KINDS
         if any(near.neighbor.kind == kind for near in sheet.across)
@@ -120,22 +104,25 @@ def _column(index: OpenIndex, sheet: Sheet, layer: Layer) -> Link:
     return Link(layer_name(layer), "", layer == sheet.slot.layer, words)
 
 
-def _cell(index: OpenIndex, sheet: Sheet, kind: NeighborKind, layer: Layer, state: State) -> Cell | None:
-    found = _of(sheet.across, kind, layer)
+def _cell(index: OpenIndex, sheet: Sheet, found: Sequence[Near], state: State) -> Cell | None:
     if not found:
         return None
     return Cell(_view(index, sheet, found[0], state), [_link(index, near, state) for near in found[1:]])
 
 
-def _of(found: Sequence[Near], kind: NeighborKind, layer: Layer) -> list[Near]:
-    return [near for near in found if near.neighbor.kind == kind and near.neighbor.layer == layer]
+def _by_kind(found: Sequence[Near]) -> Mapping[tuple[NeighborKind, Layer], Sequence[Near]]:
+    """Also by layer; best first."""
+    groups: dict[tuple[NeighborKind, Layer], list[Near]] = defaultdict(list)
+    for near in found:
+        groups[near.neighbor.kind, near.neighbor.layer].append(near)
+    return groups
 
 
 def _view(index: OpenIndex, sheet: Sheet, near: Near, state: State) -> NearView:
-    view = feature_view(index, near.card, sheet.rows, near.card.top_image_ids)
+    card = near.card
     return NearView(
-        feature=replace(view, url=_url(index, near, state)),
-        name=near.card.name,
+        feature=feature_view(index, card, sheet.rows, card.top_image_ids, url=_url(index, near, state)),
+        name=card.name,
         score=near.neighbor.score,
         score_term=TERMS[near.neighbor.kind][1],
     )

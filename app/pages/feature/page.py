@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.api.uploads import PRIVATE
@@ -16,9 +17,9 @@ from app.pages.feature.intro import IntroView, intro
 from app.pages.feature.neighbors import KindView, Lineage, kinds, lineage
 from app.pages.feature.positions import PositionsView, positions, why_no_positions
 from app.pages.feature.sharing import ShareView, sharing
-from app.pages.feature.state import AlikeQuery, EmbedQuery, ScaleQuery, State
+from app.pages.feature.state import Alike, AlikeQuery, EmbedQuery, Scale, ScaleQuery, State
 from app.pages.feature.tokens import TokenView, tokens
-from app.pages.feature.yours import Yours, YoursDep, YoursView, yours_view
+from app.pages.feature.yours import ImageQuery, UploadQuery, Yours, YoursView, yours, yours_view
 from app.pages.frame import URLS, Frame, Link, frame_for
 from app.pages.parts import FeatureView, feature_name, feature_views
 from app.pages.preview import preview_of_feature
@@ -27,6 +28,7 @@ from app.params import FeaturePath, IndexDep, PageQuery, SiteDep, SlotDep
 from app.security import EMBEDDABLE
 from app.sheet import Sheet, read_sheet
 from app.site import OpenIndex, Site
+from scopeview.slots import Slot
 
 router = APIRouter(include_in_schema=False)
 
@@ -57,17 +59,36 @@ class FeaturePage(Page):
 
 
 @router.get("/{index}/{layer}/{feature}", name="feature")
-def feature_page(
+async def feature_page(
     request: Request,
     site: SiteDep,
     index: IndexDep,
     slot: SlotDep,
     feature: FeaturePath,
-    beside: YoursDep,
+    image: ImageQuery = None,
+    upload: UploadQuery = None,
     page: PageQuery = 1,
     scale: ScaleQuery = "log",
     alike: AlikeQuery = "fold",
     embed: EmbedQuery = "0",
+) -> HTMLResponse:
+    beside = await yours(request, site, index, slot, image, upload)
+    return await run_in_threadpool(
+        _answer, request, site, index, slot, feature, beside, page, scale, alike, embed
+    )
+
+
+def _answer(
+    request: Request,
+    site: Site,
+    index: OpenIndex,
+    slot: Slot,
+    feature: int,
+    beside: Yours | None,
+    page: int,
+    scale: Scale,
+    alike: Alike,
+    embed: str,
 ) -> HTMLResponse:
     sheet = read_sheet(index, slot, feature)
     state = State(scale, alike, beside.pictured.at.beside if beside else {})

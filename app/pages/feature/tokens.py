@@ -1,6 +1,6 @@
 """The same feature at every token of its layer, side by side."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app.formatting import token_name, token_words
 from app.pages.feature.state import State
@@ -39,7 +39,7 @@ def _view(index: OpenIndex, sheet: Sheet, at: AtToken, state: State) -> TokenVie
         words=token_words(card.layer, card.token, index.manifest.model.grid_size),
         url=url,
         current=current,
-        feature=replace(feature_view(index, card, sheet.rows, card.top_image_ids), url=url),
+        feature=feature_view(index, card, sheet.rows, card.top_image_ids, url=url),
         n_shared=len(at.shared),
         n_compared=at.n_compared,
         shared=[] if current else [(place % 3, place // 3) for place in cells],

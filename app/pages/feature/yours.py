@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from fastapi import Depends, Query
+from fastapi import Query
 from starlette.requests import Request
 
 from app.inference.subjects import layer_of
@@ -13,9 +13,9 @@ from app.pages.apart.grid import HeatView, heat_over
 from app.pages.apart.pictured import Pictured, of_image, of_upload
 from app.pages.apart.subject import picture_view
 from app.pages.parts import Bar, PictureView, bar, feature_name
-from app.params import IndexDep, Number, SiteDep, SlotDep
+from app.params import Number
 from app.problems import ProblemError
-from app.site import OpenIndex
+from app.site import OpenIndex, Site
 from scopeview.apart import LayerApart
 from scopeview.heatmap import heats
 from scopeview.selection import ActiveHere, Selection, look
@@ -58,12 +58,7 @@ class YoursView:
 
 
 async def yours(
-    request: Request,
-    site: SiteDep,
-    index: IndexDep,
-    slot: SlotDep,
-    image: ImageQuery = None,
-    upload: UploadQuery = None,
+    request: Request, site: Site, index: OpenIndex, slot: Slot, image: int | None, upload: str | None
 ) -> Yours | None:
     """None where the address names no picture. Raises as the picture's own page does."""
     if image is None and upload is None:
@@ -74,9 +69,6 @@ async def yours(
         return Yours(pictured, await layer_of(site, index, pictured.subject, slot.layer, limiter))
     except ProblemError as error:  # the page goes on without
         return Yours(pictured, why_not=error.answer.detail)
-
-
-YoursDep = Annotated[Yours | None, Depends(yours)]
 
 
 def yours_view(index: OpenIndex, slot: Slot, record: FeatureRecord, given: Yours | None) -> YoursView | None:

@@ -17,6 +17,7 @@ from scopeview.store.rows import (
     FeatureRow,
     Figures,
     Placed,
+    Sampled,
     open_rows,
     packed,
     slot_rows,
@@ -54,6 +55,10 @@ def test_a_row_says_what_was_packed() -> None:
         positions=[0, 3],
         at_cls=[0],
         selectivity=[1.0],
+        in_interval=[1, 0, 2],
+        sample_images=[9, 8, 7],
+        sample_values=[0.5, 0.25, 0.125],
+        sample_positions=[1, 2, 3],
     )
     values = [0.5, 0.25, 0.125]
     assert found.figures() == Figures(3, 0.1, 0.5, [2, 0, 1], [70_000, 4, 5], values, [256, 0, 1])
@@ -65,6 +70,7 @@ def test_a_row_says_what_was_packed() -> None:
         ["red heart", "مرحبا"], [0.5, 0.25], None, None, [1, 1, 3], 0.0, 1.0
     )
     assert found.placed() == Placed([0, 3], 0, 1.0)
+    assert found.sampled() == Sampled([1, 0, 2], [9, 8, 7], values, [1, 2, 3])
 
 
 def test_neighbours_come_list_by_list() -> None:
@@ -93,7 +99,7 @@ def test_what_has_no_values_is_none_or_an_empty_list() -> None:
 def test_only_whole_packs_are_opened_and_damaged_ones_named(tmp_path: Path) -> None:
     slots = [Slot(3, "cls"), Slot(3, "any"), Slot(5, "cls")]
     paths = [slot_rows(tmp_path, "described-0abc.duckdb", slot) for slot in slots]
-    assert paths[0] == tmp_path / "rows-0abc" / "3-cls.pack"
+    assert paths[0] == tmp_path / "rows-2-0abc" / "3-cls.pack"
     write_pack(paths[0], [packed({"n_active": b"\1\0\0\0"}), None])
     paths[1].write_bytes(b"unfinished")
     rows = open_rows(tmp_path, "described-0abc.duckdb", slots)
@@ -103,5 +109,5 @@ def test_only_whole_packs_are_opened_and_damaged_ones_named(tmp_path: Path) -> N
     assert first.figures().n_active == 1
     assert rows[slots[0]].row(1) is None, "a feature that the database lacks"
     paths[0].write_bytes(b"")
-    with pytest.raises(IndexFormatError, match=r"remove .*rows-0abc, and 'scopeview describe'"):
+    with pytest.raises(IndexFormatError, match=r"remove .*rows-2-0abc, and 'scopeview describe'"):
         open_rows(tmp_path, "described-0abc.duckdb", slots)
