@@ -7,7 +7,7 @@ that its peak memory is its own too. The folders stay: the next run has only the
 import random
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from bench.measure import Budget, ChildRun, Percentiles, disk_gb, keep, percenti
 from bench.synthetic.index import make_shards, plan_of
 from bench.synthetic.spec import Spec, manifest_of, read_spec
 from indexer.build import build_database, work_dir
-from scopeview.slots import Slot
 from scopeview.store.reader import IndexReader
 
 LAYERS, TOKENS, N_FEATURES, K = (2, 5, 8, 11, 14, 17, 20, 22), ("cls", "137"), 65_536, 32
@@ -103,19 +102,28 @@ def _reads(index_dir: Path, spec: Spec) -> dict[str, Percentiles]:
     images = [picked.randrange(spec.n_images) for _ in range(N_KEYS)]
     with IndexReader(index_dir, manifest_of(spec, "synthetic")) as reader:
         return {
-            "top images of a feature": percentiles(timed(features, _tops(reader))),
-            "codes of an image": percentiles(timed(images, _codes(reader))),
+            "top images of a feature": percentiles(timed(features, _tops(reader, spec))),
+            "codes of an image": percentiles(timed(images, _codes(reader, spec))),
         }
 
 
-def _tops(reader: IndexReader) -> Callable[[tuple[Slot, int]], object]:
+def _tops(reader: IndexReader, spec: Spec) -> Callable[[tuple[Slot, int]], object]:
+    """As `IndexReader.figures` finds a feature."""
+    sql = "SELECT layer, token, feature, top_images, top_values FROM features WHERE rowid >= $row LIMIT 1"
+
+    def ask(key: tuple[Slot, int]) -> object:
+        slot, feature = key
+        (found,) = reader.sql(sql, {"row": spec.slots.index(slot) * spec.n_features + feature})
+        assert found[:3] == (str(slot.layer), slot.token, feature)
+        return found
+
+    return ask
+
+
+def _codes(reader: IndexReader, spec: Spec) -> Callable[[int], object]:
+    """As `IndexReader.codes` asks."""
     sql = (
-        "SELECT top_images, top_values FROM features"
-        " WHERE layer = $layer AND token = $token AND feature = $feature"
+        "SELECT layer, token, features, activations FROM codes"
+        f" WHERE image_id = $image_id LIMIT {len(spec.slots)}"
     )
-    return lambda key: reader.sql(sql, {"layer": str(key[0].layer), "token": key[0].token, "feature": key[1]})
-
-
-def _codes(reader: IndexReader) -> Callable[[int], object]:
-    sql = "SELECT layer, token, features, activations FROM codes WHERE image_id = $image_id"
     return lambda image_id: reader.sql(sql, {"image_id": image_id})

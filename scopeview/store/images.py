@@ -29,14 +29,18 @@ class ImageReader(IndexFolder):
         found = self.image_rows([image_id])
         if not found:
             raise self._no_image(image_id)
-        rows = self.sql(
-            "SELECT layer, token, n_active, features, activations, positions"
-            " FROM codes WHERE image_id = $image_id",
-            {"image_id": operator.index(image_id)},
-        )
-        codes = {Slot(code.layer, code.token): code for code in map(_code, rows)}
+        codes = self.codes(image_id)
         (row,) = found.values()
         return ImageRecord(row, [codes[slot] for slot in self.manifest.slots if slot in codes])
+
+    def codes(self, image_id: SupportsIndex) -> dict[Slot, Code]:
+        """One image's code at every slot; none for an image that there is not."""
+        rows = self.sql(
+            "SELECT layer, token, n_active, features, activations, positions"
+            f" FROM codes WHERE image_id = $image_id LIMIT {len(self.manifest.slots)}",
+            {"image_id": operator.index(image_id)},
+        )
+        return {Slot(code.layer, code.token): code for code in map(_code, rows)}
 
     def images(self, *, limit: int = 100, after: int = -1) -> list[ImageRow]:
         """Images in id order, beginning after the given id."""

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import SupportsIndex
 
 from scopeview.errors import NotFoundError
-from scopeview.slots import Slot
+from scopeview.slots import Slot, parse_layer
 from scopeview.store.codes import CodeReader
 from scopeview.store.described import DescribedReader
 from scopeview.store.examples import ExampleReader
@@ -24,6 +24,8 @@ from scopeview.store.records import MIN_GRID_IMAGES, FeatureRecord, Histogram
 from scopeview.store.rows import Figures
 from scopeview.store.survey import SurveyReader
 from scopeview.store.vectors import Vectors
+
+_FIGURES = "n_active, sum, max, histogram, top_images, top_values, top_positions"
 
 
 class IndexReader(
@@ -53,7 +55,7 @@ class IndexReader(
         slot, number = self.slot(layer, token), operator.index(feature)
         self._check_feature(slot, number)
         row = self._row(slot, number)
-        found = row.figures() if row is not None else self._figures(slot, number)
+        found = row.figures() if row is not None else self.figures(slot, number)
         n_active, total, highest, counts, ids, values, positions = found
         return FeatureRecord(
             layer=slot.layer,
@@ -67,15 +69,29 @@ class IndexReader(
             top_images=self._ranked(ids, values, positions, range(1, len(ids) + 1)),
         )
 
-    def _figures(self, slot: Slot, feature: int) -> Figures:
-        rows = self.sql(
-            "SELECT n_active, sum, max, histogram, top_images, top_values, top_positions FROM features"
-            f" WHERE {IN_SLOT} AND feature = $feature LIMIT 1",
-            {**slot_values(slot), "feature": feature},
+    def figures(self, slot: Slot, feature: int) -> Figures:
+        """What the database says of a feature, its highest images by number. Raises `NotFoundError`."""
+        # A slot's features lie in order, so it is known where this one is, unless some are missing. Asked so,
+        # DuckDB goes there at once; a search takes it twice as long.
+        at = {"row": self._first_features.get(slot, 0) + feature}
+        found = self.sql(
+            f"SELECT layer, token, feature, {_FIGURES} FROM features WHERE rowid >= $row LIMIT 1", at
         )
-        if not rows:
+        if not found or found[0][:3] != (str(slot.layer), slot.token, feature):
+            found = self.sql(
+                f"SELECT layer, token, feature, {_FIGURES} FROM features"
+                f" WHERE {IN_SLOT} AND feature = $feature LIMIT 1",
+                {**slot_values(slot), "feature": feature},
+            )
+        if not found:
             raise NotFoundError(f"layer {slot.layer} has no feature {feature} in the database")
-        return Figures(*rows[0])
+        return Figures(*found[0][3:])
+
+    @cached_property
+    def _first_features(self) -> dict[Slot, int]:
+        """Of every slot the row of its first feature."""
+        rows = self.sql("SELECT layer, token, min(rowid) FROM features GROUP BY layer, token")
+        return {Slot(parse_layer(layer), token): row for layer, token, row in rows}
 
     def histograms(self, slot: Slot, features: Iterable[SupportsIndex]) -> dict[int, Histogram]:
         """Of those of the given features that ever fire, with one question."""

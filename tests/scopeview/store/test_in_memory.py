@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scopeview.errors import NotFoundError
 from scopeview.slots import Slot
 from scopeview.store.columns import SlotColumns, in_range, read_columns, read_punsafe
 from scopeview.store.image_rows import MOST
@@ -51,6 +52,15 @@ def test_a_database_that_lacks_features_is_still_asked_for_their_neighbours_imag
         expected = reader.firing_columns(CLS, 5)
         reader.warm()
         assert np.array_equal(reader.firing_columns(CLS, 5).image_id, expected.image_id)
+
+
+def test_a_database_that_lacks_features_still_finds_the_others(changed: Changed, small: SmallIndex) -> None:
+    with IndexReader(small.index_dir) as whole:
+        expected = whole.feature(3, 5)
+    with IndexReader(changed("DELETE FROM features WHERE feature < 4")) as reader:
+        assert reader.feature(3, 5) == expected
+        with pytest.raises(NotFoundError, match="no feature 2 in the database"):
+            reader.feature(3, 2)
 
 
 def test_too_many_images_stay_where_they_are(small: SmallIndex, monkeypatch: pytest.MonkeyPatch) -> None:
