@@ -7,7 +7,7 @@ that its peak memory is its own too. The folders stay: the next run has only the
 import random
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from bench.measure import Budget, ChildRun, Percentiles, disk_gb, keep, percenti
 from bench.synthetic.index import make_shards, plan_of
 from bench.synthetic.spec import Spec, manifest_of, read_spec
 from indexer.build import build_database, work_dir
+from scopeview.slots import Slot
 from scopeview.store.reader import IndexReader
 
 LAYERS, TOKENS, N_FEATURES, K = (2, 5, 8, 11, 14, 17, 20, 22), ("cls", "137"), 65_536, 32
