@@ -35,6 +35,7 @@ from app.api import search as api_search
 from app.api import uploads as api_uploads
 from app.assets import Assets
 from app.blocklist import BlockList
+from app.heap import give_back_large_blocks
 from app.metrics import Metrics, MetricsMiddleware
 from app.page_cache import PageCache, PageCacheMiddleware
 from app.pages import (
@@ -168,6 +169,7 @@ def serve(
     given = {"index_dirs": list(index_dirs), "host": host, "port": port, "encoder_device": device}
     threadpool_limits(1, user_api="blas")  # requests run beside each other, and their sums are small
     gc.set_threshold(20_000, 50, 50)  # looking through all that stays for good would hold up every other page
+    give_back_large_blocks()
     settings = Settings.model_validate(given | ({"upload_dir": upload_dir} if upload_dir else {}))
     close_indexes(_open_indexes(settings))
     uvicorn.run(create_app(settings), host=settings.host, port=settings.port, server_header=False)
