@@ -86,6 +86,7 @@ def _theirs(reader: IndexReader, folder: Path, n: int) -> float:
     database = folder / "slot.db"
     slot = reader.manifest.slots[0]
     datasette.export(reader, slot, database)
+    os.sync()  # else the disk is still busy with it, and whoever writes a line of a log waits
     features = random.Random(1).sample(_active(reader, slot), n)
     paths = [datasette.row_path(database, feature) for feature in features]
     with serving(datasette.command(database), "/-/versions.json", folder / "datasette.log") as server:
