@@ -36,6 +36,7 @@ AT_ONCE = 4
 FLAT_OUT = 1500
 BOUNDED = ("gallery", "feature")
 MEDIAN_MS, P99_MS = 10.0, 50.0
+_WARM_TIMEOUT_S = 120.0
 
 Paths = Callable[[random.Random], str]
 
@@ -86,7 +87,7 @@ def _theirs(reader: IndexReader, folder: Path, n: int) -> float:
     database = folder / "slot.db"
     slot = reader.manifest.slots[0]
     datasette.export(reader, slot, database)
-    os.sync()  # else the disk is still busy with it, and whoever writes a line of a log waits
+    os.sync()  # what is measured next has the disk to itself
     features = random.Random(1).sample(_active(reader, slot), n)
     paths = [datasette.row_path(database, feature) for feature in features]
     with serving(datasette.command(database), "/-/versions.json", folder / "datasette.log") as server:
@@ -126,12 +127,16 @@ def _measure(
 
 
 def _until_warm(server: Server) -> float:
+    """Raises `SystemExit` when it never is."""
     started = time.monotonic()
-    while True:
+    while time.monotonic() - started < _WARM_TIMEOUT_S:
         with urllib.request.urlopen(f"{server.base_url}/readyz") as answer:
             if all(json.load(answer)["warm"].values()):
                 return time.monotonic() - started
         time.sleep(0.05)
+    raise SystemExit(
+        f"{server.base_url} did not read its index ahead in {_WARM_TIMEOUT_S:g} s; its log says why"
+    )
 
 
 def _paths(reader: IndexReader) -> dict[str, Paths]:

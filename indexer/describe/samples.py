@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from scopeview.slots import ANY, Slot
-from scopeview.store.examples import sampled
+from scopeview.slots import Slot
+from scopeview.store.examples import firing_sql, sampled
 from scopeview.store.folder import IN_SLOT, slot_values
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import Firing
@@ -25,13 +25,13 @@ def samples(
     for first, end in spans(n_active.tolist(), AT_ONCE):
         # In the order of the table: by feature, then by rank.
         found = reader.columns(
-            f"SELECT feature, image_id, activation, position FROM activations WHERE {IN_SLOT}"
+            f"SELECT feature, {firing_sql(slot)} FROM activations WHERE {IN_SLOT}"
             " AND feature >= $first AND feature < $end",
             {**slot_values(slot), "first": start + first, "end": start + end},
         )
         bounds = np.searchsorted(found["feature"], np.arange(start + first, start + end + 1))
         for low, high in pairwise(bounds.tolist()):
-            yield _sampled(slot, found, low, high) if high > low else _NOTHING
+            yield _sampled(found, low, high) if high > low else _NOTHING
 
 
 def spans(sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
@@ -46,6 +46,6 @@ def spans(sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
         yield first, len(sizes)
 
 
-def _sampled(slot: Slot, found: dict[str, np.ndarray[Any, np.dtype[Any]]], low: int, high: int) -> Sampled:
-    positions = found["position"][low:high] if slot.token == ANY else None
-    return sampled(Firing(found["image_id"][low:high], found["activation"][low:high], positions))
+def _sampled(found: dict[str, np.ndarray[Any, np.dtype[Any]]], low: int, high: int) -> Sampled:
+    part = {name: column[low:high] for name, column in found.items()}
+    return sampled(Firing(part["image_id"], part["activation"], part.get("position")))

@@ -39,7 +39,7 @@ class ExampleReader(ImageReader):
         if found is None:
             # In the order of the table, which is that of the ranks.
             found = self.columns(
-                f"SELECT {_firing(slot)} FROM activations WHERE {IN_SLOT} AND feature = $feature",
+                f"SELECT {firing_sql(slot)} FROM activations WHERE {IN_SLOT} AND feature = $feature",
                 {**slot_values(slot), "feature": feature},
             )
         return Firing(found["image_id"], found["activation"], found.get("position"))
@@ -48,7 +48,7 @@ class ExampleReader(ImageReader):
         """None where other rows lie there than were expected."""
         # Asked so, DuckDB goes there at once; with both ends given it looks at every part of the table.
         found = self.columns(
-            f"SELECT {_firing(slot)} FROM activations WHERE rowid >= $first LIMIT $n",
+            f"SELECT {firing_sql(slot)} FROM activations WHERE rowid >= $first LIMIT $n",
             {"first": run.first, "n": run.n},
         )
         values = found["activation"]
@@ -144,5 +144,6 @@ def _places(n: int, n_wanted: int) -> Sequence[int]:
     return range(n) if n <= n_wanted else [-(-part * n // n_wanted) for part in range(n_wanted)]
 
 
-def _firing(slot: Slot) -> str:
+def firing_sql(slot: Slot) -> str:
+    """The columns of `activations` that `Firing` has at that slot, for SQL."""
     return f"image_id, activation{', position' if slot.token == ANY else ''}"
