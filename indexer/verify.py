@@ -18,6 +18,7 @@ from indexer.verify_described import DescribedCheck
 from scopeview.errors import ScopeviewError
 from scopeview.slots import Slot
 from scopeview.store.files import SHARD_MARKER, grid_pack, shard_dir
+from scopeview.store.npy import map_npy
 from scopeview.store.pack import Pack
 from scopeview.store.reader import DatabaseReader, IndexReader
 
@@ -95,7 +96,7 @@ def _shard_files(reader: IndexReader, number: int, marker: ShardMarker) -> Itera
     folder = shard_dir(reader.index_dir, number)
     counts: dict[str, Callable[[Path], int]] = {
         "thumbs.pack": _n_blobs,
-        "embeddings.npy": lambda path: len(np.load(path, mmap_mode="r")),
+        "embeddings.npy": lambda path: len(map_npy(path)),
         "images.parquet": _n_rows,
         **{codes_file(folder, slot).name: _n_rows for slot in reader.manifest.slots},
     }

@@ -22,6 +22,7 @@ from indexer.describe.tops import active_features
 from scopeview.importers import load_sae
 from scopeview.slots import EMBED, Slot, Token
 from scopeview.store.files import slot_vectors
+from scopeview.store.npy import map_npy
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import NeighborKind
 from scopeview.store.vectors import unit_rows
@@ -87,7 +88,7 @@ class Neighborhood:
         return active_features(self._reader, slot, self._plan.settings.min_images)
 
     def _read_vectors(self, slot: Slot) -> Float32[np.ndarray, "active projection"]:
-        stored = np.load(slot_vectors(self._plan.index_dir, slot), mmap_mode="r", allow_pickle=False)
+        stored = map_npy(slot_vectors(self._plan.index_dir, slot))
         return unit_rows(stored[self.active(slot)])
 
     def _read_decoders(self, slot: Slot) -> Float32[np.ndarray, "active d_in"]:

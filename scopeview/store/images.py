@@ -14,6 +14,7 @@ from scopeview.slots import Slot, parse_layer
 from scopeview.store.files import shard_dir
 from scopeview.store.folder import IndexFolder, within
 from scopeview.store.image_rows import ALL_ROWS, MOST, ImageRows
+from scopeview.store.npy import map_npy
 from scopeview.store.pack import Pack
 from scopeview.store.records import ActiveFeature, Code, ImageRecord, ImageRow
 from scopeview.store.schema import IMAGE_COLUMNS
@@ -86,13 +87,13 @@ class ImageReader(IndexFolder):
         for known in within([image_id], self.manifest.n_images):
             shard, shard_row = self._place(known)
             path = shard_dir(self.index_dir, shard) / "embeddings.npy"
-            return np.array(np.load(path, mmap_mode="r")[shard_row])
+            return np.array(map_npy(path)[shard_row])
         raise self._no_image(image_id)
 
     def embeddings(self) -> np.ndarray[Any, np.dtype[np.float16]]:
         """The final projected CLIP embedding of every image, (n_images, projection_dim), by image id."""
         n_shards = self._database.one("SELECT coalesce(max(shard) + 1, 0) FROM images")[0]
-        parts = [np.load(shard_dir(self.index_dir, shard) / "embeddings.npy") for shard in range(n_shards)]
+        parts = [map_npy(shard_dir(self.index_dir, shard) / "embeddings.npy") for shard in range(n_shards)]
         return (
             np.concatenate(parts) if parts else np.empty((0, self.manifest.model.projection_dim), np.float16)
         )

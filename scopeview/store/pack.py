@@ -17,6 +17,7 @@ import numpy as np
 
 from scopeview.errors import IndexFormatError
 from scopeview.store.files import written_aside
+from scopeview.store.npy import map_npy
 
 
 def offsets_path(pack: Path) -> Path:
@@ -66,7 +67,7 @@ class Pack:
         """Raises `IndexFormatError` when either file is missing or they disagree about the size."""
         self.path = path
         try:
-            self._offsets = np.load(offsets_path(path), mmap_mode="r", allow_pickle=False)
+            self._offsets = map_npy(offsets_path(path))
             self._handle = os.open(path, os.O_RDONLY)
         except (OSError, ValueError, EOFError) as error:
             raise IndexFormatError(f"{path}: not a readable pack ({error}); rebuild the index") from error

@@ -20,6 +20,7 @@ from jaxtyping import Float, Float32, Int64
 from scopeview.errors import IndexFormatError
 from scopeview.slots import Slot
 from scopeview.store.files import image_vectors, slot_vectors
+from scopeview.store.npy import map_npy
 from scopeview.store.records import Hit
 
 VectorKind = Literal["exact", "ivf"]
@@ -106,7 +107,7 @@ class Vectors:
         if not path.is_file():
             return VectorIndex("exact", None, None)
         try:
-            vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+            vectors = map_npy(path)
         except (OSError, ValueError, EOFError) as error:
             raise IndexFormatError(
                 f"{path} is not readable ({error}); 'scopeview describe' makes it again"
