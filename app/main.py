@@ -35,7 +35,6 @@ from app.api import search as api_search
 from app.api import uploads as api_uploads
 from app.assets import Assets
 from app.blocklist import BlockList
-from app.heap import give_back_large_blocks
 from app.metrics import Metrics, MetricsMiddleware
 from app.page_cache import PageCache, PageCacheMiddleware
 from app.pages import (
@@ -74,6 +73,7 @@ from app.upload.taking import decode_limiter
 from app.urls import API
 from app.worker import EncoderFactory, Worker, scopeview_encoders
 from scopeview.errors import InputError, ScopeviewError
+from scopeview.heap import give_back_large_blocks
 
 log = logging.getLogger("scopeview.main")
 

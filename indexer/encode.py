@@ -21,6 +21,7 @@ from indexer.timing import DECODE_WAIT, DEVICE, WRITE_WAIT, Timing
 from scopeview.blocklist import Rules
 from scopeview.encoder import Encoder, Started
 from scopeview.errors import BadReason
+from scopeview.heap import keep_freed_memory
 from scopeview.progress import Task, task
 from scopeview.slot_codes import joined_batches
 from scopeview.stopping import deferred_stop
@@ -51,6 +52,7 @@ class ShardEncoder:
         n_decoders: int | None = None,
     ) -> None:
         """What the `rules` block is left out. `n_decoders` None: one a core."""
+        keep_freed_memory()
         self.encoder = encoder
         prepare = Preparer(encoder.clip.preprocessing, thumb_px, rules)
         on_gpu = encoder.clip.device.type == "cuda"

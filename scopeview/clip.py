@@ -22,6 +22,7 @@ from scopeview.clip_info import MODEL_CONFIG_NAME, ClipInfo, check_layers, check
 from scopeview.clip_info import read_vision_config as _read_vision_config
 from scopeview.errors import InputError, ModelError
 from scopeview.hub import Resolved
+from scopeview.packed import is_worth_packing, pack_blocks
 from scopeview.preprocess import CONFIG_NAME, Preprocessing
 
 __all__ = [
@@ -122,6 +123,9 @@ class Clip:
                 f"width), but {MODEL_CONFIG_NAME} expects {(info.image_px, info.image_px)}"
             )
         model = _load_tower(resolved.path, checked_device, dtype)
+        if is_worth_packing(checked_device, dtype):
+            tower: Any = model.vision_model
+            pack_blocks(tower.encoder.layers, tower.config.hidden_act)
         return cls(model, info, preprocessing, resolved.path)
 
     @cached_property

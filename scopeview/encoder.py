@@ -136,8 +136,10 @@ class Encoder:
 
     def facts(self) -> dict[str, Any]:
         """What is loaded and where, for those who run a server. Weights that several share count once."""
-        tensors = [*self.clip.model.parameters(), *(t for sae in self.saes.values() for t in sae.buffers())]
-        n_bytes = {tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in tensors}
+        modules: list[torch.nn.Module] = [self.clip.model, *self.saes.values()]
+        tensors = [tensor for one in modules for tensor in (*one.parameters(), *one.buffers())]
+        weights = [tensor for tensor in tensors if tensor.is_floating_point()]
+        n_bytes = {_place(weight): weight.numel() * weight.element_size() for weight in weights}
         return {
             "model": self.clip.info.ref,
             "device": str(self.clip.device),
@@ -215,6 +217,11 @@ class Encoder:
 
 
 _ALL = 1 << 30
+
+
+def _place(weight: Tensor) -> int:
+    """Where its numbers lie: the same for two names of one weight. Of a packed one only oneDNN knows."""
+    return weight.data_ptr() if weight.layout is torch.strided else id(weight)
 
 
 def _layer_apart(
