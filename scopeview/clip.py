@@ -18,6 +18,7 @@ from torch.nn import functional
 from transformers import CLIPVisionModelWithProjection
 
 from scopeview import hub, weights
+from scopeview.attention import PRODUCTS
 from scopeview.clip_info import MODEL_CONFIG_NAME, ClipInfo, check_layers, check_tokens, read_info
 from scopeview.clip_info import read_vision_config as _read_vision_config
 from scopeview.errors import InputError, ModelError
@@ -122,8 +123,9 @@ class Clip:
                 f"{resolved.path / CONFIG_NAME} gives images of {preprocessing.output_px()} pixels (height, "
                 f"width), but {MODEL_CONFIG_NAME} expects {(info.image_px, info.image_px)}"
             )
-        model = _load_tower(resolved.path, checked_device, dtype)
-        if is_worth_packing(checked_device, dtype):
+        packs = is_worth_packing(checked_device, dtype)
+        model = _load_tower(resolved.path, checked_device, dtype, PRODUCTS if packs else "sdpa")
+        if packs:
             tower: Any = model.vision_model
             pack_blocks(tower.encoder.layers, tower.config.hidden_act)
         return cls(model, info, preprocessing, resolved.path)
@@ -209,15 +211,15 @@ class Clip:
         for number in range(last):
             _, residual = self._run(residual, range(number, number + 1), frozenset())
             if number in layers:
-                finite = finite & residual.isfinite().flatten(1).all(dim=1)
+                finite = finite & all_finite(residual)
                 found[number] = residual.float() if tokens is None else residual[:, rows].float()
         needed = [0, *(row for row in rows if row != 0 and last in layers)]
         residual = block_at(self.model.vision_model.encoder.layers[last], residual, needed)
         if last in layers:
-            finite = finite & residual.isfinite().flatten(1).all(dim=1)
+            finite = finite & all_finite(residual)
             found[last] = residual[:, [needed.index(row) for row in rows]].float()
         embedding = self._project(residual)
-        finite = finite & embedding.isfinite().all(dim=1)
+        finite = finite & all_finite(embedding)
         return Tapped({layer: found[layer] for layer in layers}, embedding, finite)
 
     def _project(self, residual: Tensor) -> Tensor:
@@ -242,6 +244,11 @@ def block_at(
     return cast(Tensor, at + block.mlp(block.layer_norm2(at)))
 
 
+def all_finite(numbers: Float[Tensor, "batch *rest"]) -> Bool[Tensor, " batch"]:
+    """Of each: is it free of NaN and Inf? By its largest, which either would be: a ninth of asking them all."""
+    return numbers.flatten(1).abs().amax(dim=1).isfinite()
+
+
 def check_device(device: str) -> torch.device:
     """Raises `InputError` for a device that is not there, or that holds no numbers (`meta`)."""
     try:
@@ -253,11 +260,13 @@ def check_device(device: str) -> torch.device:
     return checked
 
 
-def _load_tower(folder: Path, device: torch.device, dtype: torch.dtype) -> CLIPVisionModelWithProjection:
+def _load_tower(
+    folder: Path, device: torch.device, dtype: torch.dtype, attention: str
+) -> CLIPVisionModelWithProjection:
     """Laid out without memory, then given the file's tensors: no weight can silently stay at random."""
     config = _read_vision_config(folder / MODEL_CONFIG_NAME)
     with torch.device("meta"):
-        model: Any = CLIPVisionModelWithProjection._from_config(config, attn_implementation="sdpa")  # type: ignore[no-untyped-call]
+        model: Any = CLIPVisionModelWithProjection._from_config(config, attn_implementation=attention)  # type: ignore[no-untyped-call]
     tensors = weights.read_tensors(folder, _TOWER)
     tensors.pop(_POSITION_IDS, None)
     weights.check_tensors(folder, model.state_dict(), tensors)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
+from scopeview.packed import linear
 from scopeview.sae import MAX_DENSE_BYTES, Codes, Sae, exact_topk, in_order
 
 _CANDIDATES_PER_KEPT = 2
@@ -37,8 +37,8 @@ class RescoredSae:
         self._sae, self._k = sae, sae.config.k
         self._n_candidates = min(_CANDIDATES_PER_KEPT * self._k, sae.config.n_features)
         self._rows: Float[Tensor, "n_features d_in"] = sae.enc.t().contiguous()
-        self._low = self._rows.to(dtype)
-        self._low_bias = None if sae.enc_b is None else sae.enc_b.to(dtype)
+        self._dtype = dtype
+        self._rough = linear(self._rows.to(dtype), None if sae.enc_b is None else sae.enc_b.to(dtype))
 
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "batch d_in"]) -> Codes:
@@ -63,7 +63,7 @@ class RescoredSae:
         return in_order(Codes(features, values))
 
     def _score(self, x: Tensor) -> _Scored:
-        rough = functional.linear(x.to(self._low.dtype), self._low, self._low_bias)
+        rough = self._rough(x.to(self._dtype))
         best = torch.topk(rough, self._n_candidates, dim=1)
         features, order = best.indices.sort(dim=1)
         values = self._exact(x, features)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPImageProcessorPil, CLIPModel
 
-from scopeview.clip import Clip, check_layers, check_tokens, normalization_table, read_info
+from scopeview.clip import Clip, all_finite, check_layers, check_tokens, normalization_table, read_info
 from scopeview.errors import InputError, ModelError
 from scopeview.preprocess import Preprocessing
 from scopeview.slots import EMBED
@@ -307,3 +307,11 @@ def test_taps_at_some_tokens_are_those_of_the_whole_pass(
         torch.testing.assert_close(found.residuals[layer], kept, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.embedding, expected.embedding, rtol=1e-5, atol=1e-5)
     assert found.finite.tolist() == [True, True]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_number_that_is_not_finite_is_found(value: float, dtype: torch.dtype) -> None:
+    numbers = torch.full((3, 5, 7), -2.0, dtype=dtype)
+    numbers[1, 4, 2] = value
+    assert all_finite(numbers).tolist() == [True, False, True]

@@ -52,7 +52,7 @@ def rows(*shape: int) -> Tensor:
 @pytest.mark.parametrize("shape", [(1, 64), (5, 64), (2, 257, 64), (0, 64)])
 def test_a_packed_layer_is_the_layer(shape: tuple[int, ...]) -> None:
     layer, x = linear(), rows(*shape)
-    packed = PackedLinear(layer)(x)
+    packed = PackedLinear(layer.weight, layer.bias)(x)
     assert packed.shape == layer(x).shape
     torch.testing.assert_close(packed, layer(x), rtol=0.01, atol=0.01)
 
@@ -65,7 +65,7 @@ def test_a_packed_layer_is_the_layer(shape: tuple[int, ...]) -> None:
 def test_gelu_is_taken_before_the_rounding(formula: str, gelu: Callable[[Tensor], Tensor]) -> None:
     layer, x = linear(), rows(500, 64)
     exact = gelu(functional.linear(x.float(), layer.weight.float(), layer.bias.float()))
-    fused = PackedLinear(layer, formula)(x)  # type: ignore[arg-type]
+    fused = PackedLinear(layer.weight, layer.bias, formula)(x)  # type: ignore[arg-type]
     rounded = gelu(layer(x))
     assert (fused - exact).abs().mean() < (rounded - exact).abs().mean()
 

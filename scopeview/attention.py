@@ -1,0 +1,37 @@
+"""Attention as two batched products, for processors that multiply bfloat16 natively.
+
+PyTorch's fused attention for CPUs is several times slower there than oneDNN's products: of ViT-L/14's
+time with packed layers it takes a sixth, this less than half as much. Scores are rounded to bfloat16, as in
+transformers' eager attention; the squared error of a trained tower against float32 is a tenth larger for it.
+"""
+
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+PRODUCTS = "scopeview_products"
+"""What transformers calls it, as `attn_implementation`."""
+
+
+def attend_by_products(
+    _module: torch.nn.Module,
+    query: Float[Tensor, "batch head row d_head"],
+    key: Float[Tensor, "batch head token d_head"],
+    value: Float[Tensor, "batch head token d_head"],
+    _mask: None,
+    *,
+    scaling: float,
+    **_dropout: float,
+) -> tuple[Float[Tensor, "batch row head d_head"], None]:
+    """For a tower in use whose tokens all see each other: there is no mask, and no dropout."""
+    images_and_heads = query.shape[:2]
+    queries, keys, values = (part.flatten(0, 1) for part in (query, key, value))
+    scores = torch.bmm(queries * scaling, keys.transpose(1, 2))
+    mixed = cast(Any, torch.bmm(scores.softmax(dim=-1), values))
+    return mixed.unflatten(0, images_and_heads).transpose(1, 2), None
+
+
+ALL_ATTENTION_FUNCTIONS.register(PRODUCTS, attend_by_products)
