@@ -245,7 +245,7 @@ def block_at(
 
 
 def all_finite(numbers: Float[Tensor, "batch *rest"]) -> Bool[Tensor, " batch"]:
-    """Of each: is it free of NaN and Inf? By its largest, which either would be: a ninth of asking them all."""
+    """Of each: is it free of NaN and Inf? Its largest says: nine times as fast as asking them all."""
     return numbers.flatten(1).abs().amax(dim=1).isfinite()
 
 
