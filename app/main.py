@@ -16,10 +16,10 @@ from fastapi.responses import JSONResponse, Response
 from jinja2 import Environment
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.types import Scope
+from starlette_compress import CompressMiddleware
 from threadpoolctl import threadpool_limits
 
 from app import pictures, service
@@ -177,8 +177,8 @@ def serve(
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     """The last one added is the outermost."""
-    # Level 5 makes a seventh less of a page, in twice the time.
-    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=3)
+    # Zstandard for browsers, which ask for it: a tenth less of a page than gzip, in a third of the time.
+    app.add_middleware(CompressMiddleware, minimum_size=1024, gzip_level=3)
     app.add_middleware(PageCacheMiddleware, cache=PageCache(settings.page_cache_bytes), edition=_edition)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)

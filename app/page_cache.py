@@ -22,7 +22,14 @@ FOR_EVERYONE = "public, no-cache"
 """Keep it, and ask each time whether it is still the same."""
 MAX_AGE_S = 300.0
 _MAX_PART = 16  # of the whole cache that one answer may take
-_SELECTING = ("hx-request", "hx-target", "hx-boosted", "hx-history-restore-request", "host")
+_SELECTING = (
+    "accept-encoding",
+    "hx-request",
+    "hx-target",
+    "hx-boosted",
+    "hx-history-restore-request",
+    "host",
+)
 
 _OF_A_BODY = (b"content-length", b"content-type", b"content-encoding")
 
@@ -99,10 +106,9 @@ class PageCacheMiddleware:
             await _send(kept, headers.get("if-none-match", ""), send)
 
     def _key(self, scope: Scope, headers: Headers) -> _Key:
-        zipped = "gzip" in headers.get("accept-encoding", "")
         selecting = tuple(headers.get(name, "") for name in _SELECTING)
         where = (scope["scheme"], scope["path"], scope["query_string"])
-        return (*where, zipped, *selecting, self.edition(scope))
+        return (*where, *selecting, self.edition(scope))
 
 
 class _Recording:

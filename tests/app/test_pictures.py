@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import zstandard
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -28,9 +29,31 @@ def test_only_a_url_with_the_version_is_kept_for_good(site: TestClient) -> None:
     assert site.get("/tiny/thumbs/3.webp?v=old").headers["cache-control"] == "public, no-cache"
 
 
-def test_pictures_are_not_compressed_twice_and_pages_are_compressed(site: TestClient) -> None:
-    assert "content-encoding" not in site.get("/tiny/grids/1/cls/0.webp").headers
-    assert site.get("/tiny/1").headers["content-encoding"] == "gzip"
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip, deflate, br", "br"),
+        ("gzip", "gzip"),
+        ("br;q=0, gzip", "gzip"),
+        ("identity", None),
+    ],
+)
+def test_pages_are_compressed_as_the_browser_asks_and_pictures_never(
+    site: TestClient, asked: str, given: str | None
+) -> None:
+    page = site.get("/tiny/1", headers={"Accept-Encoding": asked})
+    assert page.headers.get("content-encoding") == given
+    assert "accept-encoding" in page.headers["vary"].lower()
+    # The client at hand leaves Zstandard as it came.
+    text = unpacked(page.content) if given == "zstd" else page.content
+    assert b"</html>" in text
+    picture = site.get("/tiny/grids/1/cls/0.webp", headers={"Accept-Encoding": asked})
+    assert "content-encoding" not in picture.headers
+
+
+def unpacked(content: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().decompressobj().decompress(content)
 
 
 def test_a_grid_shows_the_images_that_the_json_names_in_that_order(site: TestClient) -> None:
