@@ -7,7 +7,7 @@ model on its own (whole or fractional) GPU, and gives what a lost worker had beg
 import importlib.util
 import logging
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +22,9 @@ from scopeview.errors import InputError, ScopeviewError
 from scopeview.progress import task
 from scopeview.slots import Slot
 
-_SLOT_RETRIES = 5
-"""Times that a slot is given to another worker. Shards are, by Ray Data, as often as it takes."""
+_RETRIES = 5
+"""Times that a shard or a slot is given to another worker when one is lost: it may be what ends them."""
+_NAMED = 5
 Resources = Mapping[str, float]
 
 
@@ -57,7 +58,11 @@ def encode_on_ray(
     limits = shard_limits(job.shards, limit)
     todo = [{"number": number, "limit": limits[number]} for number in done if number not in markers]
     n_done = sum(marker.n_seen for marker in markers.values())
-    with _said_by_us(ray), task("encode", limit, "images", done=n_done) as progress:
+
+    def unfinished() -> list[str]:
+        return [job.shards[number].name for number in done if number not in markers]
+
+    with _said_by_us(ray, unfinished), task("encode", limit, "images", done=n_done) as progress:
         for number, marker in _finished(ray, job, settings, todo):
             job.storage.get(job.storage.shard_names(number), index_dir)
             markers[number] = marker
@@ -74,9 +79,10 @@ def build_slots_on_ray(plan: BuildPlan, slots: Sequence[Slot], storage: Storage)
     yield from (slot for slot in slots if slot not in todo)
     # What DuckDB may take is set aside, so that a machine gets no more slots at once than it has memory for.
     memory = min(memory_bytes(plan), max(node.get("memory", 0) for node in _nodes(ray)))
-    build = ray.remote(max_retries=_SLOT_RETRIES, memory=memory or None)(build_slot_elsewhere)
-    with _said_by_us(ray):
-        waiting = {build.remote(plan, slot, storage): slot for slot in todo}
+    build = ray.remote(max_retries=_RETRIES, memory=memory or None)(build_slot_elsewhere)
+    waiting: dict[Any, Slot] = {}
+    with _said_by_us(ray, lambda: [slot.name for slot in waiting.values()]):
+        waiting |= {build.remote(plan, slot, storage): slot for slot in todo}
         while waiting:
             (done, *_), _ = ray.wait(list(waiting), num_returns=1)
             ray.get(done)
@@ -140,6 +146,7 @@ def _finished(
         compute=ray.data.ActorPoolStrategy(size=n_workers, max_tasks_in_flight_per_actor=1),
         num_gpus=settings.gpus_per_worker or None,
         num_cpus=None if settings.gpus_per_worker else settings.cpus_per_worker,
+        max_task_retries=_RETRIES,
     )
     for row in encoded.iter_rows():
         answer: Answer = pickle.loads(row["answer"])  # of a worker of ours
@@ -154,7 +161,7 @@ def _nodes(ray: Any) -> list[Resources]:
 
 
 @contextmanager
-def _said_by_us(ray: Any) -> Iterator[None]:
+def _said_by_us(ray: Any, unfinished: Callable[[], Sequence[str]]) -> Iterator[None]:
     """An error of ours on a worker is the one it would have been here; a lost worker becomes one of ours."""
     try:
         yield
@@ -163,10 +170,11 @@ def _said_by_us(ray: Any) -> Iterator[None]:
             raise error.cause from error
         raise
     except ray.exceptions.RayError as error:
-        said = str(error).strip().splitlines()[0]
+        said, left = str(error).strip().splitlines()[0], unfinished()
+        named = ", ".join(left[:_NAMED]) + (f" and {len(left) - _NAMED} more" if left[_NAMED:] else "")
         raise ScopeviewError(
-            f"the Ray cluster lost its workers ({said}). What is finished is kept: the same command goes on"
-            " from there"
+            f"the Ray cluster lost its workers, one piece of work {_RETRIES + 1} of them in a row ({said});"
+            f" unfinished are {named}. What is finished is kept: the same command goes on from there"
         ) from error
 
 

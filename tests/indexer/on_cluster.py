@@ -1,8 +1,8 @@
 """`scopeview index`, several times, in a Ray cluster of two nodes: `python -m tests.indexer.on_cluster JSON`.
 
 A process of its own, for a cluster asks the system which address it has, and tests connect to loopback only.
-JSON: a list of `{"words": [...], "deadly": FILE}`; with a file, the first worker that reads the second shard
-is killed, once, and the file says so. Prints the exit codes as JSON.
+JSON: a list of `{"words": [...], "deadly": FILE, "always": BOOL}`; with a file, the first worker that reads
+the second shard is killed, once, or every one that does; the file counts them. Prints the exit codes as JSON.
 """
 
 import json
@@ -25,10 +25,11 @@ _TRIES = 4
 
 @dataclass(frozen=True)
 class Deadly:
-    """A shard that kills the first process that reads it, unless that is the one that started it all."""
+    """A shard that kills processes that read it, the first or all, but not the one that started it all."""
 
     shard: Shard
     flag: Path
+    always: bool
     spared: int
 
     @property
@@ -39,22 +40,23 @@ class Deadly:
         return self.shard.fingerprint()
 
     def samples(self) -> Iterator[Sample | BadSample]:
-        if os.getpid() != self.spared and not self.flag.exists():
-            self.flag.touch()
+        if os.getpid() != self.spared and (self.always or not self.flag.exists()):
+            with self.flag.open("a") as flag:
+                flag.write("x")
             os.kill(os.getpid(), signal.SIGKILL)
         return self.shard.samples()
 
 
-def with_deadly_shard(source: Path | str, flag: Path) -> Source:
+def with_deadly_shard(source: Path | str, flag: Path, always: bool) -> Source:
     found = open_source(source)
     shards = list(found.shards)
-    shards[1] = Deadly(shards[1], flag, os.getpid())
+    shards[1] = Deadly(shards[1], flag, always, os.getpid())
     return replace(found, shards=tuple(shards))
 
 
-def scopeview(words: list[str], flag: Path | None) -> int:
+def scopeview(words: list[str], deadly: str | None = None, always: bool = False) -> int:
     """Its exit code."""
-    opened = open_source if flag is None else partial(with_deadly_shard, flag=flag)
+    opened = open_source if deadly is None else partial(with_deadly_shard, flag=Path(deadly), always=always)
     with patch.object(sys, "argv", ["scopeview", *words]), patch.object(pipeline, "open_source", opened):
         try:
             main()
@@ -91,11 +93,7 @@ def run(commands: list[dict[str, Any]]) -> None:
     try:
         ray.init(address=cluster.address, log_to_driver=False)
         assert len(ray.nodes()) == 2
-        codes = [
-            scopeview(command["words"], Path(command["deadly"]) if command["deadly"] else None)
-            for command in commands
-        ]
-        print(json.dumps(codes))
+        print(json.dumps([scopeview(**command) for command in commands]))
     finally:
         ray.shutdown()
         cluster.shutdown()

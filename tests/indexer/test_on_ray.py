@@ -34,17 +34,22 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(world: Path) -> Path:
-    """Two indexes that one cluster made: `shared`, by a URL, and `killed`, with a limit and a worker lost."""
+    """What one cluster made: `shared`, by a URL, and `killed`, with a limit and a worker lost.
+
+    And what it could not: `deadly`, of a shard that ends whoever reads it. `said` is what it said.
+    """
     folder = world / "made"
     folder.mkdir()
     words = {
         "shared": [*index_words(world, folder / "shared"), "--shared", f"file://{folder / 'bucket'}"],
         "killed": [*index_words(world, folder / "killed"), *LIMIT],
+        "deadly": [*index_words(world, folder / "deadly"), *LIMIT],
     }
     commands = [
         {
             "words": [*map(str, command), "--engine", "ray", "--workers", "2"],
-            "deadly": str(folder / "flag") if name == "killed" else None,
+            "deadly": None if name == "shared" else str(folder / f"{name}-flag"),
+            "always": name == "deadly",
         }
         for name, command in words.items()
     ]
@@ -64,7 +69,8 @@ def made(world: Path) -> Path:
         check=False,
         timeout=TIMEOUT_S,
     )
-    assert ended.stdout.splitlines()[-1:] == ["[0, 0]"], ended.stderr
+    assert ended.stdout.splitlines()[-1:] == ["[0, 0, 1]"], ended.stderr
+    (folder / "said").write_text(ended.stderr)
     return folder
 
 
@@ -77,8 +83,17 @@ def test_two_nodes_that_share_a_url_make_the_index_that_one_machine_makes(world:
 @needs_ray
 def test_a_worker_killed_on_the_way_changes_nothing(world: Path, made: Path) -> None:
     assert scopeview(*index_words(world, world / "limited"), *LIMIT).code == 0
-    assert (made / "flag").exists()
+    assert (made / "killed-flag").read_text() == "x"
     assert contents(made / "killed") == contents(world / "limited")
+
+
+@needs_ray
+def test_a_shard_that_ends_every_worker_ends_the_run(made: Path) -> None:
+    assert (made / "deadly-flag").read_text() == "x" * 6
+    said = (made / "said").read_text().splitlines()[-1]
+    assert "6 of them in a row" in said
+    assert "unfinished are" in said
+    assert not (made / "deadly" / "manifest.json").exists()
 
 
 def test_as_many_workers_are_started_as_machines_have_room_for() -> None:
