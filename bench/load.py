@@ -4,10 +4,13 @@ At a fixed rate, a request's time counts from the moment at which it was due, no
 a server that stalls makes every request behind it late, and all of that is counted (no coordinated omission).
 
 Requests run on an event loop in a thread of their own: whoever calls may have one running, as notebooks do.
+What the client does to itself does not count: it keeps off the server's core, collects no garbage meanwhile,
+and waits for each moment awake, since timers are up to a millisecond late.
 """
 
 import asyncio
 import gc
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +19,11 @@ from typing import NamedTuple
 import aiohttp
 from anyio.from_thread import start_blocking_portal
 
+from bench.measure import pin
+from bench.servers import SERVER_CORE
+
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
+_AWAKE_S = 0.003
 _HEADERS = {"Accept": "text/html", "Accept-Encoding": "gzip, deflate, br, zstd"}  # as browsers ask
 
 
@@ -30,17 +37,18 @@ class Load(NamedTuple):
 
 def at_rate(base_url: str, paths: Sequence[str], per_s: float) -> Load:
     """Each path once, one every 1 / per_s seconds whatever became of others. Raises on any but a 200."""
-    with _no_collection(), start_blocking_portal() as portal:
+    with _undisturbed(), start_blocking_portal() as portal:
         return portal.call(_at_rate, base_url, paths, per_s)
 
 
 def flat_out(base_url: str, paths: Sequence[str], at_once: int) -> Load:
     """Each path once, `at_once` of them under way at any time. Raises on any but a 200."""
-    with _no_collection(), start_blocking_portal() as portal:
+    with _undisturbed(), start_blocking_portal() as portal:
         return portal.call(_flat_out, base_url, paths, at_once)
 
 
 async def _at_rate(base_url: str, paths: Sequence[str], per_s: float) -> Load:
+    _leave_the_server_its_core()
     async with _session() as session:
         started = time.perf_counter() + 0.05
         due = [started + i / per_s for i in range(len(paths))]
@@ -65,6 +73,7 @@ async def _flat_out(base_url: str, paths: Sequence[str], at_once: int) -> Load:
             sizes.append(await _get(session, base_url + path))
             seconds.append(time.perf_counter() - began)
 
+    _leave_the_server_its_core()
     async with _session() as session:
         started = time.perf_counter()
         await asyncio.gather(*(ask_on(session) for _ in range(at_once)))
@@ -73,7 +82,9 @@ async def _flat_out(base_url: str, paths: Sequence[str], at_once: int) -> Load:
 
 
 async def _late(session: aiohttp.ClientSession, url: str, due: float) -> tuple[int, float]:
-    await asyncio.sleep(max(due - time.perf_counter(), 0))
+    await asyncio.sleep(max(due - time.perf_counter() - _AWAKE_S, 0))
+    while time.perf_counter() < due:
+        await asyncio.sleep(0)
     size = await _get(session, url)
     return size, time.perf_counter()
 
@@ -88,14 +99,21 @@ async def _get(session: aiohttp.ClientSession, url: str) -> int:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Looking through all that a benchmark has loaded takes 0.1 s, which would count as the server's."""
+def _undisturbed() -> Iterator[None]:
+    """Looking through all that a benchmark has loaded for garbage takes 0.1 s."""
     gc.collect()
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
+
+
+def _leave_the_server_its_core() -> None:
+    """The thread at hand, where there is another core to run on."""
+    others = set(range(os.cpu_count() or 1)) - {SERVER_CORE}
+    if others:
+        pin(others)
 
 
 def _session() -> aiohttp.ClientSession:
