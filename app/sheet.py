@@ -51,14 +51,14 @@ class Sheet:
     rows: dict[int, ImageRow]  # the highest images of every card above that has no grid, by id
 
 
-def read_sheet(index: OpenIndex, slot: Slot, feature: int) -> Sheet:
-    """Raises `NotFoundError` for a feature that the layer lacks."""
+def read_sheet(index: OpenIndex, slot: Slot, feature: int, *, near: bool = True) -> Sheet:
+    """Without `near`, what resembles it is left out. Raises `NotFoundError` for one that the layer lacks."""
     reader = index.reader
     record = reader.feature(slot.layer, feature, slot.token)
     description = reader.description(slot, feature)
     tokens = _tokens(index, slot, feature)
-    within = _near(index, slot, description.within if description else [])
-    across = _near(index, slot, description.across if description else [])
+    within = _near(index, slot, description.within if description and near else [])
+    across = _near(index, slot, description.across if description and near else [])
     cards = [at.card for at in tokens] + [near.card for near in within + across]
     shown_singly = {image_id for card in cards if not card.has_grid for image_id in card.top_image_ids}
     return Sheet(

@@ -30,7 +30,7 @@ def test_every_figure_of_a_page_is_that_of_its_json(
 
 def assert_agree(site: TestClient, slot: Slot, feature: int) -> None:
     address = f"/tiny/{slot.layer}/{feature}?token={slot.token}"
-    page, twin = tree(site.get(address).text), site.get(f"/api/v1{address}").json()
+    page, twin = tree(site.get(f"{address}&near=1").text), site.get(f"/api/v1{address}").json()
     if twin["n_active"] > len(twin["top_images"]):
         more = f"/api/v1/tiny/{slot.layer}/{feature}/images?token={slot.token}&limit={IMAGES_PER_PAGE}"
         twin["top_images"] = site.get(more).json()["images"]

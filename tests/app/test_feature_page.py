@@ -76,11 +76,35 @@ def highest(small_index: SmallIndex, slot: Slot) -> list[int]:
     return sorted(range(N_IMAGES), key=lambda image_id: (-column[image_id], image_id))[:9]
 
 
+def test_neighbours_are_told_when_asked_for(described: TestClient) -> None:
+    page = tree(described.get("/tiny/1/0?token=cls&page=2&alike=show").text)
+    assert page.all(element_id="neighbors") == page.all(element_id="lineage") == []
+    asked = page.one(element_id="near").attributes["hx-get"]
+    assert page.one(element_id="near").one("a").attributes["href"] == f"{asked}#near"
+    piece = described.get(asked, headers={"HX-Request": "true", "HX-Target": "near"}).text
+    assert piece.lstrip().startswith('<div id="near">')
+    whole = tree(described.get(asked).text).one(element_id="near")
+    assert tree(piece).one(element_id="near").text == whole.text
+    assert "hx-get" not in whole.attributes
+    assert whole.one(element_id="neighbors").all("article")
+    assert described.get("/tiny/1/0?near=2").status_code == 422
+
+
+def test_a_feature_that_nothing_resembles_promises_nothing(
+    described: TestClient, small_index: SmallIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = made_up(small_index, SLOT, 0)
+    alone = replace(whole, within=[], across=[replace(each, layer=99) for each in whole.across])
+    monkeypatch.setattr(GuardedReader, "description", lambda *_: alone)
+    assert tree(described.get("/tiny/1/0").text).all(element_id="near") == []
+
+
 def test_an_index_without_descriptions_says_what_is_missing_and_why(site: TestClient) -> None:
     page = tree(site.get("/tiny/1/0").text)
     assert "this index was not described" in page.one(element_id="readings").text
     assert "it was not described" in page.one(element_id="positions").text
-    assert page.all(element_id="neighbors") == page.all(element_id="lineage") == []
+    assert page.all(element_id="near") == []
+    assert tree(site.get("/tiny/1/0?near=1").text).all(element_id="near") == []
     embedding = tree(site.get("/tiny/embed/0").text)
     assert "it has no patches" in embedding.one(element_id="positions").text
     assert "the embedding is one vector" in embedding.text
@@ -177,7 +201,7 @@ def test_other_peoples_words_do_no_harm_on_any_part_of_the_page(described: TestC
 def test_every_feature_that_a_page_leads_to_keeps_the_picture(described: TestClient, feature: int) -> None:
     address = f"/tiny/1/{feature}?token=137"
     for picture in ("", "&image=9"):
-        html = described.get(address + picture).text.replace("&amp;", "&")
+        html = described.get(f"{address}&near=1{picture}").text.replace("&amp;", "&")
         found = re.findall(r'href="(/tiny/(?:[0-9]+|embed)/[0-9]+\?[^"]*)"', html.split("<main")[1])
         leads = {url for url in found if url != address}  # the page itself, as others are to see it
         assert len(leads) > (3 if feature == NEVER_FIRES else 12)

@@ -54,6 +54,7 @@ def addresses(demo_site: str, layer: int) -> dict[str, str]:
         "map": f"/demo/{layer}/map?token=any",
         "gallery-any": f"/demo/{layer}?token=any&min_images=1",
         "feature": f"/demo/{layer}/{feature}?token=cls",
+        "feature-near": f"/demo/{layer}/{feature}?token=cls&near=1",
         "feature-any": f"/demo/{layer}/{feature}?token=any",
         "image": "/demo/images/5",
         "image-one-layer": f"/demo/images/5?layer={layer}&token=any",
@@ -123,6 +124,7 @@ def test_from_a_layer_to_a_neighbour_and_its_link_opened_elsewhere(
     page.locator("main .feature h3 a").first.click()
     page.wait_for_url(f"**/demo/{layer}/*")
     first = page.locator("h1").inner_text()
+    page.locator("#near").scroll_into_view_if_needed()
     page.locator(".neighbor-kind .feature h3 a").first.click()
     expect(page.locator("h1")).not_to_have_text(first)
     shared, there = page.url, page.locator("h1").inner_text()
@@ -135,6 +137,20 @@ def test_from_a_layer_to_a_neighbour_and_its_link_opened_elsewhere(
     assert page.locator("main .feature h3").all_inner_texts()[: len(names)] == names
     page.go_forward()
     expect(page.locator("h1")).to_have_text(first)
+
+
+def test_neighbours_come_by_scrolling_or_without_script_by_a_link(
+    demo_site: str, addresses: dict[str, str], open_page: OpenPage
+) -> None:
+    page = open_page(demo_site).goto(addresses["feature"])
+    assert page.locator(".neighbor-kind").count() == 0
+    page.locator("#near").scroll_into_view_if_needed()
+    expect(page.locator("#near .lineage")).to_be_visible()
+    names = page.locator("#near h3 a").all_inner_texts()
+    plain = open_page(demo_site, java_script_enabled=False).goto(addresses["feature"])
+    plain.locator("#near a").click()
+    expect(plain.locator("#near h3 a")).to_have_text(names)
+    assert "near=1" not in page.url
 
 
 def test_every_page_says_what_it_has_without_script(

@@ -1,6 +1,7 @@
 """The route of a feature's page, and the page put together from its parts."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
@@ -17,7 +18,7 @@ from app.pages.feature.intro import IntroView, intro
 from app.pages.feature.neighbors import KindView, Lineage, kinds, lineage
 from app.pages.feature.positions import PositionsView, positions, why_no_positions
 from app.pages.feature.sharing import ShareView, sharing
-from app.pages.feature.state import Alike, AlikeQuery, EmbedQuery, Scale, ScaleQuery, State
+from app.pages.feature.state import Alike, AlikeQuery, EmbedQuery, NearQuery, Scale, ScaleQuery, State
 from app.pages.feature.tokens import TokenView, tokens
 from app.pages.feature.yours import ImageQuery, UploadQuery, Yours, YoursView, yours, yours_view
 from app.pages.frame import URLS, Frame, Link, frame_for
@@ -37,7 +38,7 @@ router = APIRouter(include_in_schema=False)
 class FeaturePage(Page):
     template = "feature.html"
     for_everyone = True
-    blocks = frozenset({"more"})
+    blocks = frozenset({"more", "near"})
 
     intro: IntroView
     yours: YoursView | None  # the picture from which one came
@@ -49,6 +50,7 @@ class FeaturePage(Page):
     tokens: list[TokenView]  # this layer's tokens, this one among them
     ranking: RankingView  # all its images
     intervals: list[IntervalView]  # highest first
+    near_url: str | None  # where neighbours are told; None: they are told here, or there are none
     kinds: list[KindView]  # neighbours in the layer
     lineage: Lineage | None  # neighbours in other layers
     previous: Link | None  # the nearest live features
@@ -71,11 +73,22 @@ async def feature_page(
     scale: ScaleQuery = "log",
     alike: AlikeQuery = "fold",
     embed: EmbedQuery = "0",
+    near: NearQuery = "0",
 ) -> HTMLResponse:
+    """Neighbours are a third of a page, and its end: they come when one scrolls there, or follows a link."""
     beside = await yours(request, site, index, slot, image, upload)
-    return await run_in_threadpool(
-        _answer, request, site, index, slot, feature, beside, page, scale, alike, embed
-    )
+    asked = _Asked(page, scale, alike, embed == "1", near == "1")
+    return await run_in_threadpool(_answer, request, site, index, slot, feature, beside, asked)
+
+
+class _Asked(NamedTuple):
+    """By the query."""
+
+    page: int
+    scale: Scale
+    alike: Alike
+    embed: bool
+    near: bool
 
 
 def _answer(
@@ -85,18 +98,15 @@ def _answer(
     slot: Slot,
     feature: int,
     beside: Yours | None,
-    page: int,
-    scale: Scale,
-    alike: Alike,
-    embed: str,
+    asked: _Asked,
 ) -> HTMLResponse:
-    sheet = read_sheet(index, slot, feature)
-    state = State(scale, alike, beside.pictured.at.beside if beside else {})
-    if embed == "1":
+    sheet = read_sheet(index, slot, feature, near=asked.near)
+    state = State(asked.scale, asked.alike, beside.pictured.at.beside if beside else {})
+    if asked.embed:
         view = EmbedPage(_frame(index, sheet, state), intro(index, sheet, state))
         return render(request, view, headers={"Content-Security-Policy": EMBEDDABLE})
     base_url = site.settings.base_url or str(request.base_url).rstrip("/")
-    found = _page(site, index, sheet, state, page, base_url, beside)
+    found = _page(site, index, sheet, state, asked, base_url, beside)
     return render(request, found, headers=PRIVATE if beside and beside.is_fleeting else None)
 
 
@@ -105,7 +115,7 @@ def _page(
     index: OpenIndex,
     sheet: Sheet,
     state: State,
-    page: int,
+    asked: _Asked,
     base_url: str,
     beside: Yours | None,
 ) -> FeaturePage:
@@ -120,8 +130,9 @@ def _page(
         positions=positions(index, sheet),
         why_no_positions=why_no_positions(index, sheet),
         tokens=tokens(index, sheet, state),
-        ranking=ranking(index, sheet, state, page),
+        ranking=ranking(index, sheet, state, asked.page),
         intervals=intervals(index, sheet),
+        near_url=None if asked.near else _near_url(index, sheet, state),
         kinds=kinds(index, sheet, state),
         lineage=lineage(index, sheet, state),
         previous=_live(index, sheet, sheet.previous, state),
@@ -143,6 +154,15 @@ def _frame(index: OpenIndex, sheet: Sheet, state: State) -> Frame:
         json_url=URLS.feature(index.slug, slot.layer, feature, slot.token, api=True),
         preview=preview_of_feature(index, slot, sheet.record, sheet.description),
     )
+
+
+def _near_url(index: OpenIndex, sheet: Sheet, state: State) -> str | None:
+    """None where nothing is known to resemble it."""
+    described = sheet.description
+    near = [*described.within, *described.across] if described else []
+    if not any(neighbor.layer in index.layers for neighbor in near):
+        return None
+    return state.url(index, sheet.slot, sheet.record.feature, near=True)
 
 
 def _live(index: OpenIndex, sheet: Sheet, feature: int | None, state: State) -> Link | None:

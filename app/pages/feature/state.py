@@ -14,6 +14,7 @@ Alike = Literal["fold", "show"]
 
 ScaleQuery = Annotated[Scale, Query(description="of the histogram's counts")]
 AlikeQuery = Annotated[Alike, Query(description="near-duplicate images: folded into one, or shown each")]
+NearQuery = Annotated[Literal["0", "1"], Query(description="1: with the features that resemble it")]
 EmbedQuery = Annotated[Literal["0", "1"], Query(description="1: without what is around the page")]
 
 
@@ -36,6 +37,7 @@ class State:
         page: int = 1,
         scale: Scale | None = None,
         alike: Alike | None = None,
+        near: bool = False,
     ) -> str:
         """Of that feature in the same state, or with the scale or the folding given."""
         scale, alike = scale or self.scale, alike or self.alike
@@ -47,6 +49,7 @@ class State:
             scale=None if scale == "log" else scale,
             alike=None if alike == "fold" else alike,
             page=page if page > 1 else None,
+            near=1 if near else None,
             **self.beside,
         )
 
