@@ -90,12 +90,16 @@ def _at_token(card: FeatureCard, here: list[int]) -> AtToken:
     return AtToken(card, shared, min(len(card.top_image_ids), len(here)))
 
 
+def indexed(index: OpenIndex, neighbors: Iterable[Neighbor]) -> list[Neighbor]:
+    """Without those in layers that are not indexed."""
+    return [neighbor for neighbor in neighbors if neighbor.layer in index.layers]
+
+
 def _near(index: OpenIndex, slot: Slot, neighbors: Iterable[Neighbor]) -> list[Near]:
-    """With one question to the store a layer. A neighbour in a layer that is not indexed is left out."""
+    """With one question to the store a layer."""
     wanted: dict[Layer, list[Neighbor]] = {}
-    for neighbor in neighbors:
-        if neighbor.layer in index.layers:
-            wanted.setdefault(neighbor.layer, []).append(neighbor)
+    for neighbor in indexed(index, neighbors):
+        wanted.setdefault(neighbor.layer, []).append(neighbor)
     near = []
     for layer, found in wanted.items():
         cards = index.reader.cards(index.slot_at(layer, slot.token), [each.feature for each in found])

@@ -173,8 +173,9 @@ def _said_by_us(ray: Any, unfinished: Callable[[], Sequence[str]]) -> Iterator[N
         said, left = str(error).strip().splitlines()[0], unfinished()
         named = ", ".join(left[:_NAMED]) + (f" and {len(left) - _NAMED} more" if left[_NAMED:] else "")
         raise ScopeviewError(
-            f"the Ray cluster lost its workers, one piece of work {_RETRIES + 1} of them in a row ({said});"
-            f" unfinished are {named}. What is finished is kept: the same command goes on from there"
+            f"the Ray cluster lost its workers ({said}): work is given to {_RETRIES + 1} of them in a row and"
+            f" no more. Still unfinished are {named}. What is finished is kept: the same command goes on from"
+            " there"
         ) from error
 
 

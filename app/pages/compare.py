@@ -25,6 +25,7 @@ from app.pages.parts import FeatureView, PictureView, feature_name, feature_view
 from app.pages.render import Page, render
 from app.pages.taken_apart import shown
 from app.params import IndexDep, TokenQuery
+from app.sheet import indexed
 from app.site import OpenIndex
 from scopeview.slots import Token
 from scopeview.store.records import Name
@@ -231,8 +232,8 @@ def _like(
     here = {(each.slot.layer, each.feature) for each in chosen}
     near = dict.fromkeys(
         (each.layer, each.feature)
-        for each in [*last.within, *last.across]
-        if (each.layer, each.feature) not in here and each.layer in index.layers
+        for each in indexed(index, [*last.within, *last.across])
+        if (each.layer, each.feature) not in here
     )
     return [
         Link(

@@ -24,10 +24,10 @@ from app.pages.feature.yours import ImageQuery, UploadQuery, Yours, YoursView, y
 from app.pages.frame import URLS, Frame, Link, frame_for
 from app.pages.parts import FeatureView, feature_name, feature_views
 from app.pages.preview import preview_of_feature
-from app.pages.render import Page, render
+from app.pages.render import Page, render, wanted_block
 from app.params import FeaturePath, IndexDep, PageQuery, SiteDep, SlotDep
 from app.security import EMBEDDABLE
-from app.sheet import Sheet, read_sheet
+from app.sheet import Sheet, indexed, read_sheet
 from app.site import OpenIndex, Site
 from scopeview.slots import Slot
 
@@ -58,6 +58,20 @@ class FeaturePage(Page):
     alive: list[FeatureView]  # the same two, with their pictures, where this one never fires
     gallery: Link
     share: ShareView
+
+
+@dataclass(frozen=True)
+class NearPiece(Page):
+    """Of a feature's page the neighbours alone, as htmx takes them."""
+
+    template = "feature.html"
+    always = "near"
+    for_everyone = True
+
+    intro: IntroView
+    near_url: str | None
+    kinds: list[KindView]
+    lineage: Lineage | None
 
 
 @router.get("/{index}/{layer}/{feature}", name="feature")
@@ -105,9 +119,12 @@ def _answer(
     if asked.embed:
         view = EmbedPage(_frame(index, sheet, state), intro(index, sheet, state))
         return render(request, view, headers={"Content-Security-Policy": EMBEDDABLE})
+    headers = PRIVATE if beside and beside.is_fleeting else None
+    if wanted_block(request, FeaturePage) == "near":
+        return render(request, _near_piece(index, sheet, state, asked), headers=headers)
     base_url = site.settings.base_url or str(request.base_url).rstrip("/")
     found = _page(site, index, sheet, state, asked, base_url, beside)
-    return render(request, found, headers=PRIVATE if beside and beside.is_fleeting else None)
+    return render(request, found, headers=headers)
 
 
 def _page(
@@ -132,7 +149,7 @@ def _page(
         tokens=tokens(index, sheet, state),
         ranking=ranking(index, sheet, state, asked.page),
         intervals=intervals(index, sheet),
-        near_url=None if asked.near else _near_url(index, sheet, state),
+        near_url=_near_url(index, sheet, state, asked),
         kinds=kinds(index, sheet, state),
         lineage=lineage(index, sheet, state),
         previous=_live(index, sheet, sheet.previous, state),
@@ -156,11 +173,20 @@ def _frame(index: OpenIndex, sheet: Sheet, state: State) -> Frame:
     )
 
 
-def _near_url(index: OpenIndex, sheet: Sheet, state: State) -> str | None:
-    """None where nothing is known to resemble it."""
+def _near_piece(index: OpenIndex, sheet: Sheet, state: State, asked: _Asked) -> NearPiece:
+    return NearPiece(
+        frame=_frame(index, sheet, state),
+        intro=intro(index, sheet, state),
+        near_url=_near_url(index, sheet, state, asked),
+        kinds=kinds(index, sheet, state),
+        lineage=lineage(index, sheet, state),
+    )
+
+
+def _near_url(index: OpenIndex, sheet: Sheet, state: State, asked: _Asked) -> str | None:
+    """None where they are told already, or nothing is known to resemble it."""
     described = sheet.description
-    near = [*described.within, *described.across] if described else []
-    if not any(neighbor.layer in index.layers for neighbor in near):
+    if asked.near or described is None or not indexed(index, [*described.within, *described.across]):
         return None
     return state.url(index, sheet.slot, sheet.record.feature, near=True)
 
