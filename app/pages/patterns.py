@@ -102,19 +102,19 @@ def _features(index: OpenIndex, slot: Slot) -> list[FeatureState]:
     rows = index.reader.image_rows(cards[0].top_image_ids)
     plain = feature_view(index, cards[0], rows, cards[0].top_image_ids)
     few = _with_few(index, cards[0], rows)
-    named = replace(plain, word="red heart", word_score=0.312)
+    named = plain._replace(word="red heart", word_score=0.312)
     return [
         FeatureState("without a name", plain),
         FeatureState("with its best name", named),
-        FeatureState("a long name", replace(plain, word="a very long name that does not fit " * 3)),
-        FeatureState("on a picture: with a bar", replace(named, bar=Bar(4.2, 0.6, 6))),
-        FeatureState("and with a place", replace(named, bar=Bar(9.9, 1.0, 9), place="patch (8, 8)")),
-        FeatureState("may be unsafe", replace(named, unsafe=True)),
+        FeatureState("a long name", plain._replace(word="a very long name that does not fit " * 3)),
+        FeatureState("on a picture: with a bar", named._replace(bar=Bar(4.2, 0.6, 6))),
+        FeatureState("and with a place", named._replace(bar=Bar(9.9, 1.0, 9), place="patch (8, 8)")),
+        FeatureState("may be unsafe", named._replace(unsafe=True)),
         FeatureState("fires on few images", few),
         FeatureState(
             "never fires",
-            replace(
-                plain, n_active=0, density=0.0, max_activation=None, sprite=None, thumbs=[], unsafe=False
+            plain._replace(
+                n_active=0, density=0.0, max_activation=None, sprite=None, thumbs=[], unsafe=False
             ),
         ),
     ]
@@ -128,13 +128,13 @@ def _with_few(index: OpenIndex, card: FeatureCard, rows: dict[int, ImageRow]) ->
 def _pictures(index: OpenIndex, rows: Sequence[ImageRow]) -> list[PictureState]:
     if not rows:
         return []
-    plain = replace(picture_of(index, rows[0]), unsafe=False, gone=False)
+    plain = picture_of(index, rows[0])._replace(unsafe=False, gone=False)
     return [
         PictureState("plain", plain),
-        PictureState("a patch outlined", replace(plain, mark=Mark(8, 8, GRID, "patch (8, 8)"))),
-        PictureState("may be unsafe", replace(plain, unsafe=True)),
-        PictureState("removed", replace(plain, gone=True)),
-        PictureState("without a link", replace(plain, url=None)),
+        PictureState("a patch outlined", plain._replace(mark=Mark(8, 8, GRID, "patch (8, 8)"))),
+        PictureState("may be unsafe", plain._replace(unsafe=True)),
+        PictureState("removed", plain._replace(gone=True)),
+        PictureState("without a link", plain._replace(url=None)),
     ]
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app.formatting import fraction, place
 from app.pages.apart.looking import Looking
@@ -62,7 +62,7 @@ def view_of(
     """As everywhere, but that its link takes the picture along to the feature's page."""
     card = cards.cards[feature]
     view = feature_view(index, card, cards.rows, card.top_image_ids, found)
-    return replace(view, url=feature_url(index, at, cards.slot, feature))
+    return view._replace(url=feature_url(index, at, cards.slot, feature))
 
 
 def feature_url(index: OpenIndex, at: At, slot: Slot, feature: int) -> str:

@@ -1,6 +1,6 @@
 """What is around every page about one picture: its title, the picture itself, the ways through its parts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -58,7 +58,7 @@ def subject_view(
     kept = None if pictured.upload is None else _kept(request, index, pictured.upload)
     return SubjectView(
         title=pictured.at.name.capitalize(),
-        picture=replace(picture_view(index, pictured), url=None),
+        picture=picture_view(index, pictured)._replace(url=None),
         caption=short(pictured.row.caption) if pictured.row else "",
         tabs=_tabs(index, pictured.at, part, layer, tokens, can_run=why_not is None),
         kept=kept,

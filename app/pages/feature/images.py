@@ -35,13 +35,20 @@ class RankingView:
     folding: Link | None  # the page with them shown each, or folded; None where there are none
 
 
-def ranking(index: OpenIndex, sheet: Sheet, state: State, page: int) -> RankingView:
-    """Raises a 422 for a page past the last."""
+def highest(index: OpenIndex, sheet: Sheet) -> list[RankedView]:
+    """The images that the index stores of the feature: a page shows them in more than one place."""
+    return [ranked(index, sheet.slot, sheet.record, top) for top in sheet.record.top_images]
+
+
+def ranking(
+    index: OpenIndex, sheet: Sheet, state: State, page: int, stored: Sequence[RankedView]
+) -> RankingView:
+    """`stored`: see `highest`. Raises a 422 for a page past the last."""
     slot, record = sheet.slot, sheet.record
     paging = paged(
         page, record.n_active, IMAGES_PER_PAGE, lambda at: state.url(index, slot, record.feature, page=at)
     )
-    views = [ranked(index, slot, record, top) for top in _of_page(index, sheet, page)]
+    views = _of_page(index, sheet, page, stored)
     folds = sheet.description.folds if sheet.description else []
     return RankingView(
         groups=grouped(views, folds_of(sheet, state)),
@@ -51,13 +58,15 @@ def ranking(index: OpenIndex, sheet: Sheet, state: State, page: int) -> RankingV
     )
 
 
-def _of_page(index: OpenIndex, sheet: Sheet, page: int) -> list[TopImage]:
-    stored, wanted = sheet.record.top_images, min(IMAGES_PER_PAGE, sheet.record.n_active)
+def _of_page(index: OpenIndex, sheet: Sheet, page: int, stored: Sequence[RankedView]) -> Sequence[RankedView]:
+    slot, record = sheet.slot, sheet.record
+    wanted = min(IMAGES_PER_PAGE, record.n_active)
     if page == 1 and len(stored) >= wanted:
         return stored[:wanted]
-    return index.reader.activating_images(
-        sheet.slot, sheet.record.feature, limit=IMAGES_PER_PAGE, offset=(page - 1) * IMAGES_PER_PAGE
+    found = index.reader.activating_images(
+        slot, record.feature, limit=IMAGES_PER_PAGE, offset=(page - 1) * IMAGES_PER_PAGE
     )
+    return [ranked(index, slot, record, top) for top in found]
 
 
 def ranked(index: OpenIndex, slot: Slot, record: FeatureRecord, top: TopImage) -> RankedView:

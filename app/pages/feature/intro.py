@@ -1,14 +1,15 @@
 """How a feature is introduced, on its page and in its embedded view alike. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.api.answers import provenance
 from app.api.models import ProvenanceOut
 from app.formatting import token_words
-from app.pages.feature.images import GroupView, folds_of, grouped, ranked
+from app.pages.feature.images import GroupView, folds_of, grouped
 from app.pages.feature.readings import Reading, readings
 from app.pages.feature.state import State
-from app.pages.parts import FeatureView, feature_view
+from app.pages.parts import FeatureView, RankedView, feature_view
 from app.sheet import Sheet
 from app.site import OpenIndex
 from scopeview.store.records import MIN_GRID_IMAGES, FeatureRecord, Name
@@ -27,16 +28,21 @@ class IntroView:
     provenance: ProvenanceOut
 
 
-def intro(index: OpenIndex, sheet: Sheet, state: State) -> IntroView:
+def intro(index: OpenIndex, sheet: Sheet, state: State, stored: Sequence[RankedView]) -> IntroView:
+    """`stored`: see `images.highest`."""
     slot, record = sheet.slot, sheet.record
-    views = [ranked(index, slot, record, top) for top in record.top_images]
-    nine = [top.image_id for top in record.top_images[:MIN_GRID_IMAGES]]
     return IntroView(
-        feature=feature_view(index, record, sheet.rows, nine),
+        feature=itself(index, sheet),
         record=record,
         names=sheet.description.names if sheet.description else [],
         token_words=token_words(slot.layer, slot.token, index.manifest.model.grid_size),
         readings=readings(sheet),
-        grid=grouped(views, folds_of(sheet, state))[:MIN_GRID_IMAGES],
+        grid=grouped(stored, folds_of(sheet, state))[:MIN_GRID_IMAGES],
         provenance=provenance(index.manifest, slot.layer),
     )
+
+
+def itself(index: OpenIndex, sheet: Sheet) -> FeatureView:
+    """The feature as others are shown beside it."""
+    nine = [top.image_id for top in sheet.record.top_images[:MIN_GRID_IMAGES]]
+    return feature_view(index, sheet.record, sheet.rows, nine)

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.formatting import layer_name, token_name
+from app.pages.feature.intro import itself
 from app.pages.feature.state import State
 from app.pages.frame import Link
-from app.pages.parts import NearLink, NearView, feature_name, feature_view
+from app.pages.parts import FeatureView, NearLink, NearView, feature_name, feature_view
 from app.sheet import Near, Sheet
 from app.site import OpenIndex
 from scopeview.slots import Layer, Slot
@@ -63,6 +64,7 @@ class LineageRow:
 class Lineage:
     """Layers across, kinds of likeness down."""
 
+    here: FeatureView  # the feature itself, in the column of its own layer
     layers: list[Link]  # the columns; this feature's own layer is current
     rows: list[LineageRow]
 
@@ -95,7 +97,7 @@ def lineage(index: OpenIndex, sheet: Sheet, state: State) -> Lineage | None:
         for kind in NEIGHBOR_KINDS
         if any(near.neighbor.kind == kind for near in sheet.across)
     ]
-    return Lineage([_column(index, sheet, layer) for layer in layers], rows)
+    return Lineage(itself(index, sheet), [_column(index, sheet, layer) for layer in layers], rows)
 
 
 def _column(index: OpenIndex, sheet: Sheet, layer: Layer) -> Link:

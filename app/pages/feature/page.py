@@ -1,6 +1,6 @@
 """The route of a feature's page, and the page put together from its parts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from fastapi import APIRouter
@@ -12,7 +12,7 @@ from app.api.uploads import PRIVATE
 from app.pages.feature.embed import EmbedPage
 from app.pages.feature.heat import HeatView, heat_view
 from app.pages.feature.histogram import HistogramView, histogram
-from app.pages.feature.images import RankingView, ranking
+from app.pages.feature.images import RankingView, highest, ranking
 from app.pages.feature.intervals import IntervalView, intervals
 from app.pages.feature.intro import IntroView, intro
 from app.pages.feature.neighbors import KindView, Lineage, kinds, lineage
@@ -68,7 +68,6 @@ class NearPiece(Page):
     always = "near"
     for_everyone = True
 
-    intro: IntroView
     near_url: str | None
     kinds: list[KindView]
     lineage: Lineage | None
@@ -117,7 +116,7 @@ def _answer(
     sheet = read_sheet(index, slot, feature, near=asked.near)
     state = State(asked.scale, asked.alike, beside.pictured.at.beside if beside else {})
     if asked.embed:
-        view = EmbedPage(_frame(index, sheet, state), intro(index, sheet, state))
+        view = EmbedPage(_frame(index, sheet, state), intro(index, sheet, state, highest(index, sheet)))
         return render(request, view, headers={"Content-Security-Policy": EMBEDDABLE})
     headers = PRIVATE if beside and beside.is_fleeting else None
     if wanted_block(request, FeaturePage) == "near":
@@ -136,7 +135,8 @@ def _page(
     base_url: str,
     beside: Yours | None,
 ) -> FeaturePage:
-    slot, introduced = sheet.slot, intro(index, sheet, state)
+    slot, stored = sheet.slot, highest(index, sheet)
+    introduced = intro(index, sheet, state, stored)
     return FeaturePage(
         frame=_frame(index, sheet, state),
         intro=introduced,
@@ -147,7 +147,7 @@ def _page(
         positions=positions(index, sheet),
         why_no_positions=why_no_positions(index, sheet),
         tokens=tokens(index, sheet, state),
-        ranking=ranking(index, sheet, state, asked.page),
+        ranking=ranking(index, sheet, state, asked.page, stored),
         intervals=intervals(index, sheet),
         near_url=_near_url(index, sheet, state, asked),
         kinds=kinds(index, sheet, state),
@@ -176,7 +176,6 @@ def _frame(index: OpenIndex, sheet: Sheet, state: State) -> Frame:
 def _near_piece(index: OpenIndex, sheet: Sheet, state: State, asked: _Asked) -> NearPiece:
     return NearPiece(
         frame=_frame(index, sheet, state),
-        intro=intro(index, sheet, state),
         near_url=_near_url(index, sheet, state, asked),
         kinds=kinds(index, sheet, state),
         lineage=lineage(index, sheet, state),
@@ -200,6 +199,6 @@ def _alive(index: OpenIndex, sheet: Sheet, state: State) -> list[FeatureView]:
     near = [feature for feature in (sheet.previous, sheet.following) if feature is not None]
     cards = index.reader.cards(sheet.slot, near).values()
     return [
-        replace(view, url=state.beside_url(index, sheet.slot, card.feature))
+        view._replace(url=state.beside_url(index, sheet.slot, card.feature))
         for view, card in zip(feature_views(index, cards), cards, strict=True)
     ]

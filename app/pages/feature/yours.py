@@ -1,7 +1,7 @@
 """The picture that a feature's page was reached from: it stays first there, under the feature's heat."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Query
@@ -83,7 +83,7 @@ def yours_view(index: OpenIndex, slot: Slot, record: FeatureRecord, given: Yours
     whole = _whole(found, record.feature) if found else None
     return YoursView(
         title=at.name.capitalize(),
-        picture=replace(picture_view(index, given.pictured), url=back),
+        picture=picture_view(index, given.pictured)._replace(url=back),
         bar=bar(value, record.max_activation),
         words=f"fires {where_words(whole, found.n_tokens, size)}" if whole and found else "is silent here",
         heat=_heat(index, slot, record, found, size) if has_heat and found else None,
