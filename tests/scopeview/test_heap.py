@@ -30,13 +30,13 @@ print(resident_mb() - before)
 
 _TAKES_ANEW = """
 import resource, sys
-from scopeview.heap import keep_freed_memory
+from scopeview import heap
 
-if sys.argv[1] == "told":
-    assert keep_freed_memory()
+if sys.argv[1]:
+    assert getattr(heap, sys.argv[1])()
 
 def work():
-    blocks = [bytes(b"x") * 24_000_000 for _ in range(3)]  # 72 MB, taken and freed
+    blocks = [b"x" * int(sys.argv[2]) for _ in range(3)]  # taken and freed
 
 work()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -46,8 +46,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def _printed(script: str, how: str) -> float:
-    run = subprocess.run([sys.executable, "-c", script, how], capture_output=True, text=True, check=True)
+def _printed(script: str, *how: str) -> float:
+    run = subprocess.run([sys.executable, "-c", script, *how], capture_output=True, text=True, check=True)
     return float(run.stdout)
 
 
@@ -56,9 +56,9 @@ def _held_mb(how: str) -> float:
     return _printed(_HOLDS, how)
 
 
-def _pages(how: str) -> float:
-    """Handed out by the system while 72 MB were taken ten times."""
-    return _printed(_TAKES_ANEW, how)
+def _pages(told: str, n_bytes: int) -> float:
+    """Handed out by the system while three blocks of that size were taken ten times."""
+    return _printed(_TAKES_ANEW, told, str(n_bytes))
 
 
 glibc_alone = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told")
@@ -72,8 +72,14 @@ def test_large_blocks_are_given_back_and_would_not_be_otherwise() -> None:
 
 @glibc_alone
 def test_what_is_taken_again_need_not_be_handed_out_anew() -> None:
-    assert _pages("told") < 1_000
-    assert _pages("untold") > 50_000
+    assert _pages("keep_freed_memory", 24_000_000) < 1_000
+    assert _pages("", 24_000_000) > 50_000
+
+
+@glibc_alone
+def test_what_a_page_takes_need_not_be_handed_out_anew() -> None:
+    assert _pages("give_back_large_blocks", 600_000) < 500
+    assert _pages("", 600_000) > 2_000
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
