@@ -123,8 +123,14 @@ def _tops(reader: IndexReader, spec: Spec) -> Callable[[tuple[Slot, int]], objec
 
 def _codes(reader: IndexReader, spec: Spec) -> Callable[[int], object]:
     """As `IndexReader.codes` asks."""
+    n_slots = len(spec.slots)
     sql = (
-        "SELECT layer, token, features, activations FROM codes"
-        f" WHERE image_id = $image_id LIMIT {len(spec.slots)}"
+        f"SELECT image_id, layer, token, features, activations FROM codes WHERE rowid >= $row LIMIT {n_slots}"
     )
-    return lambda image_id: reader.sql(sql, {"image_id": image_id})
+
+    def ask(image_id: int) -> object:
+        found = reader.sql(sql, {"row": image_id * n_slots})
+        assert [row[0] for row in found] == [image_id] * n_slots
+        return found
+
+    return ask

@@ -115,3 +115,15 @@ def test_ends_belong_to_a_range_and_nan_to_none_with_an_end() -> None:
     assert in_range(values, None, None).tolist() == [True, True, True, True]
     assert in_range(values, float(values[1]), None).tolist() == [False, True, True, False]
     assert in_range(values, None, float(values[1])).tolist() == [True, True, False, False]
+
+
+def test_a_database_that_lacks_codes_still_finds_the_others(changed: Changed, small: SmallIndex) -> None:
+    with IndexReader(small.index_dir) as whole:
+        expected = [whole.codes(image_id) for image_id in range(N_IMAGES)]
+    lost = "DELETE FROM codes WHERE image_id = 2 AND token = 'cls' OR image_id = 5"
+    with IndexReader(changed(lost)) as reader:
+        found = [reader.codes(image_id) for image_id in range(-1, N_IMAGES + 1)]
+    assert found[0] == found[-1] == found[6] == {}
+    assert found[3] == {slot: code for slot, code in expected[2].items() if slot.token != "cls"}
+    for image_id in {*range(N_IMAGES)} - {2, 5}:
+        assert found[image_id + 1] == expected[image_id]
