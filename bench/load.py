@@ -4,13 +4,12 @@ At a fixed rate, a request's time counts from the moment at which it was due, no
 a server that stalls makes every request behind it late, and all of that is counted (no coordinated omission).
 
 Requests run on an event loop in a thread of their own: whoever calls may have one running, as notebooks do.
-What the client does to itself does not count: it keeps off the server's core, collects no garbage meanwhile,
-and waits for each moment awake, since timers are up to a millisecond late.
+What the client does to itself does not count: it collects no garbage meanwhile, and waits for each moment
+awake, since timers are up to a millisecond late. Whoever calls keeps off the server's core: see `serving`.
 """
 
 import asyncio
 import gc
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,9 +17,6 @@ from typing import NamedTuple
 
 import aiohttp
 from anyio.from_thread import start_blocking_portal
-
-from bench.measure import pin
-from bench.servers import SERVER_CORE
 
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
 _AWAKE_S = 0.003
@@ -48,7 +44,6 @@ def flat_out(base_url: str, paths: Sequence[str], at_once: int) -> Load:
 
 
 async def _at_rate(base_url: str, paths: Sequence[str], per_s: float) -> Load:
-    _leave_the_server_its_core()
     async with _session() as session:
         started = time.perf_counter() + 0.05
         due = [started + i / per_s for i in range(len(paths))]
@@ -73,7 +68,6 @@ async def _flat_out(base_url: str, paths: Sequence[str], at_once: int) -> Load:
             sizes.append(await _get(session, base_url + path))
             seconds.append(time.perf_counter() - began)
 
-    _leave_the_server_its_core()
     async with _session() as session:
         started = time.perf_counter()
         await asyncio.gather(*(ask_on(session) for _ in range(at_once)))
@@ -107,13 +101,6 @@ def _undisturbed() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-def _leave_the_server_its_core() -> None:
-    """The thread at hand, where there is another core to run on."""
-    others = set(range(os.cpu_count() or 1)) - {SERVER_CORE}
-    if others:
-        pin(others)
 
 
 def _session() -> aiohttp.ClientSession:

@@ -37,11 +37,11 @@ class ImageReader(IndexFolder):
 
     def codes(self, image_id: SupportsIndex) -> dict[Slot, Code]:
         """One image's code at every slot; none for an image that there is not."""
-        found = {}
-        for number in within([image_id], self.manifest.n_images):
-            for code in map(_code, self._code_rows(number)):
-                found[Slot(code.layer, code.token)] = code
-        return found
+        return {
+            Slot(code.layer, code.token): code
+            for number in within([image_id], self.manifest.n_images)
+            for code in map(_code, self._code_rows(number))
+        }
 
     def _code_rows(self, image_id: int) -> list[tuple[Any, ...]]:
         # They lie in order of images, one a slot, so it is known where these are, unless some are missing.

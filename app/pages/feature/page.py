@@ -24,7 +24,7 @@ from app.pages.feature.yours import ImageQuery, UploadQuery, Yours, YoursView, y
 from app.pages.frame import URLS, Frame, Link, frame_for
 from app.pages.parts import FeatureView, feature_name, feature_views
 from app.pages.preview import preview_of_feature
-from app.pages.render import Page, render, wanted_block
+from app.pages.render import Page, base_url_of, render, wanted_block
 from app.params import FeaturePath, IndexDep, PageQuery, SiteDep, SlotDep
 from app.security import EMBEDDABLE
 from app.sheet import Sheet, indexed, read_sheet
@@ -121,8 +121,7 @@ def _answer(
     headers = PRIVATE if beside and beside.is_fleeting else None
     if wanted_block(request, FeaturePage) == "near":
         return render(request, _near_piece(index, sheet, state, asked), headers=headers)
-    base_url = site.settings.base_url or str(request.base_url).rstrip("/")
-    found = _page(site, index, sheet, state, asked, base_url, beside)
+    found = _page(site, index, sheet, state, asked, base_url_of(request), beside)
     return render(request, found, headers=headers)
 
 
