@@ -8,9 +8,11 @@ ARGS ?=
 
 BIN = .venv/bin
 INSTALLED = .venv/.installed
+INSTALLED_DEV = .venv/.installed-dev
+INSTALLED_FROM = pyproject.toml constraints.txt scripts/install
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test lint bench conformance retrain-demo clean
+.PHONY: help demo test coverage lint bench conformance retrain-demo clean
 .DELETE_ON_ERROR:
 
 help: ## List the chores
@@ -20,31 +22,40 @@ help: ## List the chores
 	@echo '  TORCH=cpu for the small PyTorch on Linux, PIP_ARGS for pip (CONTRIBUTING.md has examples)'
 
 # The environment is made again only when what it is made from has changed.
-$(INSTALLED): pyproject.toml constraints.txt scripts/install
+# The demo needs what Scopeview runs with; every other chore needs the tools of development too.
+$(INSTALLED): $(INSTALLED_FROM)
 	PIP_ARGS='$(PIP_ARGS)' TORCH='$(TORCH)' scripts/install '$(PYTHON)'
 	touch $@
+
+$(INSTALLED_DEV): $(INSTALLED_FROM)
+	PIP_ARGS='$(PIP_ARGS)' TORCH='$(TORCH)' scripts/install '$(PYTHON)' dev
+	touch $(INSTALLED) $@
 
 demo: $(INSTALLED) ## Build the demo index once and serve it on 127.0.0.1:8000
 	$(BIN)/scopeview demo --port $(PORT)
 
 # One thread a worker: two workers with two threads each would fight for the cores.
-test: $(INSTALLED) ## Run every test; installs Chromium where it is missing
+test: $(INSTALLED_DEV) ## Run every test; installs Chromium where it is missing
 	CHROMIUM="$$(scripts/chromium --install)" && export CHROMIUM && \
 	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-lint: $(INSTALLED) ## Check style, formatting and types
+coverage: ## Run every test and print which lines none of them reaches
+	$(MAKE) test ARGS='--cov --cov-report=term:skip-covered $(ARGS)'
+
+lint: $(INSTALLED_DEV) ## Check style, formatting and types, and the scripts of pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/oxlint --deny-warnings static
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## Run a benchmark: ARGS=build, ARGS=serving, ...; without ARGS it lists them
+bench: $(INSTALLED_DEV) ## Run a benchmark: ARGS=build, ARGS=serving, ...; without ARGS it lists them
 	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt --no-build-isolation -e '.[bench]'
 	$(BIN)/python -m bench $(ARGS)
 
-conformance: $(INSTALLED) ## Compare with the CLIP-Scope authors' own package
+conformance: $(INSTALLED_DEV) ## Compare with the CLIP-Scope authors' own package
 	scripts/conformance
 
-retrain-demo: $(INSTALLED) ## Make the demo's model and its card again from nothing (an hour on a CPU)
+retrain-demo: $(INSTALLED_DEV) ## Make the demo's model and its card again from nothing (an hour on a CPU)
 	scripts/retrain-demo
 
 clean: ## Remove caches and build products (.venv, uploads and indexes stay)

@@ -32,9 +32,8 @@ def run(command: Sequence[str | Path], cwd: Path, **env: str) -> str:
 
 def travelling_files(root: Path) -> set[str]:
     """What the source tree holds and the wheel must hold too, as paths with `/`."""
-    code = [
-        path for name in CODE for path in (root / name).rglob("*") if path.suffix in (".py", ".txt", ".j2")
-    ]
+    kinds = (".py", ".txt", ".j2", ".typed")
+    code = [path for name in CODE for path in (root / name).rglob("*") if path.suffix in kinds]
     data = [path for name in FILES for path in (root / name).rglob("*") if path.is_file()]
     hidden = re.compile(r"(^|/)(\.|__pycache__)")
     names = {path.relative_to(root).as_posix() for path in code + data}
@@ -123,3 +122,19 @@ def test_the_pins_are_sorted_and_written_one_way() -> None:
 def test_every_requirement_has_a_pin_within_its_range(requirement: Requirement) -> None:
     pins = {name: Version(version) for name, version in constraints()}
     assert pins[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+@pytest.mark.parametrize(("chore", "extra"), [("demo", ""), ("test", " dev"), ("lint", " dev")])
+def test_only_those_who_develop_install_the_tools_of_development(
+    chore: str, extra: str, tmp_path: Path
+) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "scripts/install"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    commands = run(["make", "-n", chore, "PYTHON=python3"], tmp_path).splitlines()
+    assert next(line for line in commands if "scripts/install" in line).endswith(f"'python3'{extra}")
+
+
+def test_the_citation_names_the_version_of_the_package() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()
