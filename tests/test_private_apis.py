@@ -1,4 +1,4 @@
-"""Private names of libraries that Scopeview uses, one test a name, so that a failure says what an upgrade removed.
+"""Private names of libraries that Scopeview uses, a test each: a failure says what an upgrade removed.
 
 The code that uses them has a slower or plainer way out; a failure says that it is now taken.
 """
