@@ -12,7 +12,7 @@ INSTALLED_DEV = .venv/.installed-dev
 INSTALLED_FROM = pyproject.toml constraints.txt scripts/install
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test coverage lint bench conformance retrain-demo clean
+.PHONY: help demo test coverage lint docs bench conformance retrain-demo clean
 .DELETE_ON_ERROR:
 
 help: ## List the chores
@@ -47,6 +47,10 @@ lint: $(INSTALLED_DEV) ## Check style, formatting and types, and the scripts of 
 	$(BIN)/ruff format --check .
 	$(BIN)/oxlint --deny-warnings static
 	$(BIN)/mypy
+
+docs: $(INSTALLED) ## Build the documentation site into build/docs; a broken link fails it
+	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt --no-build-isolation -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: $(INSTALLED_DEV) ## Run a benchmark: ARGS=build, ARGS=serving, ...; without ARGS it lists them
 	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt --no-build-isolation -e '.[bench]'
