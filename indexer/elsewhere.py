@@ -22,6 +22,7 @@ from indexer.storage import Storage
 from scopeview.blocklist import Rules
 from scopeview.encoder import Encoder
 from scopeview.errors import ConfigMismatchError, ScopeviewError
+from scopeview.importers import NOTHING_STATED, Stated
 from scopeview.progress import Silent
 from scopeview.recipe import Dtype, Recipe, pick_device, plan_recipe
 from scopeview.sae import Normalization, Standardization
@@ -49,6 +50,7 @@ class EncodeJob:
     thumb_px: int
     batch_size: int | None  # None: what the worker's device takes
     rules: Rules
+    stated: Stated = NOTHING_STATED  # what the SAEs' files do not say
     n_decoders: int | None = None  # of each worker; None: one a core
 
 
@@ -98,7 +100,14 @@ class ShardStage:
     def _encoder(self) -> ShardEncoder:
         """Raises `ConfigMismatchError` where this machine's weights are not those of the run."""
         job = self._job
-        planned = plan_recipe(job.model, job.sae, layers=job.layers, tokens=job.tokens)
+        planned = plan_recipe(
+            job.model,
+            job.sae,
+            layers=job.layers,
+            tokens=job.tokens,
+            stated=job.stated,
+            force_model=True,  # decided where the run was begun, and the weights are compared
+        )
         _check_weights(weights_of(planned), job)
         recipe = replace(planned, normalization=dict(job.normalization))
         clip = recipe.load_clip(device=pick_device(job.device), dtype=job.dtype)

@@ -14,7 +14,9 @@ from rich.table import Table
 from indexer.calibrate import CalibrationSet, run_calibration
 from indexer.sources import open_source
 from scopeview.calibration import Comparison, compare
+from scopeview.importers import NOTHING_STATED, Stated
 from scopeview.info import results_console
+from scopeview.progress import say
 from scopeview.recipe import Dtype, pick_batch_size, pick_device, pick_dtype, plan_recipe
 from scopeview.slots import Layer
 
@@ -29,10 +31,14 @@ def compare_normalizations(
     dtype: Dtype | Literal["auto"],
     n_images: int,
     batch_size: int | None,
+    stated: Stated = NOTHING_STATED,
+    force_model: bool = False,
 ) -> list[Comparison]:
     """Two comparisons a layer, `standardize` first. Raises as the indexer does for wrong input."""
     images = CalibrationSet(open_source(source), n_images)
-    recipe = plan_recipe(model, sae, layers=layers)
+    recipe = plan_recipe(model, sae, layers=layers, stated=stated, force_model=force_model)
+    for warning in recipe.warnings:
+        say("warning", {"sae": warning})
     saes = recipe.load_saes()
     picked = pick_device(device)
     clip = recipe.load_clip(device=picked, dtype=pick_dtype(dtype, picked))

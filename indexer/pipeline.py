@@ -29,7 +29,16 @@ from indexer.grids import write_grids
 from indexer.on_ray import RaySettings, build_slots_on_ray, encode_on_ray
 from indexer.provenance import manifest_of, run_digest
 from indexer.report import Report, summarize
-from indexer.run import RunConfig, begin, check_resumable, is_finished, locked, shard_list, weight_refs
+from indexer.run import (
+    RunConfig,
+    begin,
+    check_resumable,
+    is_finished,
+    locked,
+    shard_list,
+    stated_of,
+    weight_refs,
+)
 from indexer.shard_output import ShardMarker, read_marker
 from indexer.sources import Source, open_source
 from indexer.sources.remote import is_url
@@ -39,6 +48,7 @@ from scopeview.blocklist import Rules, read_rules
 from scopeview.clip import Clip
 from scopeview.encoder import Encoder
 from scopeview.errors import InputError
+from scopeview.importers import NOTHING_STATED, Stated
 from scopeview.precision import Precision, choose_precision
 from scopeview.progress import say, task
 from scopeview.recipe import Dtype, Recipe, pick_batch_size, pick_device, plan_recipe
@@ -68,6 +78,8 @@ class IndexRequest:
     layers: Sequence[Layer] | None = None  # None: every layer that the suite has
     tokens: Sequence[Token] = DEFAULT_TOKENS
     normalization: Normalization | None = None  # None: each SAE's own
+    stated: Stated = NOTHING_STATED  # what the SAEs' files do not say
+    force_model: bool = False  # use SAEs that were trained on another model
     slug: str | None = None  # None: the name of the out folder
     limit: int | None = None  # samples, good or bad; None: all
     device: str = "auto"
@@ -137,7 +149,11 @@ def _plan(request: IndexRequest) -> _Plan:
         layers=request.layers,
         tokens=request.tokens,
         normalization=request.normalization,
+        stated=request.stated,
+        force_model=request.force_model,
     )
+    for warning in recipe.warnings:
+        say("warning", {"sae": warning})
     config = RunConfig(
         slug=slug,
         source_kind=source.kind,
@@ -154,6 +170,7 @@ def _plan(request: IndexRequest) -> _Plan:
         thumb_px=min(recipe.info.image_px, MAX_THUMB_PX),
         vocabulary=vocabulary.sha256,
         blocklist=rules.digest or None,
+        stated=stated_of(recipe),
     )
     return _Plan(source, recipe, config, device, precision, rules, vocabulary)
 
@@ -217,6 +234,7 @@ def _job(request: IndexRequest, plan: _Plan, saes: Mapping[Layer, Sae]) -> Encod
         thumb_px=plan.config.thumb_px,
         batch_size=request.batch_size,
         rules=plan.rules,
+        stated=plan.recipe.stated,
     )
 
 

@@ -13,7 +13,7 @@ from indexer.run import RunConfig
 from scopeview import __version__
 from scopeview.recipe import Recipe
 from scopeview.slots import Layer
-from scopeview.store.manifest import LayerRecord, Manifest, ModelRecord, SaeFigures
+from scopeview.store.manifest import LayerRecord, Manifest, ModelRecord, SaeFigures, TrainedOnRecord
 
 
 def manifest_of(
@@ -74,8 +74,16 @@ def _layer(recipe: Recipe, layer: Layer, figures: SaeFigures | None) -> LayerRec
         n_features=sae.n_features,
         k=sae.k,
         normalization=recipe.normalization[layer],
+        trained_on=_trained_on(recipe, layer),
         figures=figures,
     )
+
+
+def _trained_on(recipe: Recipe, layer: Layer) -> TrainedOnRecord | None:
+    trained_on, match = recipe.source(layer).trained_on, recipe.model_matches[layer]
+    if trained_on is None or match is None:
+        return None
+    return TrainedOnRecord(**trained_on._asdict(), match=match)
 
 
 def run_digest(config: RunConfig) -> str:
@@ -86,4 +94,6 @@ def run_digest(config: RunConfig) -> str:
     shaping = {name: value for name, value in asdict(config).items() if name != "vocabulary"}
     if config.blocklist is None:
         del shaping["blocklist"]  # as it was before there were any
+    if config.stated is None:
+        del shaping["stated"]
     return sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]

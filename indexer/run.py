@@ -41,6 +41,7 @@ class RunConfig:
     thumb_px: int
     vocabulary: str  # sha256 of the words that features are named after
     blocklist: str | None = None  # digest of its rules; None without any
+    stated: dict[str, Any] | None = None  # of SAEs whose files do not say it, as keywords of `Stated`
     version: int = CONFIG_VERSION
 
 
@@ -59,6 +60,11 @@ def weight_refs(recipe: Recipe) -> WeightRefs:
         model=_pinned(recipe.model.repo_id, recipe.model.revision) or str(recipe.model.path.resolve()),
         sae=_pinned(suite.repo_id, suite.revision) or str(Path(suite.ref).expanduser().resolve()),
     )
+
+
+def stated_of(recipe: Recipe) -> dict[str, Any] | None:
+    """What the command line said of the SAEs; None for nothing."""
+    return {name: value for name, value in recipe.stated._asdict().items() if value is not None} or None
 
 
 def _pinned(repo_id: str | None, revision: str | None) -> str | None:

@@ -27,6 +27,7 @@ from huggingface_hub.utils.tqdm import tqdm
 from scopeview.errors import RevisionError, ScopeviewError, TransferError
 
 _HUB_ID = re.compile(r"(?P<repo_id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+_CACHE_FOLDER = re.compile(r"models--(?P<organisation>[\w.-]+?)--(?P<name>[\w.-]+)")
 _MOST_NAMES_SHOWN = 8
 
 
@@ -65,6 +66,12 @@ def resolve(ref: str, *, patterns: Sequence[str]) -> Resolved:
     snapshot = Path(folder)
     _check_something_matched(ref, repo_id, snapshot, patterns)
     return Resolved(ref, snapshot, repo_id, snapshot.name)
+
+
+def cached_repo_id(path: Path) -> str | None:
+    """The repository that a path inside a Hugging Face cache belongs to; None for any other path."""
+    found = [match for part in path.parts if (match := _CACHE_FOLDER.fullmatch(part))]
+    return f"{found[-1]['organisation']}/{found[-1]['name']}" if found else None
 
 
 class _TerminalBar(tqdm):

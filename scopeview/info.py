@@ -26,6 +26,11 @@ def print_info(index_dir: Path, manifest: Manifest) -> None:
     console.print(f"model {model.ref}@{model.revision or 'local'}, {manifest.dtype} on {manifest.device}")
     if model.random_weights:
         console.print("its weights are random: nothing was trained")
+    for record in manifest.layers:
+        if record.trained_on and record.trained_on.match in ("uncertain", "different"):
+            what = "was" if record.trained_on.match == "different" else "may have been"
+            named = record.trained_on.name or f"sha256 {str(record.trained_on.sha256)[:12]}"
+            console.print(f"layer {record.layer}: its SAE {what} trained on another model, {named}")
     for reason, count in manifest.skipped.items():
         console.print(f"left out: {count:,} {reason}")
     console.print(_described(manifest))

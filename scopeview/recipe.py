@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -26,8 +26,9 @@ from scopeview.clip import (
 )
 from scopeview.encoder import Encoder
 from scopeview.errors import CheckpointError, ConfigMismatchError, IndexFormatError
-from scopeview.hub import Resolved
-from scopeview.importers import SaeSource, Suite, check_fits, load_sae, read_suite
+from scopeview.hub import Resolved, cached_repo_id
+from scopeview.importers import NOTHING_STATED, SaeSource, Stated, Suite, check_fits, load_sae, read_suite
+from scopeview.model_match import ModelIdentity, ModelMatch, match_model
 from scopeview.precision import DTYPES, Dtype
 from scopeview.preprocess import Preprocessing
 from scopeview.sae import Normalization, Sae, Standardization
@@ -63,6 +64,7 @@ class Recipe:
     suite: Suite
     tokens: list[Token]
     normalization: dict[Layer, Normalization]
+    stated: Stated = NOTHING_STATED
 
     @cached_property
     def model_sha256(self) -> str:
@@ -77,6 +79,35 @@ class Recipe:
     @property
     def layers(self) -> list[Layer]:
         return self.suite.layers
+
+    @cached_property
+    def model_matches(self) -> dict[Layer, ModelMatch | None]:
+        """Is each SAE's model this one? Reads the weights' digest only where an SAE states one."""
+        sources = self.suite.sources
+        needs_digest = any(source.trained_on and source.trained_on.sha256 for source in sources)
+        repo_id = self.model.repo_id or cached_repo_id(self.model.path)
+        identity = ModelIdentity(
+            names=(repo_id or self.model.path.resolve().name,),
+            repo_id=repo_id,
+            sha256=self.model_sha256 if needs_digest else "",
+        )
+        return {source.layer: match_model(source.trained_on, identity) for source in sources}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was assumed of the SAEs, and where their model may be another one: for people."""
+        found: dict[str, list[str]] = {}
+        for source in self.suite.sources:
+            for note in [*source.notes, *self._model_warnings(source)]:
+                found.setdefault(note, []).append(source.config.source)
+        return [f"{', '.join(names)}: {note}" for note, names in found.items()]
+
+    def _model_warnings(self, source: SaeSource) -> list[str]:
+        match = self.model_matches[source.layer]
+        if match not in ("uncertain", "different"):
+            return []
+        certainly = "was trained" if match == "different" else "may have been trained"
+        return [f"{certainly} on another model, {source.trained_on}, not on {self.model.ref}"]
 
     def source(self, layer: Layer) -> SaeSource:
         return next(source for source in self.suite.sources if source.layer == layer)
@@ -116,17 +147,20 @@ def plan_recipe(
     layers: Sequence[Layer] | None = None,
     tokens: Sequence[Token] = (),
     normalization: Normalization | None = None,
+    stated: Stated = NOTHING_STATED,
+    force_model: bool = False,
 ) -> Recipe:
     """Checks that these fit together.
 
-    `layers` None: all that the suite has. `normalization` None: each SAE's own. Raises an
+    `layers` None: all that the suite has. `normalization` None: each SAE's own. `stated` fills in what an
+    SAE's file does not say. `force_model` accepts SAEs that were trained on another model. Raises an
     `InputError` that names what does not fit and what would.
     """
     info = read_info(resolve_model(model, with_weights=False))
     check_tokens(info, tokens)
     if layers is not None:
         check_layers(info, layers)
-    suite = read_suite(sae, layers)
+    suite = read_suite(sae, layers, stated)
     check_layers(info, suite.layers)
     for source in suite.sources:
         check_fits(source.config, info.d_in(source.layer))
@@ -135,7 +169,20 @@ def plan_recipe(
         source.layer: normalization or source.config.normalization for source in suite.sources
     }
     preprocessing = Preprocessing.from_folder(resolved.path)
-    return Recipe(resolved, read_info(resolved), preprocessing, suite, list(tokens), chosen)
+    recipe = Recipe(resolved, read_info(resolved), preprocessing, suite, list(tokens), chosen, stated)
+    if not force_model:
+        _check_models(recipe)
+    return recipe
+
+
+def _check_models(recipe: Recipe) -> None:
+    for source in recipe.suite.sources:
+        if recipe.model_matches[source.layer] == "different":
+            name, digest = f"{recipe.suite.ref}/{source.config.source}", recipe.model_sha256[:12]
+            raise CheckpointError(
+                f"{name} was trained on another model, {source.trained_on}; --model {recipe.model.ref} has "
+                f"sha256 {digest}. Expected an SAE of this model (--force-model uses it all the same)"
+            )
 
 
 def pick_device(name: str) -> str:
@@ -179,9 +226,16 @@ def recipe_of(index_dir: Path, manifest: Manifest) -> Recipe:
 
     Raises an `InputError` when the weights are no longer where they were, or are no longer the same.
     """
-    refs = _weight_refs(index_dir / RUN)
-    layers = [record.layer for record in manifest.layers]
-    recipe = plan_recipe(refs["model"], refs["sae"], layers=layers, tokens=manifest.tokens)
+    run = _read_run(index_dir / RUN)
+    refs: dict[str, str] = run["weights"]
+    recipe = plan_recipe(
+        refs["model"],
+        refs["sae"],
+        layers=[record.layer for record in manifest.layers],
+        tokens=manifest.tokens,
+        stated=Stated(**(run["config"].get("stated") or {})),
+        force_model=True,  # decided when the index was made, and compared below
+    )
     _check_unchanged(recipe, manifest)
     return replace(recipe, normalization={record.layer: record.normalization for record in manifest.layers})
 
@@ -192,20 +246,21 @@ def load_text_encoder(index_dir: Path, *, device: str = "auto") -> TextEncoder:
     Raises an `InputError` when the model has none, is no longer where it was, or is no longer the same.
     """
     manifest = read_manifest(index_dir)
-    model = resolve_model(_weight_refs(index_dir / RUN)["model"])
+    model = resolve_model(_read_run(index_dir / RUN)["weights"]["model"])
     sha256 = weights.sha256_of(weights.weight_files(model.path))
     _check_same({f"the model {model.ref}": (sha256, manifest.model.sha256)})
     return TextEncoder.load(text_folder(model), device=pick_device(device))
 
 
-def _weight_refs(path: Path) -> dict[str, str]:
+def _read_run(path: Path) -> dict[str, Any]:
+    """`run.json`, which says where the weights are and what was stated of them."""
     try:
-        refs: dict[str, str] = json.loads(path.read_bytes())["weights"]
+        run: dict[str, Any] = json.loads(path.read_bytes())
+        return {"weights": dict(run["weights"]), "config": dict(run["config"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IndexFormatError(
             f"{path}, which says where the weights are, cannot be read ({error!r}): uploads need it"
         ) from error
-    return refs
 
 
 def _check_unchanged(recipe: Recipe, manifest: Manifest) -> None:

@@ -37,7 +37,7 @@ def save_random_clipscope(
     with_sizes: bool = True,
     with_optimizer: bool = False,
 ) -> Path:
-    """Writes `{path}/{layer}_resid/{tokens}.pt` and returns it. Without sizes a reader has to take k = 32."""
+    """Writes `{path}/{layer}_resid/{tokens}.pt` and returns it. Without sizes it does not say its k."""
     weights = random_tensors(d_in, n_features, seed)
     checkpoint: dict[str, object] = {"model_state_dict": weights}
     if with_sizes:

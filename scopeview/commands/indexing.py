@@ -6,10 +6,13 @@ from typing import Annotated
 import typer
 
 from scopeview.commands.options import (
+    Architecture,
     Device,
     Dtype,
     DtypeChoice,
     EngineChoice,
+    ForceModel,
+    K,
     Layers,
     Model,
     Normalization,
@@ -17,6 +20,7 @@ from scopeview.commands.options import (
     Tokens,
     Vocabulary,
     parse_layers,
+    parse_stated,
     parse_tokens,
 )
 from scopeview.errors import ScopeviewError
@@ -35,6 +39,9 @@ def index(
     layers: Layers = None,
     tokens: Tokens = "cls,137",
     normalization: Normalization = None,
+    architecture: Architecture = None,
+    k: K = None,
+    force_model: ForceModel = False,
     slug: Annotated[str | None, typer.Option(help="First URL segment. Default: the name of --out.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
     device: Device = "auto",
@@ -84,6 +91,8 @@ def index(
             layers=parse_layers(layers),
             tokens=parse_tokens(tokens),
             normalization=normalization.value if normalization else None,
+            stated=parse_stated(architecture, k),
+            force_model=force_model,
             slug=slug,
             limit=limit,
             device=device,
@@ -118,6 +127,9 @@ def calibrate(
     model: Model,
     sae: Sae,
     layers: Layers = None,
+    architecture: Architecture = None,
+    k: K = None,
+    force_model: ForceModel = False,
     device: Device = "auto",
     dtype: Dtype = DtypeChoice.auto,
     images: Annotated[int, typer.Option(min=1, help="How many images to measure on.")] = 512,
@@ -136,6 +148,8 @@ def calibrate(
         dtype=dtype.value,
         n_images=images,
         batch_size=batch_size,
+        stated=parse_stated(architecture, k),
+        force_model=force_model,
     )
     print_comparisons(found, as_json=json_output)
 

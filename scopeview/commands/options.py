@@ -3,12 +3,15 @@
 from collections.abc import Hashable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from scopeview.errors import InputError
 from scopeview.slots import Layer, Token, parse_layer, parse_token
+
+if TYPE_CHECKING:
+    from scopeview.importers import Stated
 
 _Value = TypeVar("_Value", bound=Hashable)
 
@@ -63,6 +66,17 @@ Normalization = Annotated[
     NormalizationChoice | None,
     typer.Option(help="Of the SAEs' inputs. Default: as each SAE was trained.", show_default=False),
 ]
+K = Annotated[
+    int | None,
+    typer.Option("--k", min=1, help="Of TopK SAEs whose files do not say their k.", show_default=False),
+]
+Architecture = Annotated[
+    ArchitectureChoice | None,
+    typer.Option(help="Of SAEs whose files do not say theirs.", show_default=False),
+]
+ForceModel = Annotated[
+    bool, typer.Option("--force-model", help="Use SAEs that were trained on another model.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Dtype = Annotated[DtypeChoice, typer.Option(help="auto: as suits the device; the log says why.")]
 Vocabulary = Annotated[
@@ -73,6 +87,15 @@ Vocabulary = Annotated[
 ]
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
+
+
+def parse_stated(architecture: ArchitectureChoice | None, k: int | None) -> "Stated":
+    """`--architecture` and `--k`. Raises `InputError` where they contradict each other."""
+    from scopeview.importers import Stated
+
+    if architecture == ArchitectureChoice.relu and k is not None:
+        raise InputError(f"--architecture relu has no k, but --k says {k}; leave one of them out")
+    return Stated(architecture.value if architecture else None, k)
 
 
 def parse_layers(text: str | None) -> list[Layer] | None:

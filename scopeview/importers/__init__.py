@@ -5,7 +5,7 @@
 before any model or device is touched. Nothing in a checkpoint is ever executed.
 """
 
-from scopeview.importers.source import SaeSource
+from scopeview.importers.source import NOTHING_STATED, SaeSource, Stated
 from scopeview.importers.suite import Suite, check_fits, load_sae, read_suite
 
-__all__ = ["SaeSource", "Suite", "check_fits", "load_sae", "read_suite"]
+__all__ = ["NOTHING_STATED", "SaeSource", "Stated", "Suite", "check_fits", "load_sae", "read_suite"]

@@ -1,4 +1,7 @@
-"""CLIP-Scope checkpoints: `{layer}_resid/{tokens}.pt`, TopK, trained on standardised activations.
+"""CLIP-Scope checkpoints: `{layer}_resid/{tokens}.pt`, trained on standardised activations.
+
+The authors' code writes TopK and ReLU SAEs under the same names and shapes, and the released suite does not
+say its k. So k = 32 is assumed for the suite's own files alone; any other file says its k, or the user does.
 
 A `.pt` is a zip with a pickle inside. It is only ever read with `weights_only=True` (nothing executes), and
 is written once as safetensors to a cache (`SCOPEVIEW_CACHE`, else `~/.cache/scopeview`), under the sha256 of
@@ -21,33 +24,46 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scopeview.errors import CheckpointError
+from scopeview.hub import cached_repo_id
 from scopeview.importers.source import (
     Found,
     Loaded,
     SaeSource,
+    Stated,
     TensorSpec,
     check_finite,
     check_k,
+    check_stated,
     check_tensors,
     check_widths,
     read_tensors,
 )
-from scopeview.sae import SaeConfig, Weights
+from scopeview.model_match import TrainedOn
+from scopeview.sae import Architecture, SaeConfig, Weights
 from scopeview.slots import Layer, parse_layer
 from scopeview.store.files import file_sha256
 
+SUITE = "lewington/CLIP-ViT-L-scope"
+SUITE_MODEL = "laion/CLIP-ViT-L-14-laion2B-s32B-b82K"
 # Some files of the suite do not say their k; it is that of the suite's training config.
 SUITE_K = 32
+# A copy outside Hugging Face's cache is known by its name (the tokens it was trained on) and its widths.
+_SUITE_FILE = re.compile(r"(2|5|8|11|14|17|20|22)_resid/1200013184\.pt")
+_SUITE_WIDTHS = (1024, 65_536)
 TENSORS = ("pre_b", "enc", "dec")
+_STANDARDIZED = (
+    "does not say how its inputs were normalised: they are standardised, as CLIP-Scope's training code does; "
+    "--normalization none where that is wrong"
+)
 _FOLDER = re.compile(r"(0|[1-9][0-9]*)_resid")
 
 
 class Sizes(NamedTuple):
-    """The three numbers of a TopK SAE."""
+    """The widths of an SAE, and the k that its file states: None where it states none."""
 
     d_in: int
     n_features: int
-    k: int
+    k: int | None
 
 
 def patterns(layers: Sequence[Layer] | None) -> list[str]:
@@ -68,21 +84,50 @@ def find(root: Path) -> Iterator[Found]:
             )
 
 
-def read(found: Found) -> SaeSource:
+def read(found: Found, stated: Stated) -> SaeSource:
     """Checks the file's structure, widths and types; the numbers are only mapped, not read."""
     sha256 = file_sha256(found.path)
-    d_in, n_features, k = _converted_sizes(_converted_path(sha256)) or _checked_sizes(found.path)
+    sizes = _converted_sizes(_converted_path(sha256)) or _checked_sizes(found.path)
+    of_suite = is_of_suite(found, sizes)
+    architecture, k = _architecture(found.path, sizes, of_suite, stated)
     config = SaeConfig(
-        architecture="topk",
+        architecture=architecture,
         layer=found.layer,
-        d_in=d_in,
-        n_features=n_features,
+        d_in=sizes.d_in,
+        n_features=sizes.n_features,
         k=k,
         normalization="standardize",
         source=found.name,
         sha256=sha256,
     )
-    return SaeSource("clip-scope", found.path, config)
+    trained_on = TrainedOn(SUITE_MODEL) if of_suite else None
+    return SaeSource("clip-scope", found.path, config, trained_on, () if of_suite else (_STANDARDIZED,))
+
+
+def is_of_suite(found: Found, sizes: Sizes) -> bool:
+    """Is it one of the files that CLIP-Scope's authors released?"""
+    if cached_repo_id(found.path) == SUITE:
+        return True
+    return bool(_SUITE_FILE.fullmatch(found.name)) and sizes[:2] == _SUITE_WIDTHS
+
+
+def _architecture(
+    path: Path, sizes: Sizes, of_suite: bool, stated: Stated
+) -> tuple[Architecture, int | None]:
+    """The file's own, else the suite's, else what the command line states."""
+    known = sizes.k if sizes.k is not None else SUITE_K if of_suite else None
+    if known is not None:
+        check_stated(path, stated, "topk", known)
+        return "topk", check_k(path, known, sizes.n_features)
+    if stated.architecture == "relu":
+        check_stated(path, stated, "relu", None)
+        return "relu", None
+    if stated.k is not None:
+        return "topk", check_k(path, stated.k, sizes.n_features)
+    raise CheckpointError(
+        f"{path} has the tensors of CLIP-Scope but no k, and is none of its authors' files ({SUITE}): it may "
+        "be a TopK or a ReLU SAE; expected --k N (TopK) or --architecture relu"
+    )
 
 
 def load(source: SaeSource) -> Loaded:
@@ -152,7 +197,8 @@ def _checked_sizes(path: Path) -> Sizes:
             raise CheckpointError(
                 f"{path}: {key} says {checkpoint[key]!r} but the weights have {size}; expected them to agree"
             )
-    return Sizes(d_in, n_features, check_k(path, checkpoint.get("k", SUITE_K), n_features))
+    k = checkpoint.get("k")
+    return Sizes(d_in, n_features, None if k is None else check_k(path, k, n_features))
 
 
 def _converted_path(sha256: str) -> Path:
@@ -165,21 +211,24 @@ def _converted_sizes(converted: Path) -> Sizes | None:
     try:
         with safe_open(converted, framework="pt") as file:
             d_in, n_features = file.get_slice("enc").get_shape()
-            return Sizes(d_in, n_features, int(file.metadata()["k"]))
-    except (OSError, SafetensorError, KeyError, TypeError):
+            k = file.metadata()["stated_k"]
+            return Sizes(d_in, n_features, int(k) if k else None)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
 
 
 def _convert(source: SaeSource, converted: Path) -> None:
     """Written aside and renamed, so that no other process ever sees half a file."""
-    state = dict(_weights_in(source.path, _load_pt(source.path)))
+    checkpoint = _load_pt(source.path)
+    stated_k = str(checkpoint.get("k") or "")
+    state = dict(_weights_in(source.path, checkpoint))
     weights = {name: tensor.contiguous() for name, tensor in state.items() if isinstance(tensor, Tensor)}
     check_finite(source.path, weights)
     try:
         converted.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=converted.parent) as aside:
             written = Path(aside) / converted.name
-            save_file(weights, written, metadata={"k": str(source.config.k), "source": source.config.source})
+            save_file(weights, written, metadata={"stated_k": stated_k, "source": source.config.source})
             written.replace(converted)
     except OSError as error:
         raise CheckpointError(

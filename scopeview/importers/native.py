@@ -18,14 +18,17 @@ from scopeview.importers.source import (
     Found,
     Loaded,
     SaeSource,
+    Stated,
     check_finite,
     check_k,
+    check_stated,
     check_tensors,
     read_config,
     read_header,
     read_json,
     read_tensors,
 )
+from scopeview.model_match import TrainedOn
 from scopeview.sae import Architecture, Normalization, Sae, SaeConfig, Standardization, Weights
 from scopeview.slots import Embed, Layer
 from scopeview.store.files import file_sha256, write_json, written_aside
@@ -36,6 +39,21 @@ WEIGHTS_NAME = "sae.safetensors"
 _STATISTICS = ("input_mean", "input_std")
 
 Size = Annotated[int, Field(ge=1)]
+
+
+class NativeModel(BaseModel):
+    """The model that the SAE was trained on: `ref` is a Hugging Face id where there is a `revision`."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    ref: str | None = None
+    revision: str | None = None
+    sha256: str | None = None
+
+    @property
+    def trained_on(self) -> TrainedOn:
+        name = self.ref if self.revision or not self.ref else Path(self.ref).name
+        return TrainedOn(name, self.revision, self.sha256)
 
 
 class NativeConfig(BaseModel):
@@ -54,6 +72,7 @@ class NativeConfig(BaseModel):
     relu_after_topk: bool = False
     subtract_pre_b: bool = True
     n_calibration_tokens: Annotated[int, Field(ge=0)] = 0
+    model: NativeModel | None = None
 
 
 def patterns(layers: Sequence[Layer] | None) -> list[str]:
@@ -73,7 +92,7 @@ def find(root: Path) -> Iterator[Found]:
             yield Found(FORMAT, config.layer, weights, weights.relative_to(root).as_posix())
 
 
-def read(found: Found) -> SaeSource:
+def read(found: Found, stated: Stated) -> SaeSource:
     path = found.path
     config = read_config(path.with_name(CONFIG_NAME), NativeConfig)
     header = read_header(path)
@@ -87,9 +106,18 @@ def read(found: Found) -> SaeSource:
     if "enc_b" in header:
         shapes["enc_b"] = (config.n_features,)
     check_tensors(path, header, shapes)
-    if config.architecture == "topk":
-        check_k(path.with_name(CONFIG_NAME), config.k, config.n_features)
-    return SaeSource(FORMAT, path, _sae_config(config, found))
+    k = _k_of(path.with_name(CONFIG_NAME), config, stated)
+    trained_on = config.model.trained_on if config.model else None
+    return SaeSource(FORMAT, path, _sae_config(config, found, k), trained_on)
+
+
+def _k_of(path: Path, config: NativeConfig, stated: Stated) -> int | None:
+    if config.architecture == "relu":
+        check_stated(path, stated, "relu", None)
+        return None
+    k = check_k(path, stated.k if config.k is None else config.k, config.n_features)
+    check_stated(path, stated, "topk", k)
+    return k
 
 
 def load(source: SaeSource) -> Loaded:
@@ -121,7 +149,7 @@ def save(sae: Sae, folder: Path, provenance: Mapping[str, object] | None = None)
         n_calibration_tokens=stats.n_tokens if stats is not None else 0,
         **{name: getattr(sae.config, name) for name in _SHARED},
     )
-    write_json(folder / CONFIG_NAME, {**(provenance or {}), **config.model_dump()})
+    write_json(folder / CONFIG_NAME, {**(provenance or {}), **config.model_dump(exclude={"model"})})
     return folder
 
 
@@ -138,8 +166,6 @@ _SHARED = (
 )
 
 
-def _sae_config(config: NativeConfig, found: Found) -> SaeConfig:
-    shared = {name: getattr(config, name) for name in _SHARED}
-    if config.architecture == "relu":
-        shared["k"] = None
+def _sae_config(config: NativeConfig, found: Found, k: int | None) -> SaeConfig:
+    shared = {name: getattr(config, name) for name in _SHARED} | {"k": k}
     return SaeConfig(**shared, source=found.name, sha256=file_sha256(found.path))

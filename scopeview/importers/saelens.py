@@ -21,15 +21,18 @@ from scopeview.importers.source import (
     Found,
     Loaded,
     SaeSource,
+    Stated,
     check_finite,
     check_k,
+    check_stated,
     check_tensors,
     read_config,
     read_header,
     read_json,
     read_tensors,
 )
-from scopeview.sae import SaeConfig, Weights
+from scopeview.model_match import TrainedOn
+from scopeview.sae import Architecture, SaeConfig, Weights
 from scopeview.slots import Layer
 from scopeview.store.files import file_sha256
 
@@ -55,6 +58,7 @@ class SaeLensConfig(BaseModel):
     hook_name: str | None = Field(None, validation_alias=_in_metadata("hook_name"))
     hook_layer: int | None = Field(None, validation_alias=_in_metadata("hook_layer"))
     hook_head_index: int | None = Field(None, validation_alias=_in_metadata("hook_head_index"))
+    model_name: str | None = Field(None, validation_alias=_in_metadata("model_name"))
     apply_b_dec_to_input: bool = True
     normalize_activations: str = "none"
     reshape_activations: str = "none"
@@ -87,7 +91,7 @@ def find(root: Path) -> Iterator[Found]:
             yield Found("saelens", layer, path, path.relative_to(root).as_posix())
 
 
-def read(found: Found) -> SaeSource:
+def read(found: Found, stated: Stated) -> SaeSource:
     config_path = found.path.with_name(CONFIG_NAME)
     config = read_config(config_path, SaeLensConfig)
     _refuse_unsupported(config_path, config)
@@ -95,19 +99,24 @@ def read(found: Found) -> SaeSource:
     shapes = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_enc": (d_sae,), "b_dec": (d_in,)}
     # Files of old versions carry the unused factor of a fine-tuning step that was not run.
     check_tensors(found.path, read_header(found.path), shapes, allowed=["scaling_factor"])
+    architecture: Architecture = "topk" if config.is_topk else "relu"
+    found_k = stated.k if config.k is None else config.k
+    k = check_k(config_path, found_k, d_sae) if config.is_topk else None
+    check_stated(config_path, stated, architecture, k)
     sae_config = SaeConfig(
-        architecture="topk" if config.is_topk else "relu",
+        architecture=architecture,
         layer=found.layer,
         d_in=d_in,
         n_features=d_sae,
-        k=check_k(config_path, config.k, d_sae) if config.is_topk else None,
+        k=k,
         normalization="none",
         source=found.name,
         sha256=file_sha256(found.path),
         relu_after_topk=config.is_topk,
         subtract_pre_b=config.apply_b_dec_to_input,
     )
-    return SaeSource("saelens", found.path, sae_config)
+    trained_on = TrainedOn(config.model_name) if config.model_name else None
+    return SaeSource("saelens", found.path, sae_config, trained_on)
 
 
 def load(source: SaeSource) -> Loaded:

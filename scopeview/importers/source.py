@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from scopeview.errors import CheckpointError
-from scopeview.sae import SaeConfig, Standardization, Weights
+from scopeview.model_match import TrainedOn
+from scopeview.sae import Architecture, SaeConfig, Standardization, Weights
 from scopeview.slots import Layer
 
 Format = Literal["clip-scope", "scopeview-sae", "saelens"]
@@ -25,11 +26,16 @@ _HEADER_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 @dataclass(frozen=True)
 class SaeSource:
-    """One SAE on disk, checked but not loaded. `path` is its weight file."""
+    """One SAE on disk, checked but not loaded. `path` is its weight file.
+
+    `trained_on` is the model that the file names. `notes` say what was assumed where the file says nothing.
+    """
 
     format: Format
     path: Path
     config: SaeConfig
+    trained_on: TrainedOn | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def layer(self) -> Layer:
@@ -43,6 +49,16 @@ class Found(NamedTuple):
     layer: Layer
     path: Path
     name: str
+
+
+class Stated(NamedTuple):
+    """What the command line says of SAEs whose files do not: `--architecture` and `--k`."""
+
+    architecture: Architecture | None = None
+    k: int | None = None
+
+
+NOTHING_STATED = Stated()
 
 
 class Loaded(NamedTuple):
@@ -148,6 +164,17 @@ def check_k(path: Path, k: object, n_features: int) -> int:
     if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= n_features:
         raise CheckpointError(f"{path}: k is {k!r}; expected a whole number from 1 to {n_features}")
     return k
+
+
+def check_stated(path: Path, stated: Stated, architecture: Architecture, k: int | None) -> None:
+    """Raises `CheckpointError` where the command line contradicts what is known of the file."""
+    if stated.architecture not in (None, architecture):
+        raise CheckpointError(
+            f"{path} is a {architecture} SAE, but --architecture says {stated.architecture}; leave it out"
+        )
+    if stated.k not in (None, k):
+        has = "has no k (it is a ReLU SAE)" if k is None else f"has k = {k}"
+        raise CheckpointError(f"{path} {has}, but --k says {stated.k}; leave it out")
 
 
 def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -11,11 +11,11 @@ import torch
 from scopeview.errors import CheckpointError
 from scopeview.hub import resolve
 from scopeview.importers import clipscope, native, saelens
-from scopeview.importers.source import Format, Found, Loaded, SaeSource
+from scopeview.importers.source import NOTHING_STATED, Format, Found, Loaded, SaeSource, Stated
 from scopeview.sae import Sae, SaeConfig
 from scopeview.slots import EMBED, Layer
 
-_READ: dict[Format, Callable[[Found], SaeSource]] = {
+_READ: dict[Format, Callable[[Found, Stated], SaeSource]] = {
     "clip-scope": clipscope.read,
     "scopeview-sae": native.read,
     "saelens": saelens.read,
@@ -45,17 +45,20 @@ class Suite:
         return [source.layer for source in self.sources]
 
 
-def read_suite(ref: str, layers: Sequence[Layer] | None = None) -> Suite:
+def read_suite(ref: str, layers: Sequence[Layer] | None = None, stated: Stated = NOTHING_STATED) -> Suite:
     """The SAEs for these layers (None: all there are, by layer, `embed` last), checked but not loaded.
 
     `ref` is a folder, one `.pt` file, or a Hugging Face id with an optional `@revision`, of which only what
-    the layers need is downloaded. Reads every chosen file once for its sha256. Raises `CheckpointError`.
+    the layers need is downloaded. `stated` fills in what a file does not say. Reads every chosen file once,
+    for its sha256. Raises `CheckpointError`.
     """
     formats = (clipscope, native, saelens)
     resolved = resolve(ref, patterns=[p for module in formats for p in module.patterns(layers)])
     readers = (clipscope,) if resolved.path.is_file() else formats
     found = [f for module in readers for f in module.find(resolved.path)]
-    return _choose(ref, found, layers, resolved.repo_id, resolved.revision)
+    chosen = _choose(ref, found, layers)
+    sources = tuple(_READ[one.format](one, stated) for one in chosen)
+    return Suite(ref, resolved.repo_id, resolved.revision, sources)
 
 
 def load_sae(source: SaeSource, device: str | torch.device = "cpu") -> Sae:
@@ -74,21 +77,13 @@ def check_fits(config: SaeConfig, width: int) -> None:
         )
 
 
-def _choose(
-    ref: str,
-    found: Sequence[Found],
-    layers: Sequence[Layer] | None,
-    repo_id: str | None = None,
-    revision: str | None = None,
-) -> Suite:
+def _choose(ref: str, found: Sequence[Found], layers: Sequence[Layer] | None) -> list[Found]:
     if not found:
         raise CheckpointError(f"no SAE found in {ref}; expected {_EXPECTED}")
     by_layer: dict[Layer, list[Found]] = {}
     for one in sorted(found, key=lambda f: _position(f.layer)):
         by_layer.setdefault(one.layer, []).append(one)
-    chosen = list(by_layer) if layers is None else list(layers)
-    sources = tuple(_READ[one.format](one) for one in [_only(ref, by_layer, layer) for layer in chosen])
-    return Suite(ref, repo_id, revision, sources)
+    return [_only(ref, by_layer, layer) for layer in (by_layer if layers is None else layers)]
 
 
 def _only(ref: str, by_layer: dict[Layer, list[Found]], layer: Layer) -> Found:

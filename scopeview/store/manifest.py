@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scopeview.errors import IndexFormatError
+from scopeview.model_match import ModelMatch
 from scopeview.slots import Layer, Slot, Token, slots_of
 from scopeview.store.files import MANIFEST, write_json
 
@@ -53,6 +54,18 @@ class SaeFigures(_Record):
     n_tokens: int = Field(description="tokens the figures were measured on")
 
 
+class TrainedOnRecord(_Record):
+    """The model that an SAE's own file names, and whether it is the index's."""
+
+    name: str | None = Field(description="Hugging Face id or name, as the SAE's file has it")
+    revision: str | None
+    sha256: str | None = Field(description="of the weight file")
+    match: ModelMatch = Field(
+        description="same weights: the digests agree; same name; uncertain: the names differ; "
+        "different: another model for certain, used because of --force-model"
+    )
+
+
 class LayerRecord(_Record):
     """One layer and the SAE that reads it."""
 
@@ -66,6 +79,7 @@ class LayerRecord(_Record):
     n_features: int
     k: int | None = Field(description="None for a ReLU SAE, whose number of active features varies")
     normalization: Normalization
+    trained_on: TrainedOnRecord | None = Field(default=None, description="None: the SAE's file does not say")
     figures: SaeFigures | None = None
 
 

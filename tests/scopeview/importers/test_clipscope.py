@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from scopeview.errors import CheckpointError
-from scopeview.importers import clipscope, load_sae, read_suite
+from scopeview.importers import Stated, clipscope, load_sae, read_suite
+from scopeview.importers.source import Found
+from scopeview.model_match import TrainedOn
 from tests.saes import random_tensors, save_random_clipscope
 
 
@@ -64,10 +66,66 @@ def test_it_needs_calibration_before_it_encodes(tmp_path: Path) -> None:
     assert sae.without_standardization().encode(torch.zeros(1, 8)).values.shape == (1, 4)
 
 
-def test_without_size_keys_the_widths_come_from_the_shapes_and_k_is_32(tmp_path: Path) -> None:
+SUITE_CACHE = Path("models--lewington--CLIP-ViT-L-scope") / "snapshots" / "0123abc"
+
+
+def test_without_size_keys_a_file_of_the_suite_has_the_shapes_widths_and_the_suites_k(tmp_path: Path) -> None:
+    save(tmp_path / SUITE_CACHE, with_sizes=False)
+    [source] = read_suite(str(tmp_path / SUITE_CACHE)).sources
+    assert (source.config.d_in, source.config.n_features, source.config.k) == (8, 48, 32)
+    assert source.config.normalization == "standardize"
+    assert source.trained_on == TrainedOn("laion/CLIP-ViT-L-14-laion2B-s32B-b82K")
+    assert source.notes == ()
+
+
+def test_a_copy_of_a_file_of_the_suite_is_known_by_its_name_and_widths() -> None:
+    def is_known(name: str, d_in: int = 1024, n_features: int = 65_536) -> bool:
+        found = Found("clip-scope", 22, Path("/copies") / name, name)
+        return clipscope.is_of_suite(found, clipscope.Sizes(d_in, n_features, None))
+
+    assert is_known("22_resid/1200013184.pt")
+    assert not is_known("22_resid/600013184.pt")
+    assert not is_known("3_resid/1200013184.pt")
+    assert not is_known("22_resid/1200013184.pt", n_features=32_768)
+
+
+def test_another_file_without_k_is_refused_and_the_advice_works(tmp_path: Path) -> None:
+    file = save(tmp_path, with_sizes=False)
+    refused(file, "no k", "may be a TopK or a ReLU SAE", "--k N", "--architecture relu")
+    [topk] = read_suite(str(file), stated=Stated(k=4)).sources
+    [relu] = read_suite(str(file), stated=Stated("relu")).sources
+    assert (topk.config.architecture, topk.config.k) == ("topk", 4)
+    assert (relu.config.architecture, relu.config.k) == ("relu", None)
+    assert topk.trained_on is None
+
+
+def test_a_relu_file_keeps_every_feature_that_fires(tmp_path: Path) -> None:
     save(tmp_path, with_sizes=False)
-    config = read_suite(str(tmp_path)).sources[0].config
-    assert (config.d_in, config.n_features, config.k) == (8, 48, 32)
+    [source] = read_suite(str(tmp_path), stated=Stated("relu")).sources
+    x = torch.randn(5, 8, generator=torch.Generator().manual_seed(3))
+    weights = random_tensors(8, 48, seed=0)
+    expected = ((x - weights["pre_b"]) @ weights["enc"] > 0).sum(dim=1)
+    codes = load_sae(source).without_standardization().encode(x)
+    assert torch.equal((codes.values > 0).sum(dim=1), expected)
+
+
+def test_what_the_file_states_is_not_overruled(tmp_path: Path) -> None:
+    file = save(tmp_path)
+    for stated, expected in [(Stated(k=5), "has k = 4, but --k says 5"), (Stated("relu"), "is a topk SAE")]:
+        with pytest.raises(CheckpointError, match=expected):
+            read_suite(str(file), stated=stated)
+
+
+def test_a_conversion_keeps_no_k_that_was_only_stated(tmp_path: Path) -> None:
+    file = save(tmp_path, with_sizes=False)
+    load_sae(read_suite(str(file), stated=Stated(k=4)).sources[0])
+    refused(file, "no k")
+
+
+def test_a_normalisation_that_is_assumed_is_noted(tmp_path: Path) -> None:
+    [note] = read_suite(str(save(tmp_path))).sources[0].notes
+    assert "does not say how its inputs were normalised" in note
+    assert "--normalization none" in note
 
 
 def test_the_optimizers_state_is_ignored(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from scopeview.errors import CheckpointError
-from scopeview.importers import load_sae, read_suite
+from scopeview.importers import Stated, load_sae, read_suite
+from scopeview.model_match import TrainedOn
 from scopeview.sae import Sae, Standardization
 from tests.saes import random_tensors, save_random_native
 
@@ -52,6 +53,20 @@ def test_the_embedding_and_relu_are_supported(tmp_path: Path) -> None:
 
 def test_a_layers_own_folder_is_a_suite(tmp_path: Path) -> None:
     assert read_suite(str(save(tmp_path))).layers == [5]
+
+
+def test_the_model_it_was_trained_on_is_read(tmp_path: Path) -> None:
+    folder = save(tmp_path)
+    assert read_suite(str(tmp_path)).sources[0].trained_on is None
+    edit(folder, model={"ref": "data/a-model/clip", "revision": None, "sha256": "ab"})
+    assert read_suite(str(tmp_path)).sources[0].trained_on == TrainedOn("clip", None, "ab")
+    edit(folder, model={"ref": "openai/clip", "revision": "12", "sha256": "ab"})
+    assert read_suite(str(tmp_path)).sources[0].trained_on == TrainedOn("openai/clip", "12", "ab")
+
+
+def test_a_k_that_the_config_lacks_may_be_stated(tmp_path: Path) -> None:
+    edit(save(tmp_path), k=None)
+    assert read_suite(str(tmp_path), stated=Stated(k=3)).sources[0].config.k == 3
 
 
 def test_provenance_is_kept_for_people(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from scopeview.errors import CheckpointError
 from scopeview.importers import load_sae, read_suite
+from scopeview.model_match import TrainedOn
 from scopeview.sae import Sae
 from tests.saes import save_random_saelens
 
@@ -86,6 +87,14 @@ def test_the_flat_config_of_older_versions_is_read(tmp_path: Path) -> None:
     sae = load(tmp_path)
     assert (sae.config.layer, sae.config.architecture, sae.config.k) == (11, "topk", 5)
     np.testing.assert_allclose(dense(sae), twin(folder, k=5), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "named", [{"metadata": {"hook_layer": 3, "model_name": "openai/clip"}}, {"model_name": "openai/clip"}]
+)
+def test_the_model_it_was_trained_on_is_read(tmp_path: Path, named: dict[str, object]) -> None:
+    save(tmp_path, **named)
+    assert read_suite(str(tmp_path)).sources[0].trained_on == TrainedOn("openai/clip")
 
 
 def test_the_layer_may_come_from_hook_layer_alone(tmp_path: Path) -> None:
