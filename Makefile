@@ -35,8 +35,9 @@ demo: $(INSTALLED) ## Build the demo index once and serve it on 127.0.0.1:8000
 	$(BIN)/scopeview demo --port $(PORT)
 
 # One thread a worker: two workers with two threads each would fight for the cores.
-test: $(INSTALLED_DEV) ## Run every test; installs Chromium where it is missing
+test: $(INSTALLED_DEV) ## Run every test; installs Chromium and nginx where they are missing
 	CHROMIUM="$$(scripts/chromium --install)" && export CHROMIUM && \
+	  NGINX="$$(scripts/nginx --install)" && export NGINX && \
 	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 coverage: ## Run every test and print which lines none of them reaches

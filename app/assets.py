@@ -27,14 +27,13 @@ class Assets:
     def __init__(self, folder: Path = STATIC_DIR) -> None:
         files = (path for path in sorted(folder.rglob("*")) if path.suffix in _SERVED)
         self._files = {path.relative_to(folder).as_posix(): _read(path) for path in files}
-        self._urls = {name: Urls().static(name, asset.version) for name, asset in self._files.items()}
 
     def get(self, name: str) -> Asset | None:
         return self._files.get(name)
 
     def url(self, name: str) -> str:
         """Raises `KeyError` for a file that there is not: a mistake in a template."""
-        return self._urls[name]
+        return Urls().static(name, self._files[name].version)
 
 
 def _read(path: Path) -> Asset:

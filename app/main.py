@@ -60,12 +60,13 @@ from app.pages.apart import similar as apart_similar
 from app.pages.apart import versus as apart_versus
 from app.pages.problem import problem_page
 from app.pages.render import environment, render
+from app.path_prefix import PathPrefix, route_path
 from app.preview.keeping import Previews
 from app.problems import ProblemBody, ProblemError, answer_for
 from app.reports import Reports
 from app.search.texts import Texts, TowerFactory, scopeview_towers
 from app.security import HEADERS, HeadLikeGet, SecurityHeaders
-from app.settings import Settings
+from app.settings import Settings, read_settings
 from app.site import OpenIndex, Site, close_indexes, open_indexes
 from app.upload.rate import UploadRate
 from app.upload.store import UploadStore
@@ -171,7 +172,7 @@ def serve(
     given = {"index_dirs": list(index_dirs), "host": host, "port": port, "encoder_device": device}
     threadpool_limits(1, user_api="blas")  # requests run beside each other, and their sums are small
     give_back_large_blocks()
-    settings = Settings.model_validate(given | ({"upload_dir": upload_dir} if upload_dir else {}))
+    settings = read_settings(given | ({"upload_dir": upload_dir} if upload_dir else {}))
     close_indexes(_open_indexes(settings))
     app = create_app(settings)
     # Pages leave few cycles behind; to look for them through all that stays for good takes 0.1 s.
@@ -190,6 +191,15 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadLikeGet)
+    app.add_middleware(PathPrefix, prefix=settings.path_prefix, first_words=_first_words)
+
+
+def _first_words(scope: Scope) -> set[str]:
+    """The first segments of the site's own paths: `static`, `api`, ..., and the names of its indexes."""
+    app: FastAPI = scope["app"]
+    site: Site = app.state.site
+    paths = [getattr(route, "path", "/") for route in app.routes]
+    return {path.split("/")[1] for path in paths if not path.startswith("/{")} | set(site.indexes)
 
 
 def _edition(scope: Scope) -> str:
@@ -289,13 +299,13 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         body = ProblemBody(error=answer.error, detail=answer.detail)
         return JSONResponse(body.model_dump(), answer.status, headers)
     indexes = request.app.state.site.indexes
-    named = indexes.get(request.url.path.split("/")[1])
+    named = indexes.get(route_path(request.scope).split("/")[1])
     page = problem_page(answer, named)
     return await run_in_threadpool(render, request, page, status=answer.status, headers=headers)
 
 
 def _wants_json(request: Request) -> bool:
-    if request.url.path.startswith(f"{API}/"):
+    if route_path(request.scope).startswith(f"{API}/"):
         return True
     accept = request.headers.get("accept", "")
     return "application/json" in accept and "text/html" not in accept

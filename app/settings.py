@@ -4,13 +4,16 @@ Nothing is read at import; whoever starts the server makes one `Settings` and ha
 """
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.formatting import UNSAFE_ABOVE
+from scopeview.errors import InputError
 
 
 class Settings(BaseSettings):
@@ -23,7 +26,13 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535)
     base_url: str = Field(
-        default="", description="https://example.org: put before the URLs in JSON; empty for paths"
+        default="",
+        description="https://example.org or https://example.org/scope: where visitors find this site; put"
+        " before the URLs in JSON, and its path before all others; empty for paths",
+    )
+    root_path: str = Field(
+        default="",
+        description="/scope: the path below which a proxy serves this site; that of base_url when not given",
     )
     trusted_hosts: Annotated[list[str], NoDecode] = Field(
         default=["*"], description="Host headers that are answered; name yours when the site is public"
@@ -92,7 +101,69 @@ class Settings(BaseSettings):
 
     @field_validator("base_url")
     @classmethod
-    def _bare(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        return value.rstrip("/")
+    def _base_url(cls, value: str) -> str:
+        return check_base_url(value.rstrip("/")) if value else value
+
+    @field_validator("root_path")
+    @classmethod
+    def _root_path(cls, value: str) -> str:
+        return check_root_path(value.rstrip("/"))
+
+    @model_validator(mode="after")
+    def _one_prefix(self) -> Self:
+        path = urlsplit(self.base_url).path
+        if self.base_url and self.root_path and path != self.root_path:
+            raise ValueError(
+                f"base_url {self.base_url!r} has the path {path!r} and root_path is {self.root_path!r}:"
+                " give one of them, or the same path in both"
+            )
+        return self
+
+    @property
+    def path_prefix(self) -> str:
+        """`/scope`, or empty at the root of a host."""
+        return self.root_path or urlsplit(self.base_url).path
+
+
+def read_settings(given: dict[str, Any]) -> Settings:
+    """What is given, and the environment for the rest. Raises `InputError` that names what is wrong."""
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        wrong = [f"{_named(found['loc'], given)}{found['msg']}" for found in error.errors()]
+        raise InputError("; ".join(wrong).replace("Value error, ", "")) from None
+
+
+def _named(where: tuple[int | str, ...], given: dict[str, Any]) -> str:
+    """`SCOPEVIEW_BASE_URL: `, or the name of an option of the command."""
+    if not where:
+        return ""
+    name = str(where[0])
+    return f"{name if name in given else f'SCOPEVIEW_{name.upper()}'}: "
+
+
+def check_base_url(value: str) -> str:
+    """Raises `ValueError` for what no browser could be sent to."""
+    expected = "expected such as https://example.org or https://example.org/scope"
+    try:
+        _HTTP_URL.validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{value!r}: {error.errors()[0]['msg']}; {expected}") from None
+    url = urlsplit(value)
+    if not url.hostname or "@" in url.netloc or "?" in value or "#" in value:
+        raise ValueError(f"{value!r} needs a host, and no user, query or fragment; {expected}")
+    check_root_path(url.path)
+    return value
+
+
+def check_root_path(value: str) -> str:
+    """Raises `ValueError` for what is not a plain path."""
+    if value and not _PLAIN_PATH.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a plain path; expected such as /scope, of letters, digits, '-', '.', '_', '~'"
+        )
+    return value
+
+
+_HTTP_URL = TypeAdapter(AnyHttpUrl)
+_PLAIN_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")

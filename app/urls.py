@@ -1,9 +1,13 @@
 """Every URL of the site. No other module, template or script puts one together.
 
+Behind a path prefix (`https://example.org/scope`) every one of them carries it: `path_prefix` notes it for
+each request, and it is read here when a URL is made.
+
 Pictures carry a version of the index in the query, so that a browser may keep them for good and still sees
 the new ones when an index of the same name is rebuilt.
 """
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, urlencode
@@ -11,13 +15,19 @@ from urllib.parse import quote, urlencode
 from scopeview.slots import Layer, Token
 
 API = "/api/v1"
+PATH_PREFIX: ContextVar[str] = ContextVar("path_prefix", default="")
+"""`/scope` while `https://example.org/scope/...` is answered; empty at the root of a host."""
 
 
 @dataclass(frozen=True)
 class Urls:
-    """`base` is put before every path: empty for pages, the operator's `base_url` for JSON."""
+    """`base_url` is put before every path. Without one, URLs are paths: they work behind any host name."""
 
-    base: str = ""
+    base_url: str = ""
+
+    @property
+    def base(self) -> str:
+        return self.base_url or PATH_PREFIX.get()
 
     def home(self) -> str:
         return f"{self.base}/"

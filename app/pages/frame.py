@@ -9,7 +9,7 @@ from app.urls import Urls
 from scopeview.slots import Layer, Slot, Token
 
 URLS = Urls()
-"""Pages link by path alone, so that they work behind any host name."""
+"""Pages link by path alone, so that they work behind any host name; the path prefix is part of it."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from app.pages.apart.pieces import Pieces, pieces
 from app.pages.densities import DensityBar
 from app.pages.feature.histogram import BinView, HistogramView
 from app.pages.feature.readings import Reading
-from app.pages.frame import Frame, Link
+from app.pages.frame import URLS, Frame, Link
 from app.pages.paging import Paging
 from app.pages.parts import Bar, FeatureView, Mark, PictureView, feature_view, picture_of
 from app.pages.problem import HEADINGS
@@ -89,9 +89,10 @@ def patterns(request: Request, site: SiteDep) -> HTMLResponse:
 
 def _frame() -> Frame:
     """A rail of many layers and a switch, all leading back here."""
-    rail = [Link(str(layer), "/patterns", layer == 14) for layer in (2, 5, 8, 11, 14, 17, 20, 22)]
-    switch = [Link(token, "/patterns", token == "CLS") for token in ("CLS", "137", "any")]
-    return Frame("patterns", index=Link("patterns", "/patterns"), layers=rail, tokens=switch)
+    here = URLS.patterns()
+    rail = [Link(str(layer), here, layer == 14) for layer in (2, 5, 8, 11, 14, 17, 20, 22)]
+    switch = [Link(token, here, token == "CLS") for token in ("CLS", "137", "any")]
+    return Frame("patterns", index=Link("patterns", here), layers=rail, tokens=switch)
 
 
 def _features(index: OpenIndex, slot: Slot) -> list[FeatureState]:
@@ -141,7 +142,9 @@ def _pictures(index: OpenIndex, rows: Sequence[ImageRow]) -> list[PictureState]:
 def _densities() -> list[DensityBar]:
     heights = [0.2, 0.5, 0.9, 1.0, 0.6, 0.3, 0.1]
     return [
-        DensityBar(2**i, 2 ** (i + 1) - 1, int(100 * height), height, f"bar {i}", 1 <= i <= 4, "/patterns")
+        DensityBar(
+            2**i, 2 ** (i + 1) - 1, int(100 * height), height, f"bar {i}", 1 <= i <= 4, URLS.patterns()
+        )
         for i, height in enumerate(heights)
     ]
 
@@ -161,7 +164,8 @@ def _histogram() -> HistogramView:
         BinView(i * 1.2, (i + 1) * 1.2, count, count / 210, heat((i + 1) / 10))
         for i, count in enumerate(counts)
     ]
-    scales = [Link("log", "/patterns#histogram", True), Link("linear", "/patterns#histogram")]
+    here = f"{URLS.patterns()}#histogram"
+    scales = [Link("log", here, True), Link("linear", here)]
     return HistogramView(bins, 12.0, sum(counts), scales)
 
 
@@ -176,4 +180,5 @@ def _heat_map() -> list[tuple[int, str]]:
 
 
 def _paging(page: int) -> Paging:
-    return Paging(page, 3, "/patterns#pagers" if page > 1 else None, "/patterns#pagers" if page < 3 else None)
+    here = f"{URLS.patterns()}#pagers"
+    return Paging(page, 3, here if page > 1 else None, here if page < 3 else None)

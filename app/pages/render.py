@@ -6,6 +6,7 @@ boosted one and a history restore always get the whole page.
 
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
+from urllib.parse import urljoin
 
 import jinja2
 from fastapi.responses import HTMLResponse
@@ -18,6 +19,7 @@ from app.page_cache import FOR_EVERYONE
 from app.pages import components, figures
 from app.pages.frame import URLS, Frame
 from app.params import site_of
+from app.urls import PATH_PREFIX
 
 VARY = "HX-Request, HX-Target, HX-Boosted, HX-History-Restore-Request"
 
@@ -75,8 +77,10 @@ def wanted_block(request: Request, page: Page | type[Page]) -> str | None:
 
 
 def base_url_of(request: Request) -> str:
-    """Scheme and host of this site, without a slash at its end: as the operator set it, or as asked for."""
-    return site_of(request).settings.base_url or str(request.base_url).rstrip("/")
+    """Scheme, host and path prefix of this site, without a slash at its end: as the operator set them, or as
+    asked for."""
+    url = request.url
+    return site_of(request).settings.base_url or f"{url.scheme}://{url.netloc}{PATH_PREFIX.get()}"
 
 
 def _seen_from_outside(request: Request, page: Page) -> Page:
@@ -85,7 +89,7 @@ def _seen_from_outside(request: Request, page: Page) -> Page:
     if preview is None:
         return page
     base = base_url_of(request)
-    whole = replace(preview, url=base + preview.url, image=base + preview.image)
+    whole = replace(preview, url=urljoin(base, preview.url), image=urljoin(base, preview.image))
     return replace(page, frame=replace(page.frame, preview=whole))
 
 

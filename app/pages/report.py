@@ -19,6 +19,7 @@ from app.problems import listed, unprocessable
 from app.reports import MAX_WORDS, REASONS, Report
 from app.security import refuse_cross_site
 from app.site import OpenIndex
+from app.urls import Urls
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -46,7 +47,7 @@ def report_form(
     index.reader.image(image_id)  # a 404 or 410 for what is not there
     template = site.settings.report_to
     if template:
-        page_url = base_url_of(request) + URLS.image(index.slug, image_id)
+        page_url = Urls(base_url_of(request)).image(index.slug, image_id)
         return RedirectResponse(address(template, index.slug, image_id, page_url), 302, NO_STORE)
     return render(request, _page(index, image_id, done), headers=NO_STORE)
 

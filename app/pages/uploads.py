@@ -23,6 +23,7 @@ from app.security import refuse_cross_site
 from app.site import OpenIndex, Site
 from app.upload.store import LONG_S, Kept
 from app.upload.taking import take_in, time_left_s
+from app.urls import Urls
 
 KeyQuery = Annotated[str, Query(max_length=80, description="the delete key, where no cookie has it")]
 
@@ -68,7 +69,7 @@ def form(request: Request, site: SiteDep, index: IndexDep) -> HTMLResponse:
     page = UploadFormPage(
         frame=frame_for(index, "upload"),
         action=URLS.uploads(index.slug),
-        curl_url=base_url_of(request) + URLS.uploads(index.slug, api=True),
+        curl_url=Urls(base_url_of(request)).uploads(index.slug, api=True),
         max_bytes=settings.max_upload_bytes,
         max_pixels=settings.max_upload_pixels,
         ttl_hours=settings.upload_ttl_hours,

@@ -37,7 +37,6 @@ from scopeview.selection import Selection, look, spell
 from scopeview.slots import ANY, EMBED
 from scopeview.store.records import ActiveFeature
 
-HERE = "/patterns"
 _SHARES = (0.5, 0.3, 0.2)
 
 
@@ -159,8 +158,8 @@ def _group(features: Sequence[int], share: float) -> Group:
 def _groups(stage: Stage) -> list[GroupView]:
     made = [_group(stage.features, 0.6), _group(stage.features[1:2], 0.4)]
     chooses = [
-        Link("heat", HERE, True, "take the heat away"),
-        Link("heat", HERE, title="lay its heat over it"),
+        Link("heat", URLS.patterns(), True, "take the heat away"),
+        Link("heat", URLS.patterns(), title="lay its heat over it"),
     ]
     return [
         group_view(stage.index, stage.at, number, group, stage.cards, stage.found, choose, ANY)
@@ -193,7 +192,7 @@ def _edits(stage: Stage) -> list[EditView]:
     edits = (Edit(one, "set", 0.0), Edit(several, "scale", 0.5), Edit(unknown, "set", 4.5))
     state = KnobsState(stage.at, stage.layer, Selection(ANY, None), edits)
     views = [edit_view(stage.index, state, stage.cards, edit, 9.5) for edit in edits]
-    return [replace(view, undo=HERE) for view in views]
+    return [replace(view, undo=URLS.patterns()) for view in views]
 
 
 def _group_offers(stage: Stage) -> list[OfferView]:
@@ -230,8 +229,9 @@ def _near(stage: Stage, *, alone: bool) -> list[NearView]:
 
 def _likes(stage: Stage) -> list[SimilarView]:
     captions = ("in both lists, therefore outlined", "in one list", "")
+    here = URLS.patterns()
     return [
-        SimilarView(row.image_id, picture_of(stage.index, row), caption, 0.9 - at / 20, at == 0, HERE)
+        SimilarView(row.image_id, picture_of(stage.index, row), caption, 0.9 - at / 20, at == 0, here)
         for at, (row, caption) in enumerate(zip(stage.rows, captions, strict=False))
     ]
 
@@ -244,21 +244,21 @@ def _sides(stage: Stage) -> list[SidesView]:
     both = [BothView(found[0], 4.2), BothView(found[1], 3.1)]
     name, token = layer_name(stage.layer), token_name(stage.cards.slot.token)
     return [
-        SidesView(name, token, HERE, 0.4, 2, 3, 1, both, found[2:5], found[5:]),
+        SidesView(name, token, URLS.patterns(), 0.4, 2, 3, 1, both, found[2:5], found[5:]),
         SidesView(name, token, None, 0.0, 0, 0, 0, [], [], []),
     ]
 
 
 def _kept() -> list[KeptState]:
     expires_s, day = 1_800_000_000.0, round(LONG_S / 86400)
-    another = URLS.patterns()
+    here = another = URLS.patterns()
     return [
         KeptState(
             "for whoever sent it",
-            KeptView(expires_s, HERE, day, HERE, HERE, outdated=False, another=another),
+            KeptView(expires_s, here, day, here, here, outdated=False, another=another),
         ),
         KeptState(
-            "and kept it longer", KeptView(expires_s, None, day, HERE, HERE, outdated=False, another=another)
+            "and kept it longer", KeptView(expires_s, None, day, here, here, outdated=False, another=another)
         ),
         KeptState(
             "for everyone else", KeptView(expires_s, None, day, None, None, outdated=False, another=another)

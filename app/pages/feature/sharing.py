@@ -29,7 +29,7 @@ class ShareView:
 
 
 def sharing(index: OpenIndex, sheet: Sheet, provenance: ProvenanceOut, base_url: str) -> ShareView:
-    """`base_url` is scheme and host of this site, without a slash at its end."""
+    """`base_url` is scheme, host and path prefix of this site, without a slash at its end."""
     at = (index.slug, sheet.slot.layer, sheet.record.feature, sheet.slot.token)
     this = f"{sheet.slot.layer}:{sheet.record.feature}:{sheet.slot.token}"
     outside = Urls(base_url)

@@ -1,0 +1,49 @@
+"""Where on its host the site is: at the root, or below a path such as `/scope`.
+
+The prefix comes from `base_url` or `root_path`, or from the server when this app is mounted in another one.
+Paths that a reverse proxy stripped and paths that it passed on whole are both understood.
+"""
+
+from collections.abc import Callable, Collection
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.urls import PATH_PREFIX
+
+
+def route_path(scope: Scope) -> str:
+    """The path below the prefix: what routes are matched with."""
+    path: str = scope["path"]
+    prefix: str = scope.get("root_path", "")
+    return path.removeprefix(prefix) if path == prefix or path.startswith(f"{prefix}/") else path
+
+
+class PathPrefix:
+    """Notes the prefix for `urls`, and puts it where ASGI wants it. Has to be the outermost middleware."""
+
+    def __init__(self, app: ASGIApp, prefix: str, first_words: Callable[[Scope], Collection[str]]) -> None:
+        """`first_words` are the first segments of the site's own paths: see `_is_stripped`."""
+        self.app = app
+        self.prefix = prefix
+        self.first_words = first_words
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if self.prefix and not scope.get("root_path"):
+                self._place(scope)
+            # Never reset: each request has a context of its own, and its errors are answered further out.
+            PATH_PREFIX.set(self.prefix or scope.get("root_path", ""))
+        await self.app(scope, receive, send)
+
+    def _place(self, scope: Scope) -> None:
+        """In place, for what stands further out answers the errors that nobody expected."""
+        if self._is_stripped(scope):
+            scope["path"] = self.prefix + scope["path"]
+        scope["root_path"] = self.prefix
+
+    def _is_stripped(self, scope: Scope) -> bool:
+        """A path that begins with the prefix was passed on whole; unless the prefix begins with a word of the
+        site's own, such as an index's name: then nobody could tell, and the proxy has to strip it."""
+        path = scope["path"]
+        is_whole = path == self.prefix or path.startswith(f"{self.prefix}/")
+        return not is_whole or self.prefix.split("/")[1] in self.first_words(scope)
