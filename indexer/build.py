@@ -14,11 +14,12 @@ from pathlib import Path
 import duckdb
 
 from indexer import build_sql
-from indexer.build_sql import N_BINS, TOP_N, ShardPart, quoted
+from indexer.build_sql import N_BINS, TOP_N, ShardPart
 from indexer.shard_output import ShardMarker
 from scopeview.errors import InputError, ScopeviewError
 from scopeview.progress import task
 from scopeview.slots import Layer, Slot
+from scopeview.store.duckdb_paths import attach_new, duckdb_path, quoted
 from scopeview.store.files import shard_dir, written_aside
 from scopeview.store.interrupt import interruptible
 from scopeview.store.schema import TABLES
@@ -137,12 +138,13 @@ def build_slot(plan: BuildPlan, slot: Slot) -> None:
 
 def write_database(plan: BuildPlan, database: Path, advance: Callable[[], None] = lambda: None) -> None:
     """The four tables, from the shards and the slots' parts, each in its own key order."""
-    with written_aside(database) as part, _database(plan, database.name, part) as connection:
-        connection.execute(TABLES)
+    with written_aside(database) as part, _database(plan, database.name) as connection:
+        attach_new(connection, part, "scope")
+        connection.execute(f"USE scope; {TABLES}")
         for statement in _inserts(plan):
             connection.execute(statement)
             advance()
-        connection.execute("CHECKPOINT")
+        connection.execute("USE memory; DETACH scope")
 
 
 def _inserts(plan: BuildPlan) -> Iterator[str]:
@@ -160,10 +162,10 @@ def _n_inserts(plan: BuildPlan) -> int:
 
 
 @contextmanager
-def _database(plan: BuildPlan, name: str, path: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def _database(plan: BuildPlan, name: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """Raises `ScopeviewError` for whatever DuckDB stumbles over: no disk, no memory, a damaged shard."""
     try:
-        with interruptible(), _connect(plan, path) as connection:
+        with interruptible(), _connect(plan) as connection:
             yield connection
     except duckdb.Error as error:
         raise ScopeviewError(
@@ -171,18 +173,18 @@ def _database(plan: BuildPlan, name: str, path: Path | None = None) -> Iterator[
         ) from error
 
 
-def _connect(plan: BuildPlan, database: Path | None = None) -> duckdb.DuckDBPyConnection:
+def _connect(plan: BuildPlan) -> duckdb.DuckDBPyConnection:
     """Bounded in memory, and beyond that in what it spills beside the index."""
     spill = plan.work_dir / "spill"
     spill.mkdir(parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(spill).free
     config: dict[str, str | bool | int | float | list[str]] = {
-        "temp_directory": str(spill),
+        "temp_directory": duckdb_path(spill),
         "max_temp_directory_size": f"{int(free_bytes * _SPILL_PART)}B",
     }
     if plan.memory_limit is not None:
         config["memory_limit"] = plan.memory_limit
-    connection = duckdb.connect(str(database) if database else ":memory:", config=config)
+    connection = duckdb.connect(":memory:", config=config)
     if plan.memory_limit is None:
         ((n_bytes,),) = connection.execute(_AT_MOST_DEFAULT).fetchall()
         connection.execute(f"SET memory_limit = '{n_bytes}B'")

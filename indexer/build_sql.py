@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from indexer.shard_output import codes_file
 from scopeview.slots import Slot
+from scopeview.store.duckdb_paths import quoted
 
 TOP_N = 20
 N_BINS = 32
@@ -111,10 +112,6 @@ def insert_codes(shards: Sequence[ShardPart], slots: Sequence[Slot], ks: Sequenc
 
 def insert_slot(table: str, slot: Slot, part: Path) -> str:
     return f"INSERT INTO {table} SELECT '{slot.layer}', '{slot.token}', * FROM read_parquet({quoted(part)})"
-
-
-def quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _cut(k: int | None) -> str:

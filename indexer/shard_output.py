@@ -21,7 +21,7 @@ from jaxtyping import Float16, Shaped
 
 from scopeview.encoder import Encoded, SlotCodes
 from scopeview.slots import Slot
-from scopeview.store.files import SHARD_MARKER, naming, shard_dir, sync_folder, write_json
+from scopeview.store.files import LOCAL, SHARD_MARKER, naming, shard_dir, sync_folder, write_json
 from scopeview.store.pack import PackWriter
 
 _FLUSH_PAIRS = 1_000_000
@@ -136,7 +136,8 @@ class ShardWriter:
         rows = [{"shard_row": i, **entry._asdict()} for i, entry in enumerate(self._entries)]
         images = self._part / "images.parquet"
         with naming(images):
-            pq.write_table(pa.Table.from_pylist(rows, _IMAGES), images, compression="zstd")
+            table = pa.Table.from_pylist(rows, _IMAGES)
+            pq.write_table(table, images, filesystem=LOCAL, compression="zstd")
         empty = np.empty((0, projection_dim), np.float16)
         with naming(self._part / "embeddings.npy") as path:
             np.save(path, np.concatenate([empty, *self._embeddings]))
@@ -154,7 +155,7 @@ class _CodesWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         with naming(path):
-            self._writer = pq.ParquetWriter(path, _CODES, compression="zstd")
+            self._writer = pq.ParquetWriter(path, _CODES, filesystem=LOCAL, compression="zstd")
         self._tables: list[pa.Table] = []
         self._n_pairs = 0
 

@@ -15,7 +15,7 @@ from bench.synthetic.spec import Spec
 from indexer.build import TOP_N
 from scopeview.progress import task
 from scopeview.slots import Slot
-from scopeview.store.database import quoted
+from scopeview.store.duckdb_paths import attach_new
 from scopeview.store.files import image_vectors, slot_vectors, written_aside
 from scopeview.store.manifest import DescribeRecord, Manifest, VocabularyRecord
 from scopeview.store.reader import IndexReader
@@ -53,7 +53,8 @@ def _database(reader: IndexReader, spec: Spec, vocabulary: Vocabulary, database:
         duckdb.connect(":memory:") as connection,
         task("describe", len(spec.slots), "slots") as progress,
     ):
-        connection.execute(f"ATTACH {quoted(part)} AS described; {DESCRIBED_TABLES}")
+        attach_new(connection, part, "described")
+        connection.execute(DESCRIBED_TABLES)
         for slot in spec.slots:
             points = reader.points(slot)
             active = points.feature
@@ -65,7 +66,7 @@ def _database(reader: IndexReader, spec: Spec, vocabulary: Vocabulary, database:
             progress.advance()
         for name, rows in _words(np.random.default_rng([spec.seed, 6]), spec, vocabulary.words):
             _insert(connection, name, rows)
-        connection.execute("CHECKPOINT described; DETACH described")
+        connection.execute("DETACH described")
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:

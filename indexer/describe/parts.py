@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Shaped
 from indexer.describe.plan import DescribePlan
 from scopeview.errors import ScopeviewError
 from scopeview.slots import ANY, Layer, Slot
-from scopeview.store.database import quoted
-from scopeview.store.files import written_aside
+from scopeview.store.duckdb_paths import attach_new, quoted
+from scopeview.store.files import LOCAL, written_aside
 from scopeview.store.interrupt import interruptible
 from scopeview.store.schema import DESCRIBED_TABLES
 
@@ -40,14 +40,15 @@ def known(values: Float[np.ndarray, " row"]) -> pa.Array:
 def write_part(path: Path, columns: Mapping[str, Any]) -> None:
     table = pa.table(dict(columns))
     with written_aside(path) as part:
-        pq.write_table(table, part, compression="zstd")
+        pq.write_table(table, part, filesystem=LOCAL, compression="zstd")
 
 
 def write_database(plan: DescribePlan) -> None:
     """All parts into the tables of `schema.DESCRIBED_TABLES`, each in its key order."""
     try:
         with written_aside(plan.database) as part, interruptible(), duckdb.connect(":memory:") as connection:
-            connection.execute(f"ATTACH {quoted(part)} AS described; {DESCRIBED_TABLES}")
+            attach_new(connection, part, "described")
+            connection.execute(DESCRIBED_TABLES)
             for slot in plan.slots:
                 connection.execute(_features_sql(plan, slot))
                 connection.execute(_neighbors_sql(plan, slot))
@@ -58,7 +59,6 @@ def write_database(plan: DescribePlan) -> None:
                 )
             for name in ("words", "means"):
                 connection.execute(f"INSERT INTO described.{name} SELECT * FROM {_rows(plan.part(name))}")
-            connection.execute("CHECKPOINT described")
             connection.execute("DETACH described")
     except duckdb.Error as error:
         raise ScopeviewError(

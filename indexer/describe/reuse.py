@@ -10,7 +10,7 @@ import duckdb
 from indexer.describe.parts import layers_with_places
 from indexer.describe.plan import DescribePlan
 from scopeview.slots import Slot
-from scopeview.store.database import quoted
+from scopeview.store.duckdb_paths import quoted
 from scopeview.store.files import image_vectors, slot_vectors, written_aside
 from scopeview.store.interrupt import interruptible
 

@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 
 from scopeview.errors import IndexFormatError
+from scopeview.store.duckdb_paths import quoted
 from scopeview.store.interrupt import interruptible
 from scopeview.store.schema import DESCRIBED_TABLES
 
@@ -95,8 +96,3 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> Non
         raise IndexFormatError(
             f"{path} is not a readable DuckDB database ({error}); rebuild the index"
         ) from error
-
-
-def quoted(path: Path) -> str:
-    """A path as a string of SQL."""
-    return "'" + str(path).replace("'", "''") + "'"

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pyarrow.fs import LocalFileSystem
+
 from scopeview.slots import Slot
 
 MANIFEST = "manifest.json"
@@ -22,6 +24,10 @@ FIGURES = "figures.json"
 NORMALIZATION = "normalization.safetensors"
 LOCK = ".lock"
 SHARD_MARKER = "shard.json"
+
+
+LOCAL = LocalFileSystem()
+"""For Arrow's writers, which otherwise take a relative path that begins like `md:` for a URL."""
 
 
 def shard_dir(index_dir: Path, shard: int) -> Path:
