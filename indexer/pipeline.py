@@ -60,7 +60,6 @@ from scopeview.store.slug import check_slug
 from scopeview.text import text_folder, text_problem
 from scopeview.vocabulary import Vocabulary, read_vocabulary
 
-DEFAULT_TOKENS: tuple[Token, ...] = ("cls", "137")
 DEFAULT_CALIBRATION_IMAGES = 512
 DEFAULT_MAX_BAD = 0.1
 MAX_THUMB_PX = 256
@@ -76,7 +75,7 @@ class IndexRequest:
     sae: str
     out: Path
     layers: Sequence[Layer] | None = None  # None: every layer that the suite has
-    tokens: Sequence[Token] = DEFAULT_TOKENS
+    tokens: Sequence[Token] | None = None  # None: CLS and the patch in the middle of the picture
     normalization: Normalization | None = None  # None: each SAE's own
     stated: Stated = NOTHING_STATED  # what the SAEs' files do not say
     force_model: bool = False  # use SAEs that were trained on another model

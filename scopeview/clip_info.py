@@ -14,7 +14,8 @@ from transformers.activations import ACT2FN
 
 from scopeview.errors import InputError, ModelError
 from scopeview.hub import Resolved
-from scopeview.slots import EMBED, Layer, Token, token_number
+from scopeview.patches import center_token
+from scopeview.slots import CLS, EMBED, Layer, Token, token_number
 
 MODEL_CONFIG_NAME = "config.json"
 
@@ -78,6 +79,11 @@ def check_tokens(info: ClipInfo, tokens: Sequence[Token]) -> None:
             raise InputError(
                 f"token {token} does not exist: {info.ref} has 'cls', 1 to {info.n_tokens - 1}, and 'any'"
             )
+
+
+def default_tokens(info: ClipInfo) -> list[Token]:
+    """CLS and the patch in the middle of the picture: 137 where the grid is 16 x 16."""
+    return [CLS, str(center_token(info.grid))]
 
 
 def read_vision_config(path: Path) -> Any:

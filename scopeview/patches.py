@@ -42,6 +42,11 @@ def token_of(cell: Cell, grid: int) -> int:
     return cell.row * grid + cell.column + 1
 
 
+def center_token(grid: int) -> int:
+    """The patch in the middle; on a grid of even size, the one below and right of the middle."""
+    return token_of(Cell(grid // 2, grid // 2), grid)
+
+
 def box_of(token: int, grid: int, patch_px: int) -> Box:
     """The pixels that token sees first. Raises `ValueError` as `cell_of` does."""
     row, column = cell_of(token, grid)

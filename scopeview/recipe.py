@@ -24,6 +24,7 @@ from scopeview.clip import (
     read_info,
     resolve_model,
 )
+from scopeview.clip_info import default_tokens
 from scopeview.encoder import Encoder
 from scopeview.errors import CheckpointError, ConfigMismatchError, IndexFormatError
 from scopeview.hub import Resolved, cached_repo_id
@@ -145,19 +146,20 @@ def plan_recipe(
     sae: str,
     *,
     layers: Sequence[Layer] | None = None,
-    tokens: Sequence[Token] = (),
+    tokens: Sequence[Token] | None = (),
     normalization: Normalization | None = None,
     stated: Stated = NOTHING_STATED,
     force_model: bool = False,
 ) -> Recipe:
     """Checks that these fit together.
 
-    `layers` None: all that the suite has. `normalization` None: each SAE's own. `stated` fills in what an
-    SAE's file does not say. `force_model` accepts SAEs that were trained on another model. Raises an
-    `InputError` that names what does not fit and what would.
+    `layers` None: all that the suite has. `tokens` None: CLS and the patch in the middle. `normalization`
+    None: each SAE's own. `stated` fills in what an SAE's file does not say. `force_model` accepts SAEs that were
+    trained on another model. Raises an `InputError` that names what does not fit and what would.
     """
     info = read_info(resolve_model(model, with_weights=False))
-    check_tokens(info, tokens)
+    chosen_tokens = default_tokens(info) if tokens is None else list(tokens)
+    check_tokens(info, chosen_tokens)
     if layers is not None:
         check_layers(info, layers)
     suite = read_suite(sae, layers, stated)
@@ -169,7 +171,7 @@ def plan_recipe(
         source.layer: normalization or source.config.normalization for source in suite.sources
     }
     preprocessing = Preprocessing.from_folder(resolved.path)
-    recipe = Recipe(resolved, read_info(resolved), preprocessing, suite, list(tokens), chosen, stated)
+    recipe = Recipe(resolved, read_info(resolved), preprocessing, suite, chosen_tokens, chosen, stated)
     if not force_model:
         _check_models(recipe)
     return recipe

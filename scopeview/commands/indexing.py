@@ -37,7 +37,7 @@ def index(
     sae: Sae,
     out: Annotated[Path, typer.Option(help="Folder of the index; an unfinished one is resumed.")],
     layers: Layers = None,
-    tokens: Tokens = "cls,137",
+    tokens: Tokens = None,
     normalization: Normalization = None,
     architecture: Architecture = None,
     k: K = None,

@@ -61,7 +61,14 @@ Layers = Annotated[
     str | None,
     typer.Option(help="Such as 11,22,embed. Default: every layer that the suite has.", show_default=False),
 ]
-Tokens = Annotated[str, typer.Option(help="cls, a token number, any; with commas between.")]
+Tokens = Annotated[
+    str | None,
+    typer.Option(
+        help="cls, a token number (1 is the patch at the top left), any; with commas between. Default: cls "
+        "and the patch in the middle of the picture, 137 where the model has 16 x 16 patches.",
+        show_default=False,
+    ),
+]
 Normalization = Annotated[
     NormalizationChoice | None,
     typer.Option(help="Of the SAEs' inputs. Default: as each SAE was trained.", show_default=False),
@@ -107,8 +114,10 @@ def parse_layers(text: str | None) -> list[Layer] | None:
     )
 
 
-def parse_tokens(text: str) -> list[Token]:
-    """`cls,137,any`. Raises `InputError`."""
+def parse_tokens(text: str | None) -> list[Token] | None:
+    """`cls,137,any`; None stays None. Raises `InputError`."""
+    if text is None:
+        return None
     return _distinct("--tokens", [parse_token(part.strip()) for part in text.split(",")])
 
 

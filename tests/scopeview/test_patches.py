@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scopeview.patches import Box, Cell, box_of, cell_of, n_tokens, token_at, token_of
+from scopeview.patches import Box, Cell, box_of, cell_of, center_token, n_tokens, token_at, token_of
+
+
+@pytest.mark.parametrize(("grid", "token"), [(1, 1), (2, 4), (7, 25), (14, 106), (16, 137), (24, 301)])
+def test_the_patch_in_the_middle(grid: int, token: int) -> None:
+    assert center_token(grid) == token
 
 
 def test_token_137_is_row_8_column_8_of_16() -> None:
