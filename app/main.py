@@ -11,8 +11,10 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from jinja2 import Environment
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -35,6 +37,7 @@ from app.api import search as api_search
 from app.api import uploads as api_uploads
 from app.assets import Assets
 from app.blocklist import BlockList
+from app.http_protocol import BoundedHttpProtocol
 from app.metrics import Metrics, MetricsMiddleware
 from app.page_cache import PageCache, PageCacheMiddleware
 from app.pages import (
@@ -178,7 +181,7 @@ def serve(
     # Pages leave few cycles behind; to look for them through all that stays for good takes 0.1 s.
     gc.set_threshold(20_000, 50, 50)
     gc.freeze()
-    uvicorn.run(app, host=settings.host, port=settings.port, server_header=False)
+    uvicorn.run(app, host=settings.host, port=settings.port, server_header=False, http=BoundedHttpProtocol)
 
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
@@ -186,7 +189,12 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     # Zstandard for browsers, which ask for it: less of a page than gzip, in a third of the time. Its
     # level 4 takes blocks that `give_back_large_blocks` gives back after every page: 0.6 ms instead of 0.1.
     app.add_middleware(CompressMiddleware, minimum_size=1024, zstd_level=3, gzip_level=3)
-    app.add_middleware(PageCacheMiddleware, cache=PageCache(settings.page_cache_bytes), edition=_edition)
+    app.add_middleware(
+        PageCacheMiddleware,
+        cache=PageCache(settings.page_cache_bytes),
+        edition=_edition,
+        query_names=_query_names(),
+    )
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)
     app.add_middleware(SecurityHeaders)
@@ -200,6 +208,23 @@ def _first_words(scope: Scope) -> set[str]:
     site: Site = app.state.site
     paths = [getattr(route, "path", "/") for route in app.routes]
     return {path.split("/")[1] for path in paths if not path.startswith("/{")} | set(site.indexes)
+
+
+def _query_names() -> frozenset[str]:
+    """Every name that some route reads from a query."""
+    declared = [
+        _names_in(route.dependant)
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
+    ]
+    return frozenset({pictures.VERSION}.union(*declared))
+
+
+def _names_in(dependant: Dependant) -> set[str]:
+    """The query names of a route and of what it depends on."""
+    own = {field.alias for field in dependant.query_params}
+    return own.union(*map(_names_in, dependant.dependencies))
 
 
 def _edition(scope: Scope) -> str:

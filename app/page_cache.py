@@ -4,6 +4,10 @@ An index does not change while it is served, so a page of it is rendered once an
 says `Cache-Control: public, no-cache` about itself is kept: whoever writes a page decides, and what shows an
 upload or sets a cookie never says so. A kept answer is for one edition (what the block-list says) and ages
 out, since some pages say whether an encoder is there. Knows nothing of pages or indexes.
+
+Whoever asks chooses what a key is made of, so no key may grow the memory: keys are hashed, an answer counts
+with its headers and what the cache itself needs for it, and names in the query that no route knows are taken
+out before anything looks at them.
 """
 
 import hashlib
@@ -12,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote_plus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,9 +36,11 @@ _SELECTING = (
     "host",
 )
 
+_ENTRY_BYTES = 2048
+"""What the cache needs for an answer beside its body and headers: key, names, objects. Counted too high."""
 _OF_A_BODY = (b"content-length", b"content-type", b"content-encoding")
 
-_Key = tuple[object, ...]
+_Key = bytes
 
 
 @dataclass(frozen=True)
@@ -46,11 +53,17 @@ class Kept:
     route: Any  # what the request counters name it by
     until_s: float  # of time.monotonic()
 
+    @property
+    def n_bytes(self) -> int:
+        """The memory that it takes."""
+        return _ENTRY_BYTES + len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
+
 
 class PageCache:
     """The most recently used answers, up to so many bytes. For one event loop: it takes no lock."""
 
     def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """`max_bytes` of answers with their headers and keys; none larger than a sixteenth of it is kept."""
         self.max_bytes = max_bytes
         self.clock = clock
         self._kept: OrderedDict[_Key, Kept] = OrderedDict()
@@ -68,31 +81,39 @@ class PageCache:
 
     def put(self, key: _Key, kept: Kept) -> None:
         self._drop(key)
-        if len(kept.body) * _MAX_PART > self.max_bytes:
+        if kept.n_bytes * _MAX_PART > self.max_bytes:
             return
         self._kept[key] = kept
-        self._n_bytes += len(kept.body)
+        self._n_bytes += kept.n_bytes
         while self._n_bytes > self.max_bytes:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: _Key) -> None:
         if kept := self._kept.pop(key, None):
-            self._n_bytes -= len(kept.body)
+            self._n_bytes -= kept.n_bytes
 
 
 class PageCacheMiddleware:
     """Answers a GET from the cache, or keeps what comes of it. Stands outside of compression."""
 
-    def __init__(self, app: ASGIApp, cache: PageCache, edition: Callable[[Scope], str]) -> None:
-        """`edition` is asked at every request; answers of another edition are not used."""
+    def __init__(
+        self, app: ASGIApp, cache: PageCache, edition: Callable[[Scope], str], query_names: frozenset[str]
+    ) -> None:
+        """`edition` is asked at every request; answers of another edition are not used.
+
+        `query_names` are those that routes read; any other is taken out of the query of a GET, so that what
+        is told apart here and what is looked at there are the same.
+        """
         self.app = app
         self.cache = cache
         self.edition = edition
+        self.query_names = query_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET" or not self.cache.max_bytes:
             await self.app(scope, receive, send)
             return
+        scope["query_string"] = known_query(scope["query_string"], self.query_names)
         headers = Headers(scope=scope)
         key = self._key(scope, headers)
         kept = self.cache.get(key)
@@ -106,9 +127,16 @@ class PageCacheMiddleware:
             await _send(kept, headers.get("if-none-match", ""), send)
 
     def _key(self, scope: Scope, headers: Headers) -> _Key:
-        selecting = tuple(headers.get(name, "") for name in _SELECTING)
-        where = (scope["scheme"], scope["path"], scope["query_string"])
-        return (*where, *selecting, self.edition(scope))
+        selecting = [headers.get(name, "") for name in _SELECTING]
+        parts = (scope["scheme"], scope["path"], scope["query_string"], *selecting, self.edition(scope))
+        return hashlib.sha256(repr(parts).encode()).digest()
+
+
+def known_query(query: bytes, names: frozenset[str]) -> bytes:
+    """The query without the pairs whose names are not among these, the others as they were sent. Pure."""
+    pairs = query.split(b"&")
+    known = [pair for pair in pairs if unquote_plus(pair.partition(b"=")[0].decode("latin-1")) in names]
+    return query if len(known) == len(pairs) else b"&".join(known)
 
 
 class _Recording:

@@ -13,6 +13,8 @@ from scopeview.slots import Slot, parse_layer, parse_number, parse_token
 
 FOR_GOOD = "public, max-age=31536000, immutable"
 ASK_FIRST = "public, no-cache"
+VERSION = "v"
+"""The name in a query whose value is the version of the index that a picture is of."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -48,7 +50,7 @@ def kept(
 
     `encoding` is what the content was compressed with already, where the browser said that it takes that.
     """
-    is_versioned = request.query_params.get("v") == version
+    is_versioned = request.query_params.get(VERSION) == version
     headers = {"ETag": f'"{etag}"', "Cache-Control": FOR_GOOD if is_versioned else ASK_FIRST}
     if matches(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)

@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     page_cache_bytes: int = Field(
         default=64 * 1024**2,
         ge=0,
-        description="memory for rendered pages, which are compressed; 0: none kept",
+        description="memory for rendered pages, compressed, with headers and keys; 0: none kept",
     )
 
     unsafe_above: float = Field(

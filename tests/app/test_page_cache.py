@@ -1,5 +1,7 @@
 """The cache of pages: what it keeps, for whom, and for how long."""
 
+import gc
+import tracemalloc
 from dataclasses import dataclass, field
 
 import pytest
@@ -17,9 +19,11 @@ class Pages:
     headers: dict[str, str] = field(default_factory=lambda: {"cache-control": FOR_EVERYONE})
     status: int = 200
     asked: int = 0
+    queries: list[bytes] = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         self.asked += 1
+        self.queries.append(scope["query_string"])
         scope["route"] = "a route"
         raw = [(name.encode(), value.encode()) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": raw})
@@ -33,13 +37,13 @@ class Browser:
     """Asks a cache before these pages; it can set the time and the edition."""
 
     pages: Pages
-    max_bytes: int = 10_000
+    max_bytes: int = 1_000_000
     edition: str = ""
     now_s: float = 0.0
 
     def __post_init__(self) -> None:
         cache = PageCache(self.max_bytes, lambda: self.now_s)
-        self.app = PageCacheMiddleware(self.pages, cache, lambda _: self.edition)
+        self.app = PageCacheMiddleware(self.pages, cache, lambda _: self.edition, frozenset({"token"}))
 
     def get(
         self, path: str = "/a", query: str = "", method: str = "GET", **headers: str
@@ -132,20 +136,49 @@ def test_another_edition_and_old_age_end_it() -> None:
     assert browser.get()[2] == "/a 3"
 
 
+def kept(body: bytes = b"0123456789", headers: list[tuple[bytes, bytes]] | None = None) -> Kept:
+    return Kept(headers or [], body, "tag", None, 1e18)
+
+
 def test_the_least_recently_used_goes_when_it_is_full() -> None:
-    cache = PageCache(160)
-    kept = {name: Kept([], b"0123456789", name, None, 1e18) for name in "abcdefghijklmnopqr"}
-    for name in "abcdefghijklmnop":
-        cache.put((name,), kept[name])
-    assert cache.get(("a",)) is kept["a"]
-    cache.put(("q",), kept["q"])
-    assert cache.get(("b",)) is None
-    assert cache.get(("a",)) is kept["a"]
+    answer = kept()
+    cache = PageCache(16 * answer.n_bytes)
+    for letter in b"abcdefghijklmnop":
+        cache.put(bytes([letter]), answer)
+    assert cache.get(b"a") is answer
+    cache.put(b"q", answer)
+    assert cache.get(b"b") is None
+    assert cache.get(b"a") is answer
 
 
 def test_an_answer_that_would_fill_it_is_not_kept_and_none_is_without_room() -> None:
-    cache = PageCache(160)
-    cache.put(("big",), Kept([], b"0" * 11, "big", None, 1e18))
-    assert cache.get(("big",)) is None
+    cache = PageCache(16 * kept().n_bytes)
+    for large in (kept(b"0" * 11), kept(headers=[(b"a", b"")])):
+        cache.put(b"large", large)
+        assert cache.get(b"large") is None
     browser = Browser(Pages(), max_bytes=0)
     assert [browser.get()[2], browser.get()[2]] == ["/a 1", "/a 2"]
+
+
+def test_what_a_query_says_that_no_route_reads_makes_no_other_answer_and_is_not_passed_on() -> None:
+    browser = Browser(Pages())
+    first = browser.get(query="token=cls")
+    for query in ("a=1&token=cls", "token=cls&b", "token=cls&&%74=2"):
+        assert browser.get(query=query) == first
+    assert browser.get(query="%74oken=cls")[2] == "/a 2"
+    assert browser.pages.queries == [b"token=cls", b"%74oken=cls"]
+
+
+@pytest.mark.parametrize("name", ["host", "hx_target", "accept_encoding", "hx_request"])
+def test_long_headers_grow_the_cache_no_further_than_its_budget(name: str) -> None:
+    """Each of 300 requests has a header field of 60 KB of its own: 18 MB, against a budget of 1 MB."""
+    browser = Browser(Pages())
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for at in range(300):
+            browser.get(**{name: f"{at}" + "x" * 60_000})
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < browser.max_bytes
