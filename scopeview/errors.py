@@ -29,6 +29,7 @@ class BadReason(StrEnum):
     CORRUPT = "corrupt image"
     TOO_LARGE = "too many bytes"
     TOO_MANY_PIXELS = "too many pixels"
+    TOO_MANY_SCANS = "too many scans"
     DUPLICATE_KEY = "duplicate key"
     UNSAFE_KEY = "unsafe key"
     NO_IMAGE = "no image"
@@ -75,6 +76,10 @@ class ImageError(ScopeviewError):
     def __init__(self, reason: BadReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type["ImageError"], tuple[BadReason, str]]:
+        """So that one process can hand it to another."""
+        return type(self), (self.reason, str(self))
 
 
 class TransferError(ScopeviewError): ...

@@ -20,6 +20,12 @@ from scopeview.errors import BadReason, ImageError
 
 ACCEPTED = "JPEG, PNG, WebP or GIF"
 
+MAX_SCANS = 100
+"""Of a JPEG, which may draw the whole picture again and again: cameras and the web use 1 to 12."""
+MAX_SCANNED_PIXELS = 1_000_000_000
+"""Of all its scans together: 20 times 50 megapixels, some seconds of a core at most."""
+
+_SCAN = b"\xff\xda\x00"  # the marker and the high byte of its length; compressed data never has it
 _PNG_END = b"IEND\xaeB`\x82"
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
@@ -75,6 +81,8 @@ def decode(data: bytes, limits: ImageLimits) -> DecodedImage:
     kind = kind_of(data)
     with _corrupt_unless_decoded(kind), _open(kind, data) as opened:
         _check_pixels(opened, limits)
+        if kind == "JPEG":
+            _check_scans(opened, data)
         opened.load()
         _check_complete(kind, data)
         upright = _turn(opened, _orientation(opened))
@@ -158,6 +166,18 @@ def _check_pixels(opened: ImageFile, limits: ImageLimits) -> None:
         size = f"{opened.width} x {opened.height} = {n_pixels:,} pixels"
         raise ImageError(
             BadReason.TOO_MANY_PIXELS, f"the image has {size}; at most {limits.max_pixels:,} are accepted"
+        )
+
+
+def _check_scans(opened: ImageFile, data: bytes) -> None:
+    """A scan of a few bytes takes as long as one of a whole picture: 0.9 MB of them took 38 seconds."""
+    n_scans = data.count(_SCAN)
+    most = min(MAX_SCANS, max(MAX_SCANNED_PIXELS // (opened.width * opened.height), 1))
+    if n_scans > most:
+        size = f"{opened.width} x {opened.height}"
+        raise ImageError(
+            BadReason.TOO_MANY_SCANS,
+            f"this JPEG of {size} pixels is drawn in {n_scans:,} scans; at most {most} are accepted",
         )
 
 

@@ -26,7 +26,7 @@ TAKING: models.Responses = {
     201: {"model": models.NewUploadOut, "description": "kept; Location is its page"},
     400: {"model": ProblemBody, "description": "the connection broke off"},
     408: {"model": ProblemBody, "description": "the picture did not arrive in time"},
-    413: {"model": ProblemBody, "description": "too many bytes, pixels or frames"},
+    413: {"model": ProblemBody, "description": "too many bytes, pixels, frames or scans"},
     415: {
         "model": ProblemBody,
         "description": "not multipart; not JPEG, PNG, WebP or GIF; or something else as well",

@@ -1,6 +1,7 @@
 """One decode path: formats by content, limits by header, nothing damaged let in, only pixels let out."""
 
 import io
+import pickle
 import struct
 import tarfile
 import zlib
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from scopeview import images
 from scopeview.errors import BadReason, ImageError
-from scopeview.images import ImageLimits, decode, encode_webp, thumbnail
+from scopeview.images import MAX_SCANS, ImageLimits, decode, encode_webp, thumbnail
 
 LIMITS = ImageLimits()
 
@@ -187,6 +189,29 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("side_px", [7072, 20_000, 60_000])
 def test_too_many_pixels_are_refused_by_the_header_without_decoding(side_px: int) -> None:
     assert reason_of(png_header(side_px, side_px)) is BadReason.TOO_MANY_PIXELS
+
+
+def jpeg_of_scans(n_scans: int) -> bytes:
+    """A progressive JPEG of 64 x 64 whose last scan comes again until there are so many."""
+    made = encoded(picture(64, 64), "JPEG", progressive=True)
+    last, end = made.rindex(b"\xff\xda"), made.rindex(b"\xff\xd9")
+    return made[:end] + made[last:end] * (n_scans - made.count(b"\xff\xda")) + made[end:]
+
+
+def test_a_jpeg_that_is_drawn_again_and_again_is_refused_without_decoding() -> None:
+    assert decode(jpeg_of_scans(MAX_SCANS), LIMITS).width == 64
+    assert reason_of(jpeg_of_scans(MAX_SCANS + 1)) is BadReason.TOO_MANY_SCANS
+
+
+def test_large_jpegs_may_be_drawn_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_SCANNED_PIXELS", 20 * 64 * 64)
+    assert decode(jpeg_of_scans(20), LIMITS).width == 64
+    assert reason_of(jpeg_of_scans(21)) is BadReason.TOO_MANY_SCANS
+
+
+def test_an_error_of_an_image_passes_from_process_to_process() -> None:
+    error = pickle.loads(pickle.dumps(ImageError(BadReason.CORRUPT, "cut short")))
+    assert (error.reason, str(error)) == (BadReason.CORRUPT, "cut short")
 
 
 def test_the_pixel_limit_itself_is_accepted() -> None:
