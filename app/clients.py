@@ -4,17 +4,40 @@ Behind a reverse proxy it is uvicorn that puts the visitor's address in the plac
 proxy is one that it trusts (`FORWARDED_ALLOW_IPS`).
 """
 
+from contextvars import ContextVar
 from ipaddress import IPv4Address, ip_address, ip_network
 
 from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 _HOUSEHOLD_BITS = 64
 """Of an IPv6 address; the other half whoever has it may choose anew for every request."""
 
 
+NOBODY = "unknown"
+_current = ContextVar("client", default=NOBODY)
+
+
+class CurrentClient:
+    """Notes whose request this is, for what is fair between clients and far from any request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            _current.set(client_of(Request(scope)))
+        await self.app(scope, receive, send)
+
+
+def current_client() -> str:
+    """As `client_of` the request that this task answers; `NOBODY` outside of any."""
+    return _current.get()
+
+
 def client_of(request: Request) -> str:
     """`203.0.113.7`, `2001:db8:1:2::/64`, or what the server calls a client that has no address."""
-    return counted(request.client.host) if request.client else "unknown"
+    return counted(request.client.host) if request.client else NOBODY
 
 
 def counted(host: str) -> str:

@@ -63,7 +63,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._n_head_bytes = 0
         n_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if n_bytes > MAX_HEAD_BYTES:
-            self.app = _TOO_LARGE  # type: ignore[assignment]  # and the connection is closed
+            self.app = _TOO_LARGE  # and the connection is closed
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

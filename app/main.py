@@ -37,6 +37,8 @@ from app.api import search as api_search
 from app.api import uploads as api_uploads
 from app.assets import Assets
 from app.blocklist import BlockList
+from app.clients import CurrentClient
+from app.fairness import FairLimiter
 from app.http_protocol import BoundedHttpProtocol
 from app.metrics import Metrics, MetricsMiddleware
 from app.page_cache import PageCache, PageCacheMiddleware
@@ -71,7 +73,8 @@ from app.search.texts import Texts, TowerFactory, scopeview_towers
 from app.security import HEADERS, HeadLikeGet, SecurityHeaders
 from app.settings import Settings, read_settings
 from app.site import OpenIndex, Site, close_indexes, open_indexes
-from app.upload.rate import UploadRate
+from app.upload.decoding import N_PROCESSES, Decoder, ProcessDecoder
+from app.upload.rate import Senders, UploadRate
 from app.upload.store import UploadStore
 from app.upload.taking import decode_limiter
 from app.urls import API
@@ -82,6 +85,8 @@ from scopeview.heap import give_back_large_blocks
 log = logging.getLogger("scopeview.main")
 
 SWEEP_EVERY_S = 600.0
+SENDERS_PER_PLACE = 2
+"""So many pictures may be arriving or waiting for each that is worked on: with those, what is in memory."""
 DESCRIPTION = "What the pages of a Scopeview server show, as JSON. Bulk data: the index's own files."
 
 # In a path the first match wins: words (`uploads`, `images`, ...) come before `{layer}` and `{feature}`.
@@ -126,6 +131,7 @@ class StandIns:
 
     encoders: EncoderFactory | None = None
     texts: TowerFactory | None = None
+    decoder: Decoder | None = None
 
 
 def create_app(
@@ -133,10 +139,12 @@ def create_app(
     *,
     encoder_factory: EncoderFactory | None = None,
     text_factory: TowerFactory | None = None,
+    decoder: Decoder | None = None,
 ) -> FastAPI:
-    """Indexes open when the app starts. The factories stand in for the models in tests."""
+    """Indexes open when the app starts. The factories stand in for the models, and the decoder for processes
+    of its own, in tests."""
     assets, metrics = Assets(), Metrics()
-    models = StandIns(encoder_factory, text_factory)
+    models = StandIns(encoder_factory, text_factory, decoder)
     app = FastAPI(
         title="Scopeview",
         description=DESCRIPTION,
@@ -199,6 +207,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadLikeGet)
+    app.add_middleware(CurrentClient)
     app.add_middleware(PathPrefix, prefix=settings.path_prefix, first_words=_first_words)
 
 
@@ -276,6 +285,9 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
         indexes=_open_indexes(settings),
         uploads=store,
         upload_rate=UploadRate(settings.uploads_per_minute),
+        senders=Senders(SENDERS_PER_PLACE * settings.upload_queue, settings.uploads_per_client),
+        decoder=models.decoder or ProcessDecoder(settings.decode_deadline_s),
+        decode_places=FairLimiter(N_PROCESSES, 1, max_waiting=settings.upload_queue),
         worker=worker,
         texts=Texts(towers, worker),
         reports=Reports(settings.upload_dir / "reports.jsonl"),

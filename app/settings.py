@@ -66,7 +66,13 @@ class Settings(BaseSettings):
     uploads_per_minute: int = Field(
         default=30, ge=0, description="pictures taken from one address in a minute; over it 429. 0: any"
     )
+    uploads_per_client: int = Field(
+        default=4, ge=0, description="uploads of one address under way at one time; over it 429. 0: any"
+    )
     upload_read_s: float = Field(default=60.0, gt=0, description="time a client has to send its picture")
+    upload_min_bytes_per_s: int = Field(
+        default=4096, gt=0, description="a slower sender is cut off (408) after its first ten seconds"
+    )
 
     encoder_device: Literal["auto", "cpu", "cuda", "off"] = Field(
         default="auto", description="off: no uploads"
@@ -78,7 +84,12 @@ class Settings(BaseSettings):
     upload_batch: int = Field(
         default=8, gt=0, description="pictures that go through the model together, at most"
     )
-    upload_deadline_s: float = Field(default=60.0, gt=0, description="time an upload may wait for its codes")
+    upload_deadline_s: float = Field(
+        default=60.0, gt=0, description="time an upload may wait to be decoded, and for its codes"
+    )
+    decode_deadline_s: float = Field(
+        default=20.0, gt=0, description="time that decoding one picture may take; then its process is ended"
+    )
 
     @field_validator("index_dirs", mode="before")
     @classmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from app.assets import Assets
 from app.blocklist import BlockList
+from app.fairness import FairLimiter
 from app.formatting import UNSAFE_ABOVE, is_unsafe
 from app.guarded import GuardedReader
 from app.metrics import Metrics
@@ -15,7 +16,8 @@ from app.preview.keeping import Previews
 from app.reports import Reports
 from app.search.texts import Texts
 from app.settings import Settings
-from app.upload.rate import UploadRate
+from app.upload.decoding import Decoder
+from app.upload.rate import Senders, UploadRate
 from app.upload.store import UploadStore
 from app.urls import Urls
 from app.worker import Worker
@@ -92,6 +94,9 @@ class Site:
     indexes: dict[str, OpenIndex]
     uploads: UploadStore
     upload_rate: UploadRate
+    senders: Senders
+    decoder: Decoder
+    decode_places: FairLimiter
     worker: Worker
     texts: Texts
     reports: Reports

@@ -101,6 +101,11 @@ class Worker:
         if thread is not None:
             thread.join(None if not self._hangs() else 0)
 
+    def refuse_when_full(self) -> None:
+        """Raises `BusyError` where there is no place now, before anything is read."""
+        with self.place():
+            pass
+
     @contextmanager
     def place(self) -> Iterator[None]:
         """One of the places that bound how many uploads are in memory at one time. Raises `BusyError`."""

@@ -72,7 +72,8 @@ def full(work: Path, source: Path, pictures: Path) -> None:
 @contextmanager
 def _served(index_dir: Path, cache: Path | None = None) -> Iterator[Server]:
     """With its model loaded at the start, on all cores, and as many uploads a minute as come from here."""
-    environment = {"SCOPEVIEW_ENCODER_LOAD": "start", "SCOPEVIEW_UPLOADS_PER_MINUTE": "0", **_cache(cache)}
+    unlimited = {"SCOPEVIEW_UPLOADS_PER_MINUTE": "0", "SCOPEVIEW_UPLOADS_PER_CLIENT": "0"}
+    environment = {"SCOPEVIEW_ENCODER_LOAD": "start", **unlimited, **_cache(cache)}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "scopeview", "serve", str(index_dir), "--device", "cpu"]
         words = [*command, "--uploads", str(Path(folder) / "uploads")]

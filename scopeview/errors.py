@@ -30,6 +30,7 @@ class BadReason(StrEnum):
     TOO_LARGE = "too many bytes"
     TOO_MANY_PIXELS = "too many pixels"
     TOO_MANY_SCANS = "too many scans"
+    SLOW_TO_DECODE = "takes too long to decode"
     DUPLICATE_KEY = "duplicate key"
     UNSAFE_KEY = "unsafe key"
     NO_IMAGE = "no image"

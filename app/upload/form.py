@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
 from python_multipart.exceptions import MultipartParseError
 from starlette.datastructures import FormData, UploadFile
@@ -10,13 +11,32 @@ from starlette.requests import ClientDisconnect, Request
 
 from app.formatting import size
 from app.problems import ProblemError
+from app.settings import Settings
 
 FIELD = "image"
 _ENVELOPE_BYTES = 64 * 1024
 """What a form may hold beside the picture: boundaries, part headers, small fields."""
 
 
-async def read_picture(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
+@dataclass(frozen=True)
+class Pace:
+    """How much a body may hold, and how slowly it may come."""
+
+    max_bytes: int
+    timeout_s: float  # for all of it
+    min_bytes_per_s: int  # on average, once `grace_s` are over
+    grace_s: float = 10.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Pace":
+        return cls(settings.max_upload_bytes, settings.upload_read_s, settings.upload_min_bytes_per_s)
+
+    def deadline_s(self, n_bytes: int) -> float:
+        """When more must have come, from the start, of which there are so many bytes. Pure."""
+        return min(self.timeout_s, self.grace_s + n_bytes / self.min_bytes_per_s)
+
+
+async def read_picture(request: Request, pace: Pace) -> bytes:
     """The bytes of the field `image`. Raises `ProblemError` (408, 413, 415, 422); writes nothing to disk."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
@@ -24,18 +44,20 @@ async def read_picture(request: Request, *, max_bytes: int, timeout_s: float) ->
             f"Send the picture as multipart/form-data, in the field {FIELD!r}; this is {kind or 'untyped'}."
         )
         raise ProblemError(415, "unsupported", detail)
-    _check_length(request.headers.get("content-length"), max_bytes)
+    _check_length(request.headers.get("content-length"), pace.max_bytes)
     try:
-        async with asyncio.timeout(timeout_s):
-            form = await _parse(request, max_bytes)
+        async with asyncio.timeout(pace.deadline_s(0)) as timeout:
+            form = await _parse(request, _bounded(request.stream(), pace, timeout))
             try:
-                return await _picture(form, max_bytes)
+                return await _picture(form, pace.max_bytes)
             finally:
                 await form.close()
     except TimeoutError:
-        raise ProblemError(
-            408, "timeout", f"The picture did not arrive within {timeout_s:.0f} seconds."
-        ) from None
+        detail = (
+            f"The picture did not arrive in time: within {pace.timeout_s:.0f} seconds,"
+            f" at {size(pace.min_bytes_per_s)} a second or more."
+        )
+        raise ProblemError(408, "timeout", detail) from None
     except ClientDisconnect:
         raise ProblemError(
             400, "disconnected", "The connection ended before the picture was whole."
@@ -61,8 +83,7 @@ class _InMemory(MultiPartParser):
                     file.close()
 
 
-async def _parse(request: Request, max_bytes: int) -> FormData:
-    stream = _bounded(request.stream(), max_bytes)
+async def _parse(request: Request, stream: AsyncGenerator[bytes, None]) -> FormData:
     parser = _InMemory(request.headers, stream, max_files=4, max_fields=16, max_part_size=_ENVELOPE_BYTES)
     try:
         return await parser.parse()
@@ -70,13 +91,16 @@ async def _parse(request: Request, max_bytes: int) -> FormData:
         raise ProblemError(422, "unprocessable", f"This is not a whole multipart form: {error}.") from None
 
 
-async def _bounded(stream: AsyncGenerator[bytes, None], max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """Content-Length may be absent (chunked): what counts is what arrives."""
-    seen = 0
+async def _bounded(
+    stream: AsyncGenerator[bytes, None], pace: Pace, timeout: asyncio.Timeout
+) -> AsyncGenerator[bytes, None]:
+    """Content-Length may be absent (chunked): what counts is what arrives, and when."""
+    seen, started_s = 0, asyncio.get_running_loop().time()
     async for chunk in stream:
         seen += len(chunk)
-        if seen > max_bytes + _ENVELOPE_BYTES:
-            raise _too_large(max_bytes)
+        if seen > pace.max_bytes + _ENVELOPE_BYTES:
+            raise _too_large(pace.max_bytes)
+        timeout.reschedule(started_s + pace.deadline_s(seen))
         yield chunk
 
 

@@ -32,6 +32,11 @@ class Incoming:
         self._ended = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
+    async def left(self) -> None:
+        """Returns when the sender's connection ends; for after the body."""
+        while (await self._receive())["type"] == "http.request":
+            await asyncio.sleep(0)
+
     async def discard(self, max_bytes: int) -> None:
         """Reads to the end, at most `max_bytes` and `DISCARD_S`."""
         if self._asks_first:

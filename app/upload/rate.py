@@ -1,17 +1,22 @@
-"""How many pictures one client may send in a minute, so that nobody takes all the places of the others.
+"""How many pictures one client may send at a time and in a minute, so that nobody takes the others' places.
 
-Counted by `limits` (slowapi, which builds on it, binds routes and answers errors in ways of its own), in a
-sliding window: a burst is let through, and what is refused does not count. `limits` has an exact moving
-window too, but keeps a list for every client that ever came, and looks through all of them each time.
+Those of a minute are counted by `limits` (slowapi, which builds on it, binds routes and answers errors in
+ways of its own), in a sliding window: a burst is let through, and what is refused does not count. `limits`
+has an exact moving window too, but keeps a list for every client that ever came, and looks through all of
+them each time.
 """
 
 import math
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from app.inference.problems import BusyError
 from app.problems import ProblemError
 
 
@@ -36,3 +41,28 @@ class UploadRate:
             f" The next one can be sent in {wait_s} second{'' if wait_s == 1 else 's'}."
         )
         raise ProblemError(429, "too_many_uploads", detail, {"Retry-After": str(wait_s)})
+
+
+class Senders:
+    """Those whose pictures are being read or analyzed. For one event loop."""
+
+    def __init__(self, total: int, per_client: int) -> None:
+        """`per_client` 0: as many as there are."""
+        self._total, self._per_client = total, per_client or total
+        self._n_sending = Counter[str]()
+
+    @contextmanager
+    def place(self, client: str) -> Iterator[None]:
+        """Raises a 429 where this client has all its places, `BusyError` where others have all there are."""
+        if self._n_sending[client] >= self._per_client:
+            detail = f"{self._per_client} pictures from your address are being taken already. Try again soon."
+            raise ProblemError(429, "too_many_at_once", detail, {"Retry-After": "5"})
+        if self._n_sending.total() >= self._total:
+            raise BusyError(self._total)
+        self._n_sending[client] += 1
+        try:
+            yield
+        finally:
+            self._n_sending[client] -= 1
+            if not self._n_sending[client]:
+                del self._n_sending[client]

@@ -1,11 +1,15 @@
-"""From bytes to codes: admit, read, decode, crop, encode, keep. The one path of the form and the API."""
+"""From bytes to codes: admit, read, decode, crop, encode, keep. The one path of the form and the API.
+
+Whoever sends slowly holds one of the sender's own few places, and nobody else's; the places where work is
+done are taken by those whose picture is there. When the sender leaves, the work ends.
+"""
 
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from starlette.concurrency import run_in_threadpool
@@ -13,16 +17,18 @@ from starlette.requests import Request
 
 from app.clients import client_of
 from app.inference.asking import answers, crop_key, refuse_absent
+from app.inference.problems import EncoderAbsentError, TooSlowError
 from app.problems import ProblemError, answer_for
 from app.security import refuse_cross_site
 from app.site import OpenIndex, Site
-from app.upload.form import read_picture
+from app.upload.form import Pace, read_picture
 from app.upload.incoming import Incoming
 from app.upload.plain import refuse_all_but_a_picture
 from app.upload.store import Kept
 from app.worker import ASIDE, Crop, Wanted
 from scopeview.apart import codes_of
-from scopeview.images import ImageLimits, decode, encode_square
+from scopeview.images import ImageLimits, encode_square
+from scopeview.preprocess import Preprocessing
 from scopeview.store.records import Code
 
 Answer = TypeVar("Answer")
@@ -32,7 +38,7 @@ async def take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
     """Raises `ProblemError` or `ImageError`; every outcome is counted."""
     incoming = Incoming.of(request)
     try:
-        kept = await _take_in(Request(request.scope, incoming.receive), site, index)
+        kept = await _take_in(Request(request.scope, incoming.receive), incoming, site, index)
     except Exception as error:
         site.metrics.uploads.labels(answer_for(error).error).inc()
         await incoming.discard(site.settings.max_upload_bytes)
@@ -41,36 +47,65 @@ async def take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
     return kept
 
 
-async def _take_in(request: Request, site: Site, index: OpenIndex) -> Kept:
-    settings = site.settings
-    refuse_cross_site(request.headers, settings.base_url)
+async def _take_in(request: Request, incoming: Incoming, site: Site, index: OpenIndex) -> Kept:
+    client = client_of(request)
+    refuse_cross_site(request.headers, site.settings.base_url)
     refuse_absent(site, index)
     site.uploads.refuse_when_full()
-    with site.worker.place(), site.metrics.queue.track_inprogress():
-        site.upload_rate.refuse_too_many(client_of(request))  # whom a busy server sends away is not counted
-        data = await read_picture(
-            request, max_bytes=settings.max_upload_bytes, timeout_s=settings.upload_read_s
-        )
-        async with request.app.state.decode_limiter:
-            crop = await _aside(site, partial(_crop, site, index, data))
-        key = await _aside(site, partial(crop_key, crop))
-        codes = await _codes(site, index, key, crop)
-        picture = await _aside(site, partial(encode_square, crop))
-        return await run_in_threadpool(
-            site.uploads.keep, index.slug, index.version, picture, codes, crop_sha256=key
-        )
+    site.worker.refuse_when_full()
+    with site.senders.place(client):
+        site.upload_rate.refuse_too_many(client)  # whom a busy server sends away is not counted
+        data = await read_picture(request, Pace.of(site.settings))
+        with site.worker.place(), site.metrics.queue.track_inprogress():
+            return await _while_sender_stays(incoming, _analyze(site, index, client, data))
+
+
+async def _analyze(site: Site, index: OpenIndex, client: str, data: bytes) -> Kept:
+    await _aside(site, partial(refuse_all_but_a_picture, data))
+    crop = await _decoded(site, index, client, data)
+    await _aside(site, partial(site.worker.encoder, index.reader.index_dir))  # the first one loads the model
+    key = await _aside(site, partial(crop_key, crop))
+    codes = await _codes(site, index, key, crop)
+    picture = await _aside(site, partial(encode_square, crop))
+    return await run_in_threadpool(
+        site.uploads.keep, index.slug, index.version, picture, codes, crop_sha256=key
+    )
+
+
+async def _while_sender_stays(incoming: Incoming, work: Coroutine[Any, Any, Answer]) -> Answer:
+    """Cancels the work, and raises a 400, when the connection ends before it is done."""
+    working, leaving = asyncio.create_task(work), asyncio.create_task(incoming.left())
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ProblemError(400, "disconnected", "The connection ended before the picture was analyzed.")
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.wait({working, leaving})
+
+
+async def _decoded(site: Site, index: OpenIndex, client: str, data: bytes) -> Crop:
+    """Raises `ImageError`, and a 503 where too many others are before it."""
+    settings = site.settings
+    limits = ImageLimits(settings.max_upload_bytes, settings.max_upload_pixels)
+    try:
+        async with asyncio.timeout(settings.upload_deadline_s), site.decode_places.place(client):
+            return await site.decoder(data, limits, _preprocessing(index))
+    except TimeoutError:
+        raise TooSlowError from None
+
+
+def _preprocessing(index: OpenIndex) -> Preprocessing:
+    try:
+        return Preprocessing.from_dict(index.manifest.model.preprocessing)
+    except TypeError:
+        raise EncoderAbsentError("this index does not say how its model prepares pictures") from None
 
 
 async def _aside(site: Site, work: Callable[[], Answer]) -> Answer:
     return await asyncio.wrap_future(site.worker.aside(work))
-
-
-def _crop(site: Site, index: OpenIndex, data: bytes) -> Crop:
-    """Decodes first: a file that is no picture must not load a model."""
-    settings = site.settings
-    refuse_all_but_a_picture(data)
-    decoded = decode(data, ImageLimits(settings.max_upload_bytes, settings.max_upload_pixels))
-    return site.worker.encoder(index.reader.index_dir).crop(decoded.image)
 
 
 async def _codes(site: Site, index: OpenIndex, key: str, crop: Crop) -> list[Code]:

@@ -15,12 +15,20 @@ with warnings.catch_warnings():
 from app.main import create_app
 from app.search.texts import TowerFactory
 from app.settings import Settings
+from app.upload.decoding import Crop, Decoder, decoded_crop
 from app.worker import EncoderFactory
+from scopeview.images import ImageLimits
+from scopeview.preprocess import Preprocessing
 from tests.app.encoder import FakeEncoder, factory_of
 from tests.app.index import SmallIndex, write_index
 from tests.app.tower import FakeTower, tower_factory
 
 StartSite = Callable[..., TestClient]
+
+
+async def decoded_here(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop:
+    """Without a process of its own, which takes a second to start."""
+    return decoded_crop(data, limits, preprocessing)
 
 
 @pytest.fixture(scope="session")
@@ -47,13 +55,19 @@ def start_site(small_index: SmallIndex, encoder: FakeEncoder, upload_dir: Path) 
             *,
             factory: EncoderFactory | None = None,
             text_factory: TowerFactory | None = None,
+            decoder: Decoder | None = None,
             real_encoder: bool = False,
             **settings: Any,
         ) -> TestClient:
             given = {"index_dirs": [small_index.index_dir], "upload_dir": upload_dir, **settings}
             stand_in = None if real_encoder else factory or factory_of(encoder)
             words = None if real_encoder else text_factory or tower_factory(FakeTower())
-            app = create_app(Settings(**given), encoder_factory=stand_in, text_factory=words)
+            app = create_app(
+                Settings(**given),
+                encoder_factory=stand_in,
+                text_factory=words,
+                decoder=None if real_encoder else decoder or decoded_here,
+            )
             client = TestClient(app, follow_redirects=False, raise_server_exceptions=False)
             return stack.enter_context(client)
 

@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 from PIL import Image
 
+from scopeview.preprocess import Preprocessing
 from scopeview.slots import Layer, Slot, slots_of
 from scopeview.store.files import grid_pack, shard_dir
 from scopeview.store.manifest import LayerRecord, Manifest, ModelRecord, SaeFigures, write_manifest
@@ -225,7 +226,7 @@ def _manifest(slug: str, database: str, random_weights: bool) -> Manifest:
             image_px=128,
             patch_px=8,
             random_weights=random_weights,
-            preprocessing={},
+            preprocessing=Preprocessing.from_config({"size": 128, "crop_size": 128}).to_dict(),
         ),
         layers=[_layer(layer) for layer in LAYERS],
         tokens=TOKENS,

@@ -7,16 +7,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
 from app.upload.plain import MAX_FRAMES
-from scopeview.preprocess import Preprocessing
 from tests.app.conftest import StartSite
-from tests.app.encoder import FakeEncoder
 from tests.app.pictures import API, FORM, form, picture
 
 BOUNDARY = "----boundary7"
@@ -110,12 +107,7 @@ def test_what_cameras_append_and_ordinary_animations_are_let_through(site: TestC
     assert site.post(API, files=form(gif(MAX_FRAMES + 1))).status_code == 413
 
 
-def test_what_is_too_long_and_thin_for_the_model_is_refused(start_site: StartSite, upload_dir: Path) -> None:
-    class Real(FakeEncoder):
-        def crop(self, image: Image.Image) -> Any:
-            return Preprocessing.from_config({"size": 128, "crop_size": 128}).crop(image)
-
-    site = start_site(factory=lambda _: Real())
+def test_what_is_too_long_and_thin_for_the_model_is_refused(site: TestClient, upload_dir: Path) -> None:
     for size in ((1, 20_000), (20_000, 1)):
         answer = site.post(API, files=form(picture(size=size)))
         assert (answer.status_code, answer.json()["error"]) == (413, "too_many_pixels")

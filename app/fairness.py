@@ -1,0 +1,105 @@
+"""Who may go next, where many clients want the same few places: each client in turn, however many it sends.
+
+A first-come queue gives a client that opens sixty connections sixty turns to one of everybody else's. For one
+event loop; knows nothing of HTTP but the refusal.
+"""
+
+import asyncio
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+
+from app.clients import current_client
+from app.problems import ProblemError
+
+
+class TooManyAtOnceError(ProblemError):
+    def __init__(self, waiting: int, retry_s: int = 5) -> None:
+        detail = (
+            f"{waiting} requests from your address are waiting for an answer already."
+            " Wait for those, then try again."
+        )
+        super().__init__(429, "too_many_at_once", detail, {"Retry-After": str(retry_s)})
+
+
+class FairLimiter:
+    """At most `total` at a time, and at most `per_client` of any one client; the others wait.
+
+    As a context manager it counts for the client whose request this is.
+    """
+
+    def __init__(self, total: int, per_client: int, *, max_waiting: int) -> None:
+        """`max_waiting` requests of one client may wait; one more is refused."""
+        self._total, self._per_client, self._max_waiting = total, per_client, max_waiting
+        self._running = Counter[str]()
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = (
+            OrderedDict()
+        )  # whose turn is next: first
+
+    @property
+    def n_running(self) -> int:
+        return self._running.total()
+
+    @asynccontextmanager
+    async def place(self, client: str) -> AsyncIterator[None]:
+        """Raises `TooManyAtOnceError`."""
+        await self.acquire(client)
+        try:
+            yield
+        finally:
+            self.release(client)
+
+    async def __aenter__(self) -> None:
+        await self.acquire(current_client())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release(current_client())
+
+    async def acquire(self, client: str) -> None:
+        """Raises `TooManyAtOnceError`. `release` as often as this returns."""
+        if client not in self._waiting and self._has_room(client):
+            self._running[client] += 1
+            return
+        line = self._waiting.setdefault(client, deque())
+        if len(line) >= self._max_waiting:
+            raise TooManyAtOnceError(len(line))
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        line.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self._give_up(client, turn)
+            raise
+
+    def release(self, client: str) -> None:
+        self._running[client] -= 1
+        if not self._running[client]:
+            del self._running[client]
+        self._start_waiting()
+
+    def _has_room(self, client: str) -> bool:
+        return self.n_running < self._total and self._running[client] < self._per_client
+
+    def _start_waiting(self) -> None:
+        while client := next((each for each in self._waiting if self._has_room(each)), None):
+            line = self._waiting.pop(client)
+            turn = line.popleft()
+            if line:
+                self._waiting[client] = line  # behind the others
+            if not turn.done():  # else whoever waited has gone
+                self._running[client] += 1
+                turn.set_result(None)
+
+    def _give_up(self, client: str, turn: "asyncio.Future[None]") -> None:
+        """The turn may have come in the same moment: then it goes to the next."""
+        if turn.done() and not turn.cancelled():
+            self.release(client)
+            return
+        line = self._waiting.get(client)
+        if line is not None and turn in line:
+            line.remove(turn)
+            if not line:
+                del self._waiting[client]

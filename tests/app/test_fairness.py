@@ -1,0 +1,114 @@
+"""Places that many clients want: each client in turn, however many requests it sends."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from app.fairness import FairLimiter, TooManyAtOnceError
+from tests.loops import on_a_loop
+
+
+class Visitors:
+    """Requests by client, in the order in which they are let in; each goes on when it is told to."""
+
+    def __init__(self, limiter: FairLimiter) -> None:
+        self.limiter, self.entered = limiter, list[str]()
+        self._may_leave: list[asyncio.Event] = []
+        self.tasks = list[asyncio.Task[None]]()
+
+    def come(self, *clients: str) -> None:
+        self.tasks += [asyncio.create_task(self._visit(client)) for client in clients]
+
+    async def _visit(self, client: str) -> None:
+        async with self.limiter.place(client):
+            self.entered.append(client)
+            leave = asyncio.Event()
+            self._may_leave.append(leave)
+            await leave.wait()
+
+    async def settle(self) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def one_leaves(self) -> None:
+        await self.settle()
+        self._may_leave.pop(0).set()
+        await self.settle()
+
+    async def all_leave(self) -> None:
+        await self.settle()
+        while self._may_leave:
+            await self.one_leaves()
+
+
+def run(total: int, per_client: int, story: Callable[[Visitors], Awaitable[None]]) -> list[str]:
+    """Who was let in, in order."""
+
+    async def told() -> list[str]:
+        visitors = Visitors(FairLimiter(total, per_client, max_waiting=100))
+        await story(visitors)
+        await visitors.all_leave()
+        assert visitors.limiter.n_running == 0
+        return visitors.entered
+
+    return on_a_loop(told)
+
+
+def test_clients_take_turns() -> None:
+    async def story(visitors: Visitors) -> None:
+        visitors.come(*"aaaaaa", *"bb", "c")
+
+    assert run(1, 1, story) == list("aabcabaaa")
+
+
+def test_one_client_takes_no_more_than_its_own_places_though_others_are_free() -> None:
+    async def story(visitors: Visitors) -> None:
+        visitors.come(*"aaaa")
+        await visitors.settle()
+        assert visitors.entered == ["a", "a"]
+        visitors.come("b")
+        await visitors.settle()
+        assert visitors.entered == ["a", "a", "b"]
+
+    assert run(4, 2, story) == list("aabaa")
+
+
+def test_whoever_leaves_the_line_is_passed_over() -> None:
+    async def story(visitors: Visitors) -> None:
+        visitors.come(*"abc")
+        await visitors.settle()
+        visitors.tasks[1].cancel()
+
+    assert run(1, 1, story) == ["a", "c"]
+
+
+def test_a_place_given_to_one_who_leaves_in_that_moment_goes_on() -> None:
+    async def story(visitors: Visitors) -> None:
+        visitors.come(*"abc")
+        await visitors.settle()
+        visitors._may_leave.pop(0).set()
+        await asyncio.sleep(0)  # `a` has given its place to `b`, who has not heard of it
+        visitors.tasks[1].cancel()
+        await visitors.settle()
+
+    assert run(1, 1, story) == ["a", "c"]
+
+
+def test_too_long_a_line_of_one_client_is_refused_and_of_that_client_alone() -> None:
+    async def story() -> None:
+        limiter = FairLimiter(1, 1, max_waiting=2)
+        await limiter.acquire("a")
+        waiting = [asyncio.create_task(limiter.acquire(client)) for client in "aab"]
+        await asyncio.sleep(0)
+        with pytest.raises(TooManyAtOnceError) as caught:
+            await limiter.acquire("a")
+        assert (caught.value.answer.status, caught.value.answer.headers["Retry-After"]) == (429, "5")
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        limiter.release("a")
+        await limiter.acquire("b")
+        limiter.release("b")
+
+    on_a_loop(story)
