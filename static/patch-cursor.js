@@ -13,8 +13,10 @@ class PatchCursor extends HTMLElement {
     this.said.className = "patch-words";
     this.append(this.cursor, this.said);
     this.leave();
-    target.addEventListener("pointermove", (event) => this.point(event));
-    target.addEventListener("pointerleave", () => this.leave());
+    for (const kind of ["pointerdown", "pointermove"]) target.addEventListener(kind, (event) => this.point(event));
+    // A finger leaves when it is lifted: what it tapped stays told until the focus goes, or until the finger scrolls.
+    target.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && this.leave());
+    target.addEventListener("pointercancel", () => this.leave());
     target.addEventListener("focusin", () => this.enter());
     target.addEventListener("focusout", () => this.leave());
     target.addEventListener("keydown", (event) => this.step(event));

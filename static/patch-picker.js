@@ -1,6 +1,6 @@
-// <patch-picker data-grid="16" data-url="...TOKENS..." data-tokens="17,33-35">: a picture under a grid of patches. A click
-// or Enter looks at one patch, a drag at a rectangle; with shift, or while "add to it" is pressed, at more than before.
-// Its links work without it. What it leads to is swapped in by htmx, as the links around it are.
+// <patch-picker data-grid="16" data-tokens="17,33-35">: an image under a grid of patches. A click or Enter looks at one
+// patch, a drag at a rectangle; with shift, or while "add to it" is pressed, at more than before. Its links work without it.
+// Its <template> holds the link it follows, with TOKENS for what was picked: htmx swaps the answer in where the link says so.
 const EVERYTHING = ["any", "cls"];
 
 customElements.define(
@@ -14,6 +14,7 @@ customElements.define(
       this.setAttribute("aria-label", "Picture in patches: arrow keys go from patch to patch, Enter looks there, shift and Enter adds");
       this.follow(this);
       this.addEventListener("pointerdown", (event) => this.press(event));
+      this.addEventListener("mousedown", (event) => this.hold(event));
       this.addEventListener("pointermove", (event) => this.drag(event));
       this.addEventListener("pointerup", (event) => this.release(event));
       this.addEventListener("pointercancel", () => this.cancel());
@@ -45,6 +46,13 @@ customElements.define(
     press(event) {
       if (event.button !== 0 || event.pointerType === "touch" || event.ctrlKey || event.metaKey || this.patch === null) return;
       this.from = this.patch;
+    }
+
+    // The focus stays on the whole image, where the keys go from patch to patch, and never goes to one patch's link.
+    hold(event) {
+      if (!event.target.closest?.(".patches a")) return;
+      event.preventDefault();
+      this.focus({ preventScroll: true });
     }
 
     drag(event) {
@@ -115,10 +123,11 @@ customElements.define(
     look(tokens, more) {
       const before = this.dataset.tokens;
       const kept = (more || this.adds) && !EVERYTHING.includes(before) ? `${before},` : "";
-      const link = document.createElement("a");
-      link.href = this.dataset.url.replace("TOKENS", kept + tokens.join(","));
-      link.setAttribute("hx-get", link.href);
-      link.hidden = true;
+      const link = this.querySelector("template").content.firstElementChild.cloneNode();
+      for (const name of ["href", "hx-get"]) {
+        const url = link.getAttribute(name);
+        if (url) link.setAttribute(name, url.replace("TOKENS", kept + tokens.join(",")));
+      }
       this.append(link);
       htmx.process(link);
       link.click();

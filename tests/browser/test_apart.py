@@ -1,6 +1,7 @@
 """A picture taken apart in Chromium: sent in every way, pressed, dragged over, followed, shared, deleted."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,18 @@ GIVE_FILE = """([kind, bytes]) => {
                                  : new DragEvent(kind, { ...init, dataTransfer: files });
   document.body.dispatchEvent(event);
 }"""
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+# How far the ring around what is focused reaches: inside an SVG it grows with the drawing.
+RING_PX = """() => {
+  const style = getComputedStyle(document.activeElement);
+  if (style.outlineStyle === "none") return 0;
+  const scale = document.activeElement.ownerSVGElement ? document.activeElement.getScreenCTM().a : 1;
+  return scale * (parseFloat(style.outlineWidth) + Math.max(parseFloat(style.outlineOffset), 0));
+}"""
+STAY = """document.addEventListener("click", (event) => {
+  event.preventDefault();
+  event.stopPropagation();
+}, true)"""
 PAGES = {
     "overview": "",
     "apart": "/apart?layer=3&tokens=137&feature=2",
@@ -60,6 +73,29 @@ def drag(page: Page, start: tuple[int, int], end: tuple[int, int]) -> None:
     page.mouse.up()
 
 
+def choose(page: Page, label: str) -> None:
+    page.get_by_role("navigation", name="What of the picture").get_by_role("link", name=label).click()
+
+
+def walk(page: Page) -> None:
+    """By keys, from the middle of the image to the patch above."""
+    page.locator("patch-picker").focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+
+
+def tap(page: Page, row: int, column: int) -> None:
+    box = page.locator("patch-picker").bounding_box()
+    assert box is not None
+    side = box["width"] / 16
+    page.touchscreen.tap(box["x"] + (column + 0.5) * side, box["y"] + (row + 0.5) * side)
+
+
+def assert_is_one_page(page: Page) -> None:
+    assert page.locator("main").count() == page.locator("header.top").count() == 1
+    assert page.locator("h1").count() == 1
+
+
 @pytest.mark.parametrize("way", ["file", "paste", "drop"])
 def test_a_picture_is_sent_by_file_by_paste_and_by_drag(
     tiny_site: str, open_page: OpenPage, way: str
@@ -73,6 +109,52 @@ def test_a_picture_is_sent_by_file_by_paste_and_by_drag(
     sent(page)
     expect(page.get_by_role("heading", name="Your image")).to_be_visible()
     expect(page.locator("patch-picker img")).to_be_visible()
+
+
+WAYS_IN: dict[str, tuple[Callable[[Page], None], str]] = {
+    "CLS": (lambda page: choose(page, "CLS"), "cls"),
+    "whole picture": (lambda page: choose(page, "whole picture"), "any"),
+    "press": (lambda page: press(page, 10, 5), "166"),
+    "drag": (lambda page: drag(page, (2, 0), (3, 2)), "33-35,49-51"),
+    "keys": (walk, "121"),
+    "tap": (lambda page: tap(page, 10, 5), "166"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_IN)
+def test_an_overview_leads_into_a_layer(tiny_site: str, open_page: OpenPage, way: str) -> None:
+    go, tokens = WAYS_IN[way]
+    page = open_page(tiny_site, **(PHONE if way == "tap" else {})).goto("/tiny/images/9")
+    go(page)
+    page.wait_for_url(re.compile(rf"/images/9/apart\?layer=3&tokens={tokens}$"))
+    expect(page.get_by_role("link", name="at L3")).to_have_attribute("aria-current", "page")
+    assert_is_one_page(page)
+    page.go_back()
+    expect(page.get_by_role("link", name="overview")).to_have_attribute("aria-current", "page")
+    assert_is_one_page(page)
+
+
+def test_a_press_on_a_patch_draws_no_ring_larger_than_the_patch(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site).goto("/tiny/images/9/apart?layer=3")
+    page.locator("patch-picker").focus()  # by keys: from here on rings are shown
+    page.keyboard.press("ArrowUp")
+    box = page.locator("patch-picker").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.mouse.down()
+    assert page.evaluate(RING_PX) <= 4
+    page.locator(".patches a").nth(20).evaluate("(link) => link.focus({ focusVisible: true })")
+    assert page.evaluate(RING_PX) <= 4
+
+
+def test_the_keys_go_on_where_they_were_after_a_patch_was_chosen(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site).goto("/tiny/images/9/apart?layer=3&tokens=17")
+    page.locator("patch-picker").focus()
+    for tokens in ("18", "19"):
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**tokens={tokens}")
+        expect(page.locator("patch-picker")).to_be_focused()
 
 
 def test_patches_are_pressed_dragged_over_and_added_to(tiny_site: str, open_page: OpenPage) -> None:
@@ -219,16 +301,20 @@ def test_every_part_is_readable_by_all_and_on_a_phone(tiny_site: str, open_page:
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert grave_violations(page) == [], scheme
-    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-    small = open_page(tiny_site, **phone).goto(f"/tiny/images/9{PAGES[name]}")
+    small = open_page(tiny_site, **PHONE).goto(f"/tiny/images/9{PAGES[name]}")
     assert small.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.parametrize("address", ["/tiny/images/9", "/tiny/images/9/apart?layer=3"])
+def test_a_tap_reads_the_patch_under_the_finger(tiny_site: str, open_page: OpenPage, address: str) -> None:
+    page = open_page(tiny_site, **PHONE).goto(address)
+    page.evaluate(STAY)
+    tap(page, 10, 5)
+    expect(page.locator("patch-picker output")).to_have_text("row 10, column 5")
+
+
 def test_a_finger_presses_patches_and_scrolls_the_page(tiny_site: str, open_page: OpenPage) -> None:
-    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-    page = open_page(tiny_site, **phone).goto("/tiny/images/9/apart?layer=3")
-    box = page.locator("patch-picker").bounding_box()
-    assert box is not None
-    page.touchscreen.tap(box["x"] + box["width"] / 32, box["y"] + box["width"] / 32)
+    page = open_page(tiny_site, **PHONE).goto("/tiny/images/9/apart?layer=3")
+    tap(page, 0, 0)
     page.wait_for_url("**/apart?layer=3&tokens=1")
     expect(page.locator("#here")).to_contain_text("at patch (0, 0)")
