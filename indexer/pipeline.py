@@ -28,7 +28,7 @@ from indexer.encode import ShardEncoder, encode_shards
 from indexer.grids import write_grids
 from indexer.on_ray import RaySettings, build_slots_on_ray, encode_on_ray
 from indexer.provenance import manifest_of, run_digest
-from indexer.report import Report, summarize
+from indexer.report import Report, summarize, unused_in_words
 from indexer.run import (
     RunConfig,
     begin,
@@ -40,7 +40,7 @@ from indexer.run import (
     weight_refs,
 )
 from indexer.shard_output import ShardMarker, read_marker
-from indexer.sources import Source, open_source
+from indexer.sources import Source, SourceOptions, open_source
 from indexer.sources.remote import is_url
 from indexer.space import building_needs, encoding_needs, room_in
 from indexer.storage import Storage, check_shared, storage_for
@@ -89,6 +89,7 @@ class IndexRequest:
     memory_limit: str | None = None  # for DuckDB, such as "8GB"
     vocabulary: Path | None = None  # words to name features after; None: the general ones
     blocklist: Path | None = None  # pictures to leave out
+    reading: SourceOptions = field(default_factory=SourceOptions)
     engine: Literal["local", "ray"] = "local"
     shared: str | None = None  # URL where workers leave shards; None: they all see `out` at its path
     ray: RaySettings = field(default_factory=RaySettings)
@@ -121,15 +122,19 @@ def run_index(request: IndexRequest) -> Manifest:
         if is_finished(request.out):
             _tidy(request.out)
             return read_manifest(request.out)
+        _say_unused(plan.source)
         markers = [marker for marker in done.values() if marker]
         if weights is not None:
             markers = _encode(request, plan, weights, done)
             weights = None  # gigabytes that the rest of the run has other uses for
-        report = summarize(markers, text_problem(text_folder(plan.recipe.model)))
+        unused = plan.source.unused
+        report = summarize(markers, text_problem(text_folder(plan.recipe.model)), unused)
         report.write(request.out)
         report.check(request.max_bad)
         with room_in(request.out, lambda: building_needs(request.out)):
-            return _finish(request, plan, markers, report)
+            manifest = _finish(request, plan, markers, report)
+        _say_unused(plan.source)
+        return manifest
 
 
 def _plan(request: IndexRequest) -> _Plan:
@@ -140,7 +145,7 @@ def _plan(request: IndexRequest) -> _Plan:
     vocabulary = read_vocabulary(request.vocabulary)
     rules = read_rules(request.blocklist) if request.blocklist else Rules()
     _check_engine(request)
-    source = open_source(request.source)
+    source = open_source(request.source, options=request.reading)
     _check_apart(source, request.out)
     recipe = plan_recipe(
         request.model,
@@ -184,9 +189,15 @@ def _check_engine(request: IndexRequest) -> None:
 
 
 def _check_apart(source: Source, out: Path) -> None:
-    """An index inside a folder of images would be among its own images on the next run."""
-    if source.kind == "folder" and out.resolve().is_relative_to(source.root.resolve()):
+    """An index inside its source would be among its own images on the next run."""
+    if out.resolve().is_relative_to(source.root.resolve()):
         raise InputError(f"--out {out} lies inside the images of {source.root}; choose a folder outside")
+
+
+def _say_unused(source: Source) -> None:
+    """Before anything is encoded, so that a wrong source costs no time, and at the end, where it is seen."""
+    if source.unused:
+        say("not indexed", unused_in_words(source.unused))
 
 
 def _load(plan: _Plan) -> _Weights:

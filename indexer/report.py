@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.shard_output import ShardMarker
+from indexer.sources.unused import Unused
 from scopeview.errors import BadReason, TooManyBadImagesError
 from scopeview.store.files import REPORT, TOMBSTONES, write_json, written_aside
 
@@ -24,6 +25,7 @@ class Report:
     entries: list[dict[str, str]]  # shard, key, reason, detail of the first thousand; the shards hold all
     without_names: str | None = None  # why features could not be named; None where they are
     tombstones: list[dict[str, str]] = field(default_factory=list)  # key, sha256, rule of what was blocked
+    unused: dict[str, dict[str, Any]] = field(default_factory=dict)  # reason -> files, examples
 
     @property
     def n_skipped(self) -> int:
@@ -38,6 +40,7 @@ class Report:
             "notes": self.notes,
             "entries": self.entries,
             "without_names": self.without_names,
+            "unused": self.unused,
         }
         write_json(index_dir / REPORT, content)
         if self.tombstones:
@@ -55,7 +58,10 @@ class Report:
             )
 
 
-def summarize(markers: Sequence[ShardMarker], without_names: str | None = None) -> Report:
+def summarize(
+    markers: Sequence[ShardMarker], without_names: str | None = None, unused: Sequence[Unused] = ()
+) -> Report:
+    """`unused`: what lies under the source beside the shards."""
     tombstones = [{"shard": marker.name, **entry} for marker in markers for entry in marker.blocked]
     bad = [{"shard": marker.name, **entry} for marker in markers for entry in marker.bad]
     reasons = Counter(entry["reason"] for entry in bad)
@@ -68,7 +74,17 @@ def summarize(markers: Sequence[ShardMarker], without_names: str | None = None) 
         entries=bad[:_LISTED],
         without_names=without_names,
         tombstones=tombstones,
+        unused={one.reason: {"files": one.n, "examples": list(one.examples)} for one in unused},
     )
+
+
+def unused_in_words(unused: Sequence[Unused]) -> dict[str, str]:
+    """Reason -> `12 (a.md, b.md, ...)`."""
+    return {one.reason: f"{one.n} ({', '.join([*one.examples, *_more(one)])})" for one in unused}
+
+
+def _more(unused: Unused) -> list[str]:
+    return ["..."] if unused.n > len(unused.examples) else []
 
 
 def _tombstone(entry: dict[str, str]) -> str:

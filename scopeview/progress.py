@@ -76,9 +76,8 @@ def task(name: str, total: int | None, unit: str, *, done: int = 0) -> Iterator[
 def say(name: str, figures: Mapping[str, object]) -> None:
     """What is worth knowing of work before it begins: a line on a terminal, a JSON line anywhere else."""
     if sys.stderr.isatty():
-        Console(stderr=True).print(
-            f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items())
-        )
+        line = f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items())
+        Console(stderr=True).print(line, markup=False)  # a file's name may hold [brackets]
     else:
         print(json.dumps({"task": name, **figures}), file=sys.stderr, flush=True)
 

@@ -12,14 +12,21 @@ _END_BYTES = 64 * 1024
 
 
 def file_digest(path: Path) -> str:
-    """Hex sha256 of the name, the size and the first and last 64 KB. Raises `OSError`."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(f"{path.name}\0{size}\0".encode("utf-8", "surrogateescape"))
+    """Hex sha256 of the name, the size and both ends; another one, and no error, while it cannot be read."""
+    try:
+        size = path.stat().st_size
+        ends = _ends(path, size)
+    except OSError:
+        size, ends = -1, b""
+    return hashlib.sha256(f"{path.name}\0{size}\0".encode("utf-8", "surrogateescape") + ends).hexdigest()
+
+
+def _ends(path: Path, size: int) -> bytes:
+    """The first and the last 64 KB."""
     with path.open("rb") as file:
-        digest.update(file.read(_END_BYTES))
+        first = file.read(_END_BYTES)
         file.seek(max(0, size - _END_BYTES))
-        digest.update(file.read(_END_BYTES))
-    return digest.hexdigest()
+        return first + file.read(_END_BYTES)
 
 
 def listing_digest(sizes: Iterable[tuple[str, int]]) -> str:

@@ -1,10 +1,9 @@
 """A folder of images: every image below it, by path, with `STEM.txt` and `STEM.json` beside it.
 
-The folder is listed once; its shards are slices of that list. Links that leave the folder are reported and
-not followed, links to folders not even entered.
+The folder is listed once (see `listing`); its shards are slices of that list. An image that is a link out of
+the folder is reported and not followed.
 """
 
-import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,14 @@ from typing import NamedTuple
 from indexer.sources import metadata
 from indexer.sources.digest import listing_digest
 from indexer.sources.keys import printable, unsafe_because
+from indexer.sources.layout import is_image, is_tar
+from indexer.sources.listing import leads_out, link_places
+from indexer.sources.options import SourceOptions
 from indexer.sources.sample import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, MAX_METADATA_BYTES, BadSample, Sample
+from indexer.sources.unused import UnusedReason, other_file
 from scopeview.errors import BadReason
 
-# What lies about in folders of images and is none. Any other file is reported: no image is missed silently.
+# What lies about in folders of images and is none. Any other file counts as a bad image: it might be one.
 _TEXTS = {
     "css",
     "csv",
@@ -34,7 +37,10 @@ _TEXTS = {
     "xml",
     "yaml",
 }
-_ARCHIVES = {"bin", "db", "gz", "npy", "npz", "parquet", "pdf", "pkl", "sqlite", "tar", "zip"}
+_ARCHIVES = {
+    *("7z", "arrow", "bin", "bz2", "db", "gz", "h5", "npy", "npz", "parquet", "pdf", "pkl", "rar", "sqlite"),
+    *("tar", "tgz", "tbz2", "txz", "xz", "zip", "zst"),
+}
 _OTHER_SUFFIXES = (
     _TEXTS | _ARCHIVES | {"ipynb", "js", "license", "md5", "py", "readme", "rst", "sh", "sha256", "yml"}
 )
@@ -58,6 +64,7 @@ class FolderShard:
     root: Path
     name: str
     entries: tuple[Entry, ...]
+    options: SourceOptions
 
     def fingerprint(self) -> str:
         """Of names and sizes: contents are not read."""
@@ -73,7 +80,7 @@ class FolderShard:
         unsafe = unsafe_because(key)
         if unsafe:
             return BadSample(printable(key), BadReason.UNSAFE_KEY, f"{path}: {unsafe}")
-        if _suffix(entry.path) not in IMAGE_SUFFIXES:
+        if not is_image(entry.path):
             accepted = ", ".join(sorted(IMAGE_SUFFIXES))
             return BadSample(key, BadReason.UNSUPPORTED, f"{path}: only names ending in {accepted} are read")
         if entry.is_duplicate:
@@ -101,8 +108,8 @@ class FolderShard:
         """Raises `_RefusedError`. A pipe named `a.jpg` is not opened: that would wait for ever."""
         file = self.root / path
         try:
-            if file.is_symlink() and not file.resolve().is_relative_to(self.root.resolve()):
-                raise _RefusedError(BadReason.UNSAFE_KEY, "a link that leaves the folder")
+            if not self.options.follow_links and leads_out(file, link_places(self.root)):
+                raise _RefusedError(BadReason.UNSAFE_KEY, "a link out of the folder (see --follow-links)")
             found = file.stat()
             if not stat.S_ISREG(found.st_mode):
                 raise _RefusedError(BadReason.UNSUPPORTED, "not a regular file")
@@ -123,27 +130,20 @@ class _RefusedError(Exception):
         self.reason = reason
 
 
-def list_files(root: Path) -> list[str]:
-    """Relative paths of all files below `root`, sorted; hidden ones and folders behind links left out."""
-    found: list[str] = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        here = Path(folder).relative_to(root)
-        found += [(here / name).as_posix() for name in names if not name.startswith(".")]
-    return sorted(found)
+def folder_shards(
+    root: Path, files: Sequence[str], images_per_shard: int, options: SourceOptions
+) -> tuple[tuple[FolderShard, ...], list[tuple[str, str]]]:
+    """`folder-00000`, ...: slices of the files that are images or might be, `images_per_shard` in each.
 
-
-def is_image_name(path: str) -> bool:
-    return _suffix(path) in IMAGE_SUFFIXES
-
-
-def folder_shards(root: Path, files: Sequence[str], images_per_shard: int) -> tuple[FolderShard, ...]:
-    """`folder-00000`, ...: slices of the files that are images or might be, `images_per_shard` in each."""
+    Beside them (reason, path) of the files that neither are images nor belong to one.
+    """
     entries = list(_entries(files))
-    return tuple(
-        FolderShard(root, f"folder-{number:05d}", tuple(entries[start : start + images_per_shard]))
+    shards = tuple(
+        FolderShard(root, f"folder-{number:05d}", tuple(entries[start : start + images_per_shard]), options)
         for number, start in enumerate(range(0, len(entries), images_per_shard))
     )
+    read = {path for entry in entries for path in (entry.path, *entry.sidecars)}
+    return shards, [(_why_unused(path), path) for path in files if path not in read]
 
 
 def _entries(files: Iterable[str]) -> Iterator[Entry]:
@@ -154,9 +154,13 @@ def _entries(files: Iterable[str]) -> Iterator[Entry]:
             continue
         stem = _stem(path)
         sidecars = tuple(name for name in (f"{stem}.json", f"{stem}.txt") if name in listed)
-        yield Entry(path, sidecars, is_image_name(path) and stem in keys)
-        if is_image_name(path):
+        yield Entry(path, sidecars if is_image(path) else (), is_image(path) and stem in keys)
+        if is_image(path):
             keys.add(stem)
+
+
+def _why_unused(path: str) -> str:
+    return UnusedReason.OTHER_KIND if is_tar(path) else other_file(path)
 
 
 def _stem(path: str) -> str:

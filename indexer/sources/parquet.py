@@ -6,6 +6,7 @@ The image is a column `image` (or `img`, `jpg`, `png`, `webp`, `bytes`): binary,
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import IOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from indexer.sources import metadata
 from indexer.sources.digest import file_digest
 from indexer.sources.keys import printable, unsafe_because
+from indexer.sources.layout import archive_stem
 from indexer.sources.sample import MAX_IMAGE_BYTES, BadSample, Sample
 from scopeview.errors import BadReason
 
@@ -34,10 +36,12 @@ class Columns(NamedTuple):
 @dataclass(frozen=True)
 class ParquetShard:
     path: Path
+    own_name: str | None = None
+    """None: the file's."""
 
     @property
     def name(self) -> str:
-        return self.path.name.removesuffix(".parquet")
+        return self.own_name or archive_stem(self.path.name)
 
     def fingerprint(self) -> str:
         return file_digest(self.path)
@@ -101,12 +105,19 @@ def find_columns(schema: pa.Schema) -> Columns | None:
     return Columns(image, key, others)
 
 
-def has_images(path: Path) -> bool | None:
-    """Whether the file has a column of images; None when it cannot be read. Reads the footer alone."""
+def has_images(file: Path | IOBase) -> bool | None:
+    """Whether the file has a column of images; None when it is no whole Parquet file. Reads the footer alone.
+
+    Raises what a file that lies elsewhere raises.
+    """
     try:
-        return find_columns(pq.read_schema(path)) is not None
-    except (pa.ArrowException, OSError, ValueError):
+        return find_columns(pq.read_schema(file)) is not None
+    except (pa.ArrowException, ValueError):
         return None
+    except OSError:
+        if isinstance(file, Path):
+            return None
+        raise
 
 
 def _holds_bytes(schema: pa.Schema, name: str | None) -> bool:

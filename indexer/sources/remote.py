@@ -5,22 +5,27 @@ be in a local file. What is wrong with the network is no damage: it is tried aga
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 import fsspec
 
-from indexer.sources.parquet import ParquetShard
+from indexer.sources.layout import Layout, choose_layout, is_parquet, shard_names, stats_of, summary
+from indexer.sources.options import SourceOptions
+from indexer.sources.parquet import ParquetShard, has_images
 from indexer.sources.sample import BadSample, Sample, Shard, Source
+from indexer.sources.unused import UnusedReason, count_unused
 from indexer.sources.webdataset import TarShard, stats_path
 from scopeview.errors import SourceError, TransferError
 
 _TRIES = 3
 _VERSIONS = ("ETag", "etag", "md5Hash", "checksum", "blob_id", "oid", "sha")
 """What file systems call that which changes with a file's content; where there is none, its size must do."""
+_FOOTERS_AT_ONCE = 8
 _ACCEPTED = "accepted are .tar (WebDataset) or .parquet files with a column of image bytes"
 
 
@@ -41,22 +46,24 @@ class RemoteShard:
     def samples(self) -> Iterator[Sample | BadSample]:
         """Raises `TransferError` when the file cannot be fetched."""
         with tempfile.TemporaryDirectory(prefix="scopeview-") as folder:
-            path = Path(folder) / (self.name + PurePosixPath(self.url).suffix)
+            path = Path(folder) / PurePosixPath(self.url).name
             _fetch(self.url, path)
             if self.stats_url is not None:
                 _fetch(self.stats_url, stats_path(path))
             yield from self._local(path).samples()
 
     def _local(self, path: Path) -> Shard:
-        return ParquetShard(path) if path.suffix == ".parquet" else TarShard(path, self.stats_expected)
+        if is_parquet(path.name):
+            return ParquetShard(path, self.name)
+        return TarShard(path, self.stats_expected, self.name)
 
 
 def is_url(source: Path | str) -> bool:
     return "://" in str(source)
 
 
-def open_remote(url: str) -> Source:
-    """Lists what is there; reads none of it. Raises `SourceError`, or `TransferError` for the network."""
+def open_remote(url: str, options: SourceOptions) -> Source:
+    """Reads names and Parquet footers. Raises `SourceError`, or `TransferError` for the network."""
     try:
         system, root = fsspec.core.url_to_fs(url)
         found: dict[str, Any] = system.find(root, detail=True)
@@ -66,41 +73,55 @@ def open_remote(url: str) -> Source:
         raise SourceError(f"source {url} does not exist; {_ACCEPTED}") from error
     except OSError as error:
         raise TransferError(f"source {url} cannot be listed: {error}") from error
-    for suffix, kind in ((".tar", "webdataset"), (".parquet", "parquet")):
-        paths = sorted(path for path in found if path.endswith(suffix))
-        if paths:
-            return _source(kind, url, system, root, paths, found)  # type: ignore[arg-type]
-    raise SourceError(f"{url} holds {len(found)} files and no shard among them; {_ACCEPTED}")
-
-
-def _source(
-    kind: Literal["webdataset", "parquet"],
-    url: str,
-    system: Any,
-    root: str,
-    paths: list[str],
-    found: dict[str, Any],
-) -> Source:
-    stats = {path: f"{path.removesuffix('.tar')}_stats.json" for path in paths if path.endswith(".tar")}
-    expected = any(name in found for name in stats.values())
-    shards = tuple(
-        RemoteShard(
-            url=system.unstrip_protocol(path),
-            name=_name(path, root),
-            size=int(found[path].get("size") or 0),
-            version=_version(found[path]),
-            stats_url=system.unstrip_protocol(stats[path]) if stats.get(path) in found else None,
-            stats_expected=expected,
+    if not found:
+        raise SourceError(f"source {url} does not exist or holds no files; {_ACCEPTED}")
+    files = {_inside(path, root): info for path, info in found.items()}
+    hidden = [path for path in files if any(part.startswith(".") for part in path.split("/"))]
+    seen = sorted(files.keys() - set(hidden))
+    layout = choose_layout(url, seen, options.kind, _with_images(system, files, seen))
+    if layout.kind == "folder":
+        raise SourceError(
+            f"{url} holds {summary(seen)}: loose images behind a URL are not read, copy them to this machine;"
+            f" {_ACCEPTED}"
         )
-        for path in paths
-    )
-    return Source(kind, Path(url.rstrip("/")), shards)
+    shards = tuple(_shards(system, layout, files))
+    left = [(UnusedReason.HIDDEN, path) for path in hidden]
+    return Source(layout.kind, Path(url.rstrip("/")), shards, count_unused([*left, *layout.unused]))
 
 
-def _name(path: str, root: str) -> str:
-    """Below the root, without extension and without slashes: unique, and usable as a file name."""
-    inside = path.removeprefix(root).strip("/") or PurePosixPath(path).name
-    return inside.rpartition(".")[0].replace("/", "--")
+def _inside(path: str, root: str) -> str:
+    """Relative to the root; the name alone where the root is the file itself."""
+    return path.removeprefix(root).strip("/") or PurePosixPath(path).name
+
+
+def _with_images(system: Any, files: Mapping[str, Any], seen: Sequence[str]) -> Callable[[str], bool | None]:
+    """`has_images` for all Parquet files, several footers at a time. Raises `TransferError`."""
+    paths = [path for path in seen if is_parquet(path)]
+
+    def look(path: str) -> bool | None:
+        address = files[path]["name"]
+        try:
+            with system.open(address) as file:
+                return has_images(file)
+        except OSError as error:
+            raise TransferError(f"{system.unstrip_protocol(address)} cannot be read: {error}") from error
+
+    with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
+        return dict(zip(paths, pool.map(look, paths), strict=True)).__getitem__
+
+
+def _shards(system: Any, layout: Layout, files: Mapping[str, Any]) -> Iterator[RemoteShard]:
+    stats_expected = any(stats_of(path) in files for path in layout.paths)
+    for path, name in zip(layout.paths, shard_names(layout.paths), strict=True):
+        stats = files.get(stats_of(path))
+        yield RemoteShard(
+            url=system.unstrip_protocol(files[path]["name"]),
+            name=name,
+            size=int(files[path].get("size") or 0),
+            version=_version(files[path]),
+            stats_url=system.unstrip_protocol(stats["name"]) if stats else None,
+            stats_expected=layout.kind == "webdataset" and stats_expected,
+        )
 
 
 def _version(info: dict[str, Any]) -> str:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from indexer.sources.unused import Unused
 from scopeview.errors import BadReason
 
 # Far above any photograph, far below what would exhaust the memory of a machine that decodes several at once.
 MAX_IMAGE_BYTES = 64 * 1024**2
 MAX_METADATA_BYTES = 1024**2
 
+Kind = Literal["folder", "webdataset", "parquet"]
 IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp", "gif"})
 
 
@@ -66,6 +68,8 @@ class Shard(Protocol):
 class Source:
     """An image set, cut into shards in a fixed order."""
 
-    kind: Literal["folder", "webdataset", "parquet"]
+    kind: Kind
     root: Path
     shards: tuple[Shard, ...]
+    unused: tuple[Unused, ...] = ()
+    """What lies there and is not indexed."""

@@ -15,8 +15,10 @@ from indexer.sources import metadata
 from indexer.sources.digest import file_digest
 from indexer.sources.groups import Group, group_members
 from indexer.sources.keys import printable, unsafe_because
+from indexer.sources.layout import archive_stem, stats_of
 from indexer.sources.sample import MAX_IMAGE_BYTES, MAX_METADATA_BYTES, BadSample, Sample
 from indexer.sources.tar import Cut, CutError, NotATarError, TarReader
+from indexer.sources.unpack import Unpacked, unpacked
 from scopeview.errors import BadReason
 
 
@@ -24,11 +26,13 @@ from scopeview.errors import BadReason
 class TarShard:
     path: Path
     stats_expected: bool = False
-    """Other tars of the folder have a `_stats.json`, so one without was perhaps never finished."""
+    """Other tars of the source have a `_stats.json`, so one without was perhaps never finished."""
+    own_name: str | None = None
+    """None: the file's."""
 
     @property
     def name(self) -> str:
-        return self.path.name.removesuffix(".tar")
+        return self.own_name or archive_stem(self.path.name)
 
     def fingerprint(self) -> str:
         return file_digest(self.path)
@@ -36,8 +40,8 @@ class TarShard:
     def samples(self) -> Iterator[Sample | BadSample]:
         """Every sample before a cut, then what is wrong with the tar itself."""
         try:
-            with closing(TarReader(self.path)) as tar:
-                yield from _TarSamples(self, tar)
+            with unpacked(self.path) as plain, closing(TarReader(plain.path)) as tar:
+                yield from _TarSamples(self, tar, plain)
         except (NotATarError, CutError, OSError) as error:
             yield self.complaint(BadReason.UNREADABLE_SHARD, f"{self.path.name}: {error}")
 
@@ -51,6 +55,7 @@ class _TarSamples:
 
     shard: TarShard
     tar: TarReader
+    plain: Unpacked
     seen: set[str] = field(default_factory=set)
     n_samples: int = 0
 
@@ -67,6 +72,10 @@ class _TarSamples:
             held = group
         if held:
             yield from self._convert(held)
+        if self.plain.problem:
+            detail = f"{self.shard.path.name}: {self.plain.problem} after {self.n_samples} samples"
+            yield self.shard.complaint(BadReason.TRUNCATED_SHARD, detail)
+            return
         yield from self._check_stats()
 
     def _end_early(self, held: Group | None, suffixes: set[str], cut: Cut) -> Iterator[Sample | BadSample]:
@@ -152,7 +161,7 @@ class _TarSamples:
 
 
 def stats_path(tar: Path) -> Path:
-    return tar.with_name(tar.name.removesuffix(".tar") + "_stats.json")
+    return tar.with_name(stats_of(tar.name))
 
 
 def _read_successes(path: Path) -> int | None:

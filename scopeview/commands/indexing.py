@@ -17,6 +17,7 @@ from scopeview.commands.options import (
     Model,
     Normalization,
     Sae,
+    SourceKindChoice,
     Tokens,
     Vocabulary,
     parse_layers,
@@ -59,6 +60,13 @@ def index(
         Path | None,
         typer.Option(help="Pictures to leave out: a sha256, URL or domain a line.", show_default=False),
     ] = None,
+    source_kind: Annotated[
+        SourceKindChoice | None,
+        typer.Option(help="What SOURCE is, where it holds files of several kinds.", show_default=False),
+    ] = None,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also links that lead out of SOURCE.")
+    ] = False,
     engine: Annotated[EngineChoice, typer.Option(help="ray: on the cluster that RAY_ADDRESS names.")] = (
         EngineChoice.local
     ),
@@ -80,6 +88,7 @@ def index(
     assert resume
     from indexer.on_ray import RaySettings
     from indexer.pipeline import IndexRequest, run_index
+    from indexer.sources import SourceOptions
     from scopeview.info import print_info
 
     manifest = run_index(
@@ -103,6 +112,10 @@ def index(
             memory_limit=memory_limit,
             vocabulary=vocabulary,
             blocklist=blocklist,
+            reading=SourceOptions(
+                kind=source_kind.value if source_kind else None,
+                follow_links=follow_links,
+            ),
             engine=engine.value,
             shared=shared,
             ray=RaySettings(n_workers=workers, gpus_per_worker=gpus_per_worker),

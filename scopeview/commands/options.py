@@ -32,6 +32,12 @@ class EngineChoice(StrEnum):
     ray = "ray"
 
 
+class SourceKindChoice(StrEnum):
+    folder = "folder"
+    webdataset = "webdataset"
+    parquet = "parquet"
+
+
 class ArchitectureChoice(StrEnum):
     topk = "topk"
     relu = "relu"

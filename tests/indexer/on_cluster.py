@@ -17,7 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 from indexer import pipeline
-from indexer.sources import BadSample, Sample, Shard, Source, open_source
+from indexer.sources import BadSample, Sample, Shard, Source, SourceOptions, open_source
 from scopeview.__main__ import main
 
 _TRIES = 4
@@ -47,8 +47,8 @@ class Deadly:
         return self.shard.samples()
 
 
-def with_deadly_shard(source: Path | str, flag: Path, always: bool) -> Source:
-    found = open_source(source)
+def with_deadly_shard(source: Path | str, flag: Path, always: bool, options: SourceOptions) -> Source:
+    found = open_source(source, options=options)
     shards = list(found.shards)
     shards[1] = Deadly(shards[1], flag, always, os.getpid())
     return replace(found, shards=tuple(shards))

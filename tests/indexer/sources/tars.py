@@ -1,10 +1,13 @@
-"""Small tars and images for the tests of the sources."""
+"""Small tars, tables and images for the tests of the sources."""
 
 import io
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 from indexer.sources import BadSample, Sample, Shard
@@ -24,6 +27,11 @@ def write_tar(path: Path, members: Iterable[tuple[str | tarfile.TarInfo, bytes]]
             header = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
             header.size = len(content)
             tar.addfile(header, io.BytesIO(content))
+    return path
+
+
+def write_table(path: Path, **columns: Any) -> Path:
+    pq.write_table(pa.table(columns), path)
     return path
 
 

@@ -1,16 +1,10 @@
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from indexer.sources import open_source
 from scopeview.errors import SourceError
-from tests.indexer.sources.tars import png, reasons, write_tar
-
-
-def write_table(path: Path, **columns: list[object]) -> None:
-    pq.write_table(pa.table(columns), path)
+from tests.indexer.sources.tars import png, reasons, write_table, write_tar
 
 
 def test_a_folder_of_tars_with_tables_beside_them_is_a_webdataset_sorted_by_name(tmp_path: Path) -> None:
@@ -67,7 +61,7 @@ def test_a_table_without_images_is_refused(tmp_path: Path) -> None:
         open_source(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["missing", "picture.jpg", "a.tar.gz"])
+@pytest.mark.parametrize("name", ["missing", "picture.jpg", "a.tar.zst"])
 def test_other_paths_are_refused_naming_what_is_accepted(tmp_path: Path, name: str) -> None:
     if name != "missing":
         (tmp_path / name).write_bytes(png())

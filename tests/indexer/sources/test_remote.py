@@ -1,5 +1,6 @@
 """Sources behind a URL: listed at once, fetched a shard at a time, the same samples as from a folder."""
 
+import gzip
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from indexer.sources import BadSample, Sample, open_source
 from scopeview.errors import SourceError, TransferError
-from tests.indexer.sources.tars import png, write_tar
+from tests.indexer.sources.tars import png, write_table, write_tar
 
 
 @pytest.fixture
@@ -72,6 +73,43 @@ def test_a_network_that_fails_ends_the_run_and_is_no_damage(
     with pytest.raises(TransferError, match="connection reset"):
         list(source.shards[0].samples())
     assert len(tries) == 3
+
+
+def test_a_url_and_a_folder_of_the_same_files_are_the_same_source(tmp_path: Path) -> None:
+    """Kinds, names, samples, and what is not indexed: one rule for both."""
+    system = fsspec.filesystem("memory")
+    for folder in ("tars", "tables"):
+        (tmp_path / folder / "data").mkdir(parents=True)
+        (tmp_path / folder / "banner.png").write_bytes(png())
+        (tmp_path / folder / ".gitattributes").write_text("x")
+        (tmp_path / folder / "README.md").write_text("x")
+    write_tar(tmp_path / "tars" / "data" / "A.TAR", [("a.png", png(1))])
+    write_tar(tmp_path / "tars" / "data" / "b.tar", [("a.png", png(2)), ("b.png", png(3))])
+    packed = gzip.compress((tmp_path / "tars" / "data" / "b.tar").read_bytes())
+    (tmp_path / "tars" / "data" / "b.tar.gz").write_bytes(packed)
+    (tmp_path / "tars" / "data" / "b_stats.json").write_bytes(b'{"successes": 2}')
+    write_table(tmp_path / "tars" / "data" / "b.parquet", url=["x"])
+    write_table(tmp_path / "tables" / "data" / "train.parquet", image=[png(1), png(2)])
+    write_table(tmp_path / "tables" / "data" / "about.parquet", url=["x"])
+    (tmp_path / "tables" / "data" / "cut.parquet").write_bytes(b"PAR1")
+    system.put(str(tmp_path / "tars"), "/agree/tars", recursive=True)
+    system.put(str(tmp_path / "tables"), "/agree/tables", recursive=True)
+    for folder in ("tars", "tables"):
+        local, remote = open_source(tmp_path / folder), open_source(f"memory://agree/{folder}")
+        assert (remote.kind, remote.unused) == (local.kind, local.unused)
+        assert [shard.name for shard in remote.shards] == [shard.name for shard in local.shards]
+        assert [list(shard.samples()) for shard in remote.shards] == [
+            list(shard.samples()) for shard in local.shards
+        ]
+    system.rm("/agree", recursive=True)
+
+
+def test_loose_images_behind_a_url_are_refused_by_name() -> None:
+    system = fsspec.filesystem("memory")
+    system.pipe("/loose/a.png", png())
+    with pytest.raises(SourceError, match=r"1 \.png: loose images behind a URL are not read"):
+        open_source("memory://loose")
+    system.rm("/loose", recursive=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,150 @@
+"""Which kind of source a listing is, by one rule for folders and URLs. It knows paths only.
+
+Tars and Parquet files with images, at any depth, are the data set; a few images in other folders (a banner, a
+preview) then lie beside it. Where images lie in the archives' own folders, or are many, or both kinds of
+archive are there, nobody can tell what is meant: that is refused, and `--source-kind` chooses.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from indexer.sources.keys import printable
+from indexer.sources.sample import IMAGE_SUFFIXES, Kind
+from indexer.sources.unused import UnusedReason, other_file
+from scopeview.errors import SourceError
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+PARQUET_SUFFIX = ".parquet"
+STATS_SUFFIX = "_stats.json"
+MAX_LOOSE_IMAGES = 20
+ACCEPTED = (
+    "accepted are: a folder of images (jpg, jpeg, png, webp, gif), a .tar (also .tar.gz, .tgz, .tar.bz2 or"
+    " .tar.xz) or a folder of them (WebDataset), a .parquet with a column of image bytes or a folder of them"
+)
+_FILES: dict[Kind, str] = {"webdataset": ".tar", "parquet": ".parquet", "folder": "image"}
+
+
+class Layout(NamedTuple):
+    kind: Kind
+    paths: list[str]
+    """The archives, sorted; of a folder of images all its files."""
+    unused: list[tuple[str, str]]
+    """(reason, path) of all others; of a folder of images none, for it knows which lie beside an image."""
+
+
+def choose_layout(
+    root: str, files: Sequence[str], kind: Kind | None, has_images: Callable[[str], bool | None]
+) -> Layout:
+    """`has_images` says whether a Parquet file has a column of images; None where it cannot be read.
+
+    Raises `SourceError` where there is nothing to index, or no telling which of several kinds is meant.
+    """
+    tars = [path for path in files if is_tar(path)]
+    images = [path for path in files if is_image(path)]
+    tables = {} if kind == "folder" else _tables(files, tars, has_images)
+    # An unreadable one may be a table beside the images; where nothing else is there, it is the data set.
+    counts = kind == "parquet" or any(tables.values()) or not (tars or images)
+    parquets = [path for path, holds in tables.items() if holds is not False] if counts else []
+    found: dict[Kind, list[str]] = {"webdataset": tars, "parquet": parquets, "folder": images}
+    chosen = kind or _only_kind(root, found)
+    if not found[chosen]:
+        wanted = f", and no {_FILES[chosen]} files" if kind else ""
+        raise SourceError(f"{root} holds {summary(files)}{wanted}: nothing to index; {ACCEPTED}")
+    if chosen == "folder":
+        return Layout(chosen, list(files), [])
+    used = {*found[chosen], *map(stats_of, found[chosen])}
+    unused = [(_why_unused(path, tables), path) for path in files if path not in used]
+    return Layout(chosen, sorted(found[chosen]), unused)
+
+
+def is_tar(path: str) -> bool:
+    return path.lower().endswith(TAR_SUFFIXES)
+
+
+def is_parquet(path: str) -> bool:
+    return path.lower().endswith(PARQUET_SUFFIX)
+
+
+def is_image(path: str) -> bool:
+    return PurePosixPath(path).suffix[1:].lower() in IMAGE_SUFFIXES
+
+
+def archive_stem(path: str) -> str:
+    """`a/00000.tar.gz` -> `a/00000`."""
+    for suffix in sorted((*TAR_SUFFIXES, PARQUET_SUFFIX), key=len, reverse=True):
+        if path.lower().endswith(suffix):
+            return path[: -len(suffix)]
+    return path
+
+
+def stats_of(tar: str) -> str:
+    """img2dataset's `00000_stats.json` beside a tar."""
+    return archive_stem(tar) + STATS_SUFFIX
+
+
+def shard_names(paths: Sequence[str]) -> list[str]:
+    """Usable as file names, each once: `a/00000.tar` -> `a--00000`; with its suffix where two are alike."""
+    short = [_flat(archive_stem(path)) for path in paths]
+    times = Counter(short)
+    names: dict[str, None] = {}
+    for path, name in zip(paths, short, strict=True):
+        unique = name if times[name] == 1 else _flat(path)
+        while unique in names:
+            unique += "~"
+        names[unique] = None
+    return list(names)
+
+
+def _flat(path: str) -> str:
+    return path.replace("/", "--")
+
+
+def summary(files: Sequence[str]) -> str:
+    """`12 .txt, 3 .parquet`: what is there, the commonest first."""
+    kinds = Counter(PurePosixPath(file).suffix.lower() or "without extension" for file in files)
+    return ", ".join(f"{count} {printable(kind)}" for kind, count in kinds.most_common(5)) or "no files"
+
+
+def _tables(
+    files: Sequence[str], tars: Sequence[str], has_images: Callable[[str], bool | None]
+) -> dict[str, bool | None]:
+    """Every Parquet file. One with the name of a tar is img2dataset's table of it, and holds no images."""
+    stems = {archive_stem(path) for path in tars}
+    return {
+        path: False if archive_stem(path) in stems else has_images(path) for path in files if is_parquet(path)
+    }
+
+
+def _only_kind(root: str, found: dict[Kind, list[str]]) -> Kind:
+    """Raises `SourceError` where several kinds are there, and neither lies beside the other."""
+    archives = [path for kind, paths in found.items() if kind != "folder" for path in paths]
+    folders = {str(PurePosixPath(path).parent) for path in archives}
+    loose = found["folder"]
+    apart = all(str(PurePosixPath(path).parent) not in folders for path in loose)
+    ignores_images = bool(archives) and apart and len(loose) <= MAX_LOOSE_IMAGES
+    kinds = [kind for kind, paths in found.items() if paths and not (kind == "folder" and ignores_images)]
+    if len(kinds) > 1:
+        named = " and ".join(_FILES[kind] for kind in kinds)
+        first = ", ".join(f"{len(found[kind])} such as {printable(found[kind][0])}" for kind in kinds)
+        choices = " or ".join(f"--source-kind {kind}" for kind in kinds)
+        raise SourceError(
+            f"{root} mixes {named} files ({first}): give the folder or file that is meant, or index it with"
+            f" {choices}"
+        )
+    return kinds[0] if kinds else "folder"
+
+
+def _why_unused(path: str, tables: dict[str, bool | None]) -> str:
+    """Of a file beside the archives that are used."""
+    if is_image(path):
+        return UnusedReason.LOOSE_IMAGE
+    if is_tar(path):
+        return UnusedReason.OTHER_KIND
+    if is_parquet(path):
+        holds = tables[path]
+        if holds is None:
+            return UnusedReason.UNREADABLE_TABLE
+        return UnusedReason.OTHER_KIND if holds else UnusedReason.NO_IMAGES
+    return UnusedReason.LONE_STATISTICS if path.endswith(STATS_SUFFIX) else other_file(path)
