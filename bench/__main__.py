@@ -5,22 +5,26 @@ from typing import Annotated
 
 import typer
 
+from bench.images import MADE, image_sets
+
 cli = typer.Typer(no_args_is_help=True, help=__doc__)
 
-IMAGES = "../shared/images"
-MADE = Path("bench/made")
+ELSE_OURS = "else photographs of the corpus, drawn ones where it is not here."
 Work = Annotated[Path, typer.Option(help="Where synthetic indexes are kept for the next run; about 12 GB.")]
 
 
 @cli.command()
 def real_input(
-    sources: Annotated[list[str] | None, typer.Argument(help="Image sets.")] = None,
+    sources: Annotated[list[str] | None, typer.Argument(help=f"Image sets; {ELSE_OURS}")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
 ) -> None:
-    """The main job at full size on real images."""
+    """The main job at full size on real images (drawn ones where there are none)."""
     from bench.real_input import main
 
-    main(sources or [f"{IMAGES}/laion", f"{IMAGES}/photos"], dtype=dtype)
+    if sources is None:
+        sets = image_sets()
+        sources = [str(sets.laion), str(sets.photos)]
+    main(sources, dtype=dtype)
 
 
 @cli.command()
@@ -99,21 +103,23 @@ def uploads(
     full: Annotated[
         bool, typer.Option(help="At full size, too: 10 GB of random weights are made in --work.")
     ] = True,
-    pictures: Annotated[Path, typer.Option(help="What is sent.")] = Path(f"{IMAGES}/photos"),
+    pictures: Annotated[Path | None, typer.Option(help=f"What is sent; {ELSE_OURS}")] = None,
     work: Work = MADE,
 ) -> None:
     """From an upload to its page, and 200 uploads at once."""
     from bench import uploads as bench_uploads
 
+    sets = image_sets()
+    sent = pictures or sets.photos
     if index_dir is not None:
-        bench_uploads.small(index_dir, pictures)
+        bench_uploads.small(index_dir, sent)
     if full:
-        bench_uploads.full(work / "uploads", Path(f"{IMAGES}/laion"), pictures)
+        bench_uploads.full(work / "uploads", sets.laion, sent)
 
 
 @cli.command()
 def encode(
-    source: Annotated[Path, typer.Argument(help="Image set.")] = Path(f"{IMAGES}/photos"),
+    source: Annotated[Path | None, typer.Argument(help=f"Image set; {ELSE_OURS}")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     images: Annotated[int, typer.Option(min=8, help="Of each round.")] = 24,
@@ -121,7 +127,7 @@ def encode(
     """Encode against the reference loop and against the vision tower alone, at full size."""
     from bench.encode import Sizes, main
 
-    main(source, device=device, sizes=Sizes(rounds=rounds, images=images))
+    main(source or image_sets().photos, device=device, sizes=Sizes(rounds=rounds, images=images))
 
 
 @cli.command()
@@ -132,23 +138,24 @@ def agreement(
     sae: Annotated[Path | None, typer.Option(help="Its SAEs.")] = None,
     limit: Annotated[int | None, typer.Option(min=9, help="Only the first N images.")] = None,
 ) -> None:
-    """How much bfloat16 changes, on the 770 real images."""
+    """How much bfloat16 changes, on the 770 real images (drawn ones where there are none)."""
     from bench.agreement_runs import full_size, of_model
 
+    sets = image_sets()
     if model is not None and sae is not None:
-        of_model(model, sae, [Path(f"{IMAGES}/laion"), Path(f"{IMAGES}/photos")], limit)
+        of_model(model, sae, [sets.laion, sets.photos], limit)
     else:
-        full_size([Path(f"{IMAGES}/laion"), Path(f"{IMAGES}/photos")], limit)
+        full_size([sets.laion, sets.photos], limit)
 
 
 @cli.command()
 def preprocess(
-    source: Annotated[Path, typer.Argument(help="Image set.")] = Path(f"{IMAGES}/photos"),
+    source: Annotated[Path | None, typer.Argument(help=f"Image set; {ELSE_OURS}")] = None,
 ) -> None:
     """Decoding, cropping and thumbnails, images a second a core."""
     from bench.preprocess import main
 
-    main(source)
+    main(source or image_sets().photos)
 
 
 @cli.command()

@@ -1,13 +1,18 @@
-"""What every test shares: checked axes, no network, and the folder of real images."""
+"""What every test shares: checked axes, no network, and sets of images."""
+
+from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import jaxtyping
 import pytest
+
+if TYPE_CHECKING:
+    from tests.image_sets import ImageSets
 
 # Before the first import of either package: annotations such as `Float[Tensor, "batch d_in"]` are checked at
 # run time in tests, and in tests only.
@@ -20,7 +25,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("scopeview")
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-REAL_IMAGES_DIR = PROJECT_DIR.parent / "shared" / "images"
 
 
 def is_loopback(address: Any) -> bool:
@@ -55,12 +59,27 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def real_images() -> Path:
-    """The folder with the real image sets: `laion/` (two tars) and `photos/` (tars and Parquet)."""
-    if not REAL_IMAGES_DIR.is_dir():
-        pytest.fail(
-            f"no real images: {REAL_IMAGES_DIR} is missing. The tests read them from ../shared/images beside "
-            "the project folder; CONTRIBUTING.md says what it holds.",
-            pytrace=False,
-        )
-    return REAL_IMAGES_DIR
+def drawn_images(tmp_path_factory: pytest.TempPathFactory) -> ImageSets:
+    """Sets of images that are made here, on any machine."""
+    from tests.image_sets import write_image_sets  # not before the import hook
+
+    return write_image_sets(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def corpus() -> ImageSets:
+    """The 770 real images. Skips where there are none; fails where they are asked for and missing."""
+    from tests import image_sets
+
+    try:
+        found = image_sets.corpus()
+    except FileNotFoundError as error:
+        pytest.fail(str(error), pytrace=False)
+    return found or pytest.skip(image_sets.NO_CORPUS)
+
+
+@pytest.fixture(scope="session", params=["drawn", "corpus"])
+def images(request: pytest.FixtureRequest) -> ImageSets:
+    """Both in turn: what is a law of drawn images is one of real images too."""
+    sets: ImageSets = request.getfixturevalue("drawn_images" if request.param == "drawn" else "corpus")
+    return sets

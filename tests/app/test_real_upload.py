@@ -15,16 +15,17 @@ from scopeview.images import ImageLimits, decode
 from tests.app.conftest import StartSite
 from tests.app.pictures import API, form
 from tests.conftest import PROJECT_DIR
+from tests.image_sets import ImageSets
 from tests.indexer.worlds import request, save_weights
 
 N_IMAGES = 24
 
 
 @pytest.fixture(scope="module")
-def photos_index(real_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photos_index(drawn_images: ImageSets, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     index_dir = folder / "tiny"
-    asked = request(real_images / "photos", save_weights(folder), index_dir, limit=N_IMAGES, slug="tiny")
+    asked = request(drawn_images.photos, save_weights(folder), index_dir, limit=N_IMAGES, slug="tiny")
     run_index(asked)
     return index_dir
 
@@ -35,10 +36,10 @@ def site(start_site: StartSite, photos_index: Path) -> TestClient:
 
 
 @pytest.fixture(scope="module")
-def photos(real_images: Path) -> list[Sample]:
+def photos(drawn_images: ImageSets) -> list[Sample]:
     samples = [
         sample
-        for shard in open_source(real_images / "photos").shards
+        for shard in open_source(drawn_images.photos).shards
         for sample in shard.samples()
         if isinstance(sample, Sample)
     ]

@@ -4,7 +4,8 @@
     scripts/conformance --full          ViT-L/14's configuration and 65,536 features, 8 pictures
     scripts/conformance --images 70     other than the default number of pictures
 
-The pictures are those of ../shared/images/laion. Nothing is left behind but the environment.
+The pictures are real web images where the corpus is at hand (CONTRIBUTING.md), else drawn ones in the same
+codings. Nothing is left behind but the environment.
 """
 
 import argparse
@@ -24,11 +25,9 @@ from PIL import Image
 from tests.conformance import ours
 from tests.conformance.checkpoint import FULL, SMALL, Setup, write_model, write_saes
 from tests.conformance.comparison import VALUE_RTOL, Arrays, Difference, LatentDifference
+from tests.image_sets import ORIENTATION_TAG, PROJECT_DIR, corpus, write_image_sets
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent.parent
-IMAGES_DIR = PROJECT_DIR.parent / "shared" / "images" / "laion"
 THEIR_PYTHON = PROJECT_DIR / ".venv-conformance" / "bin" / "python"
-ORIENTATION_TAG = 0x0112
 
 
 @dataclass
@@ -93,7 +92,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="scopeview-conformance-") as work:
         folder = Path(work)
         os.environ["SCOPEVIEW_CACHE"] = str(folder / "cache")
-        n_rotated = _extract(folder / "images", n_images)
+        found = corpus()
+        sets = found or write_image_sets(folder / "sets")
+        n_rotated = _extract(sets.laion, folder / "images", n_images)
         model, saes = write_model(folder / "model", setup), write_saes(folder / "saes", setup)
         _run_theirs(folder, setup)
         outcome = Outcome()
@@ -104,7 +105,8 @@ def main() -> int:
                 outcome.add(mine, yours, setup.layers)
     sizes = f"{setup.vision['num_hidden_layers']} blocks of width {setup.vision['hidden_size']}"
     print(
-        f"\n{len(pictures)} pictures ({n_rotated} left out, which have an EXIF rotation that only we apply)"
+        f"\n{len(pictures)} {'real' if found else 'drawn'} pictures "
+        f"({n_rotated} left out, which have an EXIF rotation that only we apply)"
     )
     print(f"{sizes}, {setup.n_features:,} features, k = {setup.k}; {time.monotonic() - started:.0f} s\n")
     outcome.print()
@@ -112,14 +114,11 @@ def main() -> int:
     return 0 if outcome.holds else 1
 
 
-def _extract(folder: Path, n_images: int | None) -> int:
+def _extract(laion: Path, folder: Path, n_images: int | None) -> int:
     """The pictures of the tars as files, up to `n_images`; how many were left out, as rotated by EXIF."""
     folder.mkdir()
-    tars = sorted(IMAGES_DIR.glob("*.tar"))
-    if not tars:
-        sys.exit(f"no pictures: {IMAGES_DIR} has no tars; CONTRIBUTING.md says what belongs there")
     n_rotated = 0
-    for tar in tars:
+    for tar in sorted(laion.glob("*.tar")):
         with tarfile.open(tar) as archive:
             for member in archive:
                 data = archive.extractfile(member)

@@ -20,17 +20,19 @@ from scopeview.images import ImageLimits, decode
 from scopeview.recipe import load_encoder
 from scopeview.slots import Slot
 from scopeview.store.reader import IndexReader
+from tests.image_sets import ImageSets
 from tests.indexer import twin
 from tests.indexer.worlds import N_FEATURES, request, save_weights
 
-N_IMAGES = 300
+MOST_IMAGES = 300
 
 
 @pytest.fixture(scope="module")
-def photos(real_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexReader]:
-    """300 photographs through the whole pipeline."""
+def photos(images: ImageSets, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexReader]:
+    """Photographs through the whole pipeline."""
     folder = tmp_path_factory.mktemp("photos")
-    run_index(request(real_images / "photos", save_weights(folder), folder / "index", limit=N_IMAGES))
+    limit = min(images.n_photos, MOST_IMAGES)
+    run_index(request(images.photos, save_weights(folder), folder / "index", limit=limit))
     with IndexReader(folder / "index") as reader:
         yield reader
 
@@ -41,16 +43,16 @@ def encoder(photos: IndexReader) -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def dense(photos: IndexReader, encoder: Encoder, real_images: Path) -> dict[Slot, twin.Dense]:
+def dense(photos: IndexReader, encoder: Encoder, images: ImageSets) -> dict[Slot, twin.Dense]:
     """Each slot's (image, feature) table, encoded one picture at a time."""
     tables: dict[Slot, list[twin.Dense]] = {slot: [] for slot in photos.manifest.slots}
     samples = [
         sample
-        for shard in open_source(real_images / "photos").shards
+        for shard in open_source(images.photos).shards
         for sample in shard.samples()
         if isinstance(sample, Sample)
-    ][:N_IMAGES]
-    for start in range(0, N_IMAGES, 16):  # the pipeline's own batches: matmul rounds by their size
+    ][: photos.manifest.n_images]
+    for start in range(0, len(samples), 16):  # the pipeline's own batches: matmul rounds by their size
         crops = [encoder.crop(decode(s.image, ImageLimits()).image) for s in samples[start : start + 16]]
         for slot, codes in encoder.encode(np.stack(crops)).codes.items():
             tables[slot].append(twin.dense(codes, N_FEATURES))
@@ -60,13 +62,12 @@ def dense(photos: IndexReader, encoder: Encoder, real_images: Path) -> dict[Slot
 def test_every_feature_of_every_slot_equals_the_twin(
     photos: IndexReader, dense: dict[Slot, twin.Dense]
 ) -> None:
-    assert photos.manifest.n_images == N_IMAGES
     for slot, table in dense.items():
         for feature in range(N_FEATURES):
             expected = twin.feature(table[:, feature])
             found = photos.feature(slot.layer, feature, slot.token)
             assert found.n_active == expected.n_active
-            assert found.density == expected.n_active / N_IMAGES
+            assert found.density == expected.n_active / len(table)
             assert found.max_activation == expected.highest
             assert found.histogram.counts == expected.histogram
             assert [top.image_id for top in found.top_images] == expected.ranking[:TOP_N]
@@ -88,9 +89,9 @@ def test_all_images_of_a_feature_can_be_paged_through_in_rank_order(
 
 
 def test_any_is_the_maximum_over_all_tokens_and_says_where(
-    photos: IndexReader, encoder: Encoder, real_images: Path
+    photos: IndexReader, encoder: Encoder, images: ImageSets
 ) -> None:
-    sample = next(iter(open_source(real_images / "photos").shards[0].samples()))
+    sample = next(iter(open_source(images.photos).shards[0].samples()))
     assert isinstance(sample, Sample)
     crop = encoder.crop(decode(sample.image, ImageLimits()).image)[None]
     residual = encoder.clip.forward(torch.from_numpy(crop), [3]).residuals[3][0]

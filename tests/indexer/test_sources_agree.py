@@ -12,6 +12,7 @@ import pytest
 from indexer.pipeline import run_index
 from indexer.sources import Sample, open_source
 from scopeview.store.reader import IndexReader
+from tests.image_sets import ImageSets
 from tests.indexer.worlds import request, save_weights
 
 PER_LAYOUT = 12
@@ -45,27 +46,38 @@ def _as_tar(samples: list[Sample], out: Path) -> None:
             tar.addfile(member, io.BytesIO(sample.image))
 
 
-@pytest.fixture(scope="module", params=["laion", "photos"])
-def layout(request: pytest.FixtureRequest, real_images: Path) -> Path:
-    """The LAION pipeline's tars, then img2dataset's."""
-    return real_images / str(request.param)
-
-
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return save_weights(tmp_path_factory.mktemp("weights"))
 
 
+@pytest.fixture(scope="module", params=["laion", "photos"])
+def layout(request: pytest.FixtureRequest, drawn_images: ImageSets) -> Path:
+    """The LAION pipeline's tars, then img2dataset's."""
+    return drawn_images.folder / str(request.param)
+
+
+@pytest.fixture(scope="module")
+def original(layout: Path, weights: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of the layout's first images."""
+    index_dir = tmp_path_factory.mktemp("original") / "index"
+    run_index(request(layout, weights, index_dir, limit=PER_LAYOUT))
+    return index_dir
+
+
 @pytest.mark.parametrize("write", [_as_folder, _as_parquet, _as_tar])
 def test_another_layout_of_the_same_images_gives_the_same_features(
-    layout: Path, weights: tuple[Path, Path], tmp_path: Path, write: Callable[[list[Sample], Path], None]
+    layout: Path,
+    original: Path,
+    weights: tuple[Path, Path],
+    tmp_path: Path,
+    write: Callable[[list[Sample], Path], None],
 ) -> None:
     source = tmp_path / "source"
     source.mkdir()
     write(_samples(layout), source)
-    run_index(request(layout, weights, tmp_path / "original", limit=PER_LAYOUT))
     run_index(request(source, weights, tmp_path / "copy"))
-    assert list(_contents(tmp_path / "copy")) == list(_contents(tmp_path / "original"))
+    assert list(_contents(tmp_path / "copy")) == list(_contents(original))
 
 
 def _contents(index_dir: Path) -> Iterator[object]:

@@ -6,7 +6,6 @@ import struct
 import tarfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from PIL import Image, ImageOps
 from scopeview import images
 from scopeview.errors import BadReason, ImageError
 from scopeview.images import MAX_SCANS, ImageLimits, decode, encode_webp, thumbnail
+from tests.image_sets import ImageSets
 
 LIMITS = ImageLimits()
 
@@ -220,13 +220,13 @@ def test_the_pixel_limit_itself_is_accepted() -> None:
     assert reason_of(png_header(7071, 7071)) is BadReason.CORRUPT
 
 
-def test_every_real_web_image_decodes_the_same_in_many_threads(real_images: Path) -> None:
+def test_every_web_image_decodes_the_same_in_many_threads(images: ImageSets) -> None:
     files: list[bytes] = []
-    for tar_path in sorted((real_images / "laion").glob("*.tar")):
+    for tar_path in sorted(images.laion.glob("*.tar")):
         with tarfile.open(tar_path) as tar:
             members = [member for member in tar if member.name.endswith(".jpg")]
             files += [opened.read() for member in members if (opened := tar.extractfile(member))]
-    assert len(files) == 70
+    assert len(files) == images.n_laion
     alone = [pixels(data).tobytes() for data in files]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda data: pixels(data).tobytes(), files)) == alone

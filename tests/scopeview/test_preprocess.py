@@ -16,6 +16,7 @@ from transformers import CLIPImageProcessorPil
 from scopeview.errors import BadReason, ImageError, ModelError
 from scopeview.images import ImageLimits, decode
 from scopeview.preprocess import Preprocessing
+from tests.image_sets import ImageSets
 from tests.models import preprocessor_config
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -52,19 +53,19 @@ def images_in(tar_path: Path) -> list[Image.Image]:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_crops_of_real_web_images_equal_transformers_bit_for_bit(real_images: Path, name: str) -> None:
+def test_crops_of_web_images_equal_transformers_bit_for_bit(images: ImageSets, name: str) -> None:
     config = CONFIGS[name]
     ours = Preprocessing.from_config(config)
     every = 1 if name in ("laion", "legacy numbers") else 5
-    for tar_path in sorted((real_images / "laion").glob("*.tar")):
+    for tar_path in sorted(images.laion.glob("*.tar")):
         for image in images_in(tar_path)[::every]:
             np.testing.assert_array_equal(ours.crop(image), reference(config, image), strict=True)
 
 
-def test_crops_of_a_hundred_photographs_equal_transformers_bit_for_bit(real_images: Path) -> None:
+def test_crops_of_photographs_equal_transformers_bit_for_bit(images: ImageSets) -> None:
     ours = Preprocessing.from_config(CONFIGS["laion"])
-    photographs = images_in(real_images / "photos" / "00000.tar")
-    assert len(photographs) == 100
+    photographs = images_in(images.photos / "00000.tar")
+    assert len(photographs) == images.n_photos // images.n_photo_shards
     for image in photographs:
         np.testing.assert_array_equal(ours.crop(image), reference(CONFIGS["laion"], image), strict=True)
 
