@@ -6,6 +6,7 @@ the picture is cut out in `preprocess`. Safe to call from many threads; no globa
 
 import contextlib
 import io
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,7 +27,13 @@ MAX_SCANNED_PIXELS = 1_000_000_000
 """Of all its scans together: 20 times 50 megapixels, some seconds of a core at most."""
 
 _SCAN = b"\xff\xda\x00"  # the marker and the high byte of its length; compressed data never has it
+# Markers as a JPEG decoder finds them: fill bytes before them, not the stuffed zeros and restarts of pixels.
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+_JPEG_START, _JPEG_END, _JPEG_TEMPORARY = 0xD8, 0xD9, 0x01
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
+_PNG_ORIENTATION = b"eXIf"
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -79,14 +86,8 @@ def decode(data: bytes, limits: ImageLimits) -> DecodedImage:
         found = f"the file has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted"
         raise ImageError(BadReason.TOO_LARGE, found)
     kind = kind_of(data)
-    with _corrupt_unless_decoded(kind), _open(kind, data) as opened:
-        _check_pixels(opened, limits)
-        if kind == "JPEG":
-            _check_scans(opened, data)
-        opened.load()
-        _check_complete(kind, data)
-        upright = _turn(opened, _orientation(opened))
-        image = _to_rgb(upright)
+    with _corrupt_unless_decoded(kind):
+        image = _decode_png(data, limits) if kind == "PNG" else _decode(kind, data, limits)
     return DecodedImage(image, kind, image.width, image.height)
 
 
@@ -94,7 +95,7 @@ def kind_of(data: bytes) -> str:
     """`JPEG`, `PNG`, `WebP` or `GIF`, by how it begins. Raises `ImageError` for anything else."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+    if data.startswith(_PNG_SIGNATURE):
         return "PNG"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
@@ -127,6 +128,22 @@ def thumbnail(crop: UInt8[np.ndarray, "3 height width"], size_px: int, quality: 
     return encode_webp(image, quality)
 
 
+def jpeg_markers(data: bytes) -> Iterator[int]:
+    """The markers of a JPEG's first picture, start to end, as a decoder goes from one to the next.
+
+    Lengths are followed, so nothing inside metadata counts, and what cameras append is not looked at.
+    """
+    at = 0
+    while found := _JPEG_MARKER.search(data, at):
+        marker = found[1][0]
+        yield marker
+        if marker == _JPEG_END:
+            return
+        at = found.end()
+        if marker not in (_JPEG_START, _JPEG_TEMPORARY):
+            at += int.from_bytes(data[at : at + 2], "big")
+
+
 @contextlib.contextmanager
 def _corrupt_unless_decoded(kind: str) -> Iterator[None]:
     """On hostile bytes decoders raise nearly anything: OSError, SyntaxError, struct.error, MemoryError..."""
@@ -151,13 +168,45 @@ def _quiet() -> Iterator[None]:
 def _open(kind: str, data: bytes) -> ImageFile:
     """Headers only. Decoders are called by name: `Image.open` would try others and warn of large pictures."""
     decoders: dict[str, Callable[[io.BytesIO], ImageFile]] = {
-        "JPEG": JpegImagePlugin.jpeg_factory,
+        "JPEG": JpegImagePlugin.JpegImageFile,  # its factory also looks for more pictures behind the first
         "PNG": PngImagePlugin.PngImageFile,
         "WebP": WebPImagePlugin.WebPImageFile,
         "GIF": GifImagePlugin.GifImageFile,
     }
     with _quiet():
         return decoders[kind](io.BytesIO(data))
+
+
+def _decode(kind: str, data: bytes, limits: ImageLimits) -> Image.Image:
+    with _open(kind, data) as opened:
+        _check_pixels(opened, limits)
+        if kind == "JPEG":
+            _check_scans(opened, data)
+        opened.load()
+        _check_complete(kind, data)
+        return _to_rgb(_turn(opened, _orientation(opened)))
+
+
+def _decode_png(data: bytes, limits: ImageLimits) -> Image.Image:
+    """A second time without what is optional where that is unreadable, or more than Pillow unpacks (1 MB)."""
+    try:
+        return _decode("PNG", data, limits)
+    except ImageError:
+        raise
+    except Exception:
+        return _decode("PNG", _critical_chunks(data), limits)
+
+
+def _critical_chunks(png: bytes) -> bytes:
+    """The chunks that a decoder must know, and the one that may turn the picture; nothing is unpacked."""
+    kept, at = [_PNG_SIGNATURE], len(_PNG_SIGNATURE)
+    while header := png[at : at + 8]:
+        end = at + 12 + int.from_bytes(header[:4], "big")
+        kind = header[4:]
+        if kind[:1].isupper() or kind == _PNG_ORIENTATION:
+            kept.append(png[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def _check_pixels(opened: ImageFile, limits: ImageLimits) -> None:
@@ -182,8 +231,8 @@ def _check_scans(opened: ImageFile, data: bytes) -> None:
 
 
 def _check_complete(kind: str, data: bytes) -> None:
-    """What Pillow forgives: a JPEG with no end marker after its last scan, a PNG with bad or lost chunks."""
-    if kind == "JPEG" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+    """What Pillow forgives: a JPEG without its end marker, a PNG with bad or lost chunks."""
+    if kind == "JPEG" and _JPEG_END not in jpeg_markers(data):
         raise ImageError(BadReason.CORRUPT, "this JPEG is cut short: it has no end marker")
     if kind == "PNG":
         if _PNG_END not in data:

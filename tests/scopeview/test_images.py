@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from scopeview import images
 from scopeview.errors import BadReason, ImageError
@@ -149,9 +149,89 @@ def test_a_png_with_a_wrong_checksum_is_corrupt() -> None:
     assert reason_of(bytes(data)) is BadReason.CORRUPT
 
 
-def test_bytes_after_the_end_of_a_jpeg_do_no_harm() -> None:
-    data = encoded(picture(), "JPEG")
-    np.testing.assert_array_equal(pixels(data + b"trailing bytes some cameras write"), pixels(data))
+FILM = b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 4
+"""What a phone appends to a motion photo."""
+SCAN, END = b"\xff\xda", b"\xff\xd9"
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize(
+    "trailer",
+    [b"words that a camera writes", FILM, FILM + SCAN + FILM, FILM + END + FILM + SCAN, SCAN + END + SCAN],
+)
+def test_what_follows_the_end_of_a_jpeg_is_not_looked_at(trailer: bytes, progressive: bool) -> None:
+    data = encoded(picture(), "JPEG", progressive=progressive)
+    np.testing.assert_array_equal(pixels(data + trailer), pixels(data))
+    for cut in (1, 2, 40):
+        assert reason_of(data[:-cut]) is BadReason.CORRUPT
+
+
+def test_the_first_picture_of_several_counts_even_if_the_second_is_cut() -> None:
+    several = encoded(picture(), "MPO", save_all=True, append_images=[picture(300, 200)])
+    first = pixels(several)
+    assert first.shape == (30, 40, 3)
+    np.testing.assert_array_equal(pixels(several[: len(several) * 3 // 4]), first)
+    assert reason_of(several[:600]) is BadReason.CORRUPT
+
+
+def test_markers_inside_a_jpegs_metadata_say_nothing_of_its_pixels() -> None:
+    plain = encoded(picture(), "JPEG")
+    preview = encoded(picture(16, 12), "JPEG")
+    for words in (preview, SCAN * 3, END * 3, b"\xff" * 9):
+        commented = encoded(picture(), "JPEG", comment=words)
+        np.testing.assert_array_equal(pixels(commented), pixels(plain))
+        assert reason_of(commented[:-2]) is BadReason.CORRUPT
+
+
+def test_a_cut_jpeg_before_a_whole_one_is_corrupt() -> None:
+    data = encoded(picture(160, 120), "JPEG")
+    assert reason_of(data[: len(data) // 2] + data) is BadReason.CORRUPT
+
+
+LONG_TEXT = "x" * 1_500_000
+"""More than Pillow unpacks of one chunk; a kilobyte or two when packed."""
+
+
+def png_with(**metadata: object) -> bytes:
+    info = PngImagePlugin.PngInfo()
+    for add, words in metadata.items():
+        if add.startswith("text"):
+            info.add_text(add, str(words), zip=True)
+        elif add.startswith("itxt"):
+            info.add_itxt("XML:com.adobe.xmp", str(words), zip=True)
+    extra = {key: value for key, value in metadata.items() if key in ("icc_profile", "exif")}
+    return encoded(picture(), "PNG", pnginfo=info, **extra)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"text": LONG_TEXT},
+        {"itxt": LONG_TEXT},
+        {"icc_profile": bytes(1_500_000)},
+        {f"text{i}": "y" * 1_000_000 for i in range(70)},  # more than Pillow unpacks of all together
+    ],
+    ids=["text", "XMP", "colour profile", "many texts"],
+)
+def test_a_png_whose_metadata_is_long_is_read_without_it(metadata: dict[str, object]) -> None:
+    data = png_with(**metadata)
+    assert len(data) < 200_000
+    np.testing.assert_array_equal(pixels(data), np.asarray(picture()))
+    assert reason_of(data[:-1]) is BadReason.CORRUPT
+    assert reason_of(data[: len(data) // 2]) is BadReason.CORRUPT
+
+
+def test_a_png_with_long_metadata_is_turned_all_the_same() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = np.asarray(picture().transpose(Image.Transpose.ROTATE_270))
+    np.testing.assert_array_equal(pixels(png_with(text=LONG_TEXT, exif=exif)), upright)
+
+
+def test_a_png_with_a_damaged_optional_chunk_is_read_without_it() -> None:
+    data = bytearray(png_with(text="words"))
+    data[data.index(b"zTXt") + 10] ^= 0xFF
+    np.testing.assert_array_equal(pixels(bytes(data)), np.asarray(picture()))
 
 
 @given(
