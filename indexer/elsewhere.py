@@ -22,6 +22,7 @@ from indexer.storage import Storage
 from scopeview.blocklist import Rules
 from scopeview.encoder import Encoder
 from scopeview.errors import ConfigMismatchError, ScopeviewError
+from scopeview.images import Grey16
 from scopeview.importers import NOTHING_STATED, Stated
 from scopeview.progress import Silent
 from scopeview.recipe import Dtype, Recipe, pick_device, plan_recipe
@@ -50,6 +51,7 @@ class EncodeJob:
     thumb_px: int
     batch_size: int | None  # None: what the worker's device takes
     rules: Rules
+    grey_16_bit: Grey16
     stated: Stated = NOTHING_STATED  # what the SAEs' files do not say
     n_decoders: int | None = None  # of each worker; None: one a core
 
@@ -109,7 +111,7 @@ class ShardStage:
             force_model=True,  # decided where the run was begun, and the weights are compared
         )
         _check_weights(weights_of(planned), job)
-        recipe = replace(planned, normalization=dict(job.normalization))
+        recipe = replace(planned, normalization=dict(job.normalization)).with_grey_16_bit(job.grey_16_bit)
         clip = recipe.load_clip(device=pick_device(job.device), dtype=job.dtype)
         encoder = Encoder(
             clip, recipe.normalized(recipe.load_saes(), job.statistics, clip.device), recipe.tokens

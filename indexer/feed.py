@@ -58,6 +58,8 @@ class Batch:
         if prepared is not None:
             self.entries.append(prepared.entry)
             self.thumbs.append(prepared.thumb)
+            if prepared.note is not None:
+                self.notes.append(prepared.note)
 
 
 class Feeder:

@@ -35,6 +35,7 @@ from indexer.run import (
     check_resumable,
     is_finished,
     locked,
+    recorded_grey_16_bit,
     shard_list,
     stated_of,
     weight_refs,
@@ -155,7 +156,7 @@ def _plan(request: IndexRequest) -> _Plan:
         normalization=request.normalization,
         stated=request.stated,
         force_model=request.force_model,
-    )
+    ).with_grey_16_bit(recorded_grey_16_bit(request.out))
     for warning in recipe.warnings:
         say("warning", {"sae": warning})
     config = RunConfig(
@@ -245,6 +246,7 @@ def _job(request: IndexRequest, plan: _Plan, saes: Mapping[Layer, Sae]) -> Encod
         batch_size=request.batch_size,
         rules=plan.rules,
         stated=plan.recipe.stated,
+        grey_16_bit=plan.recipe.grey_16_bit,
     )
 
 

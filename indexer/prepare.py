@@ -17,7 +17,7 @@ from indexer.shard_output import ImageEntry
 from indexer.sources import BadSample, Sample
 from indexer.sources.sample import MAX_IMAGE_BYTES
 from scopeview.blocklist import Rules
-from scopeview.errors import ImageError
+from scopeview.errors import BadReason, ImageError
 from scopeview.images import ImageLimits, decode, thumbnail
 from scopeview.preprocess import Preprocessing
 
@@ -33,6 +33,7 @@ class Prepared(NamedTuple):
     entry: ImageEntry
     crop: UInt8[np.ndarray, "3 height width"]  # the square the model sees
     thumb: bytes  # WebP of that square
+    note: BadSample | None = None  # what is odd about it
 
 
 class Blocked(NamedTuple):
@@ -68,7 +69,7 @@ class Preparer:
             return BadSample(sample.key, error.reason, str(error)), None
 
     def _prepare(self, sample: Sample, sha256: str) -> Prepared:
-        decoded = decode(sample.image, LIMITS)
+        decoded = decode(sample.image, LIMITS, self._preprocessing.grey_16_bit)
         crop = self._preprocessing.crop(decoded.image)
         entry = ImageEntry(
             key=sample.key,
@@ -82,7 +83,11 @@ class Preparer:
             pwatermark=sample.pwatermark,
         )
         thumb = b"" if self._thumb_px is None else thumbnail(crop, self._thumb_px)
-        return Prepared(entry, crop, thumb)
+        return Prepared(entry, crop, thumb, self._note(sample.key) if decoded.is_grey_16_bit else None)
+
+    def _note(self, key: str) -> BadSample:
+        how = {"scaled": "scaled to 8 bits", "clipped": "cut off at 255"}[self._preprocessing.grey_16_bit]
+        return BadSample(key, BadReason.GREY_16_BIT, f"the image is used, {how}")
 
 
 def ordered(

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from indexer.sources import Source
 from scopeview.errors import ConfigMismatchError, InputError
+from scopeview.images import Grey16
 from scopeview.recipe import Recipe
 from scopeview.slots import Token
 from scopeview.store.files import LOCK, MANIFEST, RUN, write_json
@@ -102,6 +103,14 @@ def check_resumable(index_dir: Path, config: RunConfig) -> None:
         )
 
 
+def recorded_grey_16_bit(index_dir: Path) -> Grey16:
+    """A run goes on as it began."""
+    path = index_dir / RUN
+    if not path.exists():
+        return "scaled"
+    return "scaled" if _read_config(path)["preprocessing"]["grey_16_bit"] == "scaled" else "clipped"
+
+
 def begin(index_dir: Path, config: RunConfig, refs: WeightRefs) -> None:
     """From here on the folder belongs to this run."""
     write_json(index_dir / RUN, {"config": asdict(config), "weights": asdict(refs)})
@@ -121,7 +130,10 @@ def is_finished(index_dir: Path) -> bool:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_bytes())["config"])
+        config = dict(json.loads(path.read_bytes())["config"])
+        # Before it was recorded, 16-bit greyscale was cut off.
+        config["preprocessing"] = {"grey_16_bit": "clipped", **config["preprocessing"]}
+        return config
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is not the record of a run ({error!r}); choose another --out, or remove the folder"

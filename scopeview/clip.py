@@ -6,6 +6,7 @@ neither before the block nor layer-normed. Loads folders of Hugging Face's `CLIP
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -23,6 +24,7 @@ from scopeview.clip_info import MODEL_CONFIG_NAME, ClipInfo, check_layers, check
 from scopeview.clip_info import read_vision_config as _read_vision_config
 from scopeview.errors import InputError, ModelError
 from scopeview.hub import Resolved
+from scopeview.images import Grey16
 from scopeview.packed import is_worth_packing, pack_blocks
 from scopeview.preprocess import CONFIG_NAME, Preprocessing
 
@@ -108,7 +110,14 @@ class Clip:
         self._table = normalization_table(preprocessing).to(self.device)
 
     @classmethod
-    def load(cls, ref: str | Resolved, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> "Clip":
+    def load(
+        cls,
+        ref: str | Resolved,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        grey_16_bit: Grey16 = "scaled",
+    ) -> "Clip":
         """Config, preprocessing and weights are checked on the CPU; the device is touched last.
 
         With a `dtype` of less precision the weights are rounded to it; taps come out as float32 all the same.
@@ -117,7 +126,7 @@ class Clip:
         checked_device = check_device(device)
         resolved = resolve_model(ref) if isinstance(ref, str) else ref
         info = read_info(resolved)
-        preprocessing = Preprocessing.from_folder(resolved.path)
+        preprocessing = replace(Preprocessing.from_folder(resolved.path), grey_16_bit=grey_16_bit)
         if preprocessing.output_px() != (info.image_px, info.image_px):
             raise ModelError(
                 f"{resolved.path / CONFIG_NAME} gives images of {preprocessing.output_px()} pixels (height, "

@@ -40,6 +40,7 @@ class BadReason(StrEnum):
     UNREADABLE_SHARD = "unreadable shard"
     NON_FINITE = "non-finite activations"
     BLOCKED = "on the block-list"
+    GREY_16_BIT = "16-bit greyscale"  # a note: such an image is used
 
 
 class ScopeviewError(Exception):

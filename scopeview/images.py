@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -27,9 +28,14 @@ MAX_SCANNED_PIXELS = 1_000_000_000
 """Of all its scans together: 20 times 50 megapixels, some seconds of a core at most."""
 
 _SCAN = b"\xff\xda\x00"  # the marker and the high byte of its length; compressed data never has it
+Grey16 = Literal["scaled", "clipped"]
+"""How 16-bit greyscale becomes 8-bit: by its high byte, or cut off at 255, so that most of it is white."""
+
 # Markers as a JPEG decoder finds them: fill bytes before them, not the stuffed zeros and restarts of pixels.
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _JPEG_START, _JPEG_END, _JPEG_TEMPORARY = 0xD8, 0xD9, 0x01
+
+_GREY_16_BIT = "I;16"  # Pillow's mode for it; 16-bit colour comes out as 8-bit already
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -63,21 +69,26 @@ class ImageLimits:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """`image` is RGB and upright and carries no metadata; `width` and `height` are its own, in pixels."""
+    """`image` is RGB and upright and carries no metadata; `width` and `height` are its own, in pixels.
+
+    `is_grey_16_bit` of the file, which `image` is no longer.
+    """
 
     image: Image.Image
     format: str
     width: int
     height: int
+    is_grey_16_bit: bool = False
 
 
-def decode(data: bytes, limits: ImageLimits) -> DecodedImage:
+def decode(data: bytes, limits: ImageLimits, grey_16_bit: Grey16 = "scaled") -> DecodedImage:
     """The picture in `data` (the first frame, if it moves), upright and in RGB.
 
     To RGB by Pillow's `convert`, as Hugging Face's CLIP processor did it when the SAEs were trained: a
     palette by way of RGBA, alpha dropped (transformers 5 blends it onto white instead), colour profiles
-    ignored. Pillow cuts 16-bit greyscale off at 255, so most such pictures come out nearly white; kept, since
-    these are the pixels the models know. Of a moving picture only the first frame has to be whole.
+    ignored. Not so 16-bit greyscale, which the processor cuts off at 255: it is scaled as viewers do it, and
+    as Pillow does 16-bit colour, unless `grey_16_bit` is "clipped" as in indexes made before. Of a moving
+    picture only the first frame has to be whole.
     Raises `ImageError` and nothing else.
     """
     if not data:
@@ -87,8 +98,7 @@ def decode(data: bytes, limits: ImageLimits) -> DecodedImage:
         raise ImageError(BadReason.TOO_LARGE, found)
     kind = kind_of(data)
     with _corrupt_unless_decoded(kind):
-        image = _decode_png(data, limits) if kind == "PNG" else _decode(kind, data, limits)
-    return DecodedImage(image, kind, image.width, image.height)
+        return _decode_png(data, limits, grey_16_bit) if kind == "PNG" else _decode(kind, data, limits)
 
 
 def kind_of(data: bytes) -> str:
@@ -177,24 +187,25 @@ def _open(kind: str, data: bytes) -> ImageFile:
         return decoders[kind](io.BytesIO(data))
 
 
-def _decode(kind: str, data: bytes, limits: ImageLimits) -> Image.Image:
+def _decode(kind: str, data: bytes, limits: ImageLimits, grey_16_bit: Grey16 = "scaled") -> DecodedImage:
     with _open(kind, data) as opened:
         _check_pixels(opened, limits)
         if kind == "JPEG":
             _check_scans(opened, data)
         opened.load()
         _check_complete(kind, data)
-        return _to_rgb(_turn(opened, _orientation(opened)))
+        image = _to_rgb(_turn(opened, _orientation(opened)), grey_16_bit)
+        return DecodedImage(image, kind, image.width, image.height, opened.mode == _GREY_16_BIT)
 
 
-def _decode_png(data: bytes, limits: ImageLimits) -> Image.Image:
+def _decode_png(data: bytes, limits: ImageLimits, grey_16_bit: Grey16) -> DecodedImage:
     """A second time without what is optional where that is unreadable, or more than Pillow unpacks (1 MB)."""
     try:
-        return _decode("PNG", data, limits)
+        return _decode("PNG", data, limits, grey_16_bit)
     except ImageError:
         raise
     except Exception:
-        return _decode("PNG", _critical_chunks(data), limits)
+        return _decode("PNG", _critical_chunks(data), limits, grey_16_bit)
 
 
 def _critical_chunks(png: bytes) -> bytes:
@@ -255,8 +266,12 @@ def _turn(image: Image.Image, orientation: int) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    via = image.convert("RGBA") if image.mode in ("P", "PA") else image
+def _to_rgb(image: Image.Image, grey_16_bit: Grey16) -> Image.Image:
+    via = image
+    if image.mode in ("P", "PA"):
+        via = image.convert("RGBA")
+    elif image.mode == _GREY_16_BIT and grey_16_bit == "scaled":
+        via = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     rgb = via.convert("RGB")
     rgb.info.clear()
     return rgb

@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from scopeview.errors import BadReason, ImageError, ModelError
+from scopeview.images import Grey16
 
 CONFIG_NAME = "preprocessor_config.json"
 
@@ -48,6 +49,8 @@ class Preprocessing:
     rescale_factor: float | None
     mean: tuple[float, float, float] | None
     std: tuple[float, float, float] | None
+    grey_16_bit: Grey16 = "scaled"
+    """Of files that have it; "clipped" in indexes that were begun before it was scaled."""
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Preprocessing":
@@ -94,6 +97,7 @@ class Preprocessing:
     def from_dict(cls, saved: dict[str, Any]) -> "Preprocessing":
         """The inverse of `to_dict`. Raises `TypeError` for keys it does not know or misses."""
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
+        fields.setdefault("grey_16_bit", "clipped")
         return cls(**fields)
 
     def crop(self, image: Image.Image) -> UInt8[np.ndarray, "3 height width"]:

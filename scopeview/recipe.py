@@ -28,6 +28,7 @@ from scopeview.clip_info import default_tokens
 from scopeview.encoder import Encoder
 from scopeview.errors import CheckpointError, ConfigMismatchError, IndexFormatError
 from scopeview.hub import Resolved, cached_repo_id
+from scopeview.images import Grey16
 from scopeview.importers import NOTHING_STATED, SaeSource, Stated, Suite, check_fits, load_sae, read_suite
 from scopeview.model_match import ModelIdentity, ModelMatch, match_model
 from scopeview.precision import DTYPES, Dtype
@@ -110,11 +111,19 @@ class Recipe:
         certainly = "was trained" if match == "different" else "may have been trained"
         return [f"{certainly} on another model, {source.trained_on}, not on {self.model.ref}"]
 
+    @property
+    def grey_16_bit(self) -> Grey16:
+        return self.preprocessing.grey_16_bit
+
+    def with_grey_16_bit(self, grey_16_bit: Grey16) -> "Recipe":
+        """The same, but for what becomes of 16-bit greyscale: as the index has it that is gone on with."""
+        return replace(self, preprocessing=replace(self.preprocessing, grey_16_bit=grey_16_bit))
+
     def source(self, layer: Layer) -> SaeSource:
         return next(source for source in self.suite.sources if source.layer == layer)
 
     def load_clip(self, *, device: str, dtype: Dtype) -> Clip:
-        return Clip.load(self.model, device=device, dtype=DTYPES[dtype])
+        return Clip.load(self.model, device=device, dtype=DTYPES[dtype], grey_16_bit=self.grey_16_bit)
 
     def load_saes(self) -> dict[Layer, Sae]:
         """Every layer's SAE on the CPU, as its file has it. Raises `CheckpointError` for bad weights."""
@@ -154,8 +163,8 @@ def plan_recipe(
     """Checks that these fit together.
 
     `layers` None: all that the suite has. `tokens` None: CLS and the patch in the middle. `normalization`
-    None: each SAE's own. `stated` fills in what an SAE's file does not say. `force_model` accepts SAEs that were
-    trained on another model. Raises an `InputError` that names what does not fit and what would.
+    None: each SAE's own. `stated` fills in what an SAE's file does not say. `force_model` accepts SAEs of
+    another model. Raises an `InputError` that names what does not fit and what would.
     """
     info = read_info(resolve_model(model, with_weights=False))
     chosen_tokens = default_tokens(info) if tokens is None else list(tokens)
@@ -239,7 +248,8 @@ def recipe_of(index_dir: Path, manifest: Manifest) -> Recipe:
         force_model=True,  # decided when the index was made, and compared below
     )
     _check_unchanged(recipe, manifest)
-    return replace(recipe, normalization={record.layer: record.normalization for record in manifest.layers})
+    normalization = {record.layer: record.normalization for record in manifest.layers}
+    return replace(recipe, normalization=normalization).with_grey_16_bit(manifest.model.grey_16_bit)
 
 
 def load_text_encoder(index_dir: Path, *, device: str = "auto") -> TextEncoder:

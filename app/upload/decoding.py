@@ -58,7 +58,7 @@ class ProcessDecoder:
 
 def decoded_crop(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop:
     """The square that a model with that preprocessing sees. Raises `ImageError`."""
-    return preprocessing.crop(decode(data, limits).image)
+    return preprocessing.crop(decode(data, limits, preprocessing.grey_16_bit).image)
 
 
 def _crop_in_process(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scopeview.errors import IndexFormatError
+from scopeview.images import Grey16
 from scopeview.model_match import ModelMatch
 from scopeview.slots import Layer, Slot, Token, slots_of
 from scopeview.store.files import MANIFEST, write_json
@@ -43,6 +44,11 @@ class ModelRecord(_Record):
     def grid_size(self) -> int:
         """Patches along one side of the picture."""
         return self.image_px // self.patch_px
+
+    @property
+    def grey_16_bit(self) -> Grey16:
+        """What was done with 16-bit greyscale; it was not recorded before it was scaled."""
+        return "scaled" if self.preprocessing.get("grey_16_bit") == "scaled" else "clipped"
 
 
 class SaeFigures(_Record):

@@ -1,5 +1,8 @@
 """The real encoder behind the real server: a photograph that was indexed, sent again, has the same codes."""
 
+import io
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from indexer.pipeline import run_index
@@ -93,6 +97,33 @@ def test_an_upload_left_as_it_is_keeps_its_embedding(site: TestClient, photos: l
     url = site.post(API, files=form(photos[5].image)).json()["url"]
     for query in ("layer=1", "layer=3&edit=0,1,2,3:x1", "layer=embed"):
         assert site.get(f"/api/v1{url}/knobs?{query}").json()["cosine"] == pytest.approx(1, abs=1e-9)
+
+
+def test_sixteen_bit_greyscale_is_read_as_the_index_read_it(
+    start_site: StartSite, photos_index: Path, photos: list[Sample], tmp_path: Path
+) -> None:
+    """Scaled, as an index of today has it; cut off at 255 for one of which nothing is recorded."""
+    old = tmp_path / "tiny"
+    shutil.copytree(photos_index, old)
+    manifest = json.loads((old / "manifest.json").read_bytes())
+    del manifest["model"]["preprocessing"]["grey_16_bit"]
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    grey = np.asarray(decode(photos[3].image, ImageLimits()).image.convert("L"))
+    deep = Image.fromarray(grey.astype(np.uint16) << 8)
+    cut_off = np.where(grey > 0, 255, 0).astype(np.uint8)
+    for index_dir, levels in ((photos_index, grey), (old, cut_off)):
+        site = start_site(index_dirs=[index_dir], real_encoder=True, encoder_device="cpu")
+        squares = [
+            site.get(site.post(API, files=form(png(image))).json()["picture_url"]).content
+            for image in (deep, Image.fromarray(levels))
+        ]
+        assert squares[0] == squares[1]
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def test_what_is_kept_is_the_square_that_the_model_saw(site: TestClient, photos: list[Sample]) -> None:

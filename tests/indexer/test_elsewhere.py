@@ -45,6 +45,7 @@ def job(world: Path, tmp_path: Path) -> EncodeJob:
         thumb_px=32,
         batch_size=4,
         rules=Rules(),
+        grey_16_bit=recipe.grey_16_bit,
         n_decoders=1,
     )
 

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 from indexer.prepare import Prepared, Preparer, batched, ordered
 from indexer.sources import BadSample, Sample
 from scopeview.errors import BadReason
+from scopeview.images import Grey16
 from scopeview.preprocess import CONFIG_NAME, Preprocessing
 from tests.models import preprocessor_config
 
@@ -65,6 +67,24 @@ def test_a_sample_becomes_its_entry_crop_and_thumbnail(preprocessing: Preprocess
     assert prepared.crop[:, 0, 0].tolist() == [255, 128, 0]
     with Image.open(io.BytesIO(prepared.thumb)) as thumb:
         assert (thumb.format, thumb.size) == ("WEBP", (16, 16))
+
+
+@pytest.mark.parametrize(
+    ("how", "level", "said"), [("scaled", 0x12, "scaled to 8 bits"), ("clipped", 255, "cut off at 255")]
+)
+def test_sixteen_bit_greyscale_is_used_and_noted(
+    preprocessing: Preprocessing, how: Grey16, level: int, said: str
+) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((40, 40), 0x1234, np.uint16)).save(buffer, "PNG")
+    prepare = Preparer(replace(preprocessing, grey_16_bit=how), thumb_px=16)
+    _, prepared = prepare(sample(buffer.getvalue()))
+    assert prepared is not None
+    assert prepared.crop[:, 0, 0].tolist() == [level] * 3
+    assert prepared.note == BadSample("a/b", BadReason.GREY_16_BIT, f"the image is used, {said}")
+    _, ordinary = prepare(sample(picture("red", 40, 40)))
+    assert ordinary is not None
+    assert ordinary.note is None
 
 
 def test_without_a_size_there_is_no_thumbnail(preprocessing: Preprocessing) -> None:

@@ -16,6 +16,7 @@ from indexer.run import (
     is_finished,
     locked,
     note_vocabulary,
+    recorded_grey_16_bit,
     weight_refs,
 )
 from scopeview.errors import ConfigMismatchError, InputError
@@ -26,7 +27,7 @@ CONFIG = RunConfig(
     source_kind="webdataset",
     shards=[["a.tar", "1"], ["b.tar", "2"]],
     model="a" * 64,
-    preprocessing={"crop_size": [224, 224]},
+    preprocessing={"crop_size": [224, 224], "grey_16_bit": "scaled"},
     layers=["11"],
     saes={"11": "b" * 64},
     tokens=["cls", "any"],
@@ -99,6 +100,16 @@ def test_an_index_that_was_described_again_is_of_the_run_with_those_words(tmp_pa
     note_vocabulary(tmp_path, "e" * 64)
     check_resumable(tmp_path, replace(CONFIG, vocabulary="e" * 64))
     assert json.loads((tmp_path / "run.json").read_bytes())["weights"]["model"] == REFS.model
+
+
+def test_a_run_from_before_greyscale_was_scaled_goes_on_as_it_began(tmp_path: Path) -> None:
+    assert recorded_grey_16_bit(tmp_path) == "scaled"
+    begin(tmp_path, replace(CONFIG, preprocessing={"crop_size": [224, 224]}), REFS)
+    assert recorded_grey_16_bit(tmp_path) == "clipped"
+    clipped = {**CONFIG.preprocessing, "grey_16_bit": "clipped"}
+    check_resumable(tmp_path, replace(CONFIG, preprocessing=clipped))
+    with pytest.raises(ConfigMismatchError, match="grey_16_bit: then 'clipped', now 'scaled'"):
+        check_resumable(tmp_path, CONFIG)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"config": 7}'])

@@ -103,10 +103,29 @@ def test_cmyk_goes_through_pillows_conversion() -> None:
         np.testing.assert_array_equal(pixels(data), np.asarray(opened.convert("RGB")))
 
 
-def test_sixteen_bit_grey_is_cut_off_at_255_as_pillow_does_it() -> None:
-    levels = np.array([[0, 100, 255, 256, 60000]], dtype=np.uint16)
-    found = pixels(encoded(Image.fromarray(levels), "PNG"))
-    np.testing.assert_array_equal(found[0, :, 0], [0, 100, 255, 255, 255])
+GREY_LEVELS = np.array([[0, 100, 255, 256, 0x8000, 60000, 0xFFFF]], dtype=np.uint16)
+
+
+def test_sixteen_bit_grey_is_scaled_to_eight_bits() -> None:
+    decoded = decode(encoded(Image.fromarray(GREY_LEVELS), "PNG"), LIMITS)
+    assert decoded.is_grey_16_bit
+    assert np.asarray(decoded.image)[0, :, 0].tolist() == [0, 0, 0, 1, 128, 234, 255]
+    assert not decode(encoded(Image.new("L", (4, 4)), "PNG"), LIMITS).is_grey_16_bit
+
+
+def test_sixteen_bit_grey_is_cut_off_at_255_for_an_index_that_was_made_so() -> None:
+    found = decode(encoded(Image.fromarray(GREY_LEVELS), "PNG"), LIMITS, "clipped").image
+    assert np.asarray(found)[0, :, 0].tolist() == [0, 100, 255, 255, 255, 255, 255]
+
+
+@pytest.mark.parametrize("n_channels", [2, 3, 4])
+def test_every_sixteen_bit_coding_is_reduced_alike(n_channels: int) -> None:
+    """Pillow scales all but plain greyscale by itself, and cannot write them: they are put together here."""
+    levels = np.repeat(GREY_LEVELS[..., None], n_channels, axis=2)
+    coding = {2: 4, 3: 2, 4: 6}[n_channels]
+    header = struct.pack(">IIBBBBB", levels.shape[1], 1, 16, coding, 0, 0, 0)
+    data = png_of([(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + levels.astype(">u2").tobytes()))])
+    assert pixels(data)[0, :, 0].tolist() == [0, 0, 0, 1, 128, 234, 255]
 
 
 def test_an_empty_file_says_so() -> None:
@@ -255,10 +274,11 @@ def test_too_many_bytes_are_refused_before_anything_is_read() -> None:
 
 def png_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and holds one byte of pixels."""
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(b"\0")),
-    ]
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return png_of([(b"IHDR", header), (b"IDAT", zlib.compress(b"\0"))])
+
+
+def png_of(chunks: list[tuple[bytes, bytes]]) -> bytes:
     body = b"".join(
         struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
         for name, content in [*chunks, (b"IEND", b"")]

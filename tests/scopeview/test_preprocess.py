@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,13 @@ def test_the_manifest_gives_the_same_preprocessing_back() -> None:
     for config in CONFIGS.values():
         ours = Preprocessing.from_config(config)
         assert Preprocessing.from_dict(json.loads(json.dumps(ours.to_dict()))) == ours
+
+
+def test_a_manifest_from_before_greyscale_was_scaled_says_so() -> None:
+    ours = Preprocessing.from_config(CONFIGS["laion"])
+    assert ours.grey_16_bit == "scaled"
+    saved = {key: value for key, value in ours.to_dict().items() if key != "grey_16_bit"}
+    assert Preprocessing.from_dict(saved) == replace(ours, grey_16_bit="clipped")
 
 
 def test_the_output_size_is_known_where_the_config_fixes_it() -> None:
