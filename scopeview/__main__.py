@@ -11,7 +11,7 @@ import typer
 
 from scopeview.commands import evaluating, indexing, serving, training
 from scopeview.errors import ScopeviewError
-from scopeview.stopping import Noted, sigterm_as_interrupt
+from scopeview.stopping import Noted, Stopped, sigterm_as_interrupt
 
 cli = typer.Typer(
     name="scopeview",
@@ -53,7 +53,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C: 128 + SIGINT
-_STOPPED = "stopped; the same command goes on from here"
+_STOPPED = "stopped"  # where no command has said more
 
 
 def main() -> None:
@@ -67,6 +67,8 @@ def _run(noted: Noted) -> None:
         cli()
     except ScopeviewError as error:
         _fail(str(error), error.exit_code)
+    except Stopped as stopped:
+        _fail(str(stopped), noted.exit_code)
     except KeyboardInterrupt:
         _fail(_STOPPED, noted.exit_code)
     except SystemExit as ended:  # what typer makes of Ctrl-C, without a word

@@ -1,7 +1,8 @@
 """Ctrl-C and SIGTERM: the two ways in which a run is asked to stop, and how long it may put that off.
 
 Both raise `KeyboardInterrupt` in the main thread, so that whatever cleans up after one cleans up after the
-other. Knows nothing of what is being run.
+other. What is true afterwards differs from command to command, so each says it by `if_stopped`. Knows nothing
+of what is being run.
 """
 
 import signal
@@ -13,6 +14,26 @@ from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Handler = Callable[[int, FrameType | None], object]
+
+GOES_ON = "stopped; the same command goes on from here"
+GOES_ON_FROM_SAVE = "stopped; the same command goes on from what was saved last"
+BEGINS_AGAIN = "stopped; the same command begins again from the start"
+
+
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM ended a command; the message says what the same command does next."""
+
+
+@contextmanager
+def if_stopped(message: str) -> Iterator[None]:
+    """Turns the `KeyboardInterrupt` that ends the block into `Stopped`. Also a decorator of commands.
+
+    Of blocks inside each other the innermost is heard.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise Stopped(message) from interrupt
 
 
 class Noted:

@@ -9,6 +9,7 @@ from indexer.world import write_world
 from indexer.world.vocabulary import world_vocabulary
 from scopeview.errors import ModelError
 from scopeview.progress import task
+from scopeview.stopping import BEGINS_AGAIN, if_stopped
 from scopeview.store.files import written_aside
 
 MODEL_DIR = Path(__file__).resolve().parents[2] / "data" / "demo-model"
@@ -33,7 +34,8 @@ def build_demo(out: Path, *, n_images: int) -> Path:
     """The index in `out/demo`, made, resumed or found finished; its scenes are in `out/demo-made`."""
     clip, saes = demo_model()
     images = out / "demo-made" / f"procedural-world-{n_images}"
-    _once(images, lambda folder: _draw(folder, n_images))
+    with if_stopped(BEGINS_AGAIN):
+        _once(images, lambda folder: _draw(folder, n_images))
     vocabulary = out / "demo-made" / "vocabulary.txt"
     with written_aside(vocabulary) as part:
         part.write_text("\n".join([*world_vocabulary(), ""]), encoding="utf-8")

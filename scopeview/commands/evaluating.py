@@ -7,8 +7,10 @@ import typer
 
 from scopeview.commands.options import Device
 from scopeview.commands.training import JsonFile, WorldSeed
+from scopeview.stopping import BEGINS_AGAIN, if_stopped
 
 
+@if_stopped(BEGINS_AGAIN)
 def evaluate_heat(
     index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index of demo-images.")],
     seed: WorldSeed = 0,

@@ -25,8 +25,10 @@ from scopeview.commands.options import (
     parse_tokens,
 )
 from scopeview.errors import ScopeviewError
+from scopeview.stopping import BEGINS_AGAIN, GOES_ON, if_stopped
 
 
+@if_stopped(GOES_ON)
 def index(
     source: Annotated[
         str,
@@ -124,6 +126,7 @@ def index(
     print_info(out, manifest)
 
 
+@if_stopped(GOES_ON)
 def describe(
     index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index.")],
     vocabulary: Vocabulary = None,
@@ -135,6 +138,7 @@ def describe(
     print_info(index_dir, describe_index(index_dir, vocabulary))
 
 
+@if_stopped(BEGINS_AGAIN)
 def calibrate(
     source: Annotated[str, typer.Argument(help="Images to measure on: as for `index`.")],
     model: Model,
@@ -167,6 +171,7 @@ def calibrate(
     print_comparisons(found, as_json=json_output)
 
 
+@if_stopped(BEGINS_AGAIN)
 def verify(index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index.")]) -> None:
     """Check that an index is whole and that its parts agree."""
     from indexer.verify import verify as find_problems

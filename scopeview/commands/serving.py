@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from scopeview.commands.options import EncoderDevice, Host, Port
+from scopeview.stopping import GOES_ON, if_stopped
 
 
 def serve(
@@ -35,6 +36,7 @@ def demo(
     """Draw a world of scenes, index it with the small built-in CLIP, and serve it."""
     from indexer.demo.build import build_demo
 
-    index_dir = build_demo(out, n_images=images)
+    with if_stopped(GOES_ON):
+        index_dir = build_demo(out, n_images=images)
     if not build_only:
         serve([index_dir], host=host, port=port)

@@ -17,6 +17,7 @@ from scopeview.commands.options import (
     StartChoice,
     parse_layers,
 )
+from scopeview.stopping import BEGINS_AGAIN, GOES_ON_FROM_SAVE, if_stopped
 
 WorldSeed = Annotated[int, typer.Option(min=0, help="Of the world that the index shows.")]
 JsonFile = Annotated[
@@ -25,6 +26,7 @@ JsonFile = Annotated[
 ]
 
 
+@if_stopped(BEGINS_AGAIN)
 def demo_images(
     out: Annotated[Path, typer.Argument(help="Folder for the WebDataset tars.")],
     n: Annotated[int, typer.Argument(metavar="N", min=1, help="How many scenes.")],
@@ -42,6 +44,7 @@ def demo_images(
         write_world(out, n, seed, kinds=chosen, progress=progress.advance)
 
 
+@if_stopped(GOES_ON_FROM_SAVE)
 def train_clip(
     out: Annotated[Path, typer.Option(help="Folder of the model; an unfinished run is resumed.")],
     images: Annotated[int, typer.Option(min=1, help="Scenes to learn from, each drawn once.")] = 200_000,
@@ -155,6 +158,7 @@ def train_clip(
     )
 
 
+@if_stopped(BEGINS_AGAIN)
 def evaluate_clip(
     model: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a CLIP with its text tower.")],
     seed: Annotated[int, typer.Option(min=0, help="Of the world to look at.")] = 1,
@@ -172,6 +176,7 @@ def evaluate_clip(
     )
 
 
+@if_stopped(BEGINS_AGAIN)
 def evaluate_features(
     index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index of demo-images.")],
     seed: WorldSeed = 0,
@@ -205,6 +210,7 @@ def evaluate_features(
         draw_figure(found, figure)
 
 
+@if_stopped(BEGINS_AGAIN)
 def evaluate_search(
     index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A described index of demo-images.")],
     seed: WorldSeed = 0,
@@ -224,6 +230,7 @@ def evaluate_search(
         write_json(json_file, found.as_json())
 
 
+@if_stopped(GOES_ON_FROM_SAVE)
 def train_sae(
     source: Annotated[str, typer.Argument(help="Images, as for `index`; or world:SEED, drawn on the fly.")],
     model: Model,
