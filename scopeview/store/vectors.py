@@ -50,11 +50,11 @@ class VectorIndex:
 
         Nothing for a vector that is zero or not finite.
         """
-        length = float(np.linalg.norm(vector))
-        if self.index is None or not np.isfinite(length) or length == 0.0 or k < 1:
+        length, n_wanted = float(np.linalg.norm(vector)), min(k, len(self))
+        if not np.isfinite(length) or length == 0.0 or n_wanted < 1:
             return []
         query = np.ascontiguousarray(vector[None] / length, dtype=np.float32)
-        cosines, found = self.index.search(query, min(k, len(self)))
+        cosines, found = self.index.search(query, n_wanted)
         hits = [
             Hit(self._number(at), float(cosine))
             for at, cosine in zip(found[0].tolist(), cosines[0].tolist(), strict=True)

@@ -123,3 +123,10 @@ def test_no_more_are_found_than_there_are(n: int, k: int, seed: int) -> None:
     # Cosines and not numbers: in half precision two that are all but equal may swap.
     cosines = unit_rows(rows) @ unit_rows(rows[:1])[0]
     assert [hit.cosine for hit in found] == pytest.approx(cosines[expected], abs=2e-3)
+
+
+def test_a_slot_without_an_active_feature_finds_nothing(tmp_path: Path) -> None:
+    write_slot(tmp_path, np.zeros_like(ROWS))
+    features = vectors(tmp_path).features(CLS)
+    assert len(features) == 0
+    assert features.nearest(ROWS[0].astype(np.float32), 5) == []
