@@ -64,9 +64,10 @@ def scenes_of(reader: IndexReader, seed: int) -> Iterator[Scene]:
         if not name.isdecimal():
             raise InputError(f"the key of image {key!r} ends in no number: this is no index of a world")
         scene = make_scene(seed, int(name))
-        if scene.caption != caption:
+        if caption not in (scene.written_caption, scene.caption):  # older worlds have the latter
             raise InputError(
-                f"image {key!r} ({caption!r}) is not scene {int(name)} of world {seed} ({scene.caption!r}); "
+                f"image {key!r} ({caption!r}) is not scene {int(name)} of world {seed} "
+                f"({scene.written_caption!r}); "
                 "--seed is that of the `demo-images` that drew the index's scenes"
             )
         yield scene

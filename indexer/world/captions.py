@@ -4,6 +4,7 @@ A caption knows what it claims, and a scene which claims are true of it, so that
 with pictures can tell a caption that is wrong from one that merely belongs to another picture.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import permutations
@@ -49,6 +50,7 @@ _FRAMES = (
 )
 _BRIEF_FRAMES = ("{what}", "{what}", "a picture of {what}")
 _NUMBERS = {2: "two", 3: "three", 4: "four"}
+_PLURAL = re.compile(f"^there is (?=(?:{'|'.join(_NUMBERS.values())}) )")
 _RELATIONS = ("to the left of", "to the right of", "above", "below")
 
 
@@ -113,6 +115,14 @@ def place_caption_of(background: Background, draws: Draws) -> Caption:
     place = draws.choice(_PLACES[background.kind])
     claim = _background_claim(background, tinted="{tint}" in place)
     return Caption(place.format(tint=background.tint), frozenset({claim}))
+
+
+def with_plural_verb(text: str) -> str:
+    """`there is two red cats` -> `there are two red cats`, for people who read it.
+
+    The captions that a model is trained on keep the one form: the demo's model and its figures are of these.
+    """
+    return _PLURAL.sub("there are ", text)
 
 
 def facts_of(things: Sequence[Thing], background: Background) -> frozenset[str]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from indexer.world.backgrounds import MOST_AVOIDED, Background, paint_background
 from indexer.world.canvas import Silhouette, paint
-from indexer.world.captions import Caption, brief_caption_of, caption_of, facts_of
+from indexer.world.captions import Caption, brief_caption_of, caption_of, facts_of, with_plural_verb
 from indexer.world.cast import Change, Difference, Role, cast
 from indexer.world.draws import Draws
 from indexer.world.masks import Mask, runs_of, visible_masks
@@ -35,7 +35,13 @@ class Scene:
 
     @property
     def caption(self) -> str:
+        """As models are trained on it."""
         return self.worded.text
+
+    @property
+    def written_caption(self) -> str:
+        """As a data set has it beside the image, for people."""
+        return with_plural_verb(self.caption)
 
     @property
     def background(self) -> str:

@@ -55,8 +55,9 @@ def jpeg(image: Image.Image) -> bytes:
 
 
 def _add_scene(tar: tarfile.TarFile, key: str, scene: Scene) -> None:
-    about = {"key": key, "caption": scene.caption, **scene.truth()}
-    contents = {"jpg": jpeg(scene.image), "txt": scene.caption.encode(), "json": json.dumps(about).encode()}
+    caption = scene.written_caption
+    about = {"key": key, "caption": caption, **scene.truth()}
+    contents = {"jpg": jpeg(scene.image), "txt": caption.encode(), "json": json.dumps(about).encode()}
     for suffix, content in contents.items():
         header = tarfile.TarInfo(f"{key}.{suffix}")  # time 0, owner 0: nothing of this machine
         header.size = len(content)

@@ -1,7 +1,7 @@
 import pytest
 
 from indexer.world.backgrounds import Background
-from indexer.world.captions import brief_caption_of, caption_of, facts_of, vocabulary
+from indexer.world.captions import brief_caption_of, caption_of, facts_of, vocabulary, with_plural_verb
 from indexer.world.draws import Draws
 from indexer.world.scene import make_scene
 from indexer.world.things import Thing
@@ -20,6 +20,16 @@ def test_articles_and_plurals_are_english() -> None:
         "two red butterflies" in found for found in captions(*[Thing("butterfly", "red", SOMEWHERE)] * 2)
     )
     assert all("three red fish" in found for found in captions(*[Thing("fish", "red", SOMEWHERE)] * 3))
+
+
+def test_captions_for_people_agree_with_their_number_and_those_for_training_stay() -> None:
+    two = [Thing("fish", "purple", SOMEWHERE)] * 2
+    trained = next(text for text in sorted(captions(*two)) if text.startswith("there is"))
+    assert with_plural_verb(trained) == trained.replace("there is two", "there are two")
+    assert with_plural_verb("there is a red cat on mint") == "there is a red cat on mint"
+    scenes = [make_scene(0, number) for number in range(200)]
+    assert any("there is two" in scene.caption for scene in scenes)
+    assert not any("there is two" in scene.written_caption for scene in scenes)
 
 
 @pytest.mark.parametrize(
