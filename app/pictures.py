@@ -27,6 +27,12 @@ def static(request: Request, site: SiteDep, name: str) -> Response:
     return kept(request, asset.content, asset.media_type, asset.version, asset.version)
 
 
+@router.get("/favicon.ico", name="favicon")
+def favicon(request: Request, site: SiteDep) -> Response:
+    """For what asks for it unasked: of JSON and of pictures no page says where the icon is."""
+    return static(request, site, "icon.svg")
+
+
 @router.get("/{index}/thumbs/{name}.webp", name="thumb")
 def thumb(request: Request, index: IndexDep, name: str) -> Response:
     image_id = _number(name)

@@ -70,6 +70,7 @@ customElements.define(
       min_density.value = max_density.value = "";
       min_clarity.value = at(top + height, "y").toFixed(3);
       max_clarity.value = at(top, "y").toFixed(3);
+      this.form.querySelector(".more-filters").open = true; // what filters is to be seen
       this.form.dispatchEvent(new Event("change", { bubbles: true }));
     }
 

@@ -38,7 +38,7 @@ NOT_FOUND = [
     "/nothing/1/0",
     "/static/../app/main.py",
     "/static/nothing.css",
-    "/favicon.ico",
+    "/favicon.png",
     "/tiny/1/0/1/2/3",
     "/TINY",
 ]

@@ -22,6 +22,13 @@ def test_an_unchanged_picture_is_not_sent_again(site: TestClient, address: str) 
     assert site.get(address, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
+def test_the_icon_is_where_browsers_look_for_it_unasked(site: TestClient) -> None:
+    icon = site.get("/favicon.ico")
+    assert (icon.status_code, icon.headers["content-type"]) == (200, "image/svg+xml")
+    assert icon.content == site.get("/static/icon.svg").content
+    assert site.head("/favicon.ico").status_code == 200
+
+
 def test_only_a_url_with_the_version_is_kept_for_good(site: TestClient) -> None:
     versioned = site.get("/api/v1/tiny/images/3").json()["thumb_url"]
     assert "immutable" in site.get(versioned).headers["cache-control"]

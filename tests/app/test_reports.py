@@ -41,6 +41,15 @@ def test_a_report_is_a_line_with_what_the_block_list_needs(site: TestClient, upl
     }
 
 
+def test_a_form_claims_only_what_is_known_of_the_image_and_chooses_no_reason(site: TestClient) -> None:
+    html = site.get(ADDRESS).text
+    assert "comes from the open web" in html
+    assert "checked" not in html
+    without_source = site.get("/tiny/images/0/report").text  # its address is none that can be followed
+    assert "open web" not in without_source
+    assert "off the web" not in without_source
+
+
 def test_every_image_page_leads_to_its_report(site: TestClient) -> None:
     assert f'href="{ADDRESS}"' in site.get("/tiny/images/9").text
 

@@ -156,7 +156,7 @@ def test_the_list_of_keys_is_a_dialog(tiny_site: str, open_page: OpenPage) -> No
 
 
 def test_by_keyboard_alone_from_home_to_a_features_raw_json(tiny_site: str, open_page: OpenPage) -> None:
-    page = open_page(tiny_site, expect={404}).goto("/")  # of JSON, Chromium asks for /favicon.ico
+    page = open_page(tiny_site).goto("/")
     for words in (r"tiny", r"3", r"L3 · \d+", r"JSON"):
         tab_to(page, words)
         with page.expect_navigation(wait_until="load"):

@@ -81,6 +81,7 @@ def test_a_brush_filters_the_gallery_and_stands_in_the_address(told_site: str, o
         re.compile(r"token=any&min_images=\d+&max_images=\d+&min_clarity=[\d.]+&max_clarity=[\d.]+")
     )
     expect(page.get_by_role("link", name="clear the filters")).to_be_visible()
+    expect(page.get_by_label("clarity, at least")).to_be_visible()  # what filters now is to be seen
     after = page.locator("#results .feature").count()
     assert 0 < after < before
     page.reload()

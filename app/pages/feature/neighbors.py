@@ -11,7 +11,7 @@ from app.pages.frame import Link
 from app.pages.parts import FeatureView, NearLink, NearView, feature_name, feature_view
 from app.sheet import Near, Sheet
 from app.site import OpenIndex
-from scopeview.slots import Layer, Slot
+from scopeview.slots import EMBED, Layer, Slot
 from scopeview.store.records import NEIGHBOR_KINDS, NeighborKind
 
 TERMS: dict[NeighborKind, tuple[str, str, str]] = {
@@ -58,6 +58,7 @@ class LineageRow:
     term: str
     words: str
     cells: list[Cell | None]  # by column; None where there is nothing, as at this feature's own layer
+    never_compared: list[bool]  # by column: this kind says nothing between the two layers
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def lineage(index: OpenIndex, sheet: Sheet, state: State) -> Lineage | None:
             TERMS[kind][0],
             TERMS[kind][2],
             [_cell(index, sheet, found[kind, layer], state) for layer in layers],
+            [kind == "decoder" and (layer == EMBED) != (sheet.slot.layer == EMBED) for layer in layers],
         )
         for kind in NEIGHBOR_KINDS
         if any(near.neighbor.kind == kind for near in sheet.across)
