@@ -79,6 +79,11 @@ def token_name(token: Token) -> str:
     return "CLS" if token == CLS else token
 
 
+def at_token(token: Token) -> str:
+    """After "at": `CLS`, `any token`, `token 137`."""
+    return {CLS: "CLS", ANY: "any token"}.get(token, f"token {token}")
+
+
 def token_words(layer: Layer, token: Token, grid_size: int) -> str:
     """What a token is, in a sentence's words."""
     if layer == EMBED:

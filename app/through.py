@@ -12,7 +12,7 @@ from jaxtyping import Float32
 
 from app.inference.encoders import Encoder
 from app.pages.apart.active import Cards
-from app.pages.apart.grouped import names_of
+from app.pages.apart.grouped import group_names
 from app.pages.apart.groups import cards_of, groups_of
 from app.site import OpenIndex
 from scopeview.apart import LayerApart
@@ -107,15 +107,20 @@ def _column(
         n_features=here.n_active,
         n_groups=len(made),
         explained_variance=here.explained_variance,
-        groups=[_group(group, cards, actives, n_features) for group in made[:n_groups]],
+        groups=[
+            _group(group, names, cards, actives, n_features)
+            for group, names in zip(made[:n_groups], group_names(made, cards.cards, layer), strict=False)
+        ],
         links=[],
     )
 
 
-def _group(group: Group, cards: Cards, actives: Mapping[int, ActiveHere], n_features: int) -> HeavyGroup:
+def _group(
+    group: Group, names: list[str], cards: Cards, actives: Mapping[int, ActiveHere], n_features: int
+) -> HeavyGroup:
     heaviest = group.features[:n_features].tolist()
     return HeavyGroup(
-        names=names_of(group, cards.cards, cards.slot.layer),
+        names=names,
         share=group.share,
         mass=float(group.masses.sum()),
         n_features=len(group.features),

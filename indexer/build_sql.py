@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from indexer.shard_output import codes_file
 from scopeview.slots import Slot
 from scopeview.store.duckdb_paths import quoted
+from scopeview.store.files import codes_file
 
 TOP_N = 20
 N_BINS = 32

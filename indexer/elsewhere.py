@@ -16,7 +16,7 @@ import pyarrow as pa
 from indexer.batching import compile_if_cuda, find_batch_size
 from indexer.build import BuildPlan, build_slot, slot_parts
 from indexer.encode import ShardEncoder, Work
-from indexer.shard_output import ShardMarker, codes_file
+from indexer.shard_output import ShardMarker
 from indexer.sources import Shard
 from indexer.storage import Storage
 from scopeview.blocklist import Rules
@@ -28,7 +28,7 @@ from scopeview.progress import Silent
 from scopeview.recipe import Dtype, Recipe, pick_device, plan_recipe
 from scopeview.sae import Normalization, Standardization
 from scopeview.slots import Layer, Slot, Token
-from scopeview.store.files import shard_dir
+from scopeview.store.files import codes_file, shard_dir
 
 Answer = ShardMarker | ScopeviewError | OSError
 

@@ -21,7 +21,15 @@ from jaxtyping import Float16, Shaped
 
 from scopeview.encoder import Encoded, SlotCodes
 from scopeview.slots import Slot
-from scopeview.store.files import LOCAL, SHARD_MARKER, naming, shard_dir, sync_folder, write_json
+from scopeview.store.files import (
+    LOCAL,
+    SHARD_MARKER,
+    codes_file,
+    naming,
+    shard_dir,
+    sync_folder,
+    write_json,
+)
 from scopeview.store.pack import PackWriter
 
 _FLUSH_PAIRS = 1_000_000
@@ -182,10 +190,6 @@ class _CodesWriter:
         if self._tables:
             self._writer.write_table(pa.concat_tables(self._tables), row_group_size=1 << 20)
         self._tables, self._n_pairs = [], 0
-
-
-def codes_file(folder: Path, slot: Slot) -> Path:
-    return folder / f"codes-{slot.name}.parquet"
 
 
 def read_marker(index_dir: Path, shard: int) -> ShardMarker | None:

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from indexer.grids import compose
-from indexer.shard_output import ShardMarker, codes_file, read_marker
+from indexer.shard_output import ShardMarker, read_marker
 from indexer.verify_described import DescribedCheck
 from scopeview.errors import ScopeviewError
 from scopeview.slots import Slot
-from scopeview.store.files import SHARD_MARKER, grid_pack, shard_dir
+from scopeview.store.files import SHARD_MARKER, codes_file, grid_pack, shard_dir
 from scopeview.store.npy import map_npy
 from scopeview.store.pack import Pack
 from scopeview.store.reader import DatabaseReader, IndexReader

@@ -7,6 +7,7 @@ its numbers, no index and no names.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
@@ -16,11 +17,24 @@ from scopeview.store.records import ActiveFeature, Code
 
 
 @dataclass(frozen=True)
+class StoredValues:
+    """Which values of an indexed image at one layer are the index's own. All others are approximate.
+
+    An index keeps codes at a few tokens. The rest is computed again from its thumbnail, which is lossy.
+    """
+
+    tokens: frozenset[int]  # whose whole code is stored
+    peaks: frozenset[int]  # features whose maximum over all tokens is stored, with its place
+    n_active: int | None  # features that fire at some token; None where the index has no `any`
+
+
+@dataclass(frozen=True)
 class LayerApart:
     """One picture at one layer, a row a token: CLS, then the patches row by row. `embed` has one row.
 
     Rows are in descending order of value. A TopK SAE's rows hold its `k` features whatever their sign; those
-    of a ReLU SAE (`k` is None) are filled up with any features at the value 0.
+    of a ReLU SAE (`k` is None) are filled up with any features at the value 0. `stored` is None where every
+    value comes from the picture's own pixels.
     """
 
     k: int | None
@@ -29,6 +43,12 @@ class LayerApart:
     norms: Float32[np.ndarray, "token kept"]  # length of the feature's decoder row
     explained_variance: Float32[np.ndarray, " token"]  # `metrics`; NaN where a token has no variance
     mse: Float32[np.ndarray, " token"]
+    stored: StoredValues | None = None
+
+    def is_exact_at(self, positions: Sequence[int] | None) -> bool:
+        """Is every value at these tokens the picture's own, and none approximate? None: at all tokens."""
+        wanted = range(self.n_tokens) if positions is None else positions
+        return self.stored is None or self.stored.tokens.issuperset(wanted)
 
     @property
     def n_tokens(self) -> int:
@@ -64,6 +84,16 @@ class LayerApart:
             columns.append(column)
         return replace(self, features=columns[0], values=columns[1], norms=columns[2])
 
+    def with_peaks(self, peaks: "StoredPeaks") -> "LayerApart":
+        """The same, with those maxima over all tokens at their places, and no higher value anywhere else."""
+        values = _capped(self, peaks)
+        rows: list[_Row] = list(zip(self.features, values, self.norms, strict=True))
+        for feature, value, position, norm in peaks.firing():
+            rows[position] = _with_value(rows[position], feature, value, norm)
+        width = max(len(row[0]) for row in rows)
+        features, highest, norms = map(np.stack, zip(*(_descending(row, width) for row in rows), strict=True))
+        return replace(self, features=features, values=highest, norms=norms)
+
     @property
     def n_bytes(self) -> int:
         arrays = (self.features, self.values, self.norms, self.explained_variance, self.mse)
@@ -89,6 +119,22 @@ class Apart:
     def n_bytes(self) -> int:
         own = 0 if self.embedding is None else self.embedding.nbytes
         return own + sum(layer.n_bytes for layer in self.layers.values())
+
+
+@dataclass(frozen=True)
+class StoredPeaks:
+    """Maxima over all tokens as an index keeps them, one row a feature; 0 where it fires nowhere."""
+
+    features: Int32[np.ndarray, " feature"]
+    values: Float32[np.ndarray, " feature"]
+    positions: Int64[np.ndarray, " feature"]  # the first token that reaches it
+    norms: Float32[np.ndarray, " feature"]
+    bound: float  # no other feature fires more than this
+
+    def firing(self) -> list[tuple[int, float, int, float]]:
+        """(feature, value, position, norm) of those that fire."""
+        columns = (self.features, self.values, self.positions, self.norms)
+        return [row for row in zip(*(column.tolist() for column in columns), strict=True) if row[1] > 0]
 
 
 class Peaks:
@@ -121,6 +167,42 @@ class Peaks:
 
     def __len__(self) -> int:
         return len(self.features)
+
+
+def _capped(layer: LayerApart, peaks: StoredPeaks) -> Float32[np.ndarray, "token kept"]:
+    """No value above zero reaches its feature's stored maximum, which is put in its place afterwards."""
+    highest = np.full(layer.values.shape, peaks.bound, np.float32)
+    order = np.argsort(peaks.features)
+    if len(order):
+        at = np.searchsorted(peaks.features, layer.features, sorter=order).clip(max=len(order) - 1)
+        is_known = peaks.features[order][at] == layer.features
+        highest[is_known] = peaks.values[order][at][is_known]
+    below = np.nextafter(highest, np.float32(0))
+    capped: Float32[np.ndarray, "token kept"] = np.where(
+        layer.values > 0, np.minimum(layer.values, below), layer.values
+    )
+    return capped
+
+
+_Row = tuple[np.ndarray[Any, np.dtype[Any]], ...]
+"""Features, values and norms of one token."""
+
+
+def _with_value(row: _Row, feature: int, value: float, norm: float) -> _Row:
+    """In the column of that feature, else in one more."""
+    found = np.flatnonzero(row[0] == feature)
+    at = int(found[0]) if len(found) else len(row[0])
+    columns = tuple(np.pad(column, (0, 0 if len(found) else 1)) for column in row)
+    for column, new in zip(columns, (feature, value, norm), strict=True):
+        column[at] = new
+    return columns
+
+
+def _descending(row: _Row, width: int) -> _Row:
+    """In descending order of value, filled up with zeros."""
+    padded = [np.pad(column, (0, width - len(column))) for column in row]
+    order = np.argsort(-padded[1], kind="stable")
+    return tuple(column[order] for column in padded)
 
 
 def codes_of(apart: Apart, slots: Iterable[Slot]) -> list[Code]:

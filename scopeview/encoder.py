@@ -238,14 +238,17 @@ def _layer_apart(
         norms[codes.features],
         *(figure.reshape(x.shape[:2]) for figure in (explained, mse)),
     )
-    features, values, lengths, *figures = (part.cpu().numpy() for part in parts)
+    features, values, lengths, explained_variance, squared_error = (part.cpu().numpy() for part in parts)
     # A ReLU SAE's rows are as wide as the busiest of the whole batch; a picture's own needs no more than its.
     widths = [sae.config.k or int((picture > 0).sum(axis=1).max(initial=0)) for picture in values]
     return [
         LayerApart(
-            sae.config.k,
-            *(np.ascontiguousarray(part[i, :, :width]) for part in (features, values, lengths)),
-            *(figure[i] for figure in figures),
+            k=sae.config.k,
+            features=np.ascontiguousarray(features[i, :, :width]),
+            values=np.ascontiguousarray(values[i, :, :width]),
+            norms=np.ascontiguousarray(lengths[i, :, :width]),
+            explained_variance=explained_variance[i],
+            mse=squared_error[i],
         )
         for i, width in enumerate(widths)
     ]

@@ -4,7 +4,7 @@ Exact: the value where the SAE's own selection keeps the feature, 0 elsewhere, s
 tokens is the picture's code at `any`. A TopK SAE may keep a value below zero; it is left as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -18,6 +18,28 @@ def heats(layer: LayerApart, features: Sequence[int]) -> Float32[np.ndarray, "fe
     found: Float32[np.ndarray, "feature token"] = np.where(
         layer.features == wanted, layer.values, np.float32(0)
     ).sum(axis=2)
+    return found
+
+
+def with_stored(
+    heat: Float32[np.ndarray, " token"],
+    at_tokens: Mapping[int, float],
+    peak: tuple[float, int] | None,
+) -> Float32[np.ndarray, " token"]:
+    """One feature's heat, computed again from a thumbnail, made to agree with what an index stores of it.
+
+    `at_tokens` are its activations at single tokens. `peak` is its maximum over all tokens and the first
+    token that reaches it, (0, 0) where it fires nowhere; None where the index does not say. Elsewhere
+    nothing reaches the maximum.
+    """
+    found = heat.copy()
+    if peak is not None:
+        highest, position = np.float32(peak[0]), peak[1]
+        found = np.where(found > 0, np.minimum(found, np.nextafter(highest, np.float32(0))), found)
+        if highest > 0:
+            found[position] = highest
+    for token, value in at_tokens.items():
+        found[token] = value
     return found
 
 

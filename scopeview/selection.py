@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from scopeview.apart import LayerApart, Peaks
 from scopeview.errors import InputError
@@ -51,6 +51,9 @@ class Here:
     explained_variance: float | None  # None where a token has no variance to explain
     mse: float
     l0: float
+    n_stored: int | None = (
+        None  # the first so many activations are the index's own; None: none is approximate
+    )
 
 
 def parse_selection(text: str, n_tokens: int) -> Selection:
@@ -85,9 +88,14 @@ def look(
     least: float = 0.0,
     top: int | None = None,
 ) -> Here:
-    """Features with at least the activation `least`, the first `top` of them; counts and mass are of all."""
+    """Features with at least the activation `least`, the first `top` of them; counts and mass are of all.
+
+    Of an indexed image those come first whose activation the index stores.
+    """
     peaks = Peaks(layer, selection.positions)
     ranked = np.arange(len(peaks)) if order == "activation" else np.argsort(-peaks.masses, kind="stable")
+    is_stored = _are_stored(layer, selection, peaks)
+    ranked = np.concatenate([ranked[is_stored[ranked]], ranked[~is_stored[ranked]]])
     listed = ranked[peaks.values[ranked] >= least][:top]
     total = float(peaks.masses.sum())
     shares = peaks.masses / (total or 1.0)
@@ -96,13 +104,28 @@ def look(
     at = slice(None) if selection.positions is None else list(selection.positions)
     return Here(
         n_tokens=len(layer.mse[at]),
-        n_active=len(peaks),
+        n_active=_n_active(layer, selection, peaks),
         mass=total,
         features=[ActiveHere(*row) for row in rows],
         explained_variance=finite_or_none(float(layer.explained_variance[at].mean())),
         mse=float(layer.mse[at].mean()),
         l0=float(layer.l0[at].mean()),
+        n_stored=None if layer.stored is None else int(is_stored[listed].sum()),
     )
+
+
+def _are_stored(layer: LayerApart, selection: Selection, peaks: Peaks) -> Bool[np.ndarray, " feature"]:
+    """Whose activation here is the picture's own, and not computed again from a thumbnail."""
+    if layer.stored is None or layer.is_exact_at(selection.positions):
+        return np.ones(len(peaks), dtype=bool)
+    known = layer.stored.peaks if selection.positions is None else ()
+    found: Bool[np.ndarray, " feature"] = np.isin(peaks.features, list(known))
+    return found
+
+
+def _n_active(layer: LayerApart, selection: Selection, peaks: Peaks) -> int:
+    stored = layer.stored.n_active if layer.stored and selection.positions is None else None
+    return len(peaks) if stored is None else stored
 
 
 def groups_here(

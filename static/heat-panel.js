@@ -70,7 +70,8 @@ customElements.define(
         pixels.data.set(heatColor(x / (canvas.width - 1), this.setting.strength), 4 * x);
       }
       canvas.getContext("2d").putImageData(pixels, 0, 0);
-      const top = this.setting.own ? "each highest" : significant(Number(this.dataset.highest));
+      const highest = `${significant(Number(this.dataset.highest))}, the highest at ${this.dataset.highestAt}`;
+      const top = this.setting.own ? "each highest" : highest;
       this.querySelector(".heat-top").textContent = top;
     }
 

@@ -63,15 +63,16 @@ class View:
     selection: Selection
     decoding: anyio.CapacityLimiter
 
-    async def found(self, subject: Subject) -> LayerApart:
-        return await layer_of(self.site, self.index, subject, self.layer, self.decoding)
+    async def found(self, subject: Subject, features: Sequence[int] = ()) -> LayerApart:
+        return await layer_of(self.site, self.index, subject, self.layer, self.decoding, features)
 
-    def place(self, subject: Subject) -> dict[str, Any]:
+    def place(self, subject: Subject, *, approximate: bool) -> dict[str, Any]:
         """The fields of `PictureOut`."""
         return {
             **place_of(self.index, subject),
             "layer": self.layer,
             "tokens": self.selection.text,
+            "approximate": approximate,
         }
 
 
@@ -202,20 +203,22 @@ async def _apart(subject: Subject, view: View, listing: Listing) -> models.Apart
 
     def answer() -> models.ApartOut:
         here = look(found, view.selection, order=listing.order, least=listing.least, top=listing.top)
-        return apart_out(view.place(subject), view.index, view.layer, found, here, view.site.json_urls)
+        place = view.place(subject, approximate=found.stored is not None)
+        return apart_out(place, view.index, view.layer, found, here, view.site.json_urls)
 
     return await run_in_threadpool(answer)
 
 
 async def _heat(subject: Subject, view: View, features: str) -> models.PictureHeatOut:
     numbers = known_features(view.index, view.layer, features)
-    return heat_out(view.place(subject), await view.found(subject), numbers)
+    found = await view.found(subject, numbers)
+    return heat_out(view.place(subject, approximate=found.stored is not None), found, numbers)
 
 
 async def _groups(subject: Subject, view: View, threshold: float) -> models.GroupsOut:
     found = await view.found(subject)
     encoder = await run_in_threadpool(view.site.worker.encoder, view.index.reader.index_dir)
-    place = view.place(subject)
+    place = view.place(subject, approximate=not found.is_exact_at(view.selection.positions))
     return await run_in_threadpool(groups_out, place, encoder, view.layer, found, view.selection, threshold)
 
 
@@ -225,8 +228,7 @@ async def _knobs(
     site, index = view.site, view.index
     knobs = Knobs(view.layer, known_edits(index, view.layer, edits), view.selection.positions)
     texts = known_prompts(prompts)
-    found = await view.found(subject)
-    both = await turned(site, index, subject, found, knobs, view.decoding)
+    both = await turned(site, index, subject, knobs, view.decoding)
     compared = await prompts_of(site, index, texts)
-    place = view.place(subject)
+    place = view.place(subject, approximate=subject.image_id is not None)
     return await run_in_threadpool(knobs_out, place, index, subject, knobs, both, compared, site.json_urls)

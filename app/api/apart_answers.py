@@ -24,17 +24,19 @@ def apart_out(
     place: dict[str, Any], index: OpenIndex, layer: Layer, found: LayerApart, here: Here, urls: Urls
 ) -> models.ApartOut:
     token = index.tokens(layer)[0]
+    listed = [
+        models.ActiveHereOut(**active._asdict(), url=urls.feature(index.slug, layer, active.feature, token))
+        for active in here.features
+    ]
+    n_first = here.n_stored or len(listed)
     return models.ApartOut(
         **place,
         n_tokens=here.n_tokens,
         n_active=here.n_active,
         mass=here.mass,
-        features=[
-            models.ActiveHereOut(
-                **active._asdict(), url=urls.feature(index.slug, layer, active.feature, token)
-            )
-            for active in here.features
-        ],
+        features=listed[:n_first],
+        activations="approximate" if here.n_stored == 0 and listed else "stored",
+        approximate_features=listed[n_first:],
         explained=models.FiguresHereOut(explained_variance=here.explained_variance, mse=here.mse, l0=here.l0),
         residual=models.ResidualOut(
             explained_variance=[finite_or_none(value) for value in found.explained_variance.tolist()],

@@ -70,6 +70,10 @@ class ColumnOut(_Model):
 
 class LayersOut(OfPictureOut):
     tokens: str = Field(description=TOKENS)
+    approximate: bool = Field(
+        description="true for an indexed image at tokens whose codes the index does not store: values are"
+        " then computed again from its thumbnail, which is lossy"
+    )
     layers: list[ColumnOut] = Field(description="every block, in index order")
 
 
@@ -137,6 +141,7 @@ def _out(subject: Subject, view: View, found: Mapping[Layer, LayerApart]) -> Lay
     return LayersOut(
         **place_of(index, subject),
         tokens=view.selection.text,
+        approximate=not all(each.is_exact_at(view.selection.positions) for each in found.values()),
         layers=[_column(index, column, site.json_urls) for column in columns],
     )
 

@@ -1,5 +1,7 @@
 """The shapes of `/api/v1` for one picture taken apart: what is active where, groups, heat and knobs."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from app.api.models import _Model
@@ -21,6 +23,10 @@ class PictureOut(OfPictureOut):
 
     layer: Layer
     tokens: str = Field(description=TOKENS)
+    approximate: bool = Field(
+        description="true where something here was computed again from the thumbnail of an indexed image: it"
+        " is lossy, and the index does not store these values"
+    )
 
 
 class FiguresHereOut(_Model):
@@ -54,6 +60,14 @@ class ApartOut(PictureOut):
     n_active: int = Field(description="features that fire at some of them, listed or not")
     mass: float = Field(description="of all of these features")
     features: list[ActiveHereOut]
+    activations: Literal["stored", "approximate"] = Field(
+        description="of `features`: stored is what the index or the upload has of these tokens; at `any` that"
+        " is the maximum and its position, while n_tokens, mass and share may be approximate"
+    )
+    approximate_features: list[ActiveHereOut] = Field(
+        description="weaker than all of `features`, with approximate activations: only of an index whose"
+        " shards have lost their codes at `any`"
+    )
     explained: FiguresHereOut
     residual: ResidualOut
 

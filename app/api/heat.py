@@ -1,10 +1,12 @@
 """`GET /api/v1/{index}/{layer}/{feature}/heat`: where on indexed images a feature fires."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from pydantic import Field
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.api import models
@@ -17,8 +19,9 @@ from app.urls import API
 from app.worker import Wanted
 from scopeview.apart import LayerApart
 from scopeview.errors import NotFoundError
-from scopeview.heatmap import heats
-from scopeview.slots import EMBED, Layer, parse_number
+from scopeview.heatmap import heats, with_stored
+from scopeview.slots import EMBED, Layer, Slot, Token, parse_number, token_number
+from scopeview.store.records import ActiveFeature
 
 MAX_IMAGES = 24
 ENCODER: models.Responses = {
@@ -58,6 +61,10 @@ class HeatsOut(models._Model):
     index: str
     layer: Layer
     feature: int
+    stored: list[str] = Field(
+        description="tokens whose activations are the index's own: any is the maximum and its place; values"
+        " at all other tokens are approximate"
+    )
     heats: list[HeatOut] = Field(
         description="in the order asked for; images that the operator removed are left out"
     )
@@ -66,7 +73,8 @@ class HeatsOut(models._Model):
 @router.get(
     API + "/{index}/{layer}/{feature}/heat",
     summary="Where on some images a feature fires",
-    description="Worked out from the square that the index keeps of each image, when asked.",
+    description="Computed when asked, from the thumbnail that the index keeps of each image. It is lossy, so"
+    " values are approximate, except at the tokens that the index stores: see `stored`.",
     response_description=FOUND,
     responses={**ERRORS, **ENCODER},
 )
@@ -83,15 +91,40 @@ async def heat(
     pictures = [indexed_picture(index, image_id) for image_id in images]
     aparts = await take_apart(site, index, pictures, Wanted((layer,)), request.app.state.decode_limiter)
     response.headers["Cache-Control"] = "private, max-age=600"
+    stored = await run_in_threadpool(stored_values, index, layer, feature, images)
     found = [
-        heat_out(image_id, apart.layers[layer], feature)
+        heat_out(image_id, apart.layers[layer], feature, stored)
         for image_id, apart in zip(images, aparts, strict=True)
     ]
-    return HeatsOut(index=index.slug, layer=layer, feature=feature, heats=found)
+    return HeatsOut(index=index.slug, layer=layer, feature=feature, stored=list(stored), heats=found)
 
 
-def heat_out(image_id: int, layer: LayerApart, feature: int) -> HeatOut:
-    cls, *patches = heats(layer, [feature])[0].tolist()
+StoredValues = Mapping[Token, Mapping[int, ActiveFeature]]
+"""By token and image: where the feature fires, as the index has it."""
+
+
+def stored_values(index: OpenIndex, layer: Layer, feature: int, images: Sequence[int]) -> StoredValues:
+    return {
+        token: {
+            image_id: found
+            for (_, image_id), found in index.reader.activations_on(
+                Slot(layer, token), [feature], images
+            ).items()
+        }
+        for token in index.tokens(layer)
+    }
+
+
+def heat_out(image_id: int, layer: LayerApart, feature: int, stored: StoredValues) -> HeatOut:
+    at_tokens, peak = {}, None
+    for token, by_image in stored.items():
+        found, number = by_image.get(image_id), token_number(token)
+        value = found.activation if found else 0.0
+        if number is None:
+            peak = value, (found.position or 0) if found else 0
+        else:
+            at_tokens[number] = value
+    cls, *patches = with_stored(heats(layer, [feature])[0], at_tokens, peak).tolist()
     return HeatOut(image_id=image_id, cls=cls, patches=patches, max=max(cls, *patches))
 
 

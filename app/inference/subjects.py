@@ -1,7 +1,7 @@
 """Pictures that can be taken apart again and again, indexed images and uploads: for JSON and pages alike."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import anyio
@@ -9,12 +9,13 @@ import numpy as np
 from fastapi import Depends, Path
 
 from app.inference.asking import Picture, indexed_picture, kept_square, take_apart
+from app.inference.encoders import Encoder
 from app.params import ImagePath, IndexDep, SiteDep
 from app.site import OpenIndex, Site
 from app.upload.store import Upload
 from app.worker import Wanted
-from scopeview.apart import LayerApart
-from scopeview.slots import Layer, token_number
+from scopeview.apart import LayerApart, StoredPeaks, StoredValues
+from scopeview.slots import ANY, Layer, Slot, token_number
 from scopeview.store.records import Code, ImageRecord
 
 UploadPath = Annotated[str, Path(description="from the answer to the upload")]
@@ -62,41 +63,118 @@ def upload_picture(site: Site, upload: Upload) -> Picture:
 
 
 async def layer_of(
-    site: Site, index: OpenIndex, subject: Subject, layer: Layer, decoding: anyio.CapacityLimiter
+    site: Site,
+    index: OpenIndex,
+    subject: Subject,
+    layer: Layer,
+    decoding: anyio.CapacityLimiter,
+    features: Sequence[int] = (),
 ) -> LayerApart:
-    """The picture at one layer. At tokens whose codes were kept, these: what pages and JSON say elsewhere.
+    """The picture at one layer, with every value that was stored of it in its place.
 
-    Worked out again in another batch, values differ in their last digits; with an index's lossy thumbnail
-    for a picture they differ by more.
+    An indexed image is computed again from the index's lossy thumbnail, so its other values are approximate;
+    `LayerApart.stored` says which ones are not. Of `features` the maximum over all tokens is looked up too.
     """
-    found = await layers_of(site, index, subject, [layer], decoding)
+    found = await layers_of(site, index, subject, [layer], decoding, features)
     return found[layer]
 
 
 async def layers_of(
-    site: Site, index: OpenIndex, subject: Subject, layers: Sequence[Layer], decoding: anyio.CapacityLimiter
+    site: Site,
+    index: OpenIndex,
+    subject: Subject,
+    layers: Sequence[Layer],
+    decoding: anyio.CapacityLimiter,
+    features: Sequence[int] = (),
 ) -> dict[Layer, LayerApart]:
     """As `layer_of`, in one forward pass for all of them."""
-    (apart,) = await take_apart(site, index, [subject.picture], Wanted(tuple(layers)), decoding)
-    found = {layer: apart.layers[layer] for layer in layers}  # more of them may be remembered
-    return await anyio.to_thread.run_sync(_with_kept_codes, site, index, subject, found)
+    found = await computed_layers(site, index, subject, layers, decoding)
+    return await anyio.to_thread.run_sync(_with_stored, site, index, subject, found, features)
 
 
-def _with_kept_codes(
-    site: Site, index: OpenIndex, subject: Subject, found: Mapping[Layer, LayerApart]
+async def computed_layers(
+    site: Site, index: OpenIndex, subject: Subject, layers: Sequence[Layer], decoding: anyio.CapacityLimiter
 ) -> dict[Layer, LayerApart]:
-    return {layer: _with_codes(site, index, subject, layer, each) for layer, each in found.items()}
+    """What the model makes of the picture that is kept, whatever was stored of it: the base of an edit."""
+    (apart,) = await take_apart(site, index, [subject.picture], Wanted(tuple(layers)), decoding)
+    return {layer: apart.layers[layer] for layer in layers}  # more of them may be remembered
 
 
-def _with_codes(
-    site: Site, index: OpenIndex, subject: Subject, layer: Layer, found: LayerApart
-) -> LayerApart:
+def _with_stored(
+    site: Site,
+    index: OpenIndex,
+    subject: Subject,
+    found: Mapping[Layer, LayerApart],
+    features: Sequence[int],
+) -> dict[Layer, LayerApart]:
     encoder = site.worker.encoder(index.reader.index_dir)
-    for code in subject.codes:
+    result = {}
+    for layer, each in found.items():
+        codes = [code for code in subject.codes if code.layer == layer]
+        with_peaks = _with_peaks(index, encoder, subject.image_id, layer, each, codes, features)
+        result[layer] = _with_codes(encoder, layer, with_peaks, codes)
+    return result
+
+
+def _with_codes(encoder: Encoder, layer: Layer, found: LayerApart, codes: Sequence[Code]) -> LayerApart:
+    """With the codes of single tokens, which were made in another batch."""
+    for code in codes:
         token = token_number(code.token)
-        if code.layer == layer and token is not None:
+        if token is not None:
             features = [pair.feature for pair in code.features]
             values = np.array([pair.activation for pair in code.features], np.float32)
             norms = encoder.norms(layer, features)
             found = found.with_code(token, np.array(features, np.int32), values, norms)
     return found
+
+
+def _with_peaks(
+    index: OpenIndex,
+    encoder: Encoder,
+    image_id: int | None,
+    layer: Layer,
+    found: LayerApart,
+    codes: Sequence[Code],
+    features: Sequence[int],
+) -> LayerApart:
+    """With the maxima over all tokens. An upload is kept without loss and has the same ones already."""
+    if image_id is None:
+        return found
+    tokens = frozenset(token for code in codes if (token := token_number(code.token)) is not None)
+    listed = next((code for code in codes if code.token == ANY), None)
+    if listed is None:
+        return replace(found, stored=StoredValues(tokens, frozenset(), None))
+    code = index.reader.whole_code(image_id, Slot(layer, ANY)) or listed
+    peaks = _peaks(index, image_id, code, features)
+    numbers = list(peaks)
+    columns = StoredPeaks(
+        features=np.array(numbers, np.int32),
+        values=np.array([value for value, _ in peaks.values()], np.float32),
+        positions=np.array([position for _, position in peaks.values()], np.int64),
+        norms=encoder.norms(layer, numbers),
+        bound=_bound(code),
+    )
+    stored = StoredValues(tokens, frozenset(numbers), code.n_active)
+    return replace(found.with_peaks(columns), stored=stored)
+
+
+def _peaks(
+    index: OpenIndex, image_id: int, code: Code, features: Sequence[int]
+) -> dict[int, tuple[float, int]]:
+    """By feature the maximum over all tokens and its place: the strongest, and those asked for besides."""
+    peaks = {
+        pair.feature: (pair.activation, pair.position or 0) for pair in code.features if pair.activation > 0
+    }
+    others = [feature for feature in features if feature not in peaks]
+    if others and len(peaks) < code.n_active:  # else they fire nowhere
+        known = index.reader.activations_on(Slot(code.layer, ANY), others, [image_id])
+        for feature in others:
+            found = known.get((feature, image_id))
+            peaks[feature] = (found.activation, found.position or 0) if found else (0.0, 0)
+    return peaks
+
+
+def _bound(code: Code) -> float:
+    """What features that a code at `any` does not list may reach: its lowest; 0 where it lists all."""
+    firing = [pair.activation for pair in code.features if pair.activation > 0]
+    return 0.0 if code.n_active <= len(firing) else min(firing, default=0.0)

@@ -10,9 +10,8 @@ from starlette.concurrency import run_in_threadpool
 
 from app.inference.asking import answers, cropped, refuse_absent
 from app.inference.encoders import Vectors
-from app.inference.subjects import Subject
+from app.inference.subjects import Subject, computed_layers
 from app.site import OpenIndex, Site
-from scopeview.apart import LayerApart
 from scopeview.errors import ModelError
 from scopeview.knobs import Knobs, Turned, zero_shot
 
@@ -48,12 +47,17 @@ async def turned(
     site: Site,
     index: OpenIndex,
     subject: Subject,
-    found: LayerApart,
     knobs: Knobs,
     decoding: anyio.CapacityLimiter,
 ) -> Turned:
-    """`found` is the picture at the knobs' layer. Raises `ProblemError`, and as `Picture.read`."""
+    """The picture that is kept, run without and with the edits. Raises `ProblemError`, and as `Picture.read`.
+
+    Its code is the one that the model computes of these very pixels, not the index's: what an edit takes out
+    must be what is there.
+    """
     refuse_absent(site, index)
+    layers = await computed_layers(site, index, subject, [knobs.layer], decoding)
+    found = layers[knobs.layer]
     crop = await cropped(site, index, subject.picture, decoding)
     waiting = site.worker.call(index.reader.index_dir, lambda encoder: encoder.turn(crop, found, knobs))
     (answer,) = await answers(site, [waiting])

@@ -153,7 +153,7 @@ def _readings() -> list[Reading]:
     words = "what this figure is, in one line"
     return [
         Reading("density", "density", 0.000624, "percent", words),
-        Reading("max", "highest activation", 12.3456, "number", words),
+        Reading("max", "highest at CLS", 12.3456, "number", words),
         Reading("clarity", "clarity", None, "number", words),
     ]
 
@@ -166,7 +166,7 @@ def _histogram() -> HistogramView:
     ]
     here = f"{URLS.patterns()}#histogram"
     scales = [Link("log", here, True), Link("linear", here)]
-    return HistogramView(bins, 12.0, sum(counts), scales)
+    return HistogramView(bins, "CLS", 12.0, sum(counts), scales)
 
 
 def _heat_map() -> list[tuple[int, str]]:

@@ -1,6 +1,6 @@
 """Questions about the images of one feature: ranked, by interval of activation, and across tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain, islice
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from scopeview.slots import ANY, Layer, Slot, Token
 from scopeview.store.folder import IN_SLOT, Run, slot_values
 from scopeview.store.images import ImageReader
-from scopeview.store.records import MIN_GRID_IMAGES, Firing, Interval, TopImage
+from scopeview.store.records import MIN_GRID_IMAGES, ActiveFeature, Firing, Interval, TopImage
 from scopeview.store.rows import Sampled
 
 N_INTERVALS = 5
@@ -31,6 +31,21 @@ class ExampleReader(ImageReader):
         )
         ids, values, positions = zip(*rows, strict=True) if rows else ((), (), ())
         return self._ranked(ids, values, positions, range(offset + 1, offset + 1 + len(ids)))
+
+    def activations_on(
+        self, slot: Slot, features: Iterable[int], image_ids: Iterable[int]
+    ) -> dict[tuple[int, int], ActiveFeature]:
+        """By feature and image, where one fires on the other; `codes` lists the strongest alone."""
+        rows = self.sql(
+            f"SELECT feature, image_id, activation, position FROM activations WHERE {IN_SLOT}"
+            " AND feature IN (SELECT unnest($features::INTEGER[]))"
+            " AND image_id IN (SELECT unnest($images::INTEGER[]))",
+            {**slot_values(slot), "features": list(features), "images": list(image_ids)},
+        )
+        return {
+            (feature, image_id): ActiveFeature(feature, activation, position)
+            for feature, image_id, activation, position in rows
+        }
 
     def firing_columns(self, slot: Slot, feature: int) -> Firing:
         """Every image on which the feature fires, as columns; for those who need them all."""

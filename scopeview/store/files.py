@@ -35,6 +35,11 @@ def shard_dir(index_dir: Path, shard: int) -> Path:
     return index_dir / "shards" / f"{shard:05d}"
 
 
+def codes_file(folder: Path, slot: Slot) -> Path:
+    """The codes of one slot in a shard's folder."""
+    return folder / f"codes-{slot.name}.parquet"
+
+
 def grid_pack(index_dir: Path, slot: Slot) -> Path:
     return index_dir / "grids" / f"{slot.name}.pack"
 

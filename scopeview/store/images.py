@@ -1,8 +1,8 @@
 """Questions about the images of an index: what is known of them, what fires on them, how they look."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from functools import cached_property, lru_cache
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -10,14 +10,16 @@ from jaxtyping import Float16
 
 from scopeview.errors import NotFoundError
 from scopeview.slots import Slot, parse_layer
-from scopeview.store.files import shard_dir
+from scopeview.store.files import codes_file, shard_dir
 from scopeview.store.folder import IndexFolder, within
 from scopeview.store.image_rows import ALL_ROWS, MOST, ImageRows
 from scopeview.store.npy import map_npy
 from scopeview.store.pack import Pack
 from scopeview.store.records import ActiveFeature, Code, ImageRecord, ImageRow
 from scopeview.store.schema import IMAGE_COLUMNS
+from scopeview.store.shard_codes import whole_code
 
+_WHOLE_CODES_KEPT = 64  # some 10 KB each
 _CODES = "SELECT image_id, layer, token, n_active, features, activations, positions FROM codes"
 
 
@@ -42,6 +44,21 @@ class ImageReader(IndexFolder):
             for number in within([image_id], self.manifest.n_images)
             for code in map(_code, self._code_rows(number))
         }
+
+    def whole_code(self, image_id: int, slot: Slot) -> Code | None:
+        """All that fires on an image at `any`: `codes` lists the k strongest. None where it is not known."""
+        return self._whole_codes(image_id, slot)
+
+    @cached_property
+    def _whole_codes(self) -> Callable[[int, Slot], Code | None]:
+        return lru_cache(maxsize=_WHOLE_CODES_KEPT)(self._read_whole_code)
+
+    def _read_whole_code(self, image_id: int, slot: Slot) -> Code | None:
+        listed = self.codes(image_id).get(slot)
+        if listed is None:
+            return None
+        shard, shard_row = self._place(image_id)
+        return whole_code(codes_file(shard_dir(self.index_dir, shard), slot), shard_row, listed)
 
     def _code_rows(self, image_id: int) -> list[tuple[Any, ...]]:
         # They lie in order of images, one a slot, so it is known where these are, unless some are missing.

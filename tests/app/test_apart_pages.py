@@ -1,14 +1,19 @@
 """Pages of a picture taken apart: they say what the JSON says, and keep their state in the address."""
 
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from app.pages.apart.grouped import group_names
 from scopeview.errors import CheckpointError
+from scopeview.grouping import Group
 from scopeview.slots import Slot
+from scopeview.store.reader import IndexReader
 from tests.app.conftest import StartSite
 from tests.app.encoder import FakeEncoder
 from tests.app.index import UNSAFE_IMAGE, SmallIndex
@@ -62,9 +67,10 @@ def test_the_list_is_that_of_the_json(site: TestClient, upload: str, tokens: str
         told = site.get(f"/api/v1{base}/apart", params={"layer": 3, "tokens": tokens, "top": 24}).json()
         html = shown(site, f"{base}/apart", layer=3, tokens=tokens)
         numbers = [int(number) for number in re.findall(r'class="active[^"]*" data-feature="(\d+)"', html)]
-        assert numbers == [each["feature"] for each in told["features"]]
+        listed = told["features"] + told["approximate_features"]
+        assert numbers == [each["feature"] for each in listed]
         figures = values(html)
-        for each in told["features"]:
+        for each in listed:
             assert each["activation"] in figures
             assert each["share"] in figures
         assert told["explained"]["mse"] in figures
@@ -324,3 +330,20 @@ def test_the_form_says_what_is_kept_and_how_to_send_by_script(site: TestClient) 
     assert "for 24 hours, or for 30 days" in html
     assert "curl -F image=@picture.jpg http://testserver/api/v1/tiny/uploads" in html
     assert 'capture="environment"' in html
+
+
+def test_no_two_groups_have_the_same_name(small_index: SmallIndex) -> None:
+    cards = IndexReader(small_index.index_dir).cards(Slot(1, "cls"), range(6))
+    names = ["red heart", "red heart", "heart", "red heart", None, None]
+    named = {at: replace(card, name=name) for (at, card), name in zip(cards.items(), names, strict=True)}
+    made = [
+        Group(np.array(members), np.linspace(9, 1, len(members)), 0.3)
+        for members in ([0], [1, 2], [3], [4], [5])
+    ]
+    assert [found[0] for found in group_names(made, named, 1)] == [
+        "red heart",
+        "heart",
+        "red heart (L1 · 3)",
+        "L1 · 4",
+        "L1 · 5",
+    ]

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -206,3 +207,29 @@ def test_every_feature_that_a_page_leads_to_keeps_the_picture(described: TestCli
         leads = {url for url in found if url != address}  # the page itself, as others are to see it
         assert len(leads) > (3 if feature == NEVER_FIRES else 12)
         assert all(url.count("image=9") == bool(picture) for url in leads), leads
+
+
+def test_a_feature_that_is_silent_at_one_token_is_not_said_to_have_nothing_to_show(
+    described: TestClient, small_index: SmallIndex
+) -> None:
+    n_cls, n_any = (np.count_nonzero(small_index.dense[Slot(1, token)], axis=0) for token in ("cls", "any"))
+    feature = int(np.flatnonzero((n_cls == 0) & (n_any > 0))[0])
+    dead = tree(described.get(f"/tiny/1/{feature}").text).one(element_id="dead").text
+    assert "never fires on the indexed images at CLS" in dead
+    assert "at any token on" in dead
+    assert "nothing to show" not in dead
+    nowhere = tree(described.get(f"/tiny/1/{NEVER_FIRES}").text).one(element_id="dead").text
+    assert "nothing to show" in nowhere
+
+
+def test_figures_of_one_page_say_which_tokens_they_count(described: TestClient) -> None:
+    record = described.get("/api/v1/tiny/1/0").json()
+    page = tree(described.get("/tiny/1/0").text)
+    at_any = sum(record["positions"]["counts"]) + record["positions"]["at_cls"]
+    words = page.one(element_id="positions-tokens").text
+    assert f"at any token on {at_any} images" in words
+    assert f"at CLS, the token of this page, on {record['n_active']}" in words
+    assert "highest at CLS" in page.one(element_id="readings").text
+    assert page.one("heat-panel").attributes["data-highest-at"] == "any token"
+    assert "how strongly it fires at CLS" in page.one(element_id="histogram").text
+    assert tree(described.get("/tiny/1/0?token=any").text).all(element_id="positions-tokens") == []

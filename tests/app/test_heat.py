@@ -7,9 +7,10 @@ from starlette.testclient import TestClient
 
 from app.worker import TooSlowError
 from scopeview.errors import ModelError
+from scopeview.slots import Slot
 from tests.app.conftest import StartSite
 from tests.app.encoder import FakeEncoder
-from tests.app.index import N_FEATURES, N_IMAGES
+from tests.app.index import N_FEATURES, N_IMAGES, SmallIndex
 
 HEAT = "/api/v1/tiny/3/0/heat"
 
@@ -21,14 +22,24 @@ def mean_of(site: TestClient, encoder: FakeEncoder, image_id: int) -> int:
     return int(encoder.crop(kept_square(site.get(f"/tiny/thumbs/{image_id}.webp").content)).mean())
 
 
-def test_heat_is_told_for_each_image_in_the_order_asked_for(site: TestClient, encoder: FakeEncoder) -> None:
+def test_heat_is_told_for_each_image_in_the_order_asked_for(
+    site: TestClient, small_index: SmallIndex, encoder: FakeEncoder
+) -> None:
+    """At CLS, at token 137 and at the place of the maximum it is what the index has."""
     feature = mean_of(site, encoder, 7) % 6
     body = site.get(f"/api/v1/tiny/3/{feature}/heat?images=7,2,7").json()
     assert (body["index"], body["layer"], body["feature"]) == ("tiny", 3, feature)
     assert [heat["image_id"] for heat in body["heats"]] == [7, 2]
     first = body["heats"][0]
-    assert (first["cls"], first["max"], len(first["patches"])) == (12, 12.5, 256)
-    assert {at: value for at, value in enumerate(first["patches"]) if value} == {136: 12.5}
+    at_cls, at_137, anywhere = (
+        float(small_index.dense[Slot(3, token)][7, feature]) for token in ("cls", "137", "any")
+    )
+    expected = {136: at_137, (7 * 7 + feature) % 257 - 1: anywhere}
+    assert (first["cls"], len(first["patches"])) == (at_cls, 256)
+    assert {at: value for at, value in enumerate(first["patches"]) if value} == {
+        at: value for at, value in expected.items() if value
+    }
+    assert body["stored"] == ["cls", "137", "any"]
 
 
 def test_another_feature_of_the_same_images_costs_no_forward_pass(

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexer import shard_output
-from indexer.shard_output import ImageEntry, ShardMarker, ShardWriter, codes_file, read_marker
+from indexer.shard_output import ImageEntry, ShardMarker, ShardWriter, read_marker
 from scopeview.encoder import Encoded, SlotCodes
 from scopeview.slots import Slot
-from scopeview.store.files import shard_dir
+from scopeview.store.files import codes_file, shard_dir
 from scopeview.store.pack import Pack
 
 CLS, ANY = Slot(3, "cls"), Slot(3, "any")

@@ -1,11 +1,13 @@
 """What follows from a picture's sparse codes: peaks, masses, codes at slots, and joining what is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scopeview.apart import Apart, LayerApart, Peaks, codes_of
+from scopeview.apart import Apart, LayerApart, Peaks, StoredPeaks, StoredValues, codes_of
 from scopeview.slots import Slot
 from tests.scopeview.layers_apart import layer_apart, random_layer
 
@@ -110,3 +112,39 @@ def test_what_is_known_of_a_picture_adds_up() -> None:
 def test_what_is_missing_is_missed(layers: list[int], embedding: bool) -> None:
     assert part(1).holds([1], embedding=False)
     assert not part(1).holds(layers, embedding=embedding)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 8))
+def test_stored_maxima_stay_what_they_are_whatever_was_computed_again(
+    seed: int, other: int, n_stored: int
+) -> None:
+    """`again` is anything else, as it would be of another picture: no feature rises above what is stored."""
+    again, truth = random_layer(other), Peaks(random_layer(seed))
+    stored = StoredPeaks(
+        truth.features[:n_stored],
+        truth.values[:n_stored],
+        truth.positions[:n_stored],
+        (1 + truth.features[:n_stored] / 4).astype(np.float32),
+        bound=float(truth.values[:n_stored].min(initial=np.inf)) if n_stored < len(truth) else 0.0,
+    )
+    found = again.with_peaks(stored)
+    peaks = Peaks(found)
+    n_listed = len(stored.features)
+    for column in ("features", "values", "positions"):
+        assert getattr(peaks, column)[:n_listed].tolist() == getattr(stored, column).tolist()
+    assert (peaks.values[n_listed:] < stored.bound).all()
+    assert (np.diff(found.values, axis=1) <= 0).all()
+
+
+def test_a_stored_maximum_of_zero_silences_a_feature() -> None:
+    silent = StoredPeaks(
+        np.array([7], np.int32), np.zeros(1, np.float32), np.zeros(1, np.int64), np.ones(1, np.float32), 9.0
+    )
+    assert 7 not in Peaks(BY_HAND.with_peaks(silent)).features
+    assert Peaks(BY_HAND.with_peaks(silent)).values.tolist() == [5, 3, 1]
+
+
+def test_exact_are_the_tokens_whose_codes_are_stored() -> None:
+    assert BY_HAND.is_exact_at(None)
+    some = replace(BY_HAND, stored=StoredValues(frozenset({0, 2}), frozenset(), None))
+    assert [some.is_exact_at(tokens) for tokens in ([0], [0, 2], [0, 1], None)] == [True, True, False, False]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scopeview.apart import Peaks
-from scopeview.heatmap import heats, mass_heat
+from scopeview.heatmap import heats, mass_heat, with_stored
 from tests.scopeview.layers_apart import layer_apart, random_layer
 
 BY_HAND = layer_apart([[4, 7], [7, 1], [2, 4]], [[5, 2], [3, -1], [3, 3]], norms=[[2, 1], [1, 9], [3, 2]])
@@ -34,3 +34,13 @@ def test_the_heats_of_all_features_add_up_to_all_mass(seed: int) -> None:
     layer = random_layer(seed)
     np.testing.assert_allclose(mass_heat(layer, range(8)), layer.masses.sum(axis=1))
     np.testing.assert_array_equal(heats(layer, range(8)).sum(axis=0), layer.values.sum(axis=1))
+
+
+def test_heat_of_a_thumbnail_agrees_with_what_the_index_stores() -> None:
+    heat = np.array([1, 4, 6, -2, 0], np.float32)
+    found = with_stored(heat, {0: 2.0}, (5.0, 4))
+    assert found[[0, 1, 3, 4]].tolist() == [2, 4, -2, 5]
+    assert 4.99 < found[2] < 5
+    assert with_stored(heat, {}, (0.0, 0)).tolist() == [0, 0, 0, -2, 0]
+    assert with_stored(heat, {0: 2.0}, None).tolist() == [2, 4, 6, -2, 0]
+    assert heat.tolist() == [1, 4, 6, -2, 0]

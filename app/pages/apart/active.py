@@ -4,14 +4,15 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from app.formatting import fraction, place
-from app.pages.apart.looking import Looking
+from app.formatting import at_token, fraction, place
+from app.pages.apart.looking import Looking, selection_words
 from app.pages.apart.pictured import At
 from app.pages.frame import URLS, Link
 from app.pages.parts import Bar, FeatureView, bar, feature_view, rows_without_grid
 from app.site import OpenIndex
-from scopeview.selection import ActiveHere
-from scopeview.slots import Slot
+from scopeview.apart import LayerApart
+from scopeview.selection import ActiveHere, Here
+from scopeview.slots import EMBED, Slot
 from scopeview.store.records import ActiveFeature, FeatureCard, Histogram, ImageRow
 
 
@@ -71,12 +72,18 @@ def feature_url(index: OpenIndex, at: At, slot: Slot, feature: int) -> str:
 
 
 def active_views(
-    index: OpenIndex, looking: Looking, cards: Cards, actives: Iterable[ActiveHere]
+    index: OpenIndex, looking: Looking, cards: Cards, here: Here, found: LayerApart
 ) -> list[ActiveView]:
-    return [_view(index, looking, cards, active) for active in actives if active.feature in cards.cards]
+    return [
+        _view(index, looking, cards, active, found)
+        for active in here.features
+        if active.feature in cards.cards
+    ]
 
 
-def _view(index: OpenIndex, looking: Looking, cards: Cards, active: ActiveHere) -> ActiveView:
+def _view(
+    index: OpenIndex, looking: Looking, cards: Cards, active: ActiveHere, layer: LayerApart
+) -> ActiveView:
     chosen = looking.feature == active.feature
     several = looking.selection.positions is None or len(looking.selection.positions) > 1
     found = ActiveFeature(active.feature, active.activation, active.position if several else None)
@@ -87,13 +94,30 @@ def _view(index: OpenIndex, looking: Looking, cards: Cards, active: ActiveHere) 
         number=active.feature,
         share=bar(active.share, 1.0),
         mass=active.mass,
-        histogram=marked(cards.histograms.get(active.feature), active.activation, cards.slot),
+        histogram=marked(
+            cards.histograms.get(active.feature),
+            active.activation,
+            cards.slot,
+            at=where_taken(index, looking, cards.slot),
+            is_indexed=layer.stored is not None,
+        ),
         choose=Link("heat", to, chosen, words),
     )
 
 
-def marked(histogram: Histogram | None, activation: float, slot: Slot) -> MarkedHistogram | None:
-    """None where it never fires on the images of the index."""
+def where_taken(index: OpenIndex, looking: Looking, slot: Slot) -> str:
+    """Where its activation was taken, in words; empty where that is the token of the histogram."""
+    if looking.selection.text == slot.token or looking.layer == EMBED:
+        return ""
+    if looking.selection.positions is None:
+        return "at any token"
+    return selection_words(looking.selection, looking.layer, index.manifest.model.grid_size)
+
+
+def marked(
+    histogram: Histogram | None, activation: float, slot: Slot, *, at: str = "", is_indexed: bool = False
+) -> MarkedHistogram | None:
+    """None where it never fires on the images of the index. No image that is among them is above them all."""
     if histogram is None or not histogram.counts:
         return None
     edges, counts = histogram.edges, histogram.counts
@@ -105,12 +129,15 @@ def marked(histogram: Histogram | None, activation: float, slot: Slot) -> Marked
         if count
     )
     total = sum(counts)
-    beyond = "stronger than on any image of the index" if activation > edges[-1] else _rank(above, total)
+    token = at_token(slot.token)
+    is_beyond = activation > edges[-1] and not is_indexed
+    beyond = f"stronger than on any image of the index at {token}" if is_beyond else _rank(above, total)
+    picture = f"this picture {at}" if at else "this picture"
     return MarkedHistogram(
         n_bins=len(counts),
         path=path,
         marker=fraction(activation, edges[-1]) * len(counts),
-        words=f"this picture among the {total:,} images on which it fires at {slot.token}: {beyond}",
+        words=f"{picture} among the {total:,} images on which it fires at {token}: {beyond}",
     )
 
 
@@ -118,7 +145,8 @@ def _rank(above: int, total: int) -> str:
     return f"about {above / total:.0%} of them fire it more" if total else "none"
 
 
-def where_words(active: ActiveHere, n_tokens: int, grid: int) -> str:
-    """`at 12 of 257 tokens, highest at patch (8, 8)`"""
-    many = f"at {active.n_tokens} of {n_tokens} tokens, highest at " if n_tokens > 1 else "at "
-    return many + place(active.position, grid)
+def where_words(active: ActiveHere, found: LayerApart, grid: int) -> str:
+    """`at 12 of 257 tokens, highest at patch (8, 8)`, over all tokens"""
+    about = "" if found.is_exact_at(None) else "about "
+    tokens = f"{about}{active.n_tokens} of {found.n_tokens} tokens, highest at " if found.n_tokens > 1 else ""
+    return f"at {tokens}{place(active.position, grid)}"

@@ -47,14 +47,21 @@ def chosen_feature(
     value = ActiveFeature(feature, active.activation if active else 0.0, None)
     view = ChosenView(
         feature=view_of(index, looking.at, cards, feature, value),
-        where=where_words(active, found.n_tokens, size) if active else "silent everywhere in this picture",
+        where=where_words(active, found, size) if active else "silent everywhere in this picture",
         activation=value.activation,
         share=active.share if active else 0.0,
-        histogram=marked(cards.histograms.get(feature), value.activation, cards.slot) if active else None,
+        histogram=_histogram(cards, feature, value.activation, found) if active else None,
         clear=looking.choosing(None).url(),
         turns=turns(looking.at, looking.layer, looking.selection.text, [feature]),
     )
     return Chosen(view, _heat(index, looking, found, size) if found.n_tokens > 1 else None)
+
+
+def _histogram(cards: Cards, feature: int, activation: float, found: LayerApart) -> MarkedHistogram | None:
+    at = "" if cards.slot.token == ANY or found.n_tokens == 1 else "at any token"
+    return marked(
+        cards.histograms.get(feature), activation, cards.slot, at=at, is_indexed=found.stored is not None
+    )
 
 
 def _heat(index: OpenIndex, looking: Looking, found: LayerApart, size: int) -> HeatView:

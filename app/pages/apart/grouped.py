@@ -1,7 +1,7 @@
 """Groups of a picture's features as pages show them: named, with heat and heaviest members. Pure."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.pages.apart.active import Cards, feature_url, view_of
@@ -26,7 +26,7 @@ class GroupView:
     """Features that point the same way, and are therefore read as one thing."""
 
     number: int  # 1 is the heaviest
-    name: str  # what most of its mass is called; where nothing has a name, its heaviest feature
+    name: str  # what most of its mass is called, if no heavier group is called so
     also: str  # what more of it is called; empty for nothing more
     share: Bar  # of the mass of all features there
     n_features: int
@@ -37,6 +37,19 @@ class GroupView:
     turns: list[Link]  # to the knobs, all of it
 
 
+def group_names(groups: Iterable[Group], cards: Mapping[int, FeatureCard], layer: Layer) -> list[list[str]]:
+    """Of each group its names. No two groups begin with the same: the heavier one has it."""
+    taken = set[str]()
+    found = []
+    for group in groups:
+        names = names_of(group, cards, layer)
+        number = feature_name(layer, int(group.features[0]))
+        own = next((name for name in names if name not in taken), f"{names[0]} ({number})")
+        taken.add(own)
+        found.append([own, *(name for name in names if name != own)][:N_NAMES])
+    return found
+
+
 def names_of(group: Group, cards: Mapping[int, FeatureCard], layer: Layer) -> list[str]:
     """The names of its features, those of the most mass first; at least one word for it."""
     masses: dict[str, float] = defaultdict(float)
@@ -45,7 +58,7 @@ def names_of(group: Group, cards: Mapping[int, FeatureCard], layer: Layer) -> li
         if card is not None and card.name is not None:
             masses[card.name] += mass
     named = sorted(masses, key=lambda name: (-masses[name], name))
-    return named[:N_NAMES] or [feature_name(layer, int(group.features[0]))]
+    return named or [feature_name(layer, int(group.features[0]))]
 
 
 def group_view(
@@ -53,13 +66,13 @@ def group_view(
     at: At,
     number: int,
     group: Group,
+    names: Sequence[str],
     cards: Cards,
     found: LayerApart,
     choose: Link,
     tokens: str,
 ) -> GroupView:
     layer = cards.slot.layer
-    names = names_of(group, cards.cards, layer)
     features = [feature for feature in group.features.tolist() if feature in cards.cards]
     return GroupView(
         number=number,

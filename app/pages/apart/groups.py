@@ -13,9 +13,10 @@ from app.formatting import layer_name, percent
 from app.inference.encoders import Encoder
 from app.inference.subjects import layer_of
 from app.looking import LayerQuery, ThresholdQuery, TokensQuery, known_layer, known_selection
+from app.pages.apart import approximate
 from app.pages.apart.active import Cards
 from app.pages.apart.grid import GridView
-from app.pages.apart.grouped import N_SHOWN, GroupView, group_view
+from app.pages.apart.grouped import N_SHOWN, GroupView, group_names, group_view
 from app.pages.apart.looking import Looking, deepest, selection_words, slot_of_figures
 from app.pages.apart.page import caching, grid_view
 from app.pages.apart.pictured import Pictured, PicturedDep
@@ -44,6 +45,8 @@ class GroupsPage(Page):
     grid: GridView
     heading: str  # `L6 at patch (8, 8)`
     n_features: int  # that fire there
+    is_about: bool  # whether that number is approximate
+    note: str | None  # which values are approximate
     groups: list[GroupView]  # heaviest first
     thresholds: list[Link]  # the share that every group holds
 
@@ -122,6 +125,8 @@ def _page(
         ),
         heading=f"{layer_name(state.layer)} {where}",
         n_features=sum(len(group.features) for group in made),
+        is_about=not found.is_exact_at(selection.positions),
+        note=approximate.of_groups(found, selection.positions),
         groups=views,
         thresholds=[_threshold(pictured, state, each) for each in sorted({*THRESHOLDS, state.threshold})],
     )
@@ -151,12 +156,14 @@ def _views(
     index: OpenIndex, pictured: Pictured, state: _State, found: LayerApart, made: Sequence[Group]
 ) -> list[GroupView]:
     cards = cards_of(index, state.layer, state.selection, made, N_SHOWN)
+    names = group_names(made, cards.cards, state.layer)
     return [
         group_view(
             index,
             pictured.at,
             number,
             group,
+            names[number - 1],
             cards,
             found,
             _choose(pictured, state, number),

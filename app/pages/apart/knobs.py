@@ -24,10 +24,11 @@ from app.looking import (
     known_prompts,
     known_selection,
 )
+from app.pages.apart import approximate
 from app.pages.apart.active import Cards, read_cards, view_of
 from app.pages.apart.edits import KnobsState, edit_words, turn_links
 from app.pages.apart.grid import GridView
-from app.pages.apart.grouped import names_of
+from app.pages.apart.grouped import group_names
 from app.pages.apart.groups import cards_of, groups_of
 from app.pages.apart.looking import Looking, deepest, selection_words, slot_of_figures, tokens_there
 from app.pages.apart.page import caching, grid_view
@@ -87,6 +88,7 @@ class KnobsPage(Page):
     subject: SubjectView
     grid: GridView
     heading: str  # `L6 at patch (8, 8)`
+    note: str | None  # which values are approximate
     edits: list[EditView]
     reset: str | None  # the page without any; None where there is none
     effect: EffectView
@@ -121,10 +123,12 @@ async def knobs(
         return RedirectResponse(state.turning(added).url(), 302)
     if tokens != selection.text:
         return RedirectResponse(state.url(), 302)
-    found = await layer_of(site, index, pictured.subject, at, request.app.state.decode_limiter)
+    edited = [feature for each in edits for feature in each.features]
+    decoding = request.app.state.decode_limiter
+    found = await layer_of(site, index, pictured.subject, at, decoding, edited)
     texts = list(state.prompts) or await run_in_threadpool(_words_here, index, state, found)
     knobs = Knobs(at, edits, selection.positions)
-    both = await turned(site, index, pictured.subject, found, knobs, request.app.state.decode_limiter)
+    both = await turned(site, index, pictured.subject, knobs, decoding)
     compared = await prompts_of(site, index, texts)
     return await run_in_threadpool(_answer, request, site, index, pictured, state, found, both, compared)
 
@@ -172,6 +176,7 @@ def _page(
             index, Looking(pictured.at, layer, selection), None, to=lambda tokens: _at(state, tokens).url()
         ),
         heading=f"{layer_name(layer)} {where}",
+        note=approximate.of_edits(found),
         edits=_edits(index, state, found),
         reset=KnobsState(pictured.at, layer, selection, (), state.prompts).url() if state.edits else None,
         effect=effect_view(index, both, compared, pictured.subject.image_id),
@@ -233,8 +238,8 @@ def edit_view(index: OpenIndex, state: KnobsState, cards: Cards, edit: Edit, val
 def _groups(index: OpenIndex, state: KnobsState, made: Sequence[Group]) -> list[OfferView]:
     cards = cards_of(index, state.layer, state.selection, made, 0)
     return [
-        group_offer(state, names_of(group, cards.cards, state.layer)[0], group.features.tolist(), group.share)
-        for group in made
+        group_offer(state, names[0], group.features.tolist(), group.share)
+        for group, names in zip(made, group_names(made, cards.cards, state.layer), strict=True)
     ]
 
 
@@ -250,7 +255,7 @@ def _features(index: OpenIndex, state: KnobsState, found: LayerApart) -> list[Of
         feature_offer(
             index, state, cards, ActiveFeature(active.feature, active.activation, None), active.share
         )
-        for active in here.features
+        for active in here.features[: here.n_stored or None]
         if active.feature in cards.cards
     ]
 

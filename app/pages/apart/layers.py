@@ -13,6 +13,7 @@ from starlette.requests import Request
 from app.formatting import layer_name
 from app.inference.subjects import layers_of
 from app.looking import TokensQuery, known_selection
+from app.pages.apart import approximate
 from app.pages.apart.active import view_of
 from app.pages.apart.flow import WIDTH_PX, LineView, height_px, lines, tops_px
 from app.pages.apart.grid import GridView
@@ -72,6 +73,7 @@ class LayersPage(Page):
     subject: SubjectView
     grid: GridView
     where: str  # `at CLS`
+    note: str | None  # which values are approximate
     columns: list[ColumnView]
     width_px: int  # between two columns
     height_px: int
@@ -130,6 +132,7 @@ def _page(
             to=lambda tokens: at.url("layers", **{**place, "tokens": tokens}),
         ),
         where=selection_words(selection, layer, index.manifest.model.grid_size),
+        note=approximate.of_layers(list(found.values()), selection.positions),
         columns=column_views(index, at, columns, selection.text),
         width_px=WIDTH_PX,
         height_px=height_of(columns),

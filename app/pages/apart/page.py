@@ -24,6 +24,7 @@ from app.looking import (
     known_selection,
 )
 from app.page_cache import FOR_EVERYONE
+from app.pages.apart import approximate
 from app.pages.apart.active import ActiveView, active_views, read_cards
 from app.pages.apart.chosen import ChosenView, chosen_feature
 from app.pages.apart.grid import TOKENS, GridView, HeatView, outline, patch_links
@@ -56,6 +57,8 @@ class ApartPage(Page):
     explained: ExplainedView
     chosen: ChosenView | None
     features: list[ActiveView]
+    others: list[ActiveView]  # weaker ones of an indexed image, whose activations are approximate
+    note: str | None  # which values are approximate
     action: str  # where the form goes
     hidden: dict[str, Any]  # what the form keeps
     orders: list[Link]  # the label is for people, the title the query value
@@ -84,7 +87,8 @@ async def apart(
     looking = Looking(pictured.at, at, selection, chosen, known_order(order), top, least)
     if tokens != selection.text:
         return RedirectResponse(looking.url(), 302)  # one view has one address
-    found = await layer_of(site, index, pictured.subject, at, request.app.state.decode_limiter)
+    decoding, known = request.app.state.decode_limiter, () if chosen is None else (chosen,)
+    found = await layer_of(site, index, pictured.subject, at, decoding, known)
     return await run_in_threadpool(_answer, request, site, index, pictured, looking, found)
 
 
@@ -110,6 +114,8 @@ def _page(
     chosen = chosen_feature(index, looking, cards, found, size)
     where = selection_words(looking.selection, looking.layer, index.manifest.model.grid_size)
     query = looking.query()
+    views = active_views(index, looking, cards, here, found)
+    n_first = sum(active.feature in cards.cards for active in here.features[: here.n_stored or None])
     return ApartPage(
         frame=_frame(index, looking),
         subject=subject_view(
@@ -126,7 +132,9 @@ def _page(
         n_active=here.n_active,
         explained=explained_view(found, here, size),
         chosen=chosen.view if chosen else None,
-        features=active_views(index, looking, cards, here.features),
+        features=views[:n_first],
+        others=views[n_first:],
+        note=approximate.of_features(found, looking.selection.positions),
         action=pictured.at.url("apart"),
         hidden={name: query[name] for name in ("layer", "tokens", "feature") if query[name] is not None},
         orders=[Link(order, "", order == looking.order, order) for order in ORDERS],

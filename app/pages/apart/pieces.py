@@ -15,7 +15,7 @@ from app.pages.apart.chosen import ChosenView, chosen_feature
 from app.pages.apart.edits import KnobsState
 from app.pages.apart.flow import WIDTH_PX
 from app.pages.apart.grid import GridView
-from app.pages.apart.grouped import GroupView, group_view
+from app.pages.apart.grouped import GroupView, group_names, group_view
 from app.pages.apart.knobs import EditView, OfferView, edit_view, feature_offer, group_offer
 from app.pages.apart.layers import ColumnView, column_views, height_of
 from app.pages.apart.looking import Looking
@@ -131,9 +131,9 @@ def _actives(stage: Stage) -> list[ActiveView]:
     """The first is the chosen one; the last has no histogram, since it never fired in the index."""
     looking = stage.looking.choosing(stage.features[0])
     here = look(stage.found, looking.selection)
-    views = active_views(stage.index, looking, stage.cards, here.features)
+    views = active_views(stage.index, looking, stage.cards, here, stage.found)
     without = Cards(stage.cards.slot, stage.cards.cards, stage.cards.rows, {})
-    return [*views[:-1], *active_views(stage.index, looking, without, here.features[-1:])]
+    return [*views[:-1], *active_views(stage.index, looking, without, here, stage.found)[-1:]]
 
 
 def _chosen(stage: Stage) -> list[ChosenView]:
@@ -157,13 +157,14 @@ def _group(features: Sequence[int], share: float) -> Group:
 
 def _groups(stage: Stage) -> list[GroupView]:
     made = [_group(stage.features, 0.6), _group(stage.features[1:2], 0.4)]
+    called = group_names(made, stage.cards.cards, stage.layer)
     chooses = [
         Link("heat", URLS.patterns(), True, "take the heat away"),
         Link("heat", URLS.patterns(), title="lay its heat over it"),
     ]
     return [
-        group_view(stage.index, stage.at, number, group, stage.cards, stage.found, choose, ANY)
-        for number, (group, choose) in enumerate(zip(made, chooses, strict=True), start=1)
+        group_view(stage.index, stage.at, number, group, names, stage.cards, stage.found, choose, ANY)
+        for number, (group, names, choose) in enumerate(zip(made, called, chooses, strict=True), start=1)
     ]
 
 

@@ -1,11 +1,13 @@
 """What the browser needs to lay a feature's heat over its pictures. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.formatting import at_token
 from app.pages.frame import URLS
 from app.sheet import Sheet
 from app.site import OpenIndex, Site
-from scopeview.slots import ANY, EMBED
+from scopeview.slots import ANY, EMBED, Token
 
 
 @dataclass(frozen=True)
@@ -16,13 +18,31 @@ class HeatView:
     absent: str  # why, in words; empty where there is heat
     grid: int  # patches on a side
     highest: float  # the activation that wears the strongest colour
+    highest_at: str  # at which token that is the highest of the index, in words
+    stored: str  # which values of an image are the index's own, in words
 
 
 def heat_view(site: Site, index: OpenIndex, sheet: Sheet) -> HeatView:
     grid = index.manifest.model.grid_size
     absent = _absent(site, index, sheet)
     url = URLS.heat(index.slug, sheet.slot.layer, sheet.record.feature)
-    return HeatView(None if absent else url, absent, grid, _highest(sheet))
+    tokens = index.tokens(sheet.slot.layer)
+    return HeatView(
+        None if absent else url,
+        absent,
+        grid,
+        _highest(sheet),
+        at_token(ANY if ANY in tokens else sheet.slot.token),
+        stored_words(tokens),
+    )
+
+
+def stored_words(tokens: Sequence[Token]) -> str:
+    """`the maximum of each image, CLS and token 137 are`"""
+    *first, last = ["the maximum of each image"] * (ANY in tokens) + [
+        at_token(token) for token in tokens if token != ANY
+    ]
+    return f"{', '.join(first)} and {last} are" if first else f"{last} is"
 
 
 def _absent(site: Site, index: OpenIndex, sheet: Sheet) -> str:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import get_args
 
-from app.formatting import fraction, heat
+from app.formatting import at_token, fraction, heat
 from app.pages.feature.state import Scale, State
 from app.pages.frame import Link
 from app.sheet import Sheet
@@ -27,6 +27,7 @@ class HistogramView:
     """Bars over (0, max], on one of two scales."""
 
     bins: list[BinView]
+    at: str  # the token at which it was counted, in words
     max_activation: float
     n_images: int  # on which it fires
     scales: list[Link]  # the one in use is current
@@ -44,6 +45,7 @@ def histogram(index: OpenIndex, sheet: Sheet, state: State) -> HistogramView | N
             BinView(low, high, count, fraction(_height(count, state.scale), fullest), heat(high / edges[-1]))
             for low, high, count in zip(edges, edges[1:], counts, strict=False)
         ],
+        at=at_token(record.token),
         max_activation=record.max_activation,
         n_images=record.n_active,
         scales=[

@@ -89,7 +89,7 @@ async def feature_page(
     near: NearQuery = "0",
 ) -> HTMLResponse:
     """Neighbours are a third of a page, and its end: they come when one scrolls there, or follows a link."""
-    beside = await yours(request, site, index, slot, image, upload)
+    beside = await yours(request, site, index, slot, feature, image, upload)
     asked = _Asked(page, scale, alike, embed == "1", near == "1")
     return await run_in_threadpool(_answer, request, site, index, slot, feature, beside, asked)
 

@@ -16,6 +16,8 @@ class PositionsView:
     grid: int  # patches on a side
     rows: list[list[int]]  # images by row and column from the top left
     at_cls: int | None
+    n_images: int  # on which it fires at any token: those at a patch and those at CLS
+    differs: bool  # whether the page's own token counts other images
     n_patches: int  # images whose maximum is at some patch
     peak: Cell | None  # the fullest cell; None where all are empty
     highest: int  # images there
@@ -33,6 +35,8 @@ def positions(index: OpenIndex, sheet: Sheet) -> PositionsView | None:
         grid=grid,
         rows=[counts[start : start + grid] for start in range(0, len(counts), grid)],
         at_cls=sheet.description.at_cls,
+        n_images=sum(counts) + (sheet.description.at_cls or 0),
+        differs=sheet.slot.token != ANY,
         n_patches=sum(counts),
         peak=Cell(*divmod(counts.index(highest), grid)) if highest else None,
         highest=highest,

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.figures import description_figures, finite
+from app.formatting import at_token
 from app.sheet import Sheet
 
 WORDS = {
     "density": "images on which it fires / images in the index",
     "max": "its highest activation on any indexed image at this token",
-    "mean": "mean activation over the images on which it fires",
+    "mean": "its mean activation over the images on which it fires",
     "clarity": "how alike its nine highest images look: mean cosine of their CLIP embeddings, each with each",
     "label_entropy": "how its activation spreads over the labels of its 20 highest images, in nats; 0: one",
-    "selectivity": "0: its maximum lies evenly over all patches; 1: always at the same one",
+    "selectivity": "over all tokens. 0: its maximum lies evenly over all patches; 1: always at the same one",
 }
 
 
@@ -32,8 +33,8 @@ def readings(sheet: Sheet) -> list[Reading]:
     record = sheet.record
     found = [Reading("density", "density", record.density, "percent", WORDS["density"])]
     if record.max_activation is not None:
-        found.append(_number("max", "highest activation", record.max_activation))
-        found.append(_number("mean", "mean activation", record.mean_activation))
+        found.append(_number("max", f"highest at {at_token(record.token)}", record.max_activation))
+        found.append(_number("mean", f"mean at {at_token(record.token)}", record.mean_activation))
     if sheet.description is not None:
         for key, value in description_figures(sheet.description).items():
             if value is not None:

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Query
 from starlette.requests import Request
 
+from app.formatting import significant
 from app.inference.subjects import layer_of
 from app.pages.apart.active import MarkedHistogram, marked, where_words
 from app.pages.apart.grid import HeatView, heat_over
@@ -58,15 +59,23 @@ class YoursView:
 
 
 async def yours(
-    request: Request, site: Site, index: OpenIndex, slot: Slot, image: int | None, upload: str | None
+    request: Request,
+    site: Site,
+    index: OpenIndex,
+    slot: Slot,
+    feature: int,
+    image: int | None,
+    upload: str | None,
 ) -> Yours | None:
     """None where the address names no picture. Raises as the picture's own page does."""
     if image is None and upload is None:
         return None
     pictured = of_image(index, image) if image is not None else of_upload(site, index, upload or "")
     try:
-        limiter = request.app.state.decode_limiter
-        return Yours(pictured, await layer_of(site, index, pictured.subject, slot.layer, limiter))
+        decoding = request.app.state.decode_limiter
+        known = [feature] if feature < index.n_features(slot.layer) else []
+        found = await layer_of(site, index, pictured.subject, slot.layer, decoding, known)
+        return Yours(pictured, found)
     except ProblemError as error:  # the page goes on without
         return Yours(pictured, why_not=error.answer.detail)
 
@@ -85,13 +94,19 @@ def yours_view(index: OpenIndex, slot: Slot, record: FeatureRecord, given: Yours
         title=at.name.capitalize(),
         picture=picture_view(index, given.pictured)._replace(url=back),
         bar=bar(value, record.max_activation),
-        words=f"fires {where_words(whole, found.n_tokens, size)}" if whole and found else "is silent here",
+        words=_words(whole, found, size) if whole and found else "is silent here",
         heat=_heat(index, slot, record, found, size) if has_heat and found else None,
         size=size,
-        histogram=marked(record.histogram, value, slot) if value > 0 else None,
+        histogram=marked(record.histogram, value, slot, is_indexed=given.pictured.row is not None)
+        if value > 0
+        else None,
         back=back,
         why_not=given.why_not,
     )
+
+
+def _words(whole: ActiveHere, found: LayerApart, size: int) -> str:
+    return f"fires {where_words(whole, found, size)}: {significant(whole.activation)}"
 
 
 def _value(found: LayerApart, slot: Slot, feature: int) -> float:
