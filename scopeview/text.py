@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, CLIPTextModelWithProjection
 from scopeview import hub, weights
 from scopeview.clip import CONFIG_PATTERNS, check_device
 from scopeview.clip_info import MODEL_CONFIG_NAME, read_text_config
-from scopeview.errors import ModelError
+from scopeview.errors import NoTextError
 from scopeview.hub import Resolved
 
 TOKENIZER_PATTERNS = (
@@ -66,15 +66,25 @@ class TextEncoder:
 
     @classmethod
     def load(cls, folder: Path, *, device: str | torch.device = "cpu") -> "TextEncoder":
-        """In float32. Raises `ModelError` for a folder that has no text tower or no tokenizer."""
+        """In float32. Raises `NoTextError` for a folder that has no text tower or no tokenizer."""
         checked = check_device(str(device))
         if problem := text_problem(folder):
-            raise ModelError(f"{folder}: {problem}, so no text can be embedded")
+            raise NoTextError(f"{folder}: {problem}, so no text can be embedded")
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"{folder} has no tokenizer that can be used: {error}") from error
+            raise NoTextError(f"{folder} has no tokenizer that can be used: {error}") from error
         return cls(_load_tower(folder, checked), tokenizer)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Those of its words, each once, that the tokenizer maps to nothing but its token for the unknown.
+
+        All of them get one and the same vector, which says nothing about them.
+        """
+        words = list(dict.fromkeys(text.split()))
+        ids: list[list[int]] = self._tokenizer(words, add_special_tokens=False)["input_ids"] if words else []
+        unknown = {self._tokenizer.unk_token_id}
+        return [word for word, found in zip(words, ids, strict=True) if unknown.issuperset(found)]
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text projection"]:

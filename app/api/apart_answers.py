@@ -102,6 +102,7 @@ def knobs_out(
         edits=[spell_edit(edit) for edit in knobs.edits],
         cosine=cosine(turned.before, turned.after),
         prompts=[models.PromptOut(**asdict(change)) for change in prompts.changes(turned)],
+        unknown_words=list(prompts.unknown_words),
         why_no_prompts=prompts.why_not,
         nearest_before=before,
         nearest_after=after,

@@ -109,6 +109,7 @@ class KnobsOut(PictureOut):
     edits: list[str] = Field(description="as they were read")
     cosine: float = Field(description="of the image embedding without and with the edits")
     prompts: list[PromptOut]
+    unknown_words: list[str] = Field(description="of the prompts, that the model does not know")
     why_no_prompts: str | None = Field(description="why texts cannot be compared here; null where they can")
     nearest_before: list[NearImageOut] = Field(description="indexed images by CLIP embedding, nearest first")
     nearest_after: list[NearImageOut]

@@ -55,6 +55,8 @@ def search_out(index: OpenIndex, asked: Query, found: Found, urls: Urls) -> sear
             )
             for each in found.images
         ],
+        unknown_words=list(found.unknown_words),
+        matches_well=not found.is_weak if asked.text and found.features else None,
         why_not=found.why_not,
     )
 

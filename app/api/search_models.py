@@ -48,4 +48,9 @@ class SearchOut(_Model):
         description="with these letters in another of their names, better names first"
     )
     images: list[FoundImageOut] = Field(description="nearest in CLIP's space, best first")
+    unknown_words: list[str] = Field(description="of the words asked for, that the model does not know")
+    matches_well: bool | None = Field(
+        description="false where even the nearest feature is farther from the words than nine in ten features"
+        " are from their own names; null where words were not compared"
+    )
     why_not: str | None = Field(description="why nothing was looked for in CLIP's space; null where it was")

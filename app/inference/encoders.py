@@ -111,11 +111,17 @@ class Encoders:
             raise EncoderAbsentError(why or "there is no encoder")
         try:
             return self._factory(index_dir)
-        except (ScopeviewError, ImportError, OSError, RuntimeError, MemoryError) as error:
+        except (ScopeviewError, ImportError) as error:  # whose message says all there is to say
+            log.warning("the encoder of %s could not be loaded: %s", index_dir, error)
+            raise self._failed(index_dir, error) from error
+        except (OSError, RuntimeError, MemoryError) as error:
             log.exception("the encoder of %s could not be loaded", index_dir)
-            why = _public_reason(error)
-            self._failures[index_dir] = (time.monotonic(), why)
-            raise EncoderAbsentError(why) from error
+            raise self._failed(index_dir, error) from error
+
+    def _failed(self, index_dir: Path, error: Exception) -> EncoderAbsentError:
+        why = _public_reason(error)
+        self._failures[index_dir] = (time.monotonic(), why)
+        return EncoderAbsentError(why)
 
 
 def _public_reason(error: Exception) -> str:

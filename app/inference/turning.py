@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from app.inference.asking import answers, cropped, refuse_absent
 from app.inference.encoders import Vectors
 from app.inference.subjects import Subject, computed_layers
+from app.search.texts import EmbeddedText
 from app.site import OpenIndex, Site
 from scopeview.errors import ModelError
 from scopeview.knobs import Knobs, Turned, zero_shot
@@ -33,6 +34,7 @@ class Prompts:
     vectors: Vectors | None = None
     logit_scale: float = 1.0
     why_not: str | None = None
+    unknown_words: Sequence[str] = ()  # of these texts, that the model does not know
 
     def changes(self, turned: Turned) -> list[Change]:
         if self.vectors is None:
@@ -69,12 +71,17 @@ async def prompts_of(site: Site, index: OpenIndex, texts: Sequence[str]) -> Prom
     if not texts:
         return Prompts([])
     index_dir = index.reader.index_dir
-    found = await asyncio.gather(*(site.texts.vector(index_dir, text) for text in texts))
-    why_not = next((answer for answer in found if isinstance(answer, str)), None)
+    found = await asyncio.gather(*(site.texts.embedded(index_dir, text) for text in texts))
+    why_not = next(
+        (f"{text!r}: {answer}" for text, answer in zip(texts, found, strict=True) if isinstance(answer, str)),
+        None,
+    )
     if why_not is not None:
         return Prompts(texts, why_not=why_not)
+    known = [answer for answer in found if isinstance(answer, EmbeddedText)]
+    unknown = list(dict.fromkeys(word for answer in known for word in answer.unknown_words))
     try:
         scale = await run_in_threadpool(lambda: site.worker.encoder(index_dir).logit_scale)
     except ModelError:
         return Prompts(texts, why_not="this index's model does not say how it compares texts")
-    return Prompts(texts, np.stack([answer for answer in found if not isinstance(answer, str)]), scale)
+    return Prompts(texts, np.stack([answer.vector for answer in known]), scale, unknown_words=unknown)

@@ -1,5 +1,6 @@
 """`/{index}/search`: features and images found by words, by number, by name, or by a picture."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -65,6 +66,8 @@ class SearchPage(Page):
     also_named: list[FoundView]
     images: list[FoundPictureView]
     why_not: str | None  # why nothing was looked for in CLIP's space
+    unknown_words: Sequence[str]  # that the model does not know, where others count
+    is_weak: bool  # nothing matches the words well
     examples: list[Link]  # words to begin with, where nothing was asked
     action: str  # where the form with a picture goes
     why_no_pictures: str | None  # why there is none
@@ -91,7 +94,7 @@ def search_anywhere(request: Request, site: SiteDep, q: TextQuery = "") -> Respo
 @router.get("/{index}/search", name="search")
 async def search(request: Request, site: SiteDep, index: IndexDep, asked: AskedDep) -> Response:
     """A number that means one feature leads there at once."""
-    target = target_of(index, asked)
+    target = await run_in_threadpool(target_of, index, asked)
     if target is not None:
         url = URLS.feature(index.slug, target.slot.layer, target.feature, target.slot.token)
         return RedirectResponse(url, status_code=302)
@@ -130,6 +133,8 @@ def _page(site: Site, index: OpenIndex, asked: Asked, found: Found) -> SearchPag
         also_named=_found(index, found.also_named),
         images=[_picture(index, each) for each in found.images],
         why_not=found.why_not,
+        unknown_words=found.unknown_words,
+        is_weak=found.is_weak,
         examples=_examples(index, slots) if asked.is_empty else [],
         action=URLS.search(index.slug),
         why_no_pictures=site.worker.why_absent(index.reader.index_dir),

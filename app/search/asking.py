@@ -16,10 +16,13 @@ from app.search.finding import (
     by_name,
     by_number,
     features_near,
+    firing_slot,
     has_vectors,
     images_near,
+    is_weak,
 )
 from app.search.query import place_in
+from app.search.texts import EmbeddedText
 from app.site import OpenIndex, Site
 from app.worker import Wanted
 from scopeview.slots import Layer, Slot, Token
@@ -51,14 +54,17 @@ class Target(NamedTuple):
 
 
 def target_of(index: OpenIndex, query: Query) -> Target | None:
-    """Where the query leads by itself, since it is the number of a feature of one layer; None otherwise."""
+    """Where the query leads by itself, since it is the number of a feature of one layer; None otherwise.
+
+    At the query's token, or at one where the feature fires if it is silent there.
+    """
     place = place_in(query.text)
     if place is None:
         return None
     layer = place.layer if place.layer is not None else query.near if query.layer is None else query.layer
     if layer is None or not place.feature < index.n_features(layer):
         return None
-    return Target(index.slot_at(layer, query.token), place.feature)
+    return Target(firing_slot(index, index.slot_at(layer, query.token), place.feature), place.feature)
 
 
 async def ask(site: Site, index: OpenIndex, query: Query, decoding: anyio.CapacityLimiter) -> Found:
@@ -74,13 +80,13 @@ async def ask(site: Site, index: OpenIndex, query: Query, decoding: anyio.Capaci
 
 async def _vector(
     site: Site, index: OpenIndex, query: Query, decoding: anyio.CapacityLimiter
-) -> Vector | str:
+) -> EmbeddedText | Vector | str:
     """The query in CLIP's space, or why it has no place there, in words."""
     if query.upload_id is not None:
         return await _vector_of_upload(site, index, query.upload_id, decoding)
     if query.image_id is not None:
         return await run_in_threadpool(_vector_of_image, index, query.image_id)
-    return await site.texts.vector(index.reader.index_dir, query.text)
+    return await site.texts.embedded(index.reader.index_dir, query.text)
 
 
 def _vector_of_image(index: OpenIndex, image_id: int) -> Vector:
@@ -98,7 +104,8 @@ async def _vector_of_upload(
     return apart.embedding
 
 
-def _find(index: OpenIndex, query: Query, vector: Vector | str | None) -> Found:
+def _find(index: OpenIndex, query: Query, asked: EmbeddedText | Vector | str | None) -> Found:
+    vector = asked.vector if isinstance(asked, EmbeddedText) else asked
     slots, place = index.slots_at(query.token, query.layer), place_in(query.text)
     named = by_name(index, slots, query.text) if query.text and not place else Named([], [])
     found = Found(
@@ -109,9 +116,12 @@ def _find(index: OpenIndex, query: Query, vector: Vector | str | None) -> Found:
     )
     if vector is None or isinstance(vector, str):
         return found
+    features = features_near(index, slots, vector, "text" if query.text else "image")
     return replace(
         found,
-        features=features_near(index, slots, vector, "text" if query.text else "image"),
+        features=features,
         images=images_near(index, vector, without=query.image_id),
         why_not=None if has_vectors(index, slots) else NOT_DESCRIBED,
+        unknown_words=asked.unknown_words if isinstance(asked, EmbeddedText) else [],
+        is_weak=bool(query.text) and is_weak(index, features),
     )

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 
 from app.search.query import Place
 from app.site import OpenIndex
-from scopeview.slots import Slot
+from scopeview.slots import ANY, Slot
 from scopeview.store.records import Called, FeatureCard, ImageRow
 from scopeview.store.vectors import Modality
 
@@ -49,6 +49,8 @@ class Found:
     also_named: list[FoundFeature] = field(default_factory=list)  # with those letters in any other name
     images: list[FoundImage] = field(default_factory=list)
     why_not: str | None = None  # why nothing was looked for in CLIP's space
+    unknown_words: Sequence[str] = ()  # of the query, that the model does not know
+    is_weak: bool = False  # nothing in CLIP's space matches the words well
 
     @property
     def is_empty(self) -> bool:
@@ -63,9 +65,19 @@ class Named(NamedTuple):
 
 
 def by_number(index: OpenIndex, slots: Sequence[Slot], place: Place) -> list[FoundFeature]:
-    wanted = [slot for slot in slots if place.layer in (None, slot.layer)]
+    wanted = [firing_slot(index, slot, place.feature) for slot in slots if place.layer in (None, slot.layer)]
     cards = [index.reader.cards(slot, [place.feature]).get(place.feature) for slot in wanted]
     return [FoundFeature(card, None) for card in cards if card is not None]
+
+
+def firing_slot(index: OpenIndex, slot: Slot, feature: int) -> Slot:
+    """That slot, or another one of its layer where the feature fires, if it is silent there: `any` first."""
+    tokens = sorted(index.tokens(slot.layer), key=lambda token: (token != slot.token, token != ANY))
+    for there in (Slot(slot.layer, token) for token in tokens):
+        card = index.reader.cards(there, [feature]).get(feature)
+        if card is not None and card.n_active:
+            return there
+    return slot
 
 
 def by_name(index: OpenIndex, slots: Sequence[Slot], words: str, *, limit: int = N_NAMED) -> Named:
@@ -102,6 +114,16 @@ def features_near(
         slot: index.reader.cards(slot, [number for _, at, number in best if at == slot]) for slot in slots
     }
     return [FoundFeature(cards[slot][number], cosine) for cosine, slot, number in best]
+
+
+def is_weak(index: OpenIndex, features: Sequence[FoundFeature]) -> bool:
+    """Is even the nearest feature farther from the words than most features are from their own names?
+
+    A cosine alone does not say so: each model, and each index, has its own range of them.
+    """
+    usual = index.reader.usual_name_score()
+    best = max((found.score for found in features if found.score is not None), default=None)
+    return usual is not None and best is not None and best < usual
 
 
 def images_near(

@@ -6,10 +6,12 @@ visitor; search by name goes on without.
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +19,7 @@ import numpy as np
 
 from app.inference.problems import BusyError, TooSlowError
 from app.worker import Worker
-from scopeview.errors import ScopeviewError
+from scopeview.errors import NoTextError, ScopeviewError
 
 log = logging.getLogger("scopeview.worker")
 
@@ -39,6 +41,17 @@ class TextTower(Protocol):
     def embed(self, texts: Sequence[str]) -> Vector:
         """(text, projection), each row of unit length."""
 
+    def unknown_words(self, text: str) -> list[str]:
+        """Those of its words that the model does not know: it takes them all for the same."""
+
+
+@dataclass(frozen=True)
+class EmbeddedText:
+    """A text in CLIP's space."""
+
+    vector: Vector  # (projection,) of unit length
+    unknown_words: Sequence[str]  # that count for nothing in it, each once
+
 
 TowerFactory = Callable[[Path], TextTower]
 """Loads the text tower of an index folder. Raises `ScopeviewError` or `ImportError` where it cannot."""
@@ -52,21 +65,21 @@ class Texts:
         self._factory, self._worker, self._deadline_s = factory, worker, deadline_s
         self._towers: dict[Path, TextTower] = {}  # written by the worker's thread alone
         self._failures: dict[Path, tuple[float, str]] = {}
-        self._known: OrderedDict[tuple[Path, str], Vector] = OrderedDict()
+        self._known: OrderedDict[tuple[Path, str], EmbeddedText | str] = OrderedDict()
         self._lock = threading.Lock()
 
     def why_absent(self, index_dir: Path) -> str | None:
         """Why words cannot become vectors at this moment, or None as far as is known."""
         if self._factory is None:
             return "the operator of this server has switched the model off"
-        failed_s, why = self._failures.get(index_dir, (0.0, ""))
-        return why if why and time.monotonic() - failed_s < RETRY_LOAD_S else None
+        until_s, why = self._failures.get(index_dir, (0.0, ""))
+        return why if time.monotonic() < until_s else None
 
     def is_loaded(self, index_dir: Path) -> bool:
         return index_dir in self._towers
 
-    async def vector(self, index_dir: Path, text: str) -> Vector | str:
-        """(projection,) of unit length, or why there is none, in words."""
+    async def embedded(self, index_dir: Path, text: str) -> EmbeddedText | str:
+        """The text, or why it has no place in CLIP's space, in words."""
         text = " ".join(text.split()).lower()
         known = self._remembered((index_dir, text))
         if known is not None:
@@ -80,7 +93,7 @@ class Texts:
         except (TimeoutError, BusyError, TooSlowError):
             return BUSY if self.is_loaded(index_dir) else LOADING
 
-    def _embed(self, index_dir: Path, text: str) -> Vector | str:
+    def _embed(self, index_dir: Path, text: str) -> EmbeddedText | str:
         """In the worker's thread."""
         known = self._remembered((index_dir, text))
         if known is not None:
@@ -88,14 +101,14 @@ class Texts:
         tower = self._tower(index_dir)
         if isinstance(tower, str):
             return tower
-        vector: Vector = np.asarray(tower.embed([text])[0], dtype=np.float32)
+        found = _embedded(tower, text)
         with self._lock:
-            self._known[index_dir, text] = vector
+            self._known[index_dir, text] = found
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-        return vector
+        return found
 
-    def _remembered(self, key: tuple[Path, str]) -> Vector | None:
+    def _remembered(self, key: tuple[Path, str]) -> EmbeddedText | str | None:
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
@@ -109,11 +122,26 @@ class Texts:
             return why or "there is no text tower"
         try:
             return self._towers.setdefault(index_dir, self._factory(index_dir))
-        except (ScopeviewError, ImportError, OSError, RuntimeError, MemoryError) as error:
+        except NoTextError as error:  # the model will not come to have one
+            log.warning("search goes on by names and numbers alone: %s", error)
+            return self._failed(index_dir, "this index's model has no text tower", until_s=math.inf)
+        except (ScopeviewError, ImportError) as error:
+            log.warning("the text tower of %s could not be loaded: %s", index_dir, error)
+            return self._failed(index_dir, _public_reason(error))
+        except (OSError, RuntimeError, MemoryError) as error:
             log.exception("the text tower of %s could not be loaded", index_dir)
-            why = _public_reason(error)
-            self._failures[index_dir] = (time.monotonic(), why)
-            return why
+            return self._failed(index_dir, _public_reason(error))
+
+    def _failed(self, index_dir: Path, why: str, *, until_s: float | None = None) -> str:
+        self._failures[index_dir] = (until_s or time.monotonic() + RETRY_LOAD_S, why)
+        return why
+
+
+def _embedded(tower: TextTower, text: str) -> EmbeddedText | str:
+    unknown = tower.unknown_words(text)
+    if unknown and len(unknown) == len(set(text.split())):
+        return f"the model does not know {'this word' if len(unknown) == 1 else 'any of these words'}"
+    return EmbeddedText(np.asarray(tower.embed([text])[0], dtype=np.float32), unknown)
 
 
 def _public_reason(error: Exception) -> str:

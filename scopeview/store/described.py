@@ -54,6 +54,19 @@ class DescribedReader(IndexFolder):
         rows = self.sql("SELECT of, mean FROM described.means")
         return {of: np.asarray(mean, dtype=np.float32) for of, mean in rows}
 
+    def usual_name_score(self) -> float | None:
+        """The cosine that nine in ten features reach with their best name; None where none has a name."""
+        return self._usual_name_score
+
+    @cached_property
+    def _usual_name_score(self) -> float | None:
+        if not self.is_described:
+            return None
+        rows = self.sql(
+            "SELECT quantile_disc(name_scores[1], 0.1) FROM described.features WHERE len(name_scores) > 0"
+        )
+        return None if rows[0][0] is None else float(rows[0][0])
+
     @cached_property
     def _layers(self) -> list[Layer]:
         return [record.layer for record in self.manifest.layers]

@@ -33,6 +33,9 @@ class Words:
     def embed(self, texts: Sequence[str]) -> Vectors:
         return np.eye(PROJECTION, dtype=np.float32)[[len(text) for text in texts]]
 
+    def unknown_words(self, text: str) -> list[str]:
+        return [word for word in text.split() if word == "unknown"]
+
 
 @pytest.fixture
 def site(start_site: StartSite, monkeypatch: pytest.MonkeyPatch) -> TestClient:

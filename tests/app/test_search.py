@@ -3,19 +3,21 @@
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from app.guarded import GuardedReader
 from app.search.finding import N_NAMED, by_name
 from app.search.query import MAX_CHARS
 from app.site import Site
-from scopeview.errors import ModelError
+from scopeview.errors import ModelError, NoTextError
 from scopeview.slots import Slot
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import Called
 from tests.app.conftest import StartSite
 from tests.app.described_index import active, told, write_described_index
-from tests.app.index import HOSTILE_CAPTIONS, N_FEATURES, SmallIndex
+from tests.app.index import HOSTILE_CAPTIONS, N_FEATURES, NEVER_FIRES, SmallIndex
 from tests.app.pictures import BROWSER, form, picture
 from tests.app.tower import FakeTower, FakeVectors, tower_factory
 
@@ -56,6 +58,19 @@ def test_the_number_of_a_feature_jumps(site: TestClient, query: str, target: str
     assert (answer.status_code, answer.headers["location"]) == (302, target)
     assert site.get(f"{API}/tiny/search?{query}").json()["jump"] == target
     assert site.get(target).status_code == 200
+
+
+def test_the_number_of_a_feature_that_is_silent_at_the_token_jumps_to_where_it_fires(
+    site: TestClient, small_index: SmallIndex
+) -> None:
+    fires = {token: small_index.dense[Slot(3, token)].any(axis=0) for token in ("cls", "137", "any")}
+    silent_at_cls = int(np.flatnonzero(~fires["cls"] & fires["any"])[0])
+    at_137_alone = int(np.flatnonzero(~fires["cls"] & ~fires["any"] & fires["137"])[0])
+    for feature, token in ((silent_at_cls, "any"), (at_137_alone, "137"), (NEVER_FIRES, "cls")):
+        answer = site.get(f"/tiny/search?q=3:{feature}")
+        assert answer.headers["location"] == f"/tiny/3/{feature}?token={token}"
+        numbered = site.get(f"{API}/tiny/search?q={feature}").json()["numbered"]
+        assert [each["token"] for each in numbered if each["layer"] == 3] == [token]
 
 
 def test_a_number_of_no_layer_shows_that_feature_of_each(site: TestClient) -> None:
@@ -157,6 +172,51 @@ def test_without_a_text_tower_the_page_says_why_and_names_still_count(start_site
         assert why in answer.text
         assert "secret" not in answer.text
         assert why in client.get(f"{API}/tiny/search?q=heart").json()["why_not"]
+
+
+def test_a_model_without_a_text_tower_is_asked_once_and_leaves_no_traceback(
+    start_site: StartSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("app.search.texts.RETRY_LOAD_S", 0.0)
+    asked = []
+
+    def failing(index_dir: object) -> FakeTower:
+        asked.append(index_dir)
+        raise NoTextError("/srv/model: the model has no text tower, so no text can be embedded")
+
+    client = start_site(text_factory=failing)
+    for text in ("heart", "star"):
+        assert "model has no text tower" in client.get(f"{API}/tiny/search?q={text}").json()["why_not"]
+    assert len(asked) == 1
+    told = [record for record in caplog.records if "no text tower" in record.getMessage()]
+    assert [(record.levelname, record.exc_info) for record in told] == [("WARNING", None)]
+
+
+def test_words_that_the_model_does_not_know_are_looked_for_by_name_alone(site: TestClient) -> None:
+    for text, words in (("qwertyuiop", "this word"), ("qwertyuiop qqq", "any of these words")):
+        found = site.get(f"{API}/tiny/search", params={"q": text}).json()
+        assert (found["features"], found["images"], found["matches_well"]) == ([], [], None)
+        assert found["why_not"] == f"the model does not know {words}"
+        assert f"the model does not know {words}" in site.get("/tiny/search", params={"q": text}).text
+
+
+def test_a_word_that_the_model_does_not_know_is_told_beside_what_others_find(site: TestClient) -> None:
+    found = site.get(f"{API}/tiny/search?q=heart+qq").json()
+    assert (found["unknown_words"], len(found["features"])) == (["qq"], 24)
+    html = site.get("/tiny/search?q=heart+qq").text
+    assert "The model does not know <bdi>qq</bdi>: it counts for nothing here." in html
+    assert "unknown-words" not in site.get("/tiny/search?q=heart").text
+
+
+@pytest.mark.parametrize(("usual", "matches_well"), [(0.1, True), (0.3, False), (None, True)])
+def test_words_that_nothing_matches_well_are_said_to_find_the_nearest_there_is(
+    site: TestClient, monkeypatch: pytest.MonkeyPatch, usual: float | None, matches_well: bool
+) -> None:
+    """Where features are nearer to their own names than the best one is to these words."""
+    monkeypatch.setattr(GuardedReader, "usual_name_score", lambda _: usual)
+    assert site.get(f"{API}/tiny/search?q=heart").json()["matches_well"] is matches_well
+    assert ("weak-match" in site.get("/tiny/search?q=heart").text) is not matches_well
+    assert site.get(f"{API}/tiny/search?image=3").json()["matches_well"] is None
 
 
 def test_an_index_without_vectors_says_so(

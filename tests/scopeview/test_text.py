@@ -76,3 +76,10 @@ def test_a_torn_tokenizer_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps({"version": "1.0"}))
     with pytest.raises(ModelError, match="has no tokenizer that can be used"):
         TextEncoder.load(tmp_path)
+
+
+def test_words_that_the_tokenizer_has_no_token_for_are_unknown(folder: Path) -> None:
+    encoder = TextEncoder.load(folder)
+    assert encoder.unknown_words("a zebra photo zebra") == ["zebra"]
+    assert encoder.unknown_words("红色的心 😀 red") == ["红色的心", "😀"]
+    assert encoder.unknown_words("") == []

@@ -37,6 +37,7 @@ class EffectView:
 
     cosine: float  # of the two embeddings
     prompts: list[PromptView]
+    unknown_words: Sequence[str]  # of the prompts, that the model does not know
     why_no_prompts: str | None
     before: list[NearView]  # nearest first
     after: list[NearView]
@@ -51,6 +52,7 @@ def effect_view(index: OpenIndex, turned: Turned, prompts: Prompts, without: int
             PromptView(change.prompt, change.before, change.after, _way(change.after - change.before))
             for change in prompts.changes(turned)
         ],
+        unknown_words=prompts.unknown_words,
         why_no_prompts=prompts.why_not,
         before=_near(index, before, after),
         after=_near(index, after, before),
