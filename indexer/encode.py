@@ -5,7 +5,7 @@ batch at a time. The device is given the next batch before the results of the la
 """
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -14,9 +14,11 @@ from pathlib import Path
 
 from indexer.batching import Batcher
 from indexer.feed import Batch, Feeder, ahead
+from indexer.parts import count_left, count_taken
 from indexer.prepare import Blocked, Preparer
 from indexer.shard_output import ShardMarker, ShardWriter
 from indexer.sources import BadSample, Sample, Shard
+from indexer.sources.sample import Parts
 from indexer.timing import DECODE_WAIT, DEVICE, WRITE_WAIT, Timing
 from scopeview.blocklist import Rules
 from scopeview.encoder import Encoder, Started
@@ -111,6 +113,7 @@ class _Open:
     bad: list[BadSample] = field(default_factory=list)
     notes: list[BadSample] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
+    parts: Counter[Parts] = field(default_factory=Counter)
     n_seen: int = 0
 
 
@@ -159,6 +162,7 @@ class _Writer:
             at.bad += batch.bad
             at.notes += batch.notes
             at.blocked += batch.blocked
+            at.parts += batch.parts
             if started:
                 at.bad += _add(at.writer, batch, started)
             return self._close(shard, at) if batch.is_last else None
@@ -172,6 +176,8 @@ class _Writer:
             bad=[asdict(sample) for sample in at.bad],
             notes=[asdict(note) for note in at.notes],
             blocked=[blocked._asdict() for blocked in at.blocked],
+            taken=count_taken(at.parts),
+            unused=count_left(at.parts),
         )
         at.writer.finish(marker, self._encoder.clip.info.projection_dim)
         self._open = None

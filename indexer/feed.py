@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -24,6 +24,7 @@ from torch import Tensor
 from indexer.prepare import Blocked, Prepared, batched, ordered
 from indexer.shard_output import ImageEntry
 from indexer.sources import BadSample, Sample, Shard
+from indexer.sources.sample import Parts
 from scopeview.stopwatch import Stopwatch
 
 _Item = TypeVar("_Item")
@@ -42,6 +43,8 @@ class Batch:
     bad: list[BadSample] = field(default_factory=list)
     notes: list[BadSample] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
+    parts: Counter[Parts] = field(default_factory=Counter)
+    """Of the images that are used: where their parts were found."""
     n_seen: int = 0
     is_last: bool = False
     crops: UInt8[Tensor, "batch 3 height width"] | None = None  # full, filled up with black; None without any
@@ -56,6 +59,8 @@ class Batch:
         elif sample.note is not None:
             self.notes.append(_note(sample))
         if prepared is not None:
+            if isinstance(sample, Sample):
+                self.parts[sample.parts] += 1
             self.entries.append(prepared.entry)
             self.thumbs.append(prepared.thumb)
             if prepared.note is not None:

@@ -27,6 +27,7 @@ from indexer.elsewhere import EncodeJob, weights_of
 from indexer.encode import ShardEncoder, encode_shards
 from indexer.grids import write_grids
 from indexer.on_ray import RaySettings, build_slots_on_ray, encode_on_ray
+from indexer.parts import in_words
 from indexer.provenance import manifest_of, run_digest
 from indexer.report import Report, summarize, unused_in_words
 from indexer.run import (
@@ -35,6 +36,7 @@ from indexer.run import (
     check_resumable,
     is_finished,
     locked,
+    reading_of,
     recorded_grey_16_bit,
     shard_list,
     stated_of,
@@ -135,6 +137,8 @@ def run_index(request: IndexRequest) -> Manifest:
         with room_in(request.out, lambda: building_needs(request.out)):
             manifest = _finish(request, plan, markers, report)
         _say_unused(plan.source)
+        if said := in_words(report.taken, report.left, request.reading):
+            say("read", said)
         return manifest
 
 
@@ -176,6 +180,7 @@ def _plan(request: IndexRequest) -> _Plan:
         vocabulary=vocabulary.sha256,
         blocklist=rules.digest or None,
         stated=stated_of(recipe),
+        reading=reading_of(request.reading),
     )
     return _Plan(source, recipe, config, device, precision, rules, vocabulary)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from indexer.parts import Taken, add_left, add_taken
 from indexer.shard_output import ShardMarker
 from indexer.sources.unused import Unused
 from scopeview.errors import BadReason, TooManyBadImagesError
@@ -18,14 +19,16 @@ _LISTED = 1000
 class Report:
     """Totals over all shards."""
 
-    n_seen: int
+    n_seen: int  # with those that are known to be lost with a shard
     n_images: int
     skipped: dict[str, int]  # reason -> samples
     notes: dict[str, int]
-    entries: list[dict[str, str]]  # shard, key, reason, detail of the first thousand; the shards hold all
+    entries: list[dict[str, Any]]  # shard, key, reason, detail, n_samples of the first thousand
     without_names: str | None = None  # why features could not be named; None where they are
     tombstones: list[dict[str, str]] = field(default_factory=list)  # key, sha256, rule of what was blocked
     unused: dict[str, dict[str, Any]] = field(default_factory=dict)  # reason -> files, examples
+    taken: Taken = field(default_factory=dict)  # caption, ... -> file or column -> images
+    left: dict[str, int] = field(default_factory=dict)  # file or column of a sample, not used -> images
 
     @property
     def n_skipped(self) -> int:
@@ -41,6 +44,8 @@ class Report:
             "entries": self.entries,
             "without_names": self.without_names,
             "unused": self.unused,
+            "taken": self.taken,
+            "left": self.left,
         }
         write_json(index_dir / REPORT, content)
         if self.tombstones:
@@ -64,10 +69,13 @@ def summarize(
     """`unused`: what lies under the source beside the shards."""
     tombstones = [{"shard": marker.name, **entry} for marker in markers for entry in marker.blocked]
     bad = [{"shard": marker.name, **entry} for marker in markers for entry in marker.bad]
-    reasons = Counter(entry["reason"] for entry in bad)
+    reasons: Counter[str] = Counter()
+    for entry in bad:
+        reasons[entry["reason"]] += entry.get("n_samples", 1)
+    n_lost = sum(entry.get("n_samples", 1) - 1 for entry in bad)  # each entry is among those seen, once
     notes = [note["reason"] for marker in markers for note in marker.notes]
     return Report(
-        n_seen=sum(marker.n_seen for marker in markers),
+        n_seen=sum(marker.n_seen for marker in markers) + n_lost,
         n_images=sum(marker.n_images for marker in markers),
         skipped=dict(sorted((reasons + Counter({BadReason.BLOCKED: len(tombstones)})).items())),
         notes=dict(sorted(Counter(notes).items())),
@@ -75,6 +83,8 @@ def summarize(
         without_names=without_names,
         tombstones=tombstones,
         unused={one.reason: {"files": one.n, "examples": list(one.examples)} for one in unused},
+        taken=add_taken(marker.taken for marker in markers),
+        left=add_left(marker.unused for marker in markers),
     )
 
 

@@ -7,13 +7,13 @@ Everything that shapes the index is here, weights and images by their digests; w
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from indexer.sources import Source
+from indexer.sources import Source, SourceOptions
 from scopeview.errors import ConfigMismatchError, InputError
 from scopeview.images import Grey16
 from scopeview.recipe import Recipe
@@ -21,6 +21,7 @@ from scopeview.slots import Token
 from scopeview.store.files import LOCK, MANIFEST, RUN, write_json
 
 CONFIG_VERSION = 2
+_READING_RULES = "2"  # another number where the same files give other captions, labels or keys
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class RunConfig:
     vocabulary: str  # sha256 of the words that features are named after
     blocklist: str | None = None  # digest of its rules; None without any
     stated: dict[str, Any] | None = None  # of SAEs whose files do not say it, as keywords of `Stated`
+    reading: dict[str, str] = field(default_factory=lambda: reading_of(SourceOptions()))
+    """By which rules samples are read, and which names of their parts were asked for."""
     version: int = CONFIG_VERSION
 
 
@@ -70,6 +73,12 @@ def stated_of(recipe: Recipe) -> dict[str, Any] | None:
 
 def _pinned(repo_id: str | None, revision: str | None) -> str | None:
     return f"{repo_id}@{revision}" if repo_id else None
+
+
+def reading_of(options: SourceOptions) -> dict[str, str]:
+    """What shapes samples; which files are read stands in the list of shards."""
+    keys = {"image": options.image_key, "caption": options.caption_key, "label": options.label_key}
+    return {"rules": _READING_RULES} | {part: key for part, key in keys.items() if key is not None}
 
 
 def shard_list(source: Source) -> list[list[str]]:

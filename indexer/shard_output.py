@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -80,9 +80,11 @@ class ShardMarker:
     fingerprint: str
     n_seen: int  # samples, good and bad
     n_images: int
-    bad: list[dict[str, str]] = field(default_factory=list)  # key, reason, detail
-    notes: list[dict[str, str]] = field(default_factory=list)  # images kept although something was amiss
+    bad: list[dict[str, Any]] = field(default_factory=list)  # key, reason, detail, n_samples
+    notes: list[dict[str, Any]] = field(default_factory=list)  # images kept although something was amiss
     blocked: list[dict[str, str]] = field(default_factory=list)  # key, sha256, rule
+    taken: dict[str, dict[str, int]] = field(default_factory=dict)  # caption, ... -> file or column -> images
+    unused: dict[str, int] = field(default_factory=dict)  # file or column that was not used -> images
 
 
 class ShardWriter:

@@ -1,17 +1,20 @@
-"""A folder of images: every image below it, by path, with `STEM.txt` and `STEM.json` beside it.
+"""A folder of images: every image below it, by path, with `STEM.txt` and `STEM.json` beside it, and what
+tables and the folders' names say of it (see `imagefolder`).
 
 The folder is listed once (see `listing`); its shards are slices of that list. An image that is a link out of
 the folder is reported and not followed.
 """
 
+import json
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from indexer.sources import metadata
 from indexer.sources.digest import listing_digest
+from indexer.sources.imagefolder import class_folders, read_tables
 from indexer.sources.keys import printable, unsafe_because
 from indexer.sources.layout import is_image, is_tar
 from indexer.sources.listing import leads_out, link_places
@@ -53,6 +56,10 @@ class Entry(NamedTuple):
     sidecars: tuple[str, ...]
     is_duplicate: bool
     """Another image before it has the same key."""
+    row: str = ""
+    """What a table beside the images says of it: its columns as JSON."""
+    class_folder: str = ""
+    """The folder that it lies in, where folders stand for classes."""
 
     @property
     def key(self) -> str:
@@ -67,9 +74,11 @@ class FolderShard:
     options: SourceOptions
 
     def fingerprint(self) -> str:
-        """Of names and sizes: contents are not read."""
+        """Of names and sizes, and of what tables say: the images are not read."""
         paths = (path for entry in self.entries for path in (entry.path, *entry.sidecars))
-        return listing_digest((path, _size_or_gone(self.root / path)) for path in paths)
+        sizes = [(path, _size_or_gone(self.root / path)) for path in paths]
+        said = [(text, 0) for entry in self.entries for text in (entry.row, entry.class_folder) if text]
+        return listing_digest([*sizes, *said])
 
     def samples(self) -> Iterator[Sample | BadSample]:
         for entry in self.entries:
@@ -91,9 +100,11 @@ class FolderShard:
             return BadSample(key, refusal.reason, f"{path}: {refusal}")
         if not image:
             return BadSample(key, BadReason.EMPTY, f"{path} has 0 bytes")
-        return Sample(key, image, **self._describe(entry)._asdict())
+        record = metadata.Record()
+        described = self._describe(entry, record)
+        return Sample(key, image, **described._asdict(), parts=record.parts())
 
-    def _describe(self, entry: Entry) -> metadata.Metadata:
+    def _describe(self, entry: Entry, record: metadata.Record) -> metadata.Metadata:
         contents: dict[str, bytes] = {}
         is_refused = False
         for path in entry.sidecars:
@@ -101,7 +112,15 @@ class FolderShard:
                 contents[_suffix(path)] = self._contents(path, MAX_METADATA_BYTES)
             except _RefusedError:
                 is_refused = True
-        described = metadata.from_files(contents.get("json"), contents.get("txt"))
+        described = metadata.from_files(
+            contents.get("json"),
+            contents.get("txt"),
+            entry.class_folder.encode("utf-8", "replace") or None,
+            names=("", "txt", "folder"),
+            row=json.loads(entry.row) if entry.row else None,
+            options=self.options,
+            record=record,
+        )
         return described._replace(note=BadReason.BAD_METADATA) if is_refused else described
 
     def _contents(self, path: str, max_bytes: int) -> bytes:
@@ -137,16 +156,18 @@ def folder_shards(
 
     Beside them (reason, path) of the files that neither are images nor belong to one.
     """
-    entries = list(_entries(files))
+    tables = read_tables(root, files, options)
+    folders = class_folders([path for path in files if is_image(path)], options)
+    entries = list(_entries(files, tables.rows, folders))
     shards = tuple(
         FolderShard(root, f"folder-{number:05d}", tuple(entries[start : start + images_per_shard]), options)
         for number, start in enumerate(range(0, len(entries), images_per_shard))
     )
-    read = {path for entry in entries for path in (entry.path, *entry.sidecars)}
-    return shards, [(_why_unused(path), path) for path in files if path not in read]
+    read = {path for entry in entries for path in (entry.path, *entry.sidecars)} | tables.read
+    return shards, [*tables.unused, *((_why_unused(path), path) for path in files if path not in read)]
 
 
-def _entries(files: Iterable[str]) -> Iterator[Entry]:
+def _entries(files: Iterable[str], rows: Mapping[str, str], folders: Mapping[str, str]) -> Iterator[Entry]:
     listed = frozenset(files)
     keys: set[str] = set()
     for path in sorted(listed):
@@ -154,9 +175,11 @@ def _entries(files: Iterable[str]) -> Iterator[Entry]:
             continue
         stem = _stem(path)
         sidecars = tuple(name for name in (f"{stem}.json", f"{stem}.txt") if name in listed)
-        yield Entry(path, sidecars if is_image(path) else (), is_image(path) and stem in keys)
-        if is_image(path):
-            keys.add(stem)
+        if not is_image(path):
+            yield Entry(path, (), is_duplicate=False)
+            continue
+        yield Entry(path, sidecars, stem in keys, rows.get(path, ""), folders.get(path, ""))
+        keys.add(stem)
 
 
 def _why_unused(path: str) -> str:

@@ -11,6 +11,9 @@ from indexer.sources.keys import unsafe_because
 from indexer.sources.sample import IMAGE_SUFFIXES
 from indexer.sources.tar import Cut, Member
 
+_KINDS = ("jpg", "jpeg", "png", "webp", "gif")
+_IMAGES = ("image", "img", "input", "rgb")
+_TEXTS = ("txt", "caption.txt", "text.txt", "outputs.txt", "output.txt")
 # Directories, then the key, then everything from the first dot of the file's own name.
 _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)
 
@@ -29,11 +32,32 @@ class Group(NamedTuple):
         """The first plain file with this suffix."""
         return next((member for name, member in self.files if name == suffix and member.is_plain), None)
 
-    def images(self) -> list[Member]:
-        """`KEY.jpg` before `KEY.mask.png`, else as they come."""
-        found = [(suffix, member) for suffix, member in self.files if _last(suffix) in IMAGE_SUFFIXES]
-        found.sort(key=lambda one: "." in one[0])
-        return [member for _, member in found if member.is_plain]
+    def images(self, key: str | None = None) -> list[tuple[str, Member]]:
+        """The image and then all others, with their suffixes.
+
+        `KEY.jpg` comes before `KEY.mask.png`; among the first jpg, jpeg, png, webp, gif in this order, among
+        the others `image`, `img`, `input`, `rgb`, then by name. With a `key` only those that it names.
+        """
+        found = [(name, member) for name, member in self.files if _last(name) in IMAGE_SUFFIXES]
+        if key is not None:
+            found = [one for one in found if key.lower() in (one[0], one[0].rpartition(".")[0])]
+        return [one for one in sorted(found, key=lambda one: _image_rank(one[0])) if one[1].is_plain]
+
+    def text_suffix(self, key: str | None = None) -> str | None:
+        """`txt`, else `caption.txt`, `text.txt`, `outputs.txt`, else the first by name; or the `key`."""
+        if key is not None and key.lower() in self.suffixes:
+            return key.lower()
+        texts = [name for name in self.suffixes if _last(name) == "txt"]
+        return min(texts, key=lambda name: (_place(name, _TEXTS), name), default=None)
+
+
+def _image_rank(suffix: str) -> tuple[bool, int, str]:
+    stem, _, kind = suffix.rpartition(".")
+    return bool(stem), _place(stem, _IMAGES) if stem else _place(kind, _KINDS), suffix
+
+
+def _place(name: str, names: tuple[str, ...]) -> int:
+    return names.index(name) if name in names else len(names)
 
 
 def group_members(members: Iterable[Member | Cut]) -> Iterator[Group | Cut]:

@@ -6,11 +6,12 @@ archive are there, nobody can tell what is meant: that is refused, and `--source
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from indexer.sources.keys import printable
+from indexer.sources.options import SourceOptions
 from indexer.sources.sample import IMAGE_SUFFIXES, Kind
 from indexer.sources.unused import UnusedReason, other_file
 from scopeview.errors import SourceError
@@ -35,12 +36,13 @@ class Layout(NamedTuple):
 
 
 def choose_layout(
-    root: str, files: Sequence[str], kind: Kind | None, has_images: Callable[[str], bool | None]
+    root: str, files: Sequence[str], options: SourceOptions, has_images: Callable[[str], bool | None]
 ) -> Layout:
     """`has_images` says whether a Parquet file has a column of images; None where it cannot be read.
 
     Raises `SourceError` where there is nothing to index, or no telling which of several kinds is meant.
     """
+    kind = options.kind
     tars = [path for path in files if is_tar(path)]
     images = [path for path in files if is_image(path)]
     tables = {} if kind == "folder" else _tables(files, tars, has_images)
@@ -51,10 +53,13 @@ def choose_layout(
     chosen = kind or _only_kind(root, found)
     if not found[chosen]:
         wanted = f", and no {_FILES[chosen]} files" if kind else ""
+        wanted += f", and no images in a column {options.image_key!r}" if options.image_key and tables else ""
         raise SourceError(f"{root} holds {summary(files)}{wanted}: nothing to index; {ACCEPTED}")
     if chosen == "folder":
         return Layout(chosen, list(files), [])
-    used = {*found[chosen], *map(stats_of, found[chosen])}
+    listed = set(files)
+    counts_of = (count_file_of(path, listed) for path in found[chosen])
+    used = {*found[chosen], *(path for path in counts_of if path)}
     unused = [(_why_unused(path, tables), path) for path in files if path not in used]
     return Layout(chosen, sorted(found[chosen]), unused)
 
@@ -82,6 +87,16 @@ def archive_stem(path: str) -> str:
 def stats_of(tar: str) -> str:
     """img2dataset's `00000_stats.json` beside a tar."""
     return archive_stem(tar) + STATS_SUFFIX
+
+
+def table_of(tar: str) -> str:
+    """img2dataset's `00000.parquet` beside a tar."""
+    return archive_stem(tar) + PARQUET_SUFFIX
+
+
+def count_file_of(tar: str, files: Container[str]) -> str | None:
+    """Which of `files` says how many samples the tar holds."""
+    return next((path for path in (stats_of(tar), table_of(tar)) if path in files), None)
 
 
 def shard_names(paths: Sequence[str]) -> list[str]:

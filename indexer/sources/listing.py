@@ -75,7 +75,9 @@ def snapshot_of(root: Path) -> Path:
         return root
     main = root / "refs" / "main"
     names = sorted(path.name for path in snapshots.iterdir() if path.is_dir())
-    name = main.read_text().strip() if main.is_file() else names[0] if len(names) == 1 else None
+    name = (
+        main.read_text(errors="replace").strip() if main.is_file() else names[0] if len(names) == 1 else None
+    )
     if name not in names:
         raise SourceError(f"{root} is a cache of the Hub: give one of its snapshots ({', '.join(names)})")
     return snapshots / name

@@ -43,38 +43,39 @@ def open_source(
         if path.is_dir():
             return _open_folder(path, images_per_shard, options)
         if path.is_file():
-            return _open_file(path)
+            return _open_file(path, options)
     except OSError as error:
         raise SourceError(f"source {path} cannot be read: {error.strerror}") from error
     raise SourceError(f"source {path} does not exist; {ACCEPTED}")
 
 
-def _open_file(path: Path) -> Source:
+def _open_file(path: Path, options: SourceOptions) -> Source:
     if is_tar(path.name):
-        return Source("webdataset", path, (TarShard(path),))
+        return Source("webdataset", path, (TarShard(path, options=options),))
     if is_parquet(path.name):
-        if has_images(path) is False:
-            raise SourceError(f"{path} has no column of image bytes; {ACCEPTED}")
-        return Source("parquet", path, (ParquetShard(path),))
+        if has_images(path, options) is False:
+            wanted = f"column {options.image_key!r}" if options.image_key else "column"
+            raise SourceError(f"{path} has no {wanted} of image bytes; {ACCEPTED}")
+        return Source("parquet", path, (ParquetShard(path, options=options),))
     raise SourceError(f"{path} is neither a .tar nor a .parquet; {ACCEPTED}")
 
 
 def _open_folder(given: Path, images_per_shard: int, options: SourceOptions) -> Source:
     root = snapshot_of(given)
     listing = list_files(root, follow_links=options.follow_links)
-    layout = choose_layout(str(given), listing.files, options.kind, lambda path: has_images(root / path))
+    layout = choose_layout(str(given), listing.files, options, lambda path: has_images(root / path, options))
     shards: tuple[Shard, ...]
     if layout.kind == "folder":
         shards, unused = folder_shards(root, layout.paths, images_per_shard, options)
     else:
-        shards, unused = tuple(_archives(root, layout, listing)), layout.unused
+        shards, unused = tuple(_archives(root, layout, listing, options)), layout.unused
     return Source(layout.kind, root, shards, count_unused([*listing.unused, *unused]))
 
 
-def _archives(root: Path, layout: Layout, listing: Listing) -> Iterator[Shard]:
+def _archives(root: Path, layout: Layout, listing: Listing, options: SourceOptions) -> Iterator[Shard]:
     stats_expected = not set(listing.files).isdisjoint(map(stats_of, layout.paths))
     for path, name in zip(layout.paths, shard_names(layout.paths), strict=True):
         if layout.kind == "parquet":
-            yield ParquetShard(root / path, name)
+            yield ParquetShard(root / path, name, options)
         else:
-            yield TarShard(root / path, stats_expected, name)
+            yield TarShard(root / path, stats_expected, name, options)

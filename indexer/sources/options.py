@@ -13,3 +13,9 @@ class SourceOptions:
     """None: told from what lies there."""
     follow_links: bool = False
     """Also links that lead out of the source's folder."""
+    image_key: str | None = None
+    """The column, or what follows the key in a tar (`jpg`, `input.jpg`), that is the image."""
+    caption_key: str | None = None
+    """The column, JSON field or file suffix that is the caption, and no other."""
+    label_key: str | None = None
+    """Likewise the label; `folder`: the name of the folder that an image lies in."""

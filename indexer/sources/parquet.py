@@ -1,36 +1,29 @@
 """Parquet with image bytes in a column, as Hugging Face `datasets` writes it. One file is one shard.
 
-The image is a column `image` (or `img`, `jpg`, `png`, `webp`, `bytes`): binary, or a struct with a field
-`bytes`. The key is the column `key`, `__key__` or `id`, else the row number. Rows are read a few at a time.
+Which columns are read is told in `columns`. The key is the column `key`, `__key__` or `id`, made safe and
+unique where it is not, else the row number. Rows are read a few at a time.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import IOBase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer.sources import metadata
+from indexer.sources.columns import Columns, find_columns, image_bytes, with_class_names
 from indexer.sources.digest import file_digest
 from indexer.sources.keys import printable, unsafe_because
 from indexer.sources.layout import archive_stem
+from indexer.sources.options import SourceOptions
 from indexer.sources.sample import MAX_IMAGE_BYTES, BadSample, Sample
 from scopeview.errors import BadReason
 
-_IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image bytes")
-_KEY_COLUMNS = ("key", "__key__", "id")
 _ROWS_AT_ONCE = 32
-
-
-class Columns(NamedTuple):
-    """The columns that are read, as the file spells them."""
-
-    image: str
-    key: str | None
-    others: list[str]
 
 
 @dataclass(frozen=True)
@@ -38,6 +31,7 @@ class ParquetShard:
     path: Path
     own_name: str | None = None
     """None: the file's."""
+    options: SourceOptions = field(default_factory=SourceOptions)
 
     @property
     def name(self) -> str:
@@ -47,39 +41,35 @@ class ParquetShard:
         return file_digest(self.path)
 
     def samples(self) -> Iterator[Sample | BadSample]:
-        n_rows = 0
+        """Of a damaged file the rows before the damage, then how many its footer says are lost."""
+        n_rows, n_expected = 0, 0
         seen: set[str] = set()
         try:
             with pq.ParquetFile(self.path, pre_buffer=False, page_checksum_verification=True) as file:
-                columns = find_columns(file.schema_arrow)
+                n_expected = file.metadata.num_rows
+                columns = find_columns(file.schema_arrow, self.options)
                 if columns is None:
-                    yield self._unreadable(f"no column of images among {', '.join(file.schema_arrow.names)}")
+                    names = ", ".join(file.schema_arrow.names)
+                    yield self._unreadable(f"no column of images among {names}", n_expected)
                     return
                 for row in _rows(file, columns):
                     yield self._convert(row, columns, n_rows, seen)
                     n_rows += 1
         except (pa.ArrowException, OSError, ValueError) as error:
-            yield self._unreadable(f"{error} (after {n_rows} rows)")
+            yield self._unreadable(f"{error} (after {n_rows} rows)", n_expected - n_rows)
 
-    def _unreadable(self, what: str) -> BadSample:
-        return BadSample(
-            printable(self.name),
-            BadReason.UNREADABLE_SHARD,
-            printable(f"{self.path.name}: {what}", max_chars=500),
-        )
+    def _unreadable(self, what: str, n_lost: int) -> BadSample:
+        detail = printable(f"{self.path.name}: {what}", max_chars=500)
+        return BadSample(printable(self.name), BadReason.UNREADABLE_SHARD, detail, max(1, n_lost))
 
     def _convert(
         self, row: dict[str, Any], columns: Columns, number: int, seen: set[str]
     ) -> Sample | BadSample:
-        given = row.get(columns.key) if columns.key else None
-        key = f"{self.name}/{number:09d}" if given is None else f"{self.name}/{given}"
+        key, source = self._key(row.get(columns.key) if columns.key else None, columns, number, seen)
         where = f"{self.path.name}, row {number}"
-        unsafe = unsafe_because(key)
-        if unsafe:
+        if unsafe := unsafe_because(key):
             return BadSample(printable(key), BadReason.UNSAFE_KEY, f"{where}: {unsafe}")
-        if key in seen:
-            return BadSample(key, BadReason.DUPLICATE_KEY, f"{where}: this key came before")
-        image = row[columns.image]
+        image = image_bytes(row[columns.image])
         if image is None:
             return BadSample(
                 key, BadReason.NO_IMAGE, f"{where}: no image bytes (a path alone is not followed)"
@@ -90,28 +80,32 @@ class ParquetShard:
             detail = f"{where}: {len(image)} bytes, at most {MAX_IMAGE_BYTES} are read"
             return BadSample(key, BadReason.TOO_LARGE, detail)
         seen.add(key)
-        described = metadata.from_columns({name: row[name] for name in columns.others})
-        return Sample(key, image, **described._asdict())
+        record = _record(row, columns, source)
+        described = metadata.from_columns(with_class_names(row, columns), options=self.options, record=record)
+        return Sample(key, image, **described._asdict(), parts=record.parts())
+
+    def _key(self, given: Any, columns: Columns, number: int, seen: set[str]) -> tuple[str, str]:
+        """A key that is safe and unique in the shard, and how it came about."""
+        row_number = f"{number:09d}"
+        key, source = f"{self.name}/{row_number}", "row number"
+        if given is not None:
+            escaped = f"{self.name}/{quote(str(given), safe='', errors='replace')}"
+            if not unsafe_because(f"{self.name}/{given}"):
+                key, source = f"{self.name}/{given}", f"{columns.key}"
+            elif not unsafe_because(escaped):
+                key, source = escaped, f"{columns.key}, escaped"
+        while key in seen:
+            key, source = f"{key}~{row_number}", f"{source}, with the row number where it repeats"
+        return key, source
 
 
-def find_columns(schema: pa.Schema) -> Columns | None:
-    """Which columns to read, or None when none holds images."""
-    names = {metadata.column_name(name): name for name in reversed(schema.names)}
-    image = next((names[name] for name in _IMAGE_COLUMNS if _holds_bytes(schema, names.get(name))), None)
-    if image is None:
-        return None
-    key = next((names[name] for name in map(metadata.column_name, _KEY_COLUMNS) if name in names), None)
-    others = [name for name in schema.names if metadata.column_name(name) in metadata.COLUMNS]
-    return Columns(image, key, others)
-
-
-def has_images(file: Path | IOBase) -> bool | None:
+def has_images(file: Path | IOBase, options: SourceOptions) -> bool | None:
     """Whether the file has a column of images; None when it is no whole Parquet file. Reads the footer alone.
 
     Raises what a file that lies elsewhere raises.
     """
     try:
-        return find_columns(pq.read_schema(file)) is not None
+        return find_columns(pq.read_schema(file), options) is not None
     except (pa.ArrowException, ValueError):
         return None
     except OSError:
@@ -120,25 +114,19 @@ def has_images(file: Path | IOBase) -> bool | None:
         raise
 
 
-def _holds_bytes(schema: pa.Schema, name: str | None) -> bool:
-    if name is None:
-        return False
-    kind = schema.field(name).type
-    if pa.types.is_struct(kind):
-        position = kind.get_field_index("bytes")
-        return position >= 0 and _is_binary(kind.field(position).type)
-    return _is_binary(kind)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return kind in (pa.binary(), pa.large_binary(), pa.binary_view())
+def _record(row: dict[str, Any], columns: Columns, key_source: str) -> metadata.Record:
+    """Of the columns that no metadata come from."""
+    record = metadata.Record()
+    record.there(columns.unused)
+    record.take("image", columns.image)
+    record.take("key", key_source)
+    image = row[columns.image]
+    if isinstance(image, list) and len(image) > 1:
+        record.there([f"{columns.image} after the first"])
+    return record
 
 
 def _rows(file: pq.ParquetFile, columns: Columns) -> Iterator[dict[str, Any]]:
-    """Rows with the image as bytes or None. Raises what pyarrow raises for damaged pages."""
-    names = list(dict.fromkeys([columns.image, *([columns.key] if columns.key else []), *columns.others]))
-    for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names, use_threads=False):
-        for row in batch.to_pylist():
-            if isinstance(row[columns.image], dict):
-                row[columns.image] = row[columns.image]["bytes"]
-            yield row
+    """Raises what pyarrow raises for damaged pages."""
+    for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns.read(), use_threads=False):
+        yield from batch.to_pylist()

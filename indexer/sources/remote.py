@@ -7,19 +7,27 @@ be in a local file. What is wrong with the network is no damage: it is tried aga
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
 
-from indexer.sources.layout import Layout, choose_layout, is_parquet, shard_names, stats_of, summary
+from indexer.sources.layout import (
+    Layout,
+    choose_layout,
+    count_file_of,
+    is_parquet,
+    shard_names,
+    stats_of,
+    summary,
+)
 from indexer.sources.options import SourceOptions
 from indexer.sources.parquet import ParquetShard, has_images
 from indexer.sources.sample import BadSample, Sample, Shard, Source
 from indexer.sources.unused import UnusedReason, count_unused
-from indexer.sources.webdataset import TarShard, stats_path
+from indexer.sources.webdataset import TarShard
 from scopeview.errors import SourceError, TransferError
 
 _TRIES = 3
@@ -37,25 +45,29 @@ class RemoteShard:
     name: str
     size: int
     version: str  # changes with the content, as far as the file system says
-    stats_url: str | None = None  # img2dataset's `_stats.json`
+    count_url: str | None = None  # what says how many samples a tar holds
+    count_version: str = ""
     stats_expected: bool = False
+    options: SourceOptions = field(default_factory=SourceOptions)
 
     def fingerprint(self) -> str:
-        return sha256(f"{self.name}\0{self.size}\0{self.version}".encode()).hexdigest()
+        said = f"{self.name}\0{self.size}\0{self.version}"
+        counted = f"\0{self.count_version}" if self.count_url else ""
+        return sha256((said + counted).encode()).hexdigest()
 
     def samples(self) -> Iterator[Sample | BadSample]:
         """Raises `TransferError` when the file cannot be fetched."""
         with tempfile.TemporaryDirectory(prefix="scopeview-") as folder:
             path = Path(folder) / PurePosixPath(self.url).name
             _fetch(self.url, path)
-            if self.stats_url is not None:
-                _fetch(self.stats_url, stats_path(path))
+            if self.count_url is not None:
+                _fetch(self.count_url, path.with_name(PurePosixPath(self.count_url).name))
             yield from self._local(path).samples()
 
     def _local(self, path: Path) -> Shard:
         if is_parquet(path.name):
-            return ParquetShard(path, self.name)
-        return TarShard(path, self.stats_expected, self.name)
+            return ParquetShard(path, self.name, self.options)
+        return TarShard(path, self.stats_expected, self.name, self.options)
 
 
 def is_url(source: Path | str) -> bool:
@@ -78,13 +90,13 @@ def open_remote(url: str, options: SourceOptions) -> Source:
     files = {_inside(path, root): info for path, info in found.items()}
     hidden = [path for path in files if any(part.startswith(".") for part in path.split("/"))]
     seen = sorted(files.keys() - set(hidden))
-    layout = choose_layout(url, seen, options.kind, _with_images(system, files, seen))
+    layout = choose_layout(url, seen, options, _with_images(system, files, seen, options))
     if layout.kind == "folder":
         raise SourceError(
             f"{url} holds {summary(seen)}: loose images behind a URL are not read, copy them to this machine;"
             f" {_ACCEPTED}"
         )
-    shards = tuple(_shards(system, layout, files))
+    shards = tuple(_shards(system, layout, files, options))
     left = [(UnusedReason.HIDDEN, path) for path in hidden]
     return Source(layout.kind, Path(url.rstrip("/")), shards, count_unused([*left, *layout.unused]))
 
@@ -94,7 +106,9 @@ def _inside(path: str, root: str) -> str:
     return path.removeprefix(root).strip("/") or PurePosixPath(path).name
 
 
-def _with_images(system: Any, files: Mapping[str, Any], seen: Sequence[str]) -> Callable[[str], bool | None]:
+def _with_images(
+    system: Any, files: Mapping[str, Any], seen: Sequence[str], options: SourceOptions
+) -> Callable[[str], bool | None]:
     """`has_images` for all Parquet files, several footers at a time. Raises `TransferError`."""
     paths = [path for path in seen if is_parquet(path)]
 
@@ -102,7 +116,7 @@ def _with_images(system: Any, files: Mapping[str, Any], seen: Sequence[str]) -> 
         address = files[path]["name"]
         try:
             with system.open(address) as file:
-                return has_images(file)
+                return has_images(file, options)
         except OSError as error:
             raise TransferError(f"{system.unstrip_protocol(address)} cannot be read: {error}") from error
 
@@ -110,18 +124,27 @@ def _with_images(system: Any, files: Mapping[str, Any], seen: Sequence[str]) -> 
         return dict(zip(paths, pool.map(look, paths), strict=True)).__getitem__
 
 
-def _shards(system: Any, layout: Layout, files: Mapping[str, Any]) -> Iterator[RemoteShard]:
-    stats_expected = any(stats_of(path) in files for path in layout.paths)
+def _shards(
+    system: Any, layout: Layout, files: Mapping[str, Any], options: SourceOptions
+) -> Iterator[RemoteShard]:
+    is_tars = layout.kind == "webdataset"
+    stats_expected = is_tars and any(stats_of(path) in files for path in layout.paths)
     for path, name in zip(layout.paths, shard_names(layout.paths), strict=True):
-        stats = files.get(stats_of(path))
+        counts = count_file_of(path, files) if is_tars else None
         yield RemoteShard(
             url=system.unstrip_protocol(files[path]["name"]),
             name=name,
-            size=int(files[path].get("size") or 0),
+            size=_size(files[path]),
             version=_version(files[path]),
-            stats_url=system.unstrip_protocol(stats["name"]) if stats else None,
-            stats_expected=layout.kind == "webdataset" and stats_expected,
+            count_url=system.unstrip_protocol(files[counts]["name"]) if counts else None,
+            count_version=f"{_size(files[counts])}\0{_version(files[counts])}" if counts else "",
+            stats_expected=stats_expected,
+            options=options,
         )
+
+
+def _size(info: dict[str, Any]) -> int:
+    return int(info.get("size") or 0)
 
 
 def _version(info: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ It knows nothing of where a sample comes from, nor whether its bytes decode: tha
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from indexer.sources.unused import Unused
 from scopeview.errors import BadReason
@@ -17,6 +17,18 @@ MAX_METADATA_BYTES = 1024**2
 
 Kind = Literal["folder", "webdataset", "parquet"]
 IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp", "gif"})
+
+
+class Parts(NamedTuple):
+    """Where the parts of a sample were found, and what of it was left. Equal for most samples of a source."""
+
+    taken: tuple[tuple[str, str], ...] = ()
+    """(`caption`, `txt`): what, and the name of the file or column, printable."""
+    unused: tuple[str, ...] = ()
+    """Names of files and columns that were not used, printable."""
+
+
+NO_PARTS = Parts()
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,7 @@ class Sample:
     pwatermark: float | None = None
     note: BadReason | None = None
     """Set when the image is used but something beside it was not: unreadable metadata."""
+    parts: Parts = NO_PARTS
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,8 @@ class BadSample:
     """Printable, whatever it was in the source."""
     reason: BadReason
     detail: str
+    n_samples: int = 1
+    """How many it stands for: of a shard that was cut, those that are known to be lost."""
 
 
 @runtime_checkable

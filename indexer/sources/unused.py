@@ -23,6 +23,8 @@ class UnusedReason(StrEnum):
     OTHER_ARCHIVE = "archive of a format that is not read"
     NO_IMAGES = "table without images"
     UNREADABLE_TABLE = "table that cannot be read"
+    BAD_ROW = "row of a table that cannot be read"
+    LONE_ROW = "row of a table without its image"
     LONE_STATISTICS = "statistics of a tar that is not there"
 
 

@@ -5,19 +5,21 @@ the tar must hold. Tars are read by the standard library (see `tar`), for the we
 truncated shard without a word.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from indexer.sources import metadata
+from indexer.sources.counts import count_file, expected_samples
 from indexer.sources.digest import file_digest
 from indexer.sources.groups import Group, group_members
 from indexer.sources.keys import printable, unsafe_because
 from indexer.sources.layout import archive_stem, stats_of
+from indexer.sources.options import SourceOptions
 from indexer.sources.sample import MAX_IMAGE_BYTES, MAX_METADATA_BYTES, BadSample, Sample
-from indexer.sources.tar import Cut, CutError, NotATarError, TarReader
+from indexer.sources.tar import Cut, CutError, Member, NotATarError, TarReader
 from indexer.sources.unpack import Unpacked, unpacked
 from scopeview.errors import BadReason
 
@@ -29,24 +31,38 @@ class TarShard:
     """Other tars of the source have a `_stats.json`, so one without was perhaps never finished."""
     own_name: str | None = None
     """None: the file's."""
+    options: SourceOptions = field(default_factory=SourceOptions)
 
     @property
     def name(self) -> str:
         return self.own_name or archive_stem(self.path.name)
 
     def fingerprint(self) -> str:
-        return file_digest(self.path)
+        """Of the tar, and of what says how many samples it holds."""
+        counts = count_file(self.path)
+        digests = file_digest(self.path), file_digest(counts) if counts else ""
+        return sha256("".join(digests).encode()).hexdigest() if counts else digests[0]
 
     def samples(self) -> Iterator[Sample | BadSample]:
         """Every sample before a cut, then what is wrong with the tar itself."""
+        n_samples = 0
         try:
             with unpacked(self.path) as plain, closing(TarReader(plain.path)) as tar:
-                yield from _TarSamples(self, tar, plain)
+                reading = _TarSamples(self, tar, plain)
+                for sample in reading:
+                    n_samples = reading.n_samples
+                    yield sample
         except (NotATarError, CutError, OSError) as error:
-            yield self.complaint(BadReason.UNREADABLE_SHARD, f"{self.path.name}: {error}")
+            detail = f"{self.path.name}: {error}"
+            yield self.complaint(BadReason.UNREADABLE_SHARD, detail, n_samples=self.n_lost(n_samples))
 
-    def complaint(self, reason: BadReason, detail: str) -> BadSample:
-        return BadSample(printable(self.name), reason, detail)
+    def complaint(self, reason: BadReason, detail: str, *, n_samples: int = 1) -> BadSample:
+        return BadSample(printable(self.name), reason, detail, n_samples)
+
+    def n_lost(self, n_found: int) -> int:
+        """Of a damaged tar in which so many samples were found, as far as is known."""
+        expected = expected_samples(self.path)
+        return max(1, (expected.n_samples or 0) - n_found) if expected else 1
 
 
 @dataclass
@@ -74,9 +90,9 @@ class _TarSamples:
             yield from self._convert(held)
         if self.plain.problem:
             detail = f"{self.shard.path.name}: {self.plain.problem} after {self.n_samples} samples"
-            yield self.shard.complaint(BadReason.TRUNCATED_SHARD, detail)
+            yield self.shard.complaint(BadReason.TRUNCATED_SHARD, detail, n_samples=self._n_lost())
             return
-        yield from self._check_stats()
+        yield from self._check_count()
 
     def _end_early(self, held: Group | None, suffixes: set[str], cut: Cut) -> Iterator[Sample | BadSample]:
         """The last sample is kept if whole: all its bytes, and every file that the one before it had."""
@@ -87,7 +103,9 @@ class _TarSamples:
             lost = f", and {printable(held.key)} is lost"
         detail = f"{self.shard.path.name} breaks off at byte {cut.offset} ({cut.what}): "
         yield self.shard.complaint(
-            BadReason.TRUNCATED_SHARD, f"{detail}{self.n_samples} samples before it were read{lost}"
+            BadReason.TRUNCATED_SHARD,
+            f"{detail}{self.n_samples} samples before it were read{lost}",
+            n_samples=self._n_lost(),
         )
 
     def _is_whole(self, group: Group) -> bool:
@@ -107,17 +125,24 @@ class _TarSamples:
             yield refused
             return
         self.seen.add(key)
-        image, *others = group.images()
-        for other in others:
-            detail = f"{printable(other.name)}: a second image beside {printable(image.name)}"
-            yield BadSample(key, BadReason.DUPLICATE_KEY, detail)
-        described = self._describe(group)
-        yield Sample(key, self.tar.read(image), **described._asdict())
+        (suffix, image), *others = self._images(group)
+        for name, other in others:
+            if name == suffix:
+                detail = f"{printable(other.name)}: a second image beside {printable(image.name)}"
+                yield BadSample(key, BadReason.DUPLICATE_KEY, detail)
+        record = metadata.Record()
+        record.there(name for name, _ in group.files)
+        record.take("image", suffix)
+        described = self._describe(group, record)
+        yield Sample(key, self.tar.read(image), **described._asdict(), parts=record.parts())
+
+    def _images(self, group: Group) -> list[tuple[str, Member]]:
+        return group.images(self.shard.options.image_key)
 
     def _refuse(self, key: str, group: Group) -> BadSample | None:
         where = f"{self.shard.path.name}: {printable(group.key)}"
         unsafe = unsafe_because(key) or unsafe_because(group.key)
-        images = group.images()
+        images = [member for _, member in self._images(group)]
         if unsafe:
             return BadSample(printable(key), BadReason.UNSAFE_KEY, f"{where}: {unsafe}")
         if key in self.seen:
@@ -126,7 +151,10 @@ class _TarSamples:
             )
         if not images:
             kinds = ", ".join(sorted(printable(suffix) for suffix in group.suffixes))
-            return BadSample(key, BadReason.NO_IMAGE, f"{where} has no image among its files ({kinds})")
+            named = f" called {self.shard.options.image_key!r}" if self.shard.options.image_key else ""
+            return BadSample(
+                key, BadReason.NO_IMAGE, f"{where} has no image{named} among its files ({kinds})"
+            )
         if images[0].size == 0:
             return BadSample(key, BadReason.EMPTY, f"{where}: the image has 0 bytes")
         if images[0].size > MAX_IMAGE_BYTES:
@@ -134,41 +162,40 @@ class _TarSamples:
             return BadSample(key, BadReason.TOO_LARGE, detail)
         return None
 
-    def _describe(self, group: Group) -> metadata.Metadata:
-        files = [group.first(suffix) for suffix in ("json", "txt", "cls")]
+    def _describe(self, group: Group, record: metadata.Record) -> metadata.Metadata:
+        options = self.shard.options
+        label = (options.label_key or "").lower()
+        names = (
+            "json",
+            group.text_suffix(options.caption_key) or "txt",
+            label if label in group.suffixes else "cls",
+        )
+        files = [group.first(suffix) for suffix in names]
         is_large = any(file is not None and file.size > MAX_METADATA_BYTES for file in files)
         contents = [
             self.tar.read(file) if file is not None and file.size <= MAX_METADATA_BYTES else None
             for file in files
         ]
-        described = metadata.from_files(*contents)
+        described = metadata.from_files(*contents, names=names, options=options, record=record)
+        if contents[0] is not None:
+            record.take("metadata", "json")
         return described._replace(note=BadReason.BAD_METADATA) if is_large else described
 
-    def _check_stats(self) -> Iterator[BadSample]:
-        """img2dataset's own count against what was found."""
-        path = stats_path(self.shard.path)
-        if not path.is_file():
-            if self.shard.stats_expected:
-                detail = f"{path.name} is missing, so {self.shard.path.name} was perhaps never finished"
-                yield self.shard.complaint(BadReason.TRUNCATED_SHARD, detail)
+    def _check_count(self) -> Iterator[BadSample]:
+        """What lies beside the tar says how many samples it must hold."""
+        expected, stats = expected_samples(self.shard.path), stats_of(self.shard.path.name)
+        if self.shard.stats_expected and (expected is None or expected.file != stats):
+            detail = f"{stats} is missing, so {self.shard.path.name} was perhaps never finished"
+            yield self.shard.complaint(BadReason.TRUNCATED_SHARD, detail, n_samples=self._n_lost())
+        elif expected is None or not expected.is_exact:
             return
-        expected = _read_successes(path)
-        if expected is None:
-            yield self.shard.complaint(BadReason.BAD_METADATA, f"{path.name} has no count of successes")
-        elif expected != self.n_samples:
-            detail = f"{path.name} counts {expected} samples, {self.shard.path.name} holds {self.n_samples}"
-            yield self.shard.complaint(BadReason.TRUNCATED_SHARD, detail)
+        elif expected.n_samples is None:
+            yield self.shard.complaint(BadReason.BAD_METADATA, f"{stats} has no count of successes")
+        elif expected.n_samples != self.n_samples:
+            detail = f"{expected.file} counts {expected.n_samples} samples, {self.shard.path.name} holds"
+            yield self.shard.complaint(
+                BadReason.TRUNCATED_SHARD, f"{detail} {self.n_samples}", n_samples=self._n_lost()
+            )
 
-
-def stats_path(tar: Path) -> Path:
-    return tar.with_name(stats_of(tar.name))
-
-
-def _read_successes(path: Path) -> int | None:
-    try:
-        with path.open("rb") as file:
-            stats = json.loads(file.read(MAX_METADATA_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return None
-    successes = stats.get("successes") if isinstance(stats, dict) else None
-    return successes if isinstance(successes, int) else None
+    def _n_lost(self) -> int:
+        return self.shard.n_lost(self.n_samples)

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
-from indexer.prepare import Preparer, ordered
+from indexer.prepare import Blocked, Preparer, ordered
 from indexer.run import shard_list
 from indexer.sources import BadSample, Sample, Source, open_source
 from indexer.world import make_scene
@@ -91,14 +91,14 @@ class SourceStream:
             samples = self._samples(start, again_from)
             prepared = ordered(pool, self._prepare, samples, ahead=self._ahead)
             for number, (sample, usable) in enumerate(prepared, start):
-                n_seen += 1
+                n_seen += 1 if isinstance(sample, Blocked | Sample) else sample.n_samples
                 if usable is not None:
                     yield StreamedImage(usable.crop, number + 1)
                 elif isinstance(sample, BadSample):
                     self._count(sample, n_seen)
 
     def _count(self, sample: BadSample, n_seen: int) -> None:
-        self.bad[sample.reason] += 1
+        self.bad[sample.reason] += sample.n_samples
         n_bad = self.bad.total()
         if n_seen >= _MIN_SEEN and n_bad > _MAX_BAD_SHARE * n_seen:
             reasons = ", ".join(f"{reason} {n}" for reason, n in self.bad.most_common())

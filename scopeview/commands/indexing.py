@@ -69,6 +69,21 @@ def index(
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Also links that lead out of SOURCE.")
     ] = False,
+    image_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Column, or what follows the key in a tar (input.jpg), that is the image.",
+            show_default=False,
+        ),
+    ] = None,
+    caption_key: Annotated[
+        str | None,
+        typer.Option(help="Column, JSON field or suffix that is the caption.", show_default=False),
+    ] = None,
+    label_key: Annotated[
+        str | None,
+        typer.Option(help="Likewise the label; folder: the image's folder.", show_default=False),
+    ] = None,
     engine: Annotated[EngineChoice, typer.Option(help="ray: on the cluster that RAY_ADDRESS names.")] = (
         EngineChoice.local
     ),
@@ -117,6 +132,9 @@ def index(
             reading=SourceOptions(
                 kind=source_kind.value if source_kind else None,
                 follow_links=follow_links,
+                image_key=image_key,
+                caption_key=caption_key,
+                label_key=label_key,
             ),
             engine=engine.value,
             shared=shared,

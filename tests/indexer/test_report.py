@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from indexer.parts import count_left, in_words
 from indexer.report import Report, summarize
 from indexer.shard_output import ShardMarker
+from indexer.sources import SourceOptions
+from indexer.sources.sample import Parts
 from scopeview.errors import BadReason, TooManyBadImagesError
 
 
@@ -14,7 +18,7 @@ def bad(key: str, reason: BadReason = BadReason.CORRUPT) -> dict[str, str]:
     return {"key": key, "reason": reason, "detail": "because"}
 
 
-def marker(name: str, n_images: int, *entries: dict[str, str], notes: int = 0) -> ShardMarker:
+def marker(name: str, n_images: int, *entries: dict[str, Any], notes: int = 0) -> ShardMarker:
     noted = [bad(str(i), BadReason.BAD_METADATA) for i in range(notes)]
     return ShardMarker(name, "0", n_images + len(entries), n_images, list(entries), noted)
 
@@ -39,6 +43,36 @@ def test_entries_say_which_shard_they_are_from() -> None:
         ("one.tar", "b"),
         ("three.tar", "a"),
     ]
+
+
+def test_a_lost_shard_counts_all_that_is_known_to_be_lost() -> None:
+    """39 of 80 images are lost with the second shard, which gave one and a complaint."""
+    cut = {**bad("two.tar", BadReason.TRUNCATED_SHARD), "n_samples": 39}
+    report = summarize([marker("one.tar", 40), marker("two.tar", 1, cut)])
+    assert (report.n_seen, report.n_images, report.n_skipped) == (80, 41, 39)
+    with pytest.raises(TooManyBadImagesError, match="39 of 80 samples cannot be used"):
+        report.check(max_bad=0.1)
+
+
+def test_what_was_taken_and_what_was_left_is_added_up() -> None:
+    shards = [
+        ShardMarker("a", "0", 3, 3, taken={"caption": {"txt": 3}}, unused={"mask.png": 3}),
+        ShardMarker("b", "0", 2, 2, taken={"caption": {"txt": 1, "json TEXT": 1}}, unused={"npy": 1}),
+    ]
+    report = summarize(shards)
+    assert report.taken == {"caption": {"json TEXT": 1, "txt": 4}}
+    assert report.left == {"mask.png": 3, "npy": 1}
+    assert in_words(report.taken, report.left, SourceOptions(label_key="breed")) == {
+        "caption": "txt (4), json TEXT (1)",
+        "label": "nothing is called 'breed'",
+        "not used": "mask.png (3), npy (1)",
+    }
+
+
+def test_of_very_many_names_only_the_commonest_are_kept() -> None:
+    found = {Parts((), (f"{number:03d}",)): 1 for number in range(300)} | {Parts((), ("often",)): 5}
+    left = count_left(found)
+    assert (len(left), left["often"], left["others"]) == (101, 5, 201)
 
 
 def test_only_the_first_thousand_are_listed_but_all_are_counted() -> None:

@@ -2,7 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.sources.metadata import Metadata, from_columns, from_files
+from indexer.sources.metadata import Metadata, Record, from_columns, from_files
+from indexer.sources.options import SourceOptions
+from indexer.sources.sample import Parts
 
 
 def test_names_are_matched_without_case_and_the_english_text_wins() -> None:
@@ -58,7 +60,65 @@ def test_a_hostile_caption_is_kept_as_it_is() -> None:
 
 
 def test_a_caption_that_is_no_text_is_none() -> None:
-    assert from_columns({"caption": ["a", "b"]}).caption is None
+    assert from_columns({"caption": {"a": "b"}}).caption is None
+    assert from_columns({"caption": [1, {}, []]}).caption is None
+
+
+def test_of_several_captions_the_first_is_taken() -> None:
+    assert from_columns({"caption": [" ", "a", "b"]}).caption == "a"
+    assert from_columns({"captions": ["a", "b"]}).caption == "a"
+    assert from_columns({"caption": "caf\u00e9".encode()}).caption == "caf\u00e9"
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        (3.0, "3"),
+        ("3.0", "3"),
+        (-1.0, "-1"),
+        (2.5, "2.5"),
+        (1e300, "1e+300"),
+        ("v3.0", "v3.0"),
+        ([1, "b"], "1, b"),
+        ([], None),
+        (float("nan"), None),
+        (True, None),
+    ],
+)
+def test_labels_that_are_numbers_or_several(value: object, label: str | None) -> None:
+    assert from_columns({"label": value}).label == label
+
+
+@pytest.mark.parametrize("name", ["fine_label", "class", "category", "Class_Name", "coarse_label"])
+def test_other_names_of_labels_are_read(name: str) -> None:
+    assert from_columns({name: "dog"}).label == "dog"
+    assert from_columns({name: "dog", "label": "cat"}).label == "cat"
+
+
+def test_an_option_names_the_one_place_to_look_at() -> None:
+    columns = {"caption": "short", "long_caption": "long", "label": "cat", "breed": "siamese"}
+    chosen = from_columns(
+        columns, txt="file", options=SourceOptions(caption_key="Long Caption", label_key="breed")
+    )
+    assert (chosen.caption, chosen.label) == ("long", "siamese")
+    assert from_columns(columns, txt="file", options=SourceOptions(caption_key="txt")).caption == "file"
+    assert from_columns(columns, options=SourceOptions(caption_key="nowhere")).caption is None
+
+
+def test_it_is_noted_where_each_part_was_found_and_what_was_left() -> None:
+    record = Record()
+    from_files(
+        b'{"TEXT": "x", "wnid": "n1", "width": 5}', b"a caption", names=("json", "txt", "cls"), record=record
+    )
+    assert record.parts() == Parts((("caption", "txt"), ("label", "json wnid")), ("json TEXT", "json width"))
+
+
+def test_a_thousand_names_of_one_sample_are_not_all_kept() -> None:
+    record = Record()
+    from_columns({f"{number}\n" * 100: 1 for number in range(1000)}, record=record)
+    unused = record.parts().unused
+    assert len(unused) <= 50
+    assert all(name.isprintable() and len(name) < 130 for name in unused)
 
 
 @given(

@@ -1,3 +1,4 @@
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -6,7 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from indexer.sources import SourceOptions, open_source
 from indexer.sources.parquet import ParquetShard
+from scopeview.errors import SourceError
 from tests.indexer.sources.tars import bad, good, png, reasons
 
 
@@ -46,8 +49,114 @@ def test_rows_that_cannot_be_used_are_counted(tmp_path: Path) -> None:
         tmp_path,
         {"image": [png(), None, b"", png(), png(), png()], "id": ["a", "b", "c", "a", "../x", None]},
     )
-    assert [sample.key for sample in good(shard)] == ["train-0/a", "train-0/000000005"]
-    assert reasons(shard) == ["NO_IMAGE", "EMPTY", "DUPLICATE_KEY", "UNSAFE_KEY"]
+    assert [sample.key for sample in good(shard)][::3] == ["train-0/a", "train-0/000000005"]
+    assert reasons(shard) == ["NO_IMAGE", "EMPTY"]
+
+
+def taken(shard: ParquetShard, part: str) -> list[str | None]:
+    return [dict(sample.parts.taken).get(part) for sample in good(shard)]
+
+
+def test_an_id_that_repeats_is_made_unique_by_the_row_number(tmp_path: Path) -> None:
+    shard = shard_of(tmp_path, {"image": [png(n) for n in range(4)], "id": ["a", "a", "a~000000003", "a"]})
+    assert [sample.key.removeprefix("train-0/") for sample in good(shard)] == [
+        "a",
+        "a~000000001",
+        "a~000000003",
+        "a~000000003~000000003",
+    ]
+    repeats = "id, with the row number where it repeats"
+    assert taken(shard, "key")[:3] == ["id", repeats, "id"]
+    assert reasons(shard) == []
+
+
+def test_an_id_that_is_unsafe_is_escaped_or_else_replaced_by_the_row_number(tmp_path: Path) -> None:
+    ids = ["https://a.org/x.jpg?y=1", "../x", "new\nline", "..", "", "x" * 2000, None, "caf\u00e9"]
+    shard = shard_of(tmp_path, {"image": [png(n) for n in range(len(ids))], "id": ids})
+    assert [sample.key.removeprefix("train-0/") for sample in good(shard)] == [
+        "https%3A%2F%2Fa.org%2Fx.jpg%3Fy%3D1",
+        "..%2Fx",
+        "new%0Aline",
+        *("000000003", "000000004", "000000005", "000000006", "caf\u00e9"),
+    ]
+    assert taken(shard, "key") == ["id, escaped"] * 3 + ["row number"] * 4 + ["id"]
+
+
+def test_columns_that_keep_each_value_once_are_read(tmp_path: Path) -> None:
+    images = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), pa.array([png(1), png(2)], pa.binary()))
+    shard = shard_of(
+        tmp_path,
+        {
+            "image": images,
+            "caption": pa.array(["x", "y", "x"]).dictionary_encode(),
+            "id": pa.array(["a", "b", "c"]).dictionary_encode(),
+        },
+    )
+    assert [(sample.key, sample.image, sample.caption) for sample in good(shard)] == [
+        ("train-0/a", png(1), "x"),
+        ("train-0/b", png(2), "y"),
+        ("train-0/c", png(1), "x"),
+    ]
+
+
+def test_of_a_list_of_images_the_first_is_taken_and_the_rest_is_named(tmp_path: Path) -> None:
+    lists = [
+        [{"bytes": png(1), "path": "a"}, {"bytes": png(2), "path": "b"}],
+        [{"bytes": png(3), "path": "c"}],
+        [],
+    ]
+    shard = shard_of(
+        tmp_path, {"images": lists, "caption": [["one", "two"], None, None], "id": [[1], [2], [3]]}
+    )
+    first, second = good(shard)
+    assert (first.image, first.caption, second.image) == (png(1), "one", png(3))
+    assert first.parts.unused == ("id", "images after the first")
+    assert second.parts.unused == ("id", "caption")
+    assert reasons(shard) == ["NO_IMAGE"]
+
+
+def huggingface(features: dict[str, Any]) -> dict[str, str]:
+    return {"huggingface": json.dumps({"info": {"features": features}})}
+
+
+def test_numbers_of_classes_are_read_by_the_names_in_the_schema(tmp_path: Path) -> None:
+    columns = {
+        "photo": [{"bytes": png(n), "path": None} for n in range(4)],
+        "label": [0, 2, -1, 7],
+        "tags": [[1, 0]] * 4,
+    }
+    names = ["cat", "dog", "owl"]
+    features = {
+        "photo": {"_type": "Image"},
+        "label": {"_type": "ClassLabel", "names": names},
+        "tags": {"_type": "Sequence", "feature": {"_type": "ClassLabel", "names": names}},
+    }
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(columns).replace_schema_metadata(huggingface(features)), path)
+    assert [sample.label for sample in good(ParquetShard(path))] == ["cat", "owl", None, "7"]
+    tags = ParquetShard(path, options=SourceOptions(label_key="tags"))
+    assert [sample.label for sample in good(tags)] == ["dog, cat"] * 4
+
+
+@pytest.mark.parametrize(
+    "noted", [b"{", b"[]", b'{"info": {"features": [1]}}', b'{"info": {"features": {"label": 3}}}']
+)
+def test_notes_in_the_schema_that_make_no_sense_are_left(tmp_path: Path, noted: bytes) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table({"image": [png()], "label": [1]}).replace_schema_metadata({b"huggingface": noted})
+    pq.write_table(table, path)
+    assert [sample.label for sample in good(ParquetShard(path))] == ["1"]
+
+
+def test_the_image_column_can_be_named(tmp_path: Path) -> None:
+    shard = shard_of(tmp_path, {"image": [png(1)], "After_Edit": [png(2)], "text": ["a"], "more": ["b"]})
+    assert good(shard)[0].parts.unused == ("After_Edit", "more")
+    named = ParquetShard(shard.path, options=SourceOptions(image_key="after_edit", caption_key="more"))
+    assert [(sample.image, sample.caption) for sample in good(named)] == [(png(2), "b")]
+    with pytest.raises(SourceError, match="no column 'nowhere' of image bytes"):
+        open_source(shard.path, options=SourceOptions(image_key="nowhere"))
+    with pytest.raises(SourceError, match=r"1 \.parquet, and no images in a column 'nowhere'"):
+        open_source(tmp_path, options=SourceOptions(image_key="nowhere"))
 
 
 def test_a_path_without_bytes_is_no_image(tmp_path: Path) -> None:
@@ -81,6 +190,7 @@ def test_a_damaged_page_ends_the_shard_with_a_complaint(tmp_path: Path) -> None:
     shard.path.write_bytes(content)
     assert [sample.image for sample in good(shard)] == images[:32]
     assert reasons(shard) == ["UNREADABLE_SHARD"]
+    assert bad(shard)[0].n_samples == 32
 
 
 def test_every_truncation_is_reported(tmp_path: Path) -> None:

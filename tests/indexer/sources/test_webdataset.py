@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from indexer.sources import SourceOptions
 from indexer.sources import sample as sample_module
+from indexer.sources.sample import Parts
 from indexer.sources.webdataset import TarShard
 from scopeview.errors import BadReason
-from tests.indexer.sources.tars import bad, good, link, png, reasons, write_tar
+from tests.indexer.sources.tars import bad, good, link, png, reasons, write_table, write_tar
 
 
 def shard_of(tmp_path: Path, *members: tuple[str | tarfile.TarInfo, bytes]) -> TarShard:
@@ -37,8 +39,49 @@ def test_a_key_ends_at_the_first_dot_of_the_file_name(tmp_path: Path) -> None:
 
 def test_the_plain_image_is_taken_and_a_second_one_is_counted(tmp_path: Path) -> None:
     shard = shard_of(tmp_path, ("a.mask.png", png(1)), ("a.jpg", png(2)), ("a.png", png(3)))
+    (sample,) = good(shard)
+    assert sample.image == png(2)
+    assert sample.parts == Parts((("image", "jpg"),), ("mask.png", "png"))
+    assert reasons(shard) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "image"),
+    [
+        (["png", "jpg"], "jpg"),
+        (["seg.png", "input.jpg"], "input.jpg"),
+        (["b.png", "a.webp"], "a.webp"),
+        (["image.png", "thumb.jpg", "webp"], "webp"),
+    ],
+)
+def test_one_rule_chooses_among_several_images(tmp_path: Path, names: list[str], image: str) -> None:
+    shard = shard_of(tmp_path, *((f"a.{name}", png(shade)) for shade, name in enumerate(names)))
+    (sample,) = good(shard)
+    assert (sample.image, dict(sample.parts.taken)["image"]) == (png(names.index(image)), image)
+
+
+@pytest.mark.parametrize("key", ["mask", "mask.png", "MASK.PNG"])
+def test_the_image_can_be_named(tmp_path: Path, key: str) -> None:
+    path = write_tar(tmp_path / "s.tar", [("a.jpg", png(1)), ("a.mask.png", png(2)), ("b.jpg", png(3))])
+    shard = TarShard(path, options=SourceOptions(image_key=key))
     assert [sample.image for sample in good(shard)] == [png(2)]
-    assert reasons(shard) == ["DUPLICATE_KEY", "DUPLICATE_KEY"]
+    assert "no image called" in bad(shard)[0].detail
+
+
+def test_captions_and_labels_in_files_of_other_names(tmp_path: Path) -> None:
+    members = [
+        ("a.input.jpg", png()),
+        ("a.outputs.txt", b"an output"),
+        ("a.json", b'{"caption": ["first", "second"], "label": 3.0}'),
+        ("a.breed.txt", b"siamese"),
+    ]
+    path = write_tar(tmp_path / "s.tar", members)
+    (sample,) = good(TarShard(path))
+    assert (sample.caption, sample.label) == ("an output", "3")
+    assert sample.parts.unused == ("breed.txt", "json caption")
+    options = SourceOptions(caption_key="caption", label_key="breed.txt")
+    (named,) = good(TarShard(path, options=options))
+    assert (named.caption, named.label) == ("first", "siamese")
 
 
 def test_the_first_of_two_samples_with_one_key_is_kept(tmp_path: Path) -> None:
@@ -128,8 +171,56 @@ def test_img2datasets_own_count_is_checked(tmp_path: Path) -> None:
     assert reasons(shard) == []
     stats.write_text('{"successes": 3}')
     assert "counts 3 samples, s.tar holds 2" in bad(shard)[0].detail
+    stats.write_text('{"successes": 40}')
+    assert [complaint.n_samples for complaint in bad(shard)] == [38]
     stats.write_text("{")
     assert reasons(shard) == ["BAD_METADATA"]
+
+
+@pytest.fixture
+def cut(tmp_path: Path) -> TarShard:
+    """Of ten samples the tar breaks off in the second."""
+    path = write_tar(tmp_path / "s.tar", [(f"{n}.jpg", b"x" * 600) for n in range(10)])
+    path.write_bytes(path.read_bytes()[: 4 * tarfile.BLOCKSIZE])
+    return TarShard(path)
+
+
+def lost(shard: TarShard) -> list[int]:
+    return [complaint.n_samples for complaint in bad(shard)]
+
+
+def test_a_cut_counts_all_that_it_cost_where_that_is_known(cut: TarShard) -> None:
+    n_found = len(good(cut))
+    assert lost(cut) == [1]
+    cut.path.with_name("s_stats.json").write_text('{"successes": 10}')
+    assert lost(cut) == [10 - n_found]
+    cut.path.write_bytes(b"no tar")
+    assert lost(cut) == [10]
+    cut.path.unlink()
+    assert lost(cut) == [10]
+
+
+def test_img2datasets_table_says_how_many_images_were_fetched(cut: TarShard) -> None:
+    table = cut.path.with_name("s.parquet")
+    write_table(table, status=["success"] * 10 + ["failed_to_download"] * 5)
+    n_found = len(good(cut))
+    assert lost(cut) == [10 - n_found]
+    write_table(table, url=["x"] * 10)  # any list: it counts only where the tar is damaged
+    assert lost(cut) == [10 - n_found]
+    write_tar(cut.path, [("a.jpg", png())])
+    assert lost(cut) == []
+    write_table(table, status=["success"] * 3)
+    assert lost(cut) == [2]
+    table.write_bytes(b"PAR1")
+    assert lost(cut) == []
+
+
+def test_the_fingerprint_covers_what_counts_the_samples(cut: TarShard) -> None:
+    before = cut.fingerprint()
+    write_table(cut.path.with_name("s.parquet"), url=["x"])
+    with_table = cut.fingerprint()
+    cut.path.with_name("s_stats.json").write_text('{"successes": 10}')
+    assert len({before, with_table, cut.fingerprint()}) == 3
 
 
 def test_a_tar_without_stats_among_tars_with_them_is_read_and_reported(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Where the parts of samples were found, counted over a shard and a run: `caption` came from `txt` 80 times.
+
+Names are those of files and columns, anyone's: only the commonest are kept apart.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from indexer.sources import SourceOptions
+from indexer.sources.sample import Parts
+
+Taken = dict[str, dict[str, int]]
+_MAX_NAMES = 100
+_OTHERS = "others"
+
+
+def count_taken(found: Mapping[Parts, int]) -> Taken:
+    """Part -> name of the file or column -> images."""
+    counts: dict[str, Counter[str]] = {}
+    for parts, n in found.items():
+        for part, name in parts.taken:
+            counts.setdefault(part, Counter())[name] += n
+    return {part: _sorted(counts[part]) for part in sorted(counts)}
+
+
+def count_left(found: Mapping[Parts, int]) -> dict[str, int]:
+    """Name of a file or column that was not used -> images."""
+    counts: Counter[str] = Counter()
+    for parts, n in found.items():
+        for name in parts.unused:
+            counts[name] += n
+    return _sorted(counts)
+
+
+def add_taken(shards: Iterable[Taken]) -> Taken:
+    counts: dict[str, Counter[str]] = {}
+    for taken in shards:
+        for part, names in taken.items():
+            counts.setdefault(part, Counter()).update(names)
+    return {part: _sorted(counts[part]) for part in sorted(counts)}
+
+
+def add_left(shards: Iterable[dict[str, int]]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for left in shards:
+        counts.update(left)
+    return _sorted(counts)
+
+
+def in_words(taken: Taken, left: dict[str, int], options: SourceOptions) -> dict[str, str]:
+    """What to say of a run once; nothing where each sample is an image and no more."""
+    said = {part: _listed(names) for part, names in taken.items()}
+    for part, key in (("caption", options.caption_key), ("label", options.label_key)):
+        if key is not None and part not in taken:
+            said[part] = f"nothing is called {key!r}"
+    if left:
+        said["not used"] = _listed(left)
+    return {} if said.keys() <= {"image"} else said
+
+
+def _listed(names: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({n})" for name, n in sorted(names.items(), key=lambda one: (-one[1], one[0])))
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    """By name; what is over the bound together as `others`."""
+    kept = dict(sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:_MAX_NAMES])
+    n_others = counts.total() - sum(kept.values())
+    if n_others:
+        kept[_OTHERS] = kept.get(_OTHERS, 0) + n_others
+    return dict(sorted(kept.items()))
