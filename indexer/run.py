@@ -14,10 +14,10 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from indexer.sources import Source
-from scopeview.errors import ConfigMismatchError, InputError
+from scopeview.errors import ConfigMismatchError, DamagedError, InputError
 from scopeview.recipe import Recipe
 from scopeview.slots import Token
-from scopeview.store.files import LOCK, MANIFEST, RUN, write_json
+from scopeview.store.files import LOCK, MANIFEST, RUN, read_sealed_json, write_sealed_json
 
 CONFIG_VERSION = 2
 
@@ -104,7 +104,7 @@ def check_resumable(index_dir: Path, config: RunConfig) -> None:
 
 def begin(index_dir: Path, config: RunConfig, refs: WeightRefs) -> None:
     """From here on the folder belongs to this run."""
-    write_json(index_dir / RUN, {"config": asdict(config), "weights": asdict(refs)})
+    write_sealed_json(index_dir / RUN, {"config": asdict(config), "weights": asdict(refs)})
 
 
 def note_vocabulary(index_dir: Path, sha256: str) -> None:
@@ -112,7 +112,7 @@ def note_vocabulary(index_dir: Path, sha256: str) -> None:
     path = index_dir / RUN
     changed = {"vocabulary": sha256, "version": CONFIG_VERSION}
     config = {**_read_config(path), **changed}
-    write_json(path, {**json.loads(path.read_bytes()), "config": config})
+    write_sealed_json(path, {**read_sealed_json(path, dict), "config": config})
 
 
 def is_finished(index_dir: Path) -> bool:
@@ -121,8 +121,8 @@ def is_finished(index_dir: Path) -> bool:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_bytes())["config"])
-    except (ValueError, KeyError, TypeError) as error:
+        return read_sealed_json(path, lambda record: dict(record["config"]))
+    except (DamagedError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is not the record of a run ({error!r}); choose another --out, or remove the folder"
         ) from error
