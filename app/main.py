@@ -79,7 +79,7 @@ from app.upload.store import UploadStore
 from app.upload.taking import decode_limiter
 from app.urls import API
 from app.worker import EncoderFactory, Worker, scopeview_encoders
-from scopeview.errors import InputError, ScopeviewError
+from scopeview.errors import DamagedError, InputError, ScopeviewError
 from scopeview.heap import give_back_large_blocks
 
 log = logging.getLogger("scopeview.main")
@@ -280,9 +280,12 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
         deadline_s=settings.upload_deadline_s,
     )
     towers = models.texts or scopeview_towers(settings.encoder_device)
+    indexes = _open_indexes(settings)
+    for index in indexes.values():
+        index.reader.on_damage = metrics.note_damage
     return Site(
         settings=settings,
-        indexes=_open_indexes(settings),
+        indexes=indexes,
         uploads=store,
         upload_rate=UploadRate(settings.uploads_per_minute),
         senders=Senders(SENDERS_PER_PLACE * settings.upload_queue, settings.uploads_per_client),
@@ -315,6 +318,8 @@ async def _warm(site: Site, templates: Environment) -> None:
     for index in site.indexes.values():
         try:
             await run_in_threadpool(index.reader.warm)
+        except DamagedError as error:
+            site.metrics.note_damage(error)
         except Exception:
             log.exception("%s could not be read ahead", index.reader.index_dir)
 
@@ -330,6 +335,8 @@ async def _load_at_start(site: Site) -> None:
 async def _answer_error(request: Request, error: Exception) -> Response:
     """The one place where errors become HTML or JSON."""
     answer = answer_for(error)
+    if isinstance(error, DamagedError):
+        request.app.state.site.metrics.note_damage(error)
     # What nothing expected is answered outside of all our middleware, and logged by the server.
     headers = {**HEADERS, **answer.headers, "Cache-Control": "no-store"}
     if _wants_json(request):

@@ -1,9 +1,14 @@
 """Counters for Prometheus, in a registry of the app's own. Labels are route templates, never paths."""
 
+import logging
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scopeview.errors import DamagedError
+
+log = logging.getLogger("scopeview.damage")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -27,7 +32,17 @@ class Metrics:
         self.uploads = Counter(
             "scopeview_uploads", "Uploads by what came of them", ["outcome"], registry=self.registry
         )
+        self.damaged = Counter(
+            "scopeview_damaged_reads",
+            "Reads of an index that found a damaged file or blob",
+            registry=self.registry,
+        )
         self.queue = Gauge("scopeview_upload_queue", "Uploads now being taken in", registry=self.registry)
+
+    def note_damage(self, error: DamagedError) -> None:
+        """Counted, and a line in the log that names the file."""
+        log.error("%s", error)
+        self.damaged.inc()
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

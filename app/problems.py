@@ -1,6 +1,7 @@
 """Answers that are no success: one exception, and what it and every other error becomes over HTTP.
 
 NotFoundError                 404  from the store, or a malformed id in the path
+DamagedError                  503  a file of the index is not what was written
 ProblemError                       its own status
 RequestValidationError        404 when it is about the path, else 422 naming what is accepted
 HTTPException (the router)    its own status
@@ -15,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from scopeview.errors import BadReason, ImageError, NotFoundError
+from scopeview.errors import BadReason, DamagedError, ImageError, NotFoundError
 
 IMAGE_STATUS = {
     BadReason.UNSUPPORTED: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -71,6 +72,8 @@ def answer_for(error: Exception) -> Answer:
         return error.answer
     if isinstance(error, NotFoundError):
         return Answer(404, "not_found", str(error))
+    if isinstance(error, DamagedError):
+        return Answer(503, "damaged", "A file of this index is damaged. The server's log says which.")
     if isinstance(error, ImageError):
         status = IMAGE_STATUS.get(error.reason, HTTPStatus.UNPROCESSABLE_ENTITY)
         return Answer(status, error.reason.name.lower(), str(error))

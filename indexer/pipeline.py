@@ -21,6 +21,7 @@ from indexer.build import (
     work_dir,
 )
 from indexer.calibrate import CalibrationSet, NoUsableImagesError, calibrated_saes, read_figures
+from indexer.checksums import with_files
 from indexer.describe.plan import DescribePlan
 from indexer.describe.stage import describe
 from indexer.elsewhere import EncodeJob, weights_of
@@ -285,6 +286,7 @@ def _finish(request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], 
     described = describe(DescribePlan(request.out, manifest, plan.recipe, plan.vocabulary))
     manifest = manifest.model_copy(update={"describe": described})
     _grids(request.out, manifest)
+    manifest = with_files(request.out, manifest)
     write_manifest(request.out, manifest)
     _tidy(request.out)
     return manifest

@@ -14,11 +14,11 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from indexer.sources import Source, SourceOptions
-from scopeview.errors import ConfigMismatchError, InputError
+from scopeview.errors import ConfigMismatchError, DamagedError, InputError
 from scopeview.images import Grey16
 from scopeview.recipe import Recipe
 from scopeview.slots import Token
-from scopeview.store.files import LOCK, MANIFEST, RUN, write_json
+from scopeview.store.files import LOCK, MANIFEST, RUN, read_sealed_json, write_sealed_json
 
 CONFIG_VERSION = 2
 _READING_RULES = "2"  # another number where the same files give other captions, labels or keys
@@ -122,7 +122,7 @@ def recorded_grey_16_bit(index_dir: Path) -> Grey16:
 
 def begin(index_dir: Path, config: RunConfig, refs: WeightRefs) -> None:
     """From here on the folder belongs to this run."""
-    write_json(index_dir / RUN, {"config": asdict(config), "weights": asdict(refs)})
+    write_sealed_json(index_dir / RUN, {"config": asdict(config), "weights": asdict(refs)})
 
 
 def note_vocabulary(index_dir: Path, sha256: str) -> None:
@@ -130,7 +130,7 @@ def note_vocabulary(index_dir: Path, sha256: str) -> None:
     path = index_dir / RUN
     changed = {"vocabulary": sha256, "version": CONFIG_VERSION}
     config = {**_read_config(path), **changed}
-    write_json(path, {**json.loads(path.read_bytes()), "config": config})
+    write_sealed_json(path, {**read_sealed_json(path, dict), "config": config})
 
 
 def is_finished(index_dir: Path) -> bool:
@@ -139,11 +139,11 @@ def is_finished(index_dir: Path) -> bool:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = dict(json.loads(path.read_bytes())["config"])
+        config = read_sealed_json(path, lambda record: dict(record["config"]))
         # Before it was recorded, 16-bit greyscale was cut off.
         config["preprocessing"] = {"grey_16_bit": "clipped", **config["preprocessing"]}
         return config
-    except (ValueError, KeyError, TypeError) as error:
+    except (DamagedError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is not the record of a run ({error!r}); choose another --out, or remove the folder"
         ) from error

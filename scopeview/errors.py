@@ -7,6 +7,7 @@
     │   ├── CheckpointError        an SAE file, its config or its weights
     │   ├── SourceError            an image source as a whole (one bad image is counted, not raised)
     │   ├── IndexFormatError       an index folder that is damaged, unfinished or of another format
+    │   │   └── DamagedError          a file or blob of it that is not what was written (HTTP 503)
     │   ├── ConfigMismatchError    a resumed run whose configuration or checkpoint has changed
     │   ├── RevisionError          a repository, revision or file that the hub does not have
     │   └── NotFoundError          a slot, feature or image that this index does not hold (HTTP 404)
@@ -65,6 +66,9 @@ class SourceError(InputError): ...
 
 
 class IndexFormatError(InputError): ...
+
+
+class DamagedError(IndexFormatError): ...
 
 
 class ConfigMismatchError(InputError): ...

@@ -35,7 +35,8 @@ from scopeview.precision import DTYPES, Dtype
 from scopeview.preprocess import Preprocessing
 from scopeview.sae import Normalization, Sae, Standardization
 from scopeview.slots import Layer, Token
-from scopeview.store.files import NORMALIZATION, RUN
+from scopeview.store.checksums import IndexFiles
+from scopeview.store.files import NORMALIZATION, RUN, read_sealed_json
 from scopeview.store.manifest import Manifest, read_manifest
 from scopeview.text import TextEncoder, text_folder
 
@@ -228,6 +229,7 @@ def load_encoder(index_dir: Path, *, device: str = "auto") -> Encoder:
     saes = recipe.load_saes()
     picked = pick_device(device)
     clip = recipe.load_clip(device=picked, dtype=manifest.dtype)
+    IndexFiles(index_dir, manifest).check(index_dir / NORMALIZATION)
     stats = load_standardizations(index_dir / NORMALIZATION)
     return Encoder(clip, recipe.normalized(saes, stats, clip.device), manifest.tokens)
 
@@ -267,8 +269,7 @@ def load_text_encoder(index_dir: Path, *, device: str = "auto") -> TextEncoder:
 def _read_run(path: Path) -> dict[str, Any]:
     """`run.json`, which says where the weights are and what was stated of them."""
     try:
-        run: dict[str, Any] = json.loads(path.read_bytes())
-        return {"weights": dict(run["weights"]), "config": dict(run["config"])}
+        return read_sealed_json(path, lambda run: {name: dict(run[name]) for name in ("weights", "config")})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IndexFormatError(
             f"{path}, which says where the weights are, cannot be read ({error!r}): uploads need it"

@@ -26,6 +26,7 @@ from tests.indexer.tiny import (
     write_suite,
     write_world,
 )
+from tests.older import change_json, with_new_checksums, without_checksums
 from tests.saes import save_random_native
 
 N_IMAGES = N_SHARDS * PER_SHARD
@@ -165,8 +166,7 @@ def test_info_prints_a_table_or_the_manifest_itself(index: Path) -> None:
 
 def test_names_with_brackets_are_printed_as_they_are(copy: Path) -> None:
     odd = copy.rename(copy.with_name("[red]x[nothing]"))
-    manifest = {**manifest_of(odd), "dataset": "[bold]photos[/]"}
-    (odd / "manifest.json").write_text(json.dumps(manifest))
+    change_json(odd / "manifest.json", dataset="[bold]photos[/]")
     printed = scopeview("info", odd).out
     assert "[bold]photos[/]" in printed
     assert "[red]x[nothing]" in printed
@@ -215,8 +215,7 @@ def _spoil_thumb(index_dir: Path) -> None:
 
 
 def _count_wrong(index_dir: Path) -> None:
-    manifest = {**manifest_of(index_dir), "n_images": N_IMAGES + 1}
-    (index_dir / "manifest.json").write_text(json.dumps(manifest))
+    change_json(index_dir / "manifest.json", n_images=N_IMAGES + 1)
 
 
 def _lose_shard(index_dir: Path) -> None:
@@ -249,10 +248,10 @@ def _spoil_database(index_dir: Path) -> None:
         (_spoil_database, ()),
     ],
 )
-def test_verify_finds_damage_and_says_where(
+def test_verify_finds_damage_of_an_index_without_checksums_and_says_where(
     copy: Path, spoil: Callable[[Path], None], parts: tuple[str, ...]
 ) -> None:
-    spoil(copy)
+    spoil(without_checksums(copy))
     ended = scopeview("verify", copy)
     assert ended.code in (1, 2), ended.out
     for part in parts:
@@ -268,7 +267,7 @@ def test_verify_finds_a_database_of_another_run(world: Path, copy: Path, tmp_pat
     other = tmp_path / "other"
     assert scopeview(*index_words(world, other), "--sae", suite).code == 0
     shutil.copy(other / read_manifest(other).database, copy / read_manifest(copy).database)
-    ended = scopeview("verify", copy)
+    ended = scopeview("verify", with_new_checksums(copy))
     assert ended.code == 1
     assert "its code at embed-cls is not the one in its shard" in ended.out
     assert "its code at 1-cls" not in ended.out

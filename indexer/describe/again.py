@@ -4,12 +4,13 @@ import shutil
 from pathlib import Path
 
 from indexer.build import work_dir
+from indexer.checksums import with_files
 from indexer.describe.plan import DescribePlan
 from indexer.describe.reuse import take_over
 from indexer.describe.stage import describe
 from indexer.run import locked, note_vocabulary
 from scopeview.recipe import recipe_of
-from scopeview.store.manifest import VERSION, Manifest, read_manifest, write_manifest
+from scopeview.store.manifest import Manifest, read_manifest, write_manifest
 from scopeview.store.rows import rows_dir
 from scopeview.vocabulary import read_vocabulary
 
@@ -25,8 +26,8 @@ def describe_index(index_dir: Path, vocabulary: Path | None = None) -> Manifest:
     with locked(index_dir):
         plan = DescribePlan(index_dir, read_manifest(index_dir), recipe, words)
         take_over(plan)
-        described = {"version": VERSION, "describe": describe(plan)}
-        manifest = plan.manifest.model_copy(update=described)
+        described = plan.manifest.model_copy(update={"describe": describe(plan)})
+        manifest = with_files(index_dir, described)
         write_manifest(index_dir, manifest)
         note_vocabulary(index_dir, words.sha256)
         _remove_others(plan)

@@ -38,7 +38,7 @@ class DescribePlan:
     @property
     def undescribed(self) -> Manifest:
         """To open the index by, while its descriptions are being made."""
-        return self.manifest.model_copy(update={"describe": None})
+        return self.manifest.model_copy(update={"describe": None, "files": None})
 
     @property
     def slots(self) -> list[Slot]:

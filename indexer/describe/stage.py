@@ -34,7 +34,7 @@ def describe(plan: DescribePlan) -> DescribeRecord:
 
 def _gather(plan: DescribePlan, record: DescribeRecord) -> None:
     """From both databases: an index that was described by an earlier version lacks them too."""
-    described = plan.manifest.model_copy(update={"describe": record})
+    described = plan.manifest.model_copy(update={"describe": record, "files": None})
     with IndexReader(plan.index_dir, described) as reader:
         for slot in plan.slots:
             write_rows(reader, slot)

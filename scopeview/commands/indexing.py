@@ -208,10 +208,11 @@ def info(
 ) -> None:
     """Say what an index holds and what it was made with."""
     from scopeview.info import print_info
+    from scopeview.store.files import MANIFEST
     from scopeview.store.manifest import read_manifest
 
     manifest = read_manifest(index_dir)
     if json_output:
-        typer.echo(manifest.model_dump_json(indent=1))
+        typer.echo((index_dir / MANIFEST).read_text(encoding="utf-8").rstrip())
     else:
         print_info(index_dir, manifest)

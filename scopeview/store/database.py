@@ -4,13 +4,15 @@ Knows how to ask safely and from many threads; what to ask is `reader`'s to know
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 
-from scopeview.errors import IndexFormatError
+from scopeview.errors import DamagedError
 from scopeview.store.duckdb_paths import quoted
 from scopeview.store.interrupt import interruptible
 from scopeview.store.schema import DESCRIBED_TABLES
@@ -29,7 +31,7 @@ class Database:
     """
 
     def __init__(self, path: Path, described: Path | None = None, *, memory_mb: int | None = None) -> None:
-        """Raises `IndexFormatError` when a file is missing or no database.
+        """Raises `DamagedError` when a file is missing or no database.
 
         `memory_mb` bounds what is kept of the files and what a query may need; None: most of the machine's.
         """
@@ -50,20 +52,20 @@ class Database:
 
     def rows(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """All rows of a query with `$name` parameters."""
-        with interruptible():
+        with _asking():
             return self._cursor().execute(sql, values or {}).fetchall()
 
     def columns(
         self, sql: str, values: dict[str, Any] | None = None
     ) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
         """All rows of such a query by column; one with NULLs is a masked array."""
-        with interruptible():
+        with _asking():
             found: dict[str, Any] = self._cursor().execute(sql, values or {}).fetchnumpy()
             return found
 
     def table(self, sql: str, values: dict[str, Any] | None = None) -> Any:
         """All rows of a query with `$name` parameters as a `pyarrow.Table`."""
-        with interruptible():
+        with _asking():
             return self._cursor().sql(sql, params=values).to_arrow_table()
 
     def one(self, sql: str, values: dict[str, Any] | None = None) -> tuple[Any, ...]:
@@ -85,14 +87,31 @@ class Database:
         return cursor
 
 
+_UNREADABLE = (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException)
+"""What DuckDB raises where a block is not there or has not its checksum, and for every query from then on."""
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    with interruptible():
+        try:
+            yield
+        except _UNREADABLE as error:
+            raise DamagedError(f"a database of the index cannot be read: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
 def _attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
     if not path.is_file():
-        raise IndexFormatError(f"{path} is missing, though the manifest names it; rebuild the index")
+        raise DamagedError(f"{path} is missing, though the manifest names it; rebuild the index")
     try:
         if path.stat().st_size == 0:  # which DuckDB would take for a database without tables
             raise duckdb.Error("it is empty")
         connection.execute(f"ATTACH {quoted(path)} AS {name} (READ_ONLY)")
     except duckdb.Error as error:
-        raise IndexFormatError(
+        raise DamagedError(
             f"{path} is not a readable DuckDB database ({error}); rebuild the index"
         ) from error

@@ -7,13 +7,14 @@ whole file; a kill at any moment leaves at most a `.part` behind, which the next
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pyarrow.fs import LocalFileSystem
 
+from scopeview.errors import DamagedError
 from scopeview.slots import Slot
 
 MANIFEST = "manifest.json"
@@ -101,6 +102,39 @@ def write_json(path: Path, content: Any) -> None:
         part.write_text(
             json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
         )
+
+
+def write_sealed_json(path: Path, content: dict[str, Any]) -> None:
+    """The same with a sha256 of its own in it, for files whose checksum stands nowhere else."""
+    plain = json.loads(json.dumps(content))
+    write_json(path, {**plain, "sha256": _json_sha256(plain)})
+
+
+_T = TypeVar("_T")
+
+
+def read_sealed_json(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T:
+    """What `parse` makes of its content without the sha256. What an older version wrote has none.
+
+    `parse` comes first: where it knows what is wrong, it says more. Raises `OSError`, or `DamagedError` for a
+    file that is not what was written.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DamagedError(f"{path}: the file is no JSON ({error}); put back a copy of it") from error
+    if not isinstance(content, dict):
+        raise DamagedError(f"{path}: the file holds no JSON object; put back a copy of it")
+    given = content.pop("sha256", None)
+    parsed = parse(content)
+    if given not in (None, _json_sha256(content)):
+        raise DamagedError(f"{path}: the file was changed or is damaged; put back a copy of it")
+    return parsed
+
+
+def _json_sha256(content: dict[str, Any]) -> str:
+    """Of all that the file says, however it is laid out."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,19 +1,23 @@
 """An index folder, opened: its manifest, its database and its packs, and which slots it has."""
 
+import logging
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, SupportsIndex, TypeVar
 
 import numpy as np
 
-from scopeview.errors import NotFoundError
+from scopeview.errors import DamagedError, NotFoundError
 from scopeview.slots import Slot, parse_layer, parse_token
+from scopeview.store.checksums import IndexFiles, UnfinishedFiles
 from scopeview.store.database import Database
 from scopeview.store.manifest import Manifest, read_manifest
-from scopeview.store.pack import Pack
+from scopeview.store.pack import Pack, checksums_path, offsets_path
 from scopeview.store.rows import FeatureRow, SlotRows, open_rows
+
+log = logging.getLogger("scopeview.store")
 
 _PACKS_OPEN = 64
 IN_SLOT = "layer = $layer AND token = $token"
@@ -34,26 +38,33 @@ class IndexFolder:
     """A finished index, open for reading. Close it, or use it as a context manager."""
 
     _reads_rows = True  # instead of asking the databases the same
+    on_damage: Callable[[DamagedError], None] = staticmethod(lambda error: log.error("%s", error))
+    """Told of damage that an answer does without, since it has the same from elsewhere."""
+
     _memory_mb: int | None = None  # of the database; a server sets a bound, so that its memory has one
 
     def __init__(self, index_dir: Path, manifest: Manifest | None = None) -> None:
         """Reads the folder's manifest unless one is given, as the indexer does before it writes its own.
 
-        Raises `IndexFormatError` when the folder is no finished index.
+        Raises `IndexFormatError` when the folder is no finished index, or a file that is needed is damaged.
         """
         self.index_dir = index_dir
         self.manifest: Manifest = manifest or read_manifest(index_dir)
+        self.files: IndexFiles | UnfinishedFiles = UnfinishedFiles()
+        if manifest is None:
+            self.files = IndexFiles(index_dir, self.manifest)
+            self.files.check_at_start()
         describe = self.manifest.describe
         self._database = Database(
             index_dir / self.manifest.database,
             index_dir / describe.database if describe else None,
             memory_mb=self._memory_mb,
         )
-        self._pack = lru_cache(maxsize=_PACKS_OPEN)(Pack)
+        self._pack = lru_cache(maxsize=_PACKS_OPEN)(self._open_pack)
         # All at once: described again, an index has others, and who has these open goes on with them.
         self._feature_rows: dict[Slot, SlotRows] = {}
         if describe and self._reads_rows:
-            self._feature_rows = open_rows(index_dir, describe.database, self.manifest.slots)
+            self._feature_rows = open_rows(index_dir, describe.database, self.manifest.slots, self._open_pack)
 
     def __enter__(self: _Opened) -> _Opened:
         return self
@@ -104,10 +115,22 @@ class IndexFolder:
         if not 0 <= feature < n_features:
             raise NotFoundError(f"layer {slot.layer} has no feature {feature}; it has 0 to {n_features - 1}")
 
+    def _open_pack(self, path: Path) -> Pack:
+        """Raises `DamagedError` for one of another index that has taken the place of this one, too."""
+        for part in (offsets_path(path), checksums_path(path)):
+            if self.files.expects(part):
+                self.files.check(part)
+        self.files.check_size(path)
+        return Pack(path)
+
     def _row(self, slot: Slot, feature: int) -> FeatureRow | None:
         """What the databases say of a feature; None where they have to be asked."""
         rows = self._feature_rows.get(slot)
-        return rows.row(feature) if rows is not None else None
+        try:
+            return rows.row(feature) if rows is not None else None
+        except DamagedError as error:
+            self.on_damage(error)
+            return None
 
     def _run(self, slot: Slot, feature: int) -> Run | None:  # noqa: ARG002
         """Where a feature's activations lie; None where that is not known yet."""

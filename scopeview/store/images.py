@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from jaxtyping import Float16
 
-from scopeview.errors import NotFoundError
+from scopeview.errors import DamagedError, NotFoundError
 from scopeview.slots import Slot, parse_layer
 from scopeview.store.files import codes_file, shard_dir
 from scopeview.store.folder import IndexFolder, within
@@ -112,14 +112,13 @@ class ImageReader(IndexFolder):
         """The final projected CLIP embedding of one image, not normalised. Raises `NotFoundError`."""
         for known in within([image_id], self.manifest.n_images):
             shard, shard_row = self._place(known)
-            path = shard_dir(self.index_dir, shard) / "embeddings.npy"
-            return np.array(map_npy(path)[shard_row])
+            return np.array(self._embeddings(shard)[shard_row])
         raise self._no_image(image_id)
 
     def embeddings(self) -> np.ndarray[Any, np.dtype[np.float16]]:
         """The final projected CLIP embedding of every image, (n_images, projection_dim), by image id."""
         n_shards = self._database.one("SELECT coalesce(max(shard) + 1, 0) FROM images")[0]
-        parts = [map_npy(shard_dir(self.index_dir, shard) / "embeddings.npy") for shard in range(n_shards)]
+        parts = [self._embeddings(shard) for shard in range(n_shards)]
         return (
             np.concatenate(parts) if parts else np.empty((0, self.manifest.model.projection_dim), np.float16)
         )
@@ -145,6 +144,15 @@ class ImageReader(IndexFolder):
         if at < 0:
             raise self._no_image(image_id)
         return shards[at], image_id - firsts[at]
+
+    def _embeddings(self, shard: int) -> np.ndarray[Any, np.dtype[np.float16]]:
+        """Mapped, and not to be kept: see `map_npy`."""
+        path = shard_dir(self.index_dir, shard) / "embeddings.npy"
+        self.files.check(path)
+        try:
+            return map_npy(path)
+        except (OSError, ValueError) as error:
+            raise DamagedError(f"{path} is not readable ({error}); put back a copy of it") from error
 
     def _thumbs(self, shard: int) -> Pack:
         return self._pack(shard_dir(self.index_dir, shard) / "thumbs.pack")

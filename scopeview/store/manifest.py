@@ -5,7 +5,7 @@ It is written last, so a folder with a manifest is a whole index. Unknown versio
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,11 +13,17 @@ from scopeview.errors import IndexFormatError
 from scopeview.images import Grey16
 from scopeview.model_match import ModelMatch
 from scopeview.slots import Layer, Slot, Token, slots_of
-from scopeview.store.files import MANIFEST, write_json
+from scopeview.store.files import MANIFEST, read_sealed_json, write_sealed_json
 
 FORMAT = "scopeview-index"
-VERSION = 2
-"""Version 1 had no describe stage; it is read as an index that was not described."""
+VERSION = 3
+"""Version 1 had no describe stage; it is read as an index that was not described.
+Version 2 had no checksums."""
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][\w.-]*$")]
+"""In the index's folder itself."""
+FilePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)*$")]
+"""Below the index's folder, never outside it."""
 
 Normalization = Literal["none", "standardize"]
 
@@ -97,10 +103,17 @@ class VocabularyRecord(_Record):
     n_words: int
 
 
+class FileRecord(_Record):
+    """What a file has to be."""
+
+    size: int = Field(description="bytes")
+    sha256: str = Field(description="as `sha256sum` prints it")
+
+
 class DescribeRecord(_Record):
     """What the describe stage made, and how."""
 
-    database: str = Field(description="file name of the DuckDB database beside the index's own")
+    database: FileName = Field(description="file name of the DuckDB database beside the index's own")
     vocabulary: VocabularyRecord | None = Field(description="None: features have no names")
     without_names: str | None = Field(description="why they have none; None where they do")
     settings: dict[str, Any] = Field(description="every number that shapes the descriptions")
@@ -113,13 +126,13 @@ class Manifest(_Record):
     """The whole of `manifest.json`."""
 
     format: Literal["scopeview-index"] = "scopeview-index"
-    version: Literal[1, 2] = 2
+    version: Literal[1, 2, 3] = 3
     scopeview: str = Field(description="version of the program that wrote the index")
     slug: str
     created: str = Field(description="UTC, ISO 8601, to the second")
     dataset: str = Field(description="the source the images came from, as given")
     source_kind: Literal["folder", "webdataset", "parquet"]
-    database: str = Field(description="file name of the DuckDB database; it changes with its content")
+    database: FileName = Field(description="file name of the DuckDB database; it changes with its content")
     n_images: int
     skipped: dict[str, int] = Field(description="samples left out, by reason")
     model: ModelRecord
@@ -131,6 +144,11 @@ class Manifest(_Record):
     n_bins: int = Field(description="bins of each histogram, equal slices of (0, max]")
     thumb_px: int
     describe: DescribeRecord | None = Field(default=None, description="None: not described")
+
+    files: dict[FilePath, FileRecord] | None = Field(
+        default=None,
+        description="all but this one and `run.json`, which hold their own sha256; None before version 3",
+    )
 
     @cached_property
     def slots(self) -> list[Slot]:
@@ -145,7 +163,7 @@ def read_manifest(index_dir: Path) -> Manifest:
     """Raises `IndexFormatError` when there is none, or none that this program can read."""
     path = index_dir / MANIFEST
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return read_sealed_json(path, Manifest.model_validate)
     except (FileNotFoundError, NotADirectoryError):
         raise IndexFormatError(
             f"{index_dir} is no finished index: it has no {MANIFEST}; 'scopeview index --out' makes one"
@@ -159,4 +177,4 @@ def read_manifest(index_dir: Path) -> Manifest:
 
 
 def write_manifest(index_dir: Path, manifest: Manifest) -> None:
-    write_json(index_dir / MANIFEST, manifest.model_dump(mode="json"))
+    write_sealed_json(index_dir / MANIFEST, manifest.model_dump(mode="json"))

@@ -2,12 +2,14 @@
 
 `NAME.pack` holds the blobs end to end; `NAME.offsets.npy` holds int64 offsets, one more than there are blobs,
 so blob i is bytes [offsets[i], offsets[i + 1]). An empty range means that there is no blob of that number.
-The offsets are written last: a pack without them is unfinished.
+`NAME.checksums.npy` holds the CRC-32 of each blob, which is compared whenever the blob is read; packs of
+older indexes have none. The offsets are written last: a pack without them is unfinished.
 """
 
 import os
 import weakref
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,13 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from scopeview.errors import IndexFormatError
+from scopeview.errors import DamagedError, IndexFormatError
 from scopeview.store.files import written_aside
-from scopeview.store.npy import map_npy
+from scopeview.store.npy import read_npy
 
 
 def offsets_path(pack: Path) -> Path:
     return pack.with_suffix(".offsets.npy")
+
+
+def checksums_path(pack: Path) -> Path:
+    return pack.with_suffix(".checksums.npy")
 
 
 class PackWriter:
@@ -30,6 +36,7 @@ class PackWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offsets = [0]
+        self._checksums: list[int] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> "PackWriter":
@@ -43,14 +50,15 @@ class PackWriter:
         """The next number's blob; None leaves the number empty."""
         self._handle.write(blob or b"")
         self._offsets.append(self._offsets[-1] + len(blob or b""))
+        self._checksums.append(zlib.crc32(blob or b""))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
         if kind is None:
-            with written_aside(offsets_path(self._path)) as part, part.open("wb") as handle:
-                np.save(handle, np.asarray(self._offsets, dtype=np.int64))
+            _save(checksums_path(self._path), np.asarray(self._checksums, dtype=np.uint32))
+            _save(offsets_path(self._path), np.asarray(self._offsets, dtype=np.int64))
 
 
 def write_pack(path: Path, blobs: Iterable[bytes | None]) -> None:
@@ -60,6 +68,21 @@ def write_pack(path: Path, blobs: Iterable[bytes | None]) -> None:
             writer.append(blob)
 
 
+def add_checksums(path: Path) -> None:
+    """Vouches for the blobs of a pack of an older version as they are now; does nothing where it has them."""
+    if checksums_path(path).exists():
+        return
+    pack = Pack(path)
+    checksums = [zlib.crc32(blob or b"") for blob in pack]
+    pack.close()
+    _save(checksums_path(path), np.asarray(checksums, dtype=np.uint32))
+
+
+def _save(path: Path, array: np.ndarray[Any, np.dtype[Any]]) -> None:
+    with written_aside(path) as part, part.open("wb") as handle:
+        np.save(handle, array)
+
+
 class Pack:
     """Random access to a written pack. Safe to share between threads (positioned reads, no seek)."""
 
@@ -67,9 +90,10 @@ class Pack:
         """Raises `IndexFormatError` when either file is missing or they disagree about the size."""
         self.path = path
         try:
-            self._offsets = map_npy(offsets_path(path))
+            self._offsets = read_npy(offsets_path(path))
+            self._checksums = read_npy(checksums_path(path)) if checksums_path(path).exists() else None
             self._handle = os.open(path, os.O_RDONLY)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError) as error:
             raise IndexFormatError(f"{path}: not a readable pack ({error}); rebuild the index") from error
         # Also when it is dropped unclosed: of many packs, a reader forgets those it has not used for long.
         self.close = weakref.finalize(self, os.close, self._handle)
@@ -78,16 +102,29 @@ class Pack:
             raise IndexFormatError(
                 f"{path}: its size does not fit {offsets_path(path).name}; rebuild the index"
             )
+        if self._checksums is not None and self._checksums.shape != (len(self),):
+            self.close()
+            raise IndexFormatError(f"{checksums_path(path)} is not of {len(self)} blobs; rebuild the index")
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
+    def __iter__(self) -> Iterator[bytes | None]:
+        return (self.read(number) for number in range(len(self)))
+
     def read(self, number: int) -> bytes | None:
-        """The blob of that number, or None where it is empty or out of range."""
+        """The blob of that number, or None where it is empty or out of range.
+
+        Raises `DamagedError` for one that is not what was written.
+        """
         if not 0 <= number < len(self):
             return None
         start, end = int(self._offsets[number]), int(self._offsets[number + 1])
-        return os.pread(self._handle, end - start, start) or None
+        blob = os.pread(self._handle, end - start, start)
+        whole = len(blob) == end - start
+        if not whole or (self._checksums is not None and zlib.crc32(blob) != self._checksums[number]):
+            raise DamagedError(f"{self.path}: blob {number} is damaged; put back a copy of the file")
+        return blob or None
 
 
 def _fits(offsets: np.ndarray[Any, np.dtype[Any]], n_bytes: int) -> bool:

@@ -36,7 +36,7 @@ class IndexReader(
     @cached_property
     def search(self) -> Vectors:
         """Search by vector among features and images."""
-        return Vectors(self.index_dir, self.embeddings, self.means)
+        return Vectors(self.index_dir, self.embeddings, self.means, self.files)
 
     is_warm = False
     """Whether `warm` is done."""

@@ -10,12 +10,12 @@ it little-endian. A single value that is NULL has no values, and neither has a l
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scopeview.errors import IndexFormatError
+from scopeview.errors import DamagedError, IndexFormatError
 from scopeview.slots import Layer, Slot
 from scopeview.store.pack import Pack, offsets_path
 from scopeview.store.records import NEIGHBOR_KINDS, Neighbor
@@ -172,16 +172,16 @@ def packed(values: Mapping[str, bytes]) -> bytes:
 class SlotRows:
     """The blobs of one slot. Safe to share between threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, open_pack: Callable[[Path], Pack] = Pack) -> None:
         try:
-            self._pack = Pack(path)
+            self._pack = open_pack(path)
         except IndexFormatError as error:
-            raise IndexFormatError(
+            raise DamagedError(
                 f"{path} is damaged; remove {path.parent}, and 'scopeview describe' makes it again"
             ) from error
 
     def row(self, feature: int) -> FeatureRow | None:
-        """None for a feature that the database lacks."""
+        """None for a feature that the database lacks. Raises `DamagedError`."""
         blob = self._pack.read(feature)
         return FeatureRow(blob) if blob else None
 
@@ -198,7 +198,9 @@ def slot_rows(index_dir: Path, database: str, slot: Slot) -> Path:
     return rows_dir(index_dir, database) / f"{slot.name}.pack"
 
 
-def open_rows(index_dir: Path, database: str, slots: Sequence[Slot]) -> dict[Slot, SlotRows]:
-    """Of those slots that have them, whole. Raises `IndexFormatError` where they are damaged."""
+def open_rows(
+    index_dir: Path, database: str, slots: Sequence[Slot], open_pack: Callable[[Path], Pack] = Pack
+) -> dict[Slot, SlotRows]:
+    """Of those slots that have them, whole. Raises `DamagedError` where they are damaged."""
     paths = {slot: slot_rows(index_dir, database, slot) for slot in slots}
-    return {slot: SlotRows(path) for slot, path in paths.items() if offsets_path(path).is_file()}
+    return {slot: SlotRows(path, open_pack) for slot, path in paths.items() if offsets_path(path).is_file()}

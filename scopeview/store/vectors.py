@@ -17,10 +17,11 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from scopeview.errors import IndexFormatError
+from scopeview.errors import DamagedError
 from scopeview.slots import Slot
+from scopeview.store.checksums import IndexFiles, UnfinishedFiles
 from scopeview.store.files import image_vectors, slot_vectors
-from scopeview.store.npy import map_npy
+from scopeview.store.npy import read_npy
 from scopeview.store.records import Hit
 
 VectorKind = Literal["exact", "ivf"]
@@ -30,7 +31,10 @@ EXACT_BELOW = 1_000_000
 
 _SLOTS_OPEN = 16
 _PROBED = 64  # cells of an inverted file that a search looks into
-_INVERTED = b"Iw"  # how FAISS begins a file of that kind; each kind is mapped in its own way
+_INVERTED = b"Iw"
+"""How FAISS begins a file of that kind. It is mapped, since a search looks into few of its cells, and
+compared before each search: to read a mapped file that was cut ends the process. A search of the other kind
+reads all of it, so that one is in memory."""
 _POINTS_A_CELL = 64  # that the cells are placed by
 
 
@@ -41,6 +45,7 @@ class VectorIndex:
     kind: VectorKind  # exact: all are compared; ivf: those in the nearest cells, so that one may be missed
     numbers: Int64[np.ndarray, " vector"] | None = field(repr=False)  # None: they are counted from 0
     index: Any = field(repr=False)  # faiss.Index; None where there are no vectors
+    check: Callable[[], None] = field(default=lambda: None, repr=False)  # before a search of a mapped file
 
     def __len__(self) -> int:
         return 0 if self.index is None else int(self.index.ntotal)
@@ -53,6 +58,7 @@ class VectorIndex:
         length, n_wanted = float(np.linalg.norm(vector)), min(k, len(self))
         if not np.isfinite(length) or length == 0.0 or n_wanted < 1:
             return []
+        self.check()
         query = np.ascontiguousarray(vector[None] / length, dtype=np.float32)
         cosines, found = self.index.search(query, n_wanted)
         hits = [
@@ -74,9 +80,14 @@ class Vectors:
         index_dir: Path,
         embeddings: Callable[[], Float[np.ndarray, "image projection"]],
         means: Callable[[], dict[Modality, Float32[np.ndarray, " projection"]]],
+        files: IndexFiles | UnfinishedFiles | None = None,
     ) -> None:
-        """`embeddings` is asked where the index has no file for the search among images."""
+        """`embeddings` is asked where the index has no file for the search among images.
+
+        `files` are compared with what the index says of them.
+        """
         self._index_dir = index_dir
+        self._files = files or UnfinishedFiles()
         self._embeddings = embeddings
         self._means = lru_cache(maxsize=1)(means)
         self._features = lru_cache(maxsize=_SLOTS_OPEN)(self._open_slot)
@@ -104,12 +115,13 @@ class Vectors:
 
     def _open_slot(self, slot: Slot) -> VectorIndex:
         path = slot_vectors(self._index_dir, slot)
-        if not path.is_file():
+        if not self._files.expects(path):
             return VectorIndex("exact", None, None)
+        self._files.check(path)
         try:
-            vectors = map_npy(path)
-        except (OSError, ValueError, EOFError) as error:
-            raise IndexFormatError(
+            vectors = read_npy(path)
+        except (OSError, ValueError) as error:
+            raise DamagedError(
                 f"{path} is not readable ({error}); 'scopeview describe' makes it again"
             ) from error
         active = np.flatnonzero(np.any(vectors, axis=1))
@@ -117,15 +129,18 @@ class Vectors:
 
     def _open_images(self) -> VectorIndex:
         path = image_vectors(self._index_dir)
-        if not path.is_file():
+        if not self._files.expects(path):
             return VectorIndex("exact", None, _filled(unit_rows(self._embeddings())))
+        self._files.check(path)
         with path.open("rb") as file:
             kind: VectorKind = "ivf" if file.read(2) == _INVERTED else "exact"
-        mapped = faiss().IO_FLAG_MMAP if kind == "ivf" else faiss().IO_FLAG_MMAP_IFC
         try:
-            return VectorIndex(kind, None, faiss().read_index(str(path), mapped))
+            if kind == "ivf":
+                mapped = faiss().read_index(str(path), faiss().IO_FLAG_MMAP)
+                return VectorIndex(kind, None, mapped, lambda: self._files.check(path))
+            return VectorIndex(kind, None, faiss().read_index(str(path)))
         except RuntimeError as error:
-            raise IndexFormatError(
+            raise DamagedError(
                 f"{path} is not a readable FAISS index; 'scopeview describe' makes it again"
             ) from error
 

@@ -10,6 +10,7 @@ from safetensors.numpy import load
 from starlette.testclient import TestClient
 
 from scopeview.slots import Slot
+from scopeview.store.manifest import read_manifest, write_manifest
 from tests.app.conftest import StartSite
 from tests.app.described_index import active, told, write_described_index
 from tests.app.index import N_IMAGES, SmallIndex
@@ -98,8 +99,10 @@ def test_the_address_on_a_page_names_a_version(start_site: StartSite, tmp_path: 
     first, second = (write_described_index(tmp_path / name, slug=name) for name in ("one", "two"))
     other = second.index_dir / "described-11111111.duckdb"
     (second.index_dir / "described-00000000.duckdb").rename(other)
-    manifest = second.index_dir / "manifest.json"
-    manifest.write_text(manifest.read_text().replace("described-00000000", "described-11111111"))
+    manifest = read_manifest(second.index_dir)
+    assert manifest.describe is not None
+    renamed = manifest.describe.model_copy(update={"database": other.name})
+    write_manifest(second.index_dir, manifest.model_copy(update={"describe": renamed}))
     site = start_site(index_dirs=[first.index_dir, second.index_dir])
     versions = [
         site.get(f"/{slug}/1/map").text.split("points.safetensors?")[1][:40] for slug in ("one", "two")

@@ -337,7 +337,7 @@ def test_a_folder_that_is_no_index_is_refused(whole: Path, command: str) -> None
 
 @pytest.mark.parametrize(
     ("content", "parts"),
-    [("{", ("the file", "JSON")), ('{"format": "x"}', ("format", "scopeview-index versions 1 to 2"))],
+    [("{", ("the file", "JSON")), ('{"format": "x"}', ("format", "scopeview-index versions 1 to 3"))],
 )
 def test_a_manifest_of_another_format_is_refused_by_name(
     tmp_path: Path, content: str, parts: tuple[str, ...]

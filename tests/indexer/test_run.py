@@ -89,7 +89,7 @@ def test_another_run_is_refused_with_what_differs(tmp_path: Path, change: dict[s
 def test_a_record_of_another_version_is_refused_by_the_field_it_lacks(tmp_path: Path) -> None:
     begin(tmp_path, CONFIG, REFS)
     record = json.loads((tmp_path / "run.json").read_bytes())
-    del record["config"]["thumb_px"]
+    del record["config"]["thumb_px"], record["sha256"]
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(ConfigMismatchError, match="another thumb_px: then None, now 224"):
         check_resumable(tmp_path, CONFIG)

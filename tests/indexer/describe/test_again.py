@@ -21,6 +21,7 @@ from scopeview.store.reader import IndexReader
 from scopeview.store.rows import rows_dir, slot_rows
 from tests.command import Moment, scopeview, scopeview_until
 from tests.indexer.describe.small import N_IMAGES, WORDS, request, write_world
+from tests.older import change_json, with_new_checksums, without_checksums
 
 OTHER_WORDS = ["dog", "cat", "a photo of a dog"]
 
@@ -50,7 +51,7 @@ def test_other_words_change_the_names_and_nothing_else(world: Path, index: Path,
     assert read_manifest(index) == after
     assert before.describe is not None
     assert after.describe is not None
-    assert after.model_copy(update={"describe": before.describe}) == before
+    assert after.model_copy(update={"describe": before.describe, "files": before.files}) == before
     assert [path.name for path in index.glob("described-*")] == [after.describe.database]
     assert list(index.glob("rows-*")) == [rows_dir(index, after.describe.database)]
     assert not (index / "build").exists()
@@ -100,14 +101,14 @@ def test_killed_at_any_moment_it_stays_readable_and_the_same_command_finishes(
 
 
 def test_an_index_of_version_1_gets_descriptions(world: Path, index: Path) -> None:
-    older = read_manifest(index).model_copy(update={"version": 1, "describe": None})
+    older = read_manifest(index).model_copy(update={"version": 1, "describe": None, "files": None})
     write_manifest(index, older)
     shutil.rmtree(index / "vectors")
     for path in index.glob("described-*"):
         path.unlink()
     with IndexReader(index) as reader:
         assert reader.description(Slot(1, "cls"), 0) is None
-    assert describe_index(index, world / "words.txt").version == 2
+    assert describe_index(index, world / "words.txt").version == 3
     assert rows(index, "*", "features") == rows(world / "index", "*", "features")
 
 
@@ -143,7 +144,7 @@ def test_very_many_images_are_searched_by_cells(
 
 def test_an_index_described_before_there_were_rows_gets_them(world: Path, index: Path) -> None:
     database = described(index)
-    shutil.rmtree(rows_dir(index, database))
+    shutil.rmtree(rows_dir(without_checksums(index), database))
     written = (index / database).stat().st_mtime_ns
     with IndexReader(index) as reader:
         before = reader.description(Slot(1, "cls"), 0)
@@ -158,13 +159,12 @@ def test_verify_finds_rows_of_other_features(index: Path) -> None:
     here, there = (slot_rows(index, described(index), Slot(1, token)) for token in ("cls", "5"))
     here.write_bytes(there.read_bytes())
     offsets_path(here).write_bytes(offsets_path(there).read_bytes())
-    assert any("its row does not say" in found for found in verify(index))
+    assert any("its row does not say" in found for found in verify(without_checksums(index)))
 
 
 def test_weights_that_are_gone_or_another_are_named(world: Path, index: Path) -> None:
-    run = json.loads((index / "run.json").read_bytes())
-    run["weights"]["model"] = str(world / "nowhere")
-    (index / "run.json").write_text(json.dumps(run))
+    weights = json.loads((index / "run.json").read_bytes())["weights"]
+    change_json(index / "run.json", weights={**weights, "model": str(world / "nowhere")})
     with pytest.raises(InputError, match="nowhere"):
         describe_index(index, world / "words.txt")
 
@@ -192,12 +192,13 @@ TAMPERINGS = {
 def test_verify_finds_descriptions_that_do_not_follow_from_the_index(index: Path, problem: str) -> None:
     with duckdb.connect(str(index / described(index))) as connection:
         connection.execute(TAMPERINGS[problem])
-    assert any(problem in found for found in verify(index))
+    assert any(problem in found for found in verify(with_new_checksums(index)))
 
 
 def test_verify_finds_vectors_of_other_images(index: Path) -> None:
     (index / "vectors" / "1-cls.npy").write_bytes((index / "vectors" / "2-cls.npy").read_bytes())
-    assert any("its vector is not that of its top images" in found for found in verify(index))
+    problems = verify(with_new_checksums(index))
+    assert any("its vector is not that of its top images" in found for found in problems)
 
 
 def described(index_dir: Path) -> str:

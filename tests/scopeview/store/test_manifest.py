@@ -113,7 +113,7 @@ def test_the_grid_of_patches_follows_from_the_pixels() -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"version": 3}, r"manifest\.json: version: .*reads scopeview-index versions 1 to 2"),
+        ({"version": 4}, r"manifest\.json: version: .*reads scopeview-index versions 1 to 3"),
         ({"format": "saev-index"}, r"manifest\.json: format: "),
         ({"sparkles": True}, r"manifest\.json: sparkles: Extra inputs are not permitted"),
         ({"n_images": None}, r"manifest\.json: n_images: Field required"),
