@@ -1,5 +1,6 @@
 """Questions about the images of an index: what is known of them, what fires on them, how they look."""
 
+import logging
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
@@ -18,6 +19,8 @@ from scopeview.store.pack import Pack
 from scopeview.store.records import ActiveFeature, Code, ImageRecord, ImageRow
 from scopeview.store.schema import IMAGE_COLUMNS
 from scopeview.store.shard_codes import whole_code
+
+log = logging.getLogger("scopeview.store")
 
 _WHOLE_CODES_KEPT = 64  # some 10 KB each
 _CODES = "SELECT image_id, layer, token, n_active, features, activations, positions FROM codes"
@@ -58,7 +61,13 @@ class ImageReader(IndexFolder):
         if listed is None:
             return None
         shard, shard_row = self._place(image_id)
-        return whole_code(codes_file(shard_dir(self.index_dir, shard), slot), shard_row, listed)
+        path = codes_file(shard_dir(self.index_dir, shard), slot)
+        try:
+            self.files.check(path)
+        except DamagedError as error:
+            log.warning("pages about an image show its %d strongest: %s", len(listed.features), error)
+            return None
+        return whole_code(path, shard_row, listed)
 
     def _code_rows(self, image_id: int) -> list[tuple[Any, ...]]:
         # They lie in order of images, one a slot, so it is known where these are, unless some are missing.

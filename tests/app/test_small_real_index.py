@@ -5,6 +5,7 @@ An image is said to be what the index stores of it, although its thumbnail is lo
 
 import io
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,23 @@ def test_what_fires_anywhere_is_what_the_index_stores(site: TestClient, layer: i
         assert found["approximate"] is True  # shares and heat
 
 
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("spoil", [remove, flip_a_bit])
 def test_without_the_shards_codes_the_weaker_features_stand_apart_and_are_approximate(
-    start_site: StartSite, noisy_index: Path, tmp_path: Path
+    start_site: StartSite, noisy_index: Path, tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:
     copy = shutil.copytree(noisy_index, tmp_path / "copy")
     for path in copy.glob("shards/*/codes-*-any.parquet"):
-        path.unlink()
+        spoil(path)
     site = start_site(index_dirs=[copy], real_encoder=True, encoder_device="cpu")
     code = stored_codes(site, 4)[1, "any"]
     found = ask(site, "/api/v1/tiny/images/4/apart", layer=1, top=2000)
