@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import logging
+import os
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -85,6 +87,8 @@ from scopeview.heap import give_back_large_blocks
 log = logging.getLogger("scopeview.main")
 
 SWEEP_EVERY_S = 600.0
+CLOSING_S = 3
+"""Of the time that a server has to end, for what comes after its requests: models, databases, processes."""
 SENDERS_PER_PLACE = 2
 """So many pictures may be arriving or waiting for each that is worked on: with those, what is in memory."""
 DESCRIPTION = "What the pages of a Scopeview server show, as JSON. Bulk data: the index's own files."
@@ -156,6 +160,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.templates = environment(assets)
+    app.state.closing_s = None  # nothing here ends a process that is not its own
     for router in ROUTERS:
         # Not `include_router`, which wraps them for prefixes they do not have: 0.3 ms of every request, and
         # 0.2 s of the first, which would wait for all routes to be worked out.
@@ -189,7 +194,15 @@ def serve(
     # Pages leave few cycles behind; to look for them through all that stays for good takes 0.1 s.
     gc.set_threshold(20_000, 50, 50)
     gc.freeze()
-    uvicorn.run(app, host=settings.host, port=settings.port, server_header=False, http=BoundedHttpProtocol)
+    app.state.closing_s = CLOSING_S
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        server_header=False,
+        http=BoundedHttpProtocol,
+        timeout_graceful_shutdown=settings.shutdown_s - CLOSING_S,
+    )
 
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
@@ -258,6 +271,8 @@ def _lifespan(
         try:
             yield
         finally:
+            if app.state.closing_s is not None:
+                _end_process_in(app.state.closing_s)
             for task in tasks:
                 task.cancel()
             await warming  # a thread cannot be stopped, and what it reads from is about to be closed
@@ -265,6 +280,19 @@ def _lifespan(
             close_indexes(site.indexes)
 
     return lifespan
+
+
+def _end_process_in(wait_s: float) -> None:
+    """Whatever still runs then: a thread that loads a model, or hangs in one, cannot be stopped."""
+
+    def end() -> None:
+        log.error("not everything came to its end in %g s; the process is ended", wait_s)
+        logging.shutdown()
+        os._exit(1)
+
+    timer = threading.Timer(wait_s, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Metrics) -> Site:

@@ -38,6 +38,11 @@ class Settings(BaseSettings):
         default=["*"], description="Host headers that are answered; name yours when the site is public"
     )
 
+    shutdown_s: int = Field(
+        default=10,
+        ge=4,
+        description="from SIGTERM to the end; requests under way are finished until three seconds before it",
+    )
     page_cache_bytes: int = Field(
         default=64 * 1024**2,
         ge=0,
