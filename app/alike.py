@@ -6,9 +6,9 @@ For pages and JSON alike. Knows no HTML and no URL.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import anyio
 from starlette.concurrency import run_in_threadpool
 
+from app.fairness import FairLimiter
 from app.inference.asking import take_apart
 from app.inference.encoders import Vectors
 from app.inference.subjects import Subject
@@ -41,7 +41,7 @@ class Likes:
 
 
 async def embedding_of(
-    site: Site, index: OpenIndex, subject: Subject, decoding: anyio.CapacityLimiter
+    site: Site, index: OpenIndex, subject: Subject, decoding: FairLimiter
 ) -> Vectors | str:
     """CLIP's, or why there is none, in words: an upload's is worked out when it is not remembered."""
     if subject.image_id is not None:

@@ -15,7 +15,7 @@ _HOUSEHOLD_BITS = 64
 
 
 NOBODY = "unknown"
-_current = ContextVar("client", default=NOBODY)
+CURRENT = ContextVar("client", default=NOBODY)
 
 
 class CurrentClient:
@@ -26,13 +26,13 @@ class CurrentClient:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            _current.set(client_of(Request(scope)))
+            CURRENT.set(client_of(Request(scope)))
         await self.app(scope, receive, send)
 
 
 def current_client() -> str:
     """As `client_of` the request that this task answers; `NOBODY` outside of any."""
-    return _current.get()
+    return CURRENT.get()
 
 
 def client_of(request: Request) -> str:

@@ -6,12 +6,22 @@ event loop; knows nothing of HTTP but the refusal.
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from types import TracebackType
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.clients import current_client
 from app.problems import ProblemError
+
+Refuse = Callable[[Request, Exception], Awaitable[Response]]
+"""Makes an error an answer."""
+
+_ALWAYS = ("/healthz", "/readyz", "/metrics")
 
 
 class TooManyAtOnceError(ProblemError):
@@ -103,3 +113,67 @@ class FairLimiter:
             line.remove(turn)
             if not line:
                 del self._waiting[client]
+
+
+class Turn:
+    """One request's place among those that are worked on. Given back early, it is not given back again."""
+
+    def __init__(self, limiter: FairLimiter, client: str) -> None:
+        self._limiter, self._client = limiter, client
+        self.is_taken = False
+
+    async def take(self) -> None:
+        """Raises `TooManyAtOnceError`."""
+        await self._limiter.acquire(self._client)
+        self.is_taken = True
+
+    def give_back(self) -> None:
+        if self.is_taken:
+            self.is_taken = False
+            self._limiter.release(self._client)
+
+
+_turn: ContextVar[Turn | None] = ContextVar("turn", default=None)
+
+
+@asynccontextmanager
+async def out_of_turn() -> AsyncIterator[None]:
+    """Around a wait for what has places of its own, such as the model: the turn is others' meanwhile."""
+    turn = _turn.get()
+    if turn is None or not turn.is_taken:
+        yield
+        return
+    turn.give_back()
+    yield
+    await turn.take()
+
+
+class TakeTurns:
+    """Works on so many requests of one client at a time; the others wait, and cost nothing.
+
+    Until the answer begins: whoever reads it slowly keeps no place. What is sent to us waits for its sender,
+    so it has other bounds (`Senders`), and whoever watches over the server is always answered.
+    """
+
+    def __init__(self, app: ASGIApp, turns: FairLimiter, refuse: Refuse) -> None:
+        self.app, self.turns, self.refuse = app, turns, refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] == "POST" or scope["path"].endswith(_ALWAYS):
+            await self.app(scope, receive, send)
+            return
+        turn = Turn(self.turns, current_client())
+
+        async def sending(message: Message) -> None:
+            turn.give_back()
+            await send(message)
+
+        try:
+            await turn.take()
+            _turn.set(turn)
+            await self.app(scope, receive, sending)
+        except TooManyAtOnceError as error:
+            answer = await self.refuse(Request(scope), error)
+            await answer(scope, receive, send)
+        finally:
+            turn.give_back()

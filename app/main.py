@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -40,8 +41,9 @@ from app.api import uploads as api_uploads
 from app.assets import Assets
 from app.blocklist import BlockList
 from app.clients import CurrentClient
-from app.fairness import FairLimiter
+from app.fairness import FairLimiter, TakeTurns
 from app.http_protocol import BoundedHttpProtocol
+from app.inference.budget import ModelBudget
 from app.metrics import Metrics, MetricsMiddleware
 from app.page_cache import PageCache, PageCacheMiddleware
 from app.pages import (
@@ -78,9 +80,8 @@ from app.site import OpenIndex, Site, close_indexes, open_indexes
 from app.upload.decoding import N_PROCESSES, Decoder, ProcessDecoder
 from app.upload.rate import Senders, UploadRate
 from app.upload.store import UploadStore
-from app.upload.taking import decode_limiter
 from app.urls import API
-from app.worker import EncoderFactory, Worker, scopeview_encoders
+from app.worker import ASIDE, MAX_WAITING_PER_CLIENT, EncoderFactory, Worker, scopeview_encoders
 from scopeview.errors import DamagedError, InputError, ScopeviewError
 from scopeview.heap import give_back_large_blocks
 
@@ -89,6 +90,12 @@ log = logging.getLogger("scopeview.main")
 SWEEP_EVERY_S = 600.0
 CLOSING_S = 3
 """Of the time that a server has to end, for what comes after its requests: models, databases, processes."""
+N_TURNS, MAX_WAITING_TURNS = 16, 512
+"""Requests worked on at one time, those that wait for the model aside; and that wait of one client."""
+N_MODEL_REQUESTS = 32
+"""Views that run the model at one time: 768 pictures in its queue at most."""
+SWITCH_S = 0.001
+"""After so long a thread lets another run: Python's 5 ms at each of its steps would slow every page."""
 SENDERS_PER_PLACE = 2
 """So many pictures may be arriving or waiting for each that is worked on: with those, what is in memory."""
 DESCRIPTION = "What the pages of a Scopeview server show, as JSON. Bulk data: the index's own files."
@@ -194,6 +201,7 @@ def serve(
     # Pages leave few cycles behind; to look for them through all that stays for good takes 0.1 s.
     gc.set_threshold(20_000, 50, 50)
     gc.freeze()
+    sys.setswitchinterval(SWITCH_S)
     app.state.closing_s = CLOSING_S
     uvicorn.run(
         app,
@@ -216,6 +224,8 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
         edition=_edition,
         query_names=_query_names(),
     )
+    turns = FairLimiter(N_TURNS, settings.requests_per_client, max_waiting=MAX_WAITING_TURNS)
+    app.add_middleware(TakeTurns, turns=turns, refuse=_answer_error)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)
     app.add_middleware(SecurityHeaders)
@@ -264,7 +274,8 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         site = await run_in_threadpool(_open_site, settings, models, assets, metrics)
-        app.state.site, app.state.decode_limiter = site, decode_limiter()
+        app.state.site = site
+        app.state.decode_limiter = FairLimiter(ASIDE, 1, max_waiting=MAX_WAITING_PER_CLIENT)
         site.worker.start()
         tasks = [asyncio.create_task(_sweep(site)), asyncio.create_task(_load_at_start(site))]
         warming = asyncio.create_task(_warm(site, app.state.templates))
@@ -276,6 +287,7 @@ def _lifespan(
             for task in tasks:
                 task.cancel()
             await warming  # a thread cannot be stopped, and what it reads from is about to be closed
+            site.previews.close()
             await run_in_threadpool(site.worker.stop)
             close_indexes(site.indexes)
 
@@ -306,6 +318,7 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
         bound=settings.upload_queue,
         batch=settings.upload_batch,
         deadline_s=settings.upload_deadline_s,
+        budget=ModelBudget(settings.model_seconds_per_minute),
     )
     towers = models.texts or scopeview_towers(settings.encoder_device)
     indexes = _open_indexes(settings)
@@ -320,6 +333,9 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
         decoder=models.decoder or ProcessDecoder(settings.decode_deadline_s),
         decode_places=FairLimiter(N_PROCESSES, 1, max_waiting=settings.upload_queue),
         worker=worker,
+        model_places=FairLimiter(
+            N_MODEL_REQUESTS, settings.model_requests_per_client, max_waiting=MAX_WAITING_PER_CLIENT
+        ),
         texts=Texts(towers, worker),
         reports=Reports(settings.upload_dir / "reports.jsonl"),
         previews=Previews(),

@@ -72,11 +72,23 @@ class Settings(BaseSettings):
         default=30, ge=0, description="pictures taken from one address in a minute; over it 429. 0: any"
     )
     uploads_per_client: int = Field(
-        default=4, ge=0, description="uploads of one address under way at one time; over it 429. 0: any"
+        default=8, ge=0, description="uploads of one address under way at one time; over it 429. 0: any"
     )
     upload_read_s: float = Field(default=60.0, gt=0, description="time a client has to send its picture")
     upload_min_bytes_per_s: int = Field(
         default=4096, gt=0, description="a slower sender is cut off (408) after its first ten seconds"
+    )
+
+    model_requests_per_client: int = Field(
+        default=4, gt=0, description="requests of one address that run the model at one time; others wait"
+    )
+    model_seconds_per_minute: float = Field(
+        default=30.0,
+        ge=0,
+        description="time of the model for one address in a minute, uploads aside; over it 429. 0: any",
+    )
+    requests_per_client: int = Field(
+        default=2, gt=0, description="requests of one address that are worked on at one time; others wait"
     )
 
     encoder_device: Literal["auto", "cpu", "cuda", "off"] = Field(

@@ -98,6 +98,7 @@ class Site:
     decoder: Decoder
     decode_places: FairLimiter
     worker: Worker
+    model_places: FairLimiter  # for views that run the model
     texts: Texts
     reports: Reports
     previews: Previews

@@ -7,19 +7,21 @@ these threads let those go first that make pages.
 """
 
 import logging
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
+from app.clients import current_client
+from app.fairness import TooManyAtOnceError
+from app.inference.budget import ModelBudget
 from app.inference.encoders import Crop, Encoder, EncoderFactory, Encoders, scopeview_encoders
+from app.inference.fair_queue import FairQueue, Urgency
 from app.inference.jobs import CallJob, Job, PictureJob, Wanted, alike, is_due, settle
 from app.inference.memory import Memory
 from app.inference.patience import yield_to_pages
@@ -42,7 +44,9 @@ __all__ = [
 
 log = logging.getLogger("scopeview.worker")
 
-MAX_WAITING = 256
+MAX_WAITING = 1024
+MAX_WAITING_PER_CLIENT = 128
+"""Pictures of one client in the queue: four requests of 24, and some."""
 MEMORY_BYTES = 64 * 1024**2
 ASIDE = 2
 """A 50-megapixel picture is 150 MB of pixels; these many are decoded at one time."""
@@ -50,12 +54,6 @@ STALLED_S = 120.0
 """What has been in hand for so long, and for two deadlines, hangs: nobody waits for it any more."""
 
 Answer = TypeVar("Answer")
-
-
-_Place = tuple[int, int, Job | None]
-"""Lower is sooner: urgency, then order of arrival."""
-
-_STOP, _URGENT, _PATIENT = range(3)
 
 
 class Worker:
@@ -71,17 +69,18 @@ class Worker:
         max_waiting: int = MAX_WAITING,
         memory_bytes: int = MEMORY_BYTES,
         stalled_s: float = STALLED_S,
+        budget: ModelBudget | None = None,
     ) -> None:
-        """`factory` is None where taking pictures apart is switched off."""
+        """`factory` is None where taking pictures apart is switched off; `budget` None: nobody has one."""
         self.encoders = Encoders(factory)
         self._bound, self._batch, self._deadline_s = bound, batch, deadline_s
         self._max_waiting = max_waiting
         self._stalled_s = max(stalled_s, 2 * deadline_s)
         self._memory = Memory(memory_bytes)
         self._places = threading.BoundedSemaphore(bound)
-        self._jobs: queue.PriorityQueue[_Place] = queue.PriorityQueue()
+        self.budget = budget or ModelBudget(0)
+        self._jobs = FairQueue[Job]()
         self._aside = ThreadPoolExecutor(ASIDE, "aside", initializer=yield_to_pages)
-        self._arrivals = count()
         self._thread: threading.Thread | None = None  # None before the start and from the end on
         self._replaced: set[threading.Thread] = set()
         self._starting = threading.Lock()
@@ -97,7 +96,7 @@ class Worker:
         with self._starting:
             thread, self._thread = self._thread, None
         self._aside.shutdown(wait=False, cancel_futures=True)
-        self._jobs.put((_STOP, next(self._arrivals), None))
+        self._jobs.close()
         if thread is not None:
             thread.join(None if not self._hangs() else 0)
 
@@ -137,24 +136,28 @@ class Worker:
     ) -> "Future[Apart]":
         """At least what is wanted. The future may raise `ProblemError` or what the encoder does.
 
-        What is urgent goes first, what is remembered waits for nobody. Raises `BusyError` where too much is
-        waiting already.
+        What is urgent goes first, what is remembered waits for nobody, and clients take turns. Raises
+        `BusyError` where too much is waiting already, and a 429 where it is this client's.
         """
         known = self.known(index_dir, key, wanted)
         if known is not None:
             answer: Future[Apart] = Future()
             answer.set_result(known)
             return answer
-        return self._put(PictureJob(index_dir, key, crop, wanted, self._deadline()), urgent=urgent).answer
+        job = PictureJob(index_dir, key, crop, wanted, self._deadline(), current_client(), urgent)
+        return self._put(job).answer
 
     def call(self, index_dir: Path, call: Callable[[Encoder], Answer]) -> "Future[Answer]":
         """Runs `call` with the encoder, in the worker's thread. Raises, and may raise, as `submit`."""
-        job = CallJob(lambda: self._with_encoder(index_dir, call), self._deadline(), index_dir)
-        return self._put(job, urgent=False).answer
+        return self._put(
+            CallJob(
+                lambda: self._with_encoder(index_dir, call), self._deadline(), index_dir, current_client()
+            )
+        ).answer
 
     def run(self, work: Callable[[], Answer]) -> "Future[Answer]":
         """The same for what needs the device but no encoder."""
-        return self._put(CallJob(work, self._deadline()), urgent=False).answer
+        return self._put(CallJob(work, self._deadline(), client=current_client())).answer
 
     def aside(self, work: Callable[[], Answer]) -> "Future[Answer]":
         """What a picture needs before and after the device, a few at a time."""
@@ -165,11 +168,14 @@ class Worker:
 
     _AnyJob = TypeVar("_AnyJob", PictureJob, CallJob)
 
-    def _put(self, job: _AnyJob, *, urgent: bool) -> _AnyJob:
+    def _put(self, job: _AnyJob) -> _AnyJob:
         self._revive()
         if self._jobs.qsize() >= self._max_waiting:
             raise BusyError(self._max_waiting)
-        self._jobs.put((_URGENT if urgent else _PATIENT, next(self._arrivals), job))
+        n_waiting = self._jobs.n_waiting(job.client)
+        if n_waiting >= MAX_WAITING_PER_CLIENT:
+            raise TooManyAtOnceError(n_waiting)
+        self._jobs.put(job, job.client, Urgency.UPLOAD if job.is_upload else Urgency.VIEW)
         return job
 
     def _hangs(self) -> bool:
@@ -205,38 +211,29 @@ class Worker:
     def _run(self) -> None:
         yield_to_pages()
         while threading.current_thread() not in self._replaced:
-            place = self._jobs.get()
-            job = place[2]
+            job = self._jobs.take()
             if job is None:
                 break
             if isinstance(job, CallJob):
                 self._answer_call(job)
             else:
-                self._answer_pictures(self._take_batch(place, job))
+                self._answer_pictures([job, *self._alike(job)])
         else:
             return
-        self._refuse_waiting()
+        for left in self._jobs.drain():
+            settle(left, TooSlowError())
 
-    def _take_batch(self, place: _Place, first: PictureJob) -> list[PictureJob]:
-        """What waits for the same already; the first that does not keeps its place in the queue."""
-        jobs = [first]
-        while len(jobs) < self._batch:
-            try:
-                place = self._jobs.get_nowait()
-            except queue.Empty:
-                break
-            job = place[2]
-            if not isinstance(job, PictureJob) or not alike(job, first):
-                self._jobs.put(place)
-                break
-            jobs.append(job)
-        return jobs
+    def _alike(self, first: PictureJob) -> list[PictureJob]:
+        """What waits for the same already, of whomever. Of views half a batch: others wait for all of it."""
+        most = self._batch if first.is_upload else -(-self._batch // 2)
+        found = self._jobs.take_alike(lambda job: isinstance(job, PictureJob) and alike(job, first), most - 1)
+        return [job for job in found if isinstance(job, PictureJob)]
 
     def _answer_call(self, job: CallJob) -> None:
         if not is_due(job):
             return
         try:
-            with self._held(job.index_dir):
+            with self._held(job.index_dir), self._charged([job]):
                 settle(job, job.call())
         except BaseException as error:  # whoever waits must hear of it, and the thread must live
             settle(job, error)
@@ -244,7 +241,7 @@ class Worker:
     def _answer_pictures(self, batch: list[PictureJob]) -> None:
         jobs = [job for job in batch if is_due(job)]
         try:
-            with self._held(batch[0].index_dir):
+            with self._held(batch[0].index_dir), self._charged(jobs):
                 found = self._take_apart(jobs)
         except BaseException as error:  # whoever waits must hear of it, and the thread must live
             for job in jobs:
@@ -252,6 +249,17 @@ class Worker:
             return
         for job in jobs:
             settle(job, found[job.key])
+
+    @contextmanager
+    def _charged(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """To those whom it is done for, in equal parts; uploads are counted by `upload_rate`."""
+        started_s = time.monotonic()
+        try:
+            yield
+        finally:
+            for job in jobs:
+                if not job.is_upload:
+                    self.budget.spend(job.client, (time.monotonic() - started_s) / len(jobs))
 
     def _take_apart(self, jobs: list[PictureJob]) -> dict[str, Apart]:
         """By key. A picture that waits twice, or that an earlier batch has seen, is looked at once."""
@@ -281,12 +289,3 @@ class Worker:
             failure.__cause__ = error.with_traceback(None)  # the trace would keep the failed batch alive
         self.encoders.reload(index_dir, encoder)
         raise failure
-
-    def _refuse_waiting(self) -> None:
-        while True:
-            try:
-                _, _, job = self._jobs.get_nowait()
-            except queue.Empty:
-                return
-            if job is not None:
-                settle(job, TooSlowError())

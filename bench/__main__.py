@@ -118,6 +118,18 @@ def uploads(
 
 
 @cli.command()
+def attacks(
+    index_dir: Annotated[Path, typer.Argument(help="A finished index whose model is at hand.")],
+    seconds: Annotated[float, typer.Option(min=1, help="Of each attack.")] = 10,
+    only: Annotated[str, typer.Option(help="Only attacks with this in their names.")] = "",
+) -> None:
+    """One client against another, on a server of our own."""
+    from bench.attacks import main
+
+    main(index_dir, seconds=seconds, only=only)
+
+
+@cli.command()
 def encode(
     source: Annotated[Path | None, typer.Argument(help=f"Image set; {ELSE_OURS}")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",

@@ -72,18 +72,22 @@ def full(work: Path, source: Path, pictures: Path) -> None:
 @contextmanager
 def _served(index_dir: Path, cache: Path | None = None) -> Iterator[Server]:
     """With its model loaded at the start, on all cores, and as many uploads a minute as come from here."""
-    unlimited = {"SCOPEVIEW_UPLOADS_PER_MINUTE": "0", "SCOPEVIEW_UPLOADS_PER_CLIENT": "0"}
+    unlimited = {
+        "SCOPEVIEW_UPLOADS_PER_MINUTE": "0",
+        "SCOPEVIEW_UPLOADS_PER_CLIENT": "0",
+        "SCOPEVIEW_MODEL_SECONDS_PER_MINUTE": "0",
+    }
     environment = {"SCOPEVIEW_ENCODER_LOAD": "start", **unlimited, **_cache(cache)}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "scopeview", "serve", str(index_dir), "--device", "cpu"]
         words = [*command, "--uploads", str(Path(folder) / "uploads")]
         cores = range(os.cpu_count() or 1)
         with serving(words, "/readyz", Path(folder) / "log", environment, cores=cores) as server:
-            _wait_for_model(server)
+            wait_for_model(server)
             yield server
 
 
-def _wait_for_model(server: Server) -> None:
+def wait_for_model(server: Server) -> None:
     """Raises `SystemExit` where it cannot be loaded."""
     for _ in range(_MOST_LOAD_S):
         with urllib.request.urlopen(f"{server.base_url}/readyz") as answer:

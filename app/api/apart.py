@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import anyio
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
@@ -19,6 +18,7 @@ from app.api.apart_answers import apart_out, groups_out, heat_out, knobs_out
 from app.api.heat import ENCODER
 from app.api.routes import ERRORS, FOUND
 from app.api.uploads import GONE, PRIVATE
+from app.fairness import FairLimiter
 from app.inference.subjects import ImageSubject, Subject, UploadSubject, layer_of
 from app.inference.turning import prompts_of, turned
 from app.looking import (
@@ -61,7 +61,7 @@ class View:
     index: OpenIndex
     layer: Layer
     selection: Selection
-    decoding: anyio.CapacityLimiter
+    decoding: FairLimiter
 
     async def found(self, subject: Subject, features: Sequence[int] = ()) -> LayerApart:
         return await layer_of(self.site, self.index, subject, self.layer, self.decoding, features)

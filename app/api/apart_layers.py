@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-import anyio
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from pydantic import Field
@@ -16,6 +15,7 @@ from app.api.apart_models import TOKENS, OfPictureOut
 from app.api.models import _Model
 from app.api.routes import FOUND
 from app.api.uploads import PRIVATE
+from app.fairness import FairLimiter
 from app.inference.subjects import ImageSubject, Subject, UploadSubject, layers_of
 from app.looking import TokensQuery, known_selection
 from app.pages.apart.looking import deepest
@@ -86,7 +86,7 @@ class View:
     selection: Selection
     n_groups: int
     n_features: int
-    decoding: anyio.CapacityLimiter
+    decoding: FairLimiter
 
 
 def view_of(

@@ -25,7 +25,11 @@ from scopeview.store.records import ActiveFeature
 
 MAX_IMAGES = 24
 ENCODER: models.Responses = {
-    503: {"model": ProblemBody, "description": "no encoder here, or busy: see Retry-After"}
+    429: {
+        "model": ProblemBody,
+        "description": "the model has worked a lot for this address: see Retry-After",
+    },
+    503: {"model": ProblemBody, "description": "no encoder here, or busy: see Retry-After"},
 }
 ImagesQuery = Annotated[str, Query(description=f"image ids with commas between, at most {MAX_IMAGES}")]
 

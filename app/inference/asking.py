@@ -2,22 +2,29 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import anyio
 from PIL import Image
 
+from app.clients import current_client
+from app.fairness import FairLimiter, out_of_turn
+from app.inference.budget import BudgetSpentError, ModelBudget
 from app.inference.problems import EncoderAbsentError, TooSlowError
+from app.search.texts import EmbeddedText
 from app.site import OpenIndex, Site
 from app.worker import Crop, Wanted
 from scopeview.apart import Apart
 from scopeview.images import ImageLimits, decode
 
 Answer = TypeVar("Answer")
+
+REFUSAL_S = 1.0
+"""A refusal takes so long, and a place: who asks on without a pause must not keep the server busy with it."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ async def take_apart(
     index: OpenIndex,
     pictures: Sequence[Picture],
     wanted: Wanted,
-    decoding: anyio.CapacityLimiter,
+    decoding: FairLimiter,
 ) -> list[Apart]:
     """In order; what is remembered is not worked out again. Raises `ProblemError`, and as `Picture.read`."""
     index_dir, worker = index.reader.index_dir, site.worker
@@ -57,13 +64,39 @@ async def take_apart(
     if not missing:
         return [found for found in known if found is not None]
     refuse_absent(site, index)
-    crops = await _cropped(site, index, missing, decoding)
-    waiting = [
-        worker.submit(index_dir, picture.key, crop, wanted)
-        for picture, crop in zip(missing, crops, strict=True)
-    ]
-    fresh = iter(await answers(site, waiting))
+    async with model_place(site):
+        crops = await _cropped(site, index, missing, decoding)
+        waiting = [
+            worker.submit(index_dir, picture.key, crop, wanted)
+            for picture, crop in zip(missing, crops, strict=True)
+        ]
+        fresh = iter(await answers(site, waiting))
     return [next(fresh) if found is None else found for found in known]
+
+
+@asynccontextmanager
+async def model_place(site: Site) -> AsyncIterator[None]:
+    """Whatever runs the model for a view is done within one. Raises a 429, or a 503 after too long a wait."""
+    client = current_client()
+    async with out_of_turn():
+        try:
+            async with asyncio.timeout(site.settings.upload_deadline_s):
+                await site.model_places.acquire(client)
+        except TimeoutError:
+            raise TooSlowError from None
+        try:
+            await _refuse_spent(site.worker.budget, client)
+            yield
+        finally:
+            site.model_places.release(client)
+
+
+async def _refuse_spent(budget: ModelBudget, client: str) -> None:
+    try:
+        budget.refuse_spent(client)
+    except BudgetSpentError:
+        await asyncio.sleep(REFUSAL_S)
+        raise
 
 
 def refuse_absent(site: Site, index: OpenIndex) -> None:
@@ -82,14 +115,23 @@ async def answers(site: Site, waiting: "Sequence[Future[Answer]]") -> list[Answe
         raise TooSlowError from None
 
 
-async def cropped(site: Site, index: OpenIndex, picture: Picture, decoding: anyio.CapacityLimiter) -> Crop:
+async def vectors_of(site: Site, index: OpenIndex, texts: Sequence[str]) -> list[EmbeddedText | str]:
+    """Each text in CLIP's space, or why it has no place there, in words. Raises as `model_place`."""
+    index_dir = index.reader.index_dir
+    if all(site.texts.is_known(index_dir, text) for text in texts):
+        return [await site.texts.embedded(index_dir, text) for text in texts]
+    async with model_place(site):
+        return await asyncio.gather(*(site.texts.embedded(index_dir, text) for text in texts))
+
+
+async def cropped(site: Site, index: OpenIndex, picture: Picture, decoding: FairLimiter) -> Crop:
     """The square that the model sees. Raises as `Picture.read`."""
     (crop,) = await _cropped(site, index, [picture], decoding)
     return crop
 
 
 async def _cropped(
-    site: Site, index: OpenIndex, pictures: Sequence[Picture], decoding: anyio.CapacityLimiter
+    site: Site, index: OpenIndex, pictures: Sequence[Picture], decoding: FairLimiter
 ) -> list[Crop]:
     async with decoding:
         return await asyncio.wrap_future(site.worker.aside(partial(_crops, site, index, pictures)))

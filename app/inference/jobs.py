@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from app.clients import NOBODY
 from app.inference.encoders import Crop
 from app.inference.problems import DeviceFailedError, TooSlowError
 from scopeview.apart import Apart
@@ -30,6 +31,8 @@ class PictureJob:
     crop: Crop
     wanted: Wanted
     deadline_s: float  # of time.monotonic()
+    client: str = NOBODY  # for whom
+    is_upload: bool = False
     answer: "Future[Apart]" = field(default_factory=Future)
 
 
@@ -40,6 +43,8 @@ class CallJob:
     call: Callable[[], Any]
     deadline_s: float
     index_dir: Path | None = None  # whose encoder it uses
+    client: str = NOBODY
+    is_upload: bool = False
     answer: "Future[Any]" = field(default_factory=Future)
 
 

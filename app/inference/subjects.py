@@ -8,6 +8,7 @@ import anyio
 import numpy as np
 from fastapi import Depends, Path
 
+from app.fairness import FairLimiter
 from app.inference.asking import Picture, indexed_picture, kept_square, take_apart
 from app.inference.encoders import Encoder
 from app.params import ImagePath, IndexDep, SiteDep
@@ -67,7 +68,7 @@ async def layer_of(
     index: OpenIndex,
     subject: Subject,
     layer: Layer,
-    decoding: anyio.CapacityLimiter,
+    decoding: FairLimiter,
     features: Sequence[int] = (),
 ) -> LayerApart:
     """The picture at one layer, with every value that was stored of it in its place.
@@ -84,7 +85,7 @@ async def layers_of(
     index: OpenIndex,
     subject: Subject,
     layers: Sequence[Layer],
-    decoding: anyio.CapacityLimiter,
+    decoding: FairLimiter,
     features: Sequence[int] = (),
 ) -> dict[Layer, LayerApart]:
     """As `layer_of`, in one forward pass for all of them."""
@@ -93,7 +94,7 @@ async def layers_of(
 
 
 async def computed_layers(
-    site: Site, index: OpenIndex, subject: Subject, layers: Sequence[Layer], decoding: anyio.CapacityLimiter
+    site: Site, index: OpenIndex, subject: Subject, layers: Sequence[Layer], decoding: FairLimiter
 ) -> dict[Layer, LayerApart]:
     """What the model makes of the picture that is kept, whatever was stored of it: the base of an edit."""
     (apart,) = await take_apart(site, index, [subject.picture], Wanted(tuple(layers)), decoding)

@@ -1,14 +1,13 @@
 """Knobs over HTTP: the picture run on with its features turned, and texts to compare both embeddings with."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import anyio
 import numpy as np
 from starlette.concurrency import run_in_threadpool
 
-from app.inference.asking import answers, cropped, refuse_absent
+from app.fairness import FairLimiter
+from app.inference.asking import answers, cropped, model_place, refuse_absent, vectors_of
 from app.inference.encoders import Vectors
 from app.inference.subjects import Subject, computed_layers
 from app.search.texts import EmbeddedText
@@ -50,7 +49,7 @@ async def turned(
     index: OpenIndex,
     subject: Subject,
     knobs: Knobs,
-    decoding: anyio.CapacityLimiter,
+    decoding: FairLimiter,
 ) -> Turned:
     """The picture that is kept, run without and with the edits. Raises `ProblemError`, and as `Picture.read`.
 
@@ -60,9 +59,10 @@ async def turned(
     refuse_absent(site, index)
     layers = await computed_layers(site, index, subject, [knobs.layer], decoding)
     found = layers[knobs.layer]
-    crop = await cropped(site, index, subject.picture, decoding)
-    waiting = site.worker.call(index.reader.index_dir, lambda encoder: encoder.turn(crop, found, knobs))
-    (answer,) = await answers(site, [waiting])
+    async with model_place(site):
+        crop = await cropped(site, index, subject.picture, decoding)
+        waiting = site.worker.call(index.reader.index_dir, lambda encoder: encoder.turn(crop, found, knobs))
+        (answer,) = await answers(site, [waiting])
     return answer
 
 
@@ -71,7 +71,7 @@ async def prompts_of(site: Site, index: OpenIndex, texts: Sequence[str]) -> Prom
     if not texts:
         return Prompts([])
     index_dir = index.reader.index_dir
-    found = await asyncio.gather(*(site.texts.embedded(index_dir, text) for text in texts))
+    found = await vectors_of(site, index, texts)
     why_not = next(
         (f"{text!r}: {answer}" for text, answer in zip(texts, found, strict=True) if isinstance(answer, str)),
         None,

@@ -4,6 +4,7 @@ import hashlib
 
 from fastapi import APIRouter
 from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.formatting import days, percent, token_name
@@ -20,22 +21,26 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/{index}/og.png", name="index_preview")
-def index_preview(request: Request, site: SiteDep, index: IndexDep) -> Response:
+async def index_preview(request: Request, site: SiteDep, index: IndexDep) -> Response:
     version = _index_version(index)
-    content = site.previews.get((index.slug, version), lambda: index_png(index))
+    content = await site.previews.get((index.slug, version), lambda: index_png(index))
     return kept(request, content, "image/png", version, f"{version}-og")
 
 
 @router.get("/{index}/{layer}/{feature}/og.png", name="feature_preview")
-def feature_preview(
+async def feature_preview(
     request: Request, site: SiteDep, index: IndexDep, slot: SlotDep, feature: FeaturePath
 ) -> Response:
-    record = index.reader.feature(slot.layer, feature, slot.token)
-    word = _word(index.reader.description(slot, feature))
-    nine = safe_nine(index, record)
+    record, word, nine = await run_in_threadpool(_shown, index, slot, feature)
     version = _version(index, slot, feature, word, nine)
-    content = site.previews.get(version, lambda: feature_png(index, record, word, nine))
+    content = await site.previews.get(version, lambda: feature_png(index, record, word, nine))
     return kept(request, content, "image/png", version, version)
+
+
+def _shown(index: OpenIndex, slot: Slot, feature: int) -> tuple[FeatureRecord, str | None, list[int]]:
+    """The feature, its best name, and the images of it that anyone may see."""
+    record = index.reader.feature(slot.layer, feature, slot.token)
+    return record, _word(index.reader.description(slot, feature)), safe_nine(index, record)
 
 
 def preview_of_index(index: OpenIndex) -> Preview:

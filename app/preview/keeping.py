@@ -1,11 +1,27 @@
-"""Previews that were drawn lately: a link that is shared is read by many at once. Call from any thread."""
+"""Previews that were drawn lately: a link that is shared is read by many at once. For one event loop.
 
-import threading
+They are drawn one at a time in a thread of low priority, and whoever waits for one holds no other thread
+meanwhile: a crowd of readers must not take every core, nor what pages are made with.
+"""
+
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+
+from app.fairness import FairLimiter, out_of_turn
+from app.inference.patience import yield_to_pages
+from app.problems import ProblemError
 
 MOST = 48
 """Some 300 KB each."""
+MAX_WAITING, MAX_WAITING_PER_CLIENT = 256, 64
+
+
+class TooManyPreviewsError(ProblemError):
+    def __init__(self, n_waiting: int, retry_s: int = 10) -> None:
+        detail = f"{n_waiting} previews are waiting to be drawn already. Try again in a few seconds."
+        super().__init__(503, "busy", detail, {"Retry-After": str(retry_s)})
 
 
 class Previews:
@@ -14,14 +30,30 @@ class Previews:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
-        self._drawing = threading.Lock()
+        self._turn = FairLimiter(1, 1, max_waiting=MAX_WAITING_PER_CLIENT)
+        self._n_waiting = 0
+        self._thread = ThreadPoolExecutor(1, "previews", initializer=yield_to_pages)
 
-    def get(self, key: Hashable, draw: Callable[[], bytes]) -> bytes:
-        """Draws what is not kept, one at a time: a crowd of readers must not take every core."""
-        with self._drawing:
-            if key not in self._kept:
-                self._kept[key] = draw()
-            self._kept.move_to_end(key)
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-            return self._kept[key]
+    async def get(self, key: Hashable, draw: Callable[[], bytes]) -> bytes:
+        """Draws what is not kept. Raises a 429 where this client waits for many, a 503 where all do."""
+        if key in self._kept:
+            return self._known(key)
+        if self._n_waiting >= MAX_WAITING:
+            raise TooManyPreviewsError(self._n_waiting)
+        self._n_waiting += 1
+        try:
+            async with out_of_turn(), self._turn:
+                if key not in self._kept:  # nobody drew it meanwhile
+                    self._kept[key] = await asyncio.wrap_future(self._thread.submit(draw))
+                return self._known(key)
+        finally:
+            self._n_waiting -= 1
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _known(self, key: Hashable) -> bytes:
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return self._kept[key]

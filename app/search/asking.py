@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import anyio
 import numpy as np
 from starlette.concurrency import run_in_threadpool
 
-from app.inference.asking import take_apart
+from app.fairness import FairLimiter
+from app.inference.asking import take_apart, vectors_of
 from app.inference.subjects import upload_picture
 from app.search.finding import (
     Found,
@@ -67,7 +67,7 @@ def target_of(index: OpenIndex, query: Query) -> Target | None:
     return Target(firing_slot(index, index.slot_at(layer, query.token), place.feature), place.feature)
 
 
-async def ask(site: Site, index: OpenIndex, query: Query, decoding: anyio.CapacityLimiter) -> Found:
+async def ask(site: Site, index: OpenIndex, query: Query, decoding: FairLimiter) -> Found:
     """Names and numbers are always looked for; nearness where there are vectors on both sides.
 
     Raises `NotFoundError` for an image or upload that there is not, and a 503 where the model is busy.
@@ -79,14 +79,15 @@ async def ask(site: Site, index: OpenIndex, query: Query, decoding: anyio.Capaci
 
 
 async def _vector(
-    site: Site, index: OpenIndex, query: Query, decoding: anyio.CapacityLimiter
+    site: Site, index: OpenIndex, query: Query, decoding: FairLimiter
 ) -> EmbeddedText | Vector | str:
     """The query in CLIP's space, or why it has no place there, in words."""
     if query.upload_id is not None:
         return await _vector_of_upload(site, index, query.upload_id, decoding)
     if query.image_id is not None:
         return await run_in_threadpool(_vector_of_image, index, query.image_id)
-    return await site.texts.embedded(index.reader.index_dir, query.text)
+    (vector,) = await vectors_of(site, index, [query.text])
+    return vector
 
 
 def _vector_of_image(index: OpenIndex, image_id: int) -> Vector:
@@ -94,9 +95,7 @@ def _vector_of_image(index: OpenIndex, image_id: int) -> Vector:
     return index.reader.embedding(image_id).astype(np.float32)
 
 
-async def _vector_of_upload(
-    site: Site, index: OpenIndex, upload_id: str, decoding: anyio.CapacityLimiter
-) -> Vector:
+async def _vector_of_upload(site: Site, index: OpenIndex, upload_id: str, decoding: FairLimiter) -> Vector:
     upload = await run_in_threadpool(site.uploads.get, index.slug, upload_id)
     picture = upload_picture(site, upload)
     (apart,) = await take_apart(site, index, [picture], Wanted((), embedding=True), decoding)

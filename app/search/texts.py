@@ -78,9 +78,13 @@ class Texts:
     def is_loaded(self, index_dir: Path) -> bool:
         return index_dir in self._towers
 
+    def is_known(self, index_dir: Path, text: str) -> bool:
+        """Can `embedded` answer without the model?"""
+        return self.why_absent(index_dir) is not None or (index_dir, _plain(text)) in self._known
+
     async def embedded(self, index_dir: Path, text: str) -> EmbeddedText | str:
         """The text, or why it has no place in CLIP's space, in words."""
-        text = " ".join(text.split()).lower()
+        text = _plain(text)
         known = self._remembered((index_dir, text))
         if known is not None:
             return known
@@ -142,6 +146,10 @@ def _embedded(tower: TextTower, text: str) -> EmbeddedText | str:
     if unknown and len(unknown) == len(set(text.split())):
         return f"the model does not know {'this word' if len(unknown) == 1 else 'any of these words'}"
     return EmbeddedText(np.asarray(tower.embed([text])[0], dtype=np.float32), unknown)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).lower()
 
 
 def _public_reason(error: Exception) -> str:

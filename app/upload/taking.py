@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -25,7 +24,7 @@ from app.upload.form import Pace, read_picture
 from app.upload.incoming import Incoming
 from app.upload.plain import refuse_all_but_a_picture
 from app.upload.store import Kept
-from app.worker import ASIDE, Crop, Wanted
+from app.worker import Crop, Wanted
 from scopeview.apart import codes_of
 from scopeview.images import ImageLimits, encode_square
 from scopeview.preprocess import Preprocessing
@@ -120,8 +119,3 @@ async def _codes(site: Site, index: OpenIndex, key: str, crop: Crop) -> list[Cod
 
 def time_left_s(expires_s: float) -> int:
     return max(int(expires_s - time.time()), 0)
-
-
-def decode_limiter() -> anyio.CapacityLimiter:
-    """Made inside the running loop, by the lifespan."""
-    return anyio.CapacityLimiter(ASIDE)

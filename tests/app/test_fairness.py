@@ -4,8 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Message, Receive, Scope, Send
 
-from app.fairness import FairLimiter, TooManyAtOnceError
+from app.clients import CURRENT, current_client
+from app.fairness import FairLimiter, TakeTurns, TooManyAtOnceError, out_of_turn
 from tests.loops import on_a_loop
 
 
@@ -110,5 +114,94 @@ def test_too_long_a_line_of_one_client_is_refused_and_of_that_client_alone() -> 
         limiter.release("a")
         await limiter.acquire("b")
         limiter.release("b")
+
+    on_a_loop(story)
+
+
+class Pages:
+    """An application whose answers begin, and end, when it is told to."""
+
+    def __init__(self, *, waits_elsewhere: bool = False) -> None:
+        self.begun, self.may_begin, self.may_end = list[str](), asyncio.Event(), asyncio.Event()
+        self.waits_elsewhere = waits_elsewhere
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        self.begun.append(current_client())
+        if self.waits_elsewhere:
+            async with out_of_turn():
+                await self.may_begin.wait()
+        await self.may_begin.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await self.may_end.wait()
+
+
+async def refused(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    return PlainTextResponse(str(error), 429)
+
+
+async def ask(app: TakeTurns, client: str, path: str = "/", method: str = "GET") -> list[int]:
+    statuses = list[int]()
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    CURRENT.set(client)
+    await app({"type": "http", "method": method, "path": path, "headers": []}, receive, send)
+    return statuses
+
+
+async def settle() -> None:
+    for _ in range(8):
+        await asyncio.sleep(0)
+
+
+def test_a_client_of_many_connections_waits_behind_itself() -> None:
+    async def story() -> None:
+        pages = Pages()
+        app = TakeTurns(pages, FairLimiter(16, 2, max_waiting=10), refused)
+        tasks = [asyncio.create_task(ask(app, client)) for client in "aaaaab"]
+        await settle()
+        assert pages.begun == ["a", "a", "b"]
+        tasks += [asyncio.create_task(ask(app, "a", *request)) for request in (("/readyz",), ("/", "POST"))]
+        await settle()
+        assert pages.begun == ["a", "a", "b", "a", "a"]
+        pages.may_begin.set()
+        await settle()  # an answer that has begun keeps no place, however slowly it is read
+        assert len(pages.begun) == 8
+        pages.may_end.set()
+        assert await asyncio.gather(*tasks) == [[200]] * 8
+
+    on_a_loop(story)
+
+
+def test_whoever_waits_for_the_model_keeps_no_turn_meanwhile() -> None:
+    async def story() -> None:
+        pages = Pages(waits_elsewhere=True)
+        turns = FairLimiter(16, 1, max_waiting=10)
+        tasks = [asyncio.create_task(ask(TakeTurns(pages, turns, refused), "a")) for _ in range(3)]
+        await settle()
+        assert (pages.begun, turns.n_running) == (["a"] * 3, 0)
+        pages.may_begin.set()
+        pages.may_end.set()
+        assert await asyncio.gather(*tasks) == [[200]] * 3
+        assert turns.n_running == 0
+
+    on_a_loop(story)
+
+
+def test_more_than_may_wait_are_refused() -> None:
+    async def story() -> None:
+        pages = Pages()
+        app = TakeTurns(pages, FairLimiter(16, 1, max_waiting=1), refused)
+        tasks = [asyncio.create_task(ask(app, "a")) for _ in range(2)]
+        await settle()
+        assert await ask(app, "a") == [429]
+        pages.may_begin.set()
+        pages.may_end.set()
+        assert await asyncio.gather(*tasks) == [[200]] * 2
 
     on_a_loop(story)

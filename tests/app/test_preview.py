@@ -1,7 +1,10 @@
 """Previews: what other sites show of a link holds no picture that is unsafe or blocked."""
 
+import asyncio
 import io
 import re
+import threading
+from functools import partial
 from html import unescape
 from pathlib import Path
 
@@ -9,12 +12,14 @@ import pytest
 from PIL import Image, ImageFont
 from starlette.testclient import TestClient
 
+from app.preview import keeping
 from app.preview.choosing import safe_nine
 from app.preview.drawing import FONT, Line, draw_feature, drawable, grid, wrapped
-from app.preview.keeping import Previews
+from app.preview.keeping import Previews, TooManyPreviewsError
 from app.site import OpenIndex, Site
 from tests.app.conftest import StartSite
 from tests.app.index import FEW_IMAGES, NEVER_FIRES, UNSAFE_IMAGE
+from tests.loops import on_a_loop
 
 PICTURE = Image.new("RGB", (48, 48), (200, 30, 30))
 
@@ -118,9 +123,53 @@ def test_what_was_drawn_lately_is_kept() -> None:
         drawn.append(key)
         return bytes([key])
 
-    for key in (1, 2, 1, 3, 1, 2):
-        assert previews.get(key, lambda key=key: draw(key)) == bytes([key])  # type: ignore[misc]
+    async def ask() -> None:
+        for key in (1, 2, 1, 3, 1, 2):
+            assert await previews.get(key, partial(draw, key)) == bytes([key])
+
+    on_a_loop(ask)
+    previews.close()
     assert drawn == [1, 2, 3, 2]
+
+
+def test_previews_are_drawn_one_at_a_time_and_once_for_all_who_ask_for_the_same() -> None:
+    previews, drawn, at_once = Previews(), list[int](), list[int]()
+
+    def draw(key: int) -> bytes:
+        at_once.append(key)
+        assert len(at_once) == 1
+        drawn.append(at_once.pop())
+        return bytes([key])
+
+    async def ask() -> None:
+        found = await asyncio.gather(*(previews.get(at % 3, partial(draw, at % 3)) for at in range(30)))
+        assert found == [bytes([at % 3]) for at in range(30)]
+
+    on_a_loop(ask)
+    previews.close()
+    assert drawn == [0, 1, 2]
+
+
+def test_too_many_who_wait_for_a_preview_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "MAX_WAITING", 2)
+    previews, gate = Previews(), threading.Event()
+
+    def draw() -> bytes:
+        assert gate.wait(30)
+        return b"drawn"
+
+    async def ask() -> None:
+        waiting = [asyncio.create_task(previews.get(key, draw)) for key in "ab"]
+        await asyncio.sleep(0)
+        with pytest.raises(TooManyPreviewsError) as caught:
+            await previews.get("c", draw)
+        assert (caught.value.answer.status, caught.value.answer.headers["Retry-After"]) == (503, "10")
+        gate.set()
+        assert await asyncio.gather(*waiting) == [b"drawn"] * 2
+        assert await previews.get("c", draw) == b"drawn"
+
+    on_a_loop(ask)
+    previews.close()
 
 
 def test_a_preview_of_nothing_is_a_404(site: TestClient) -> None:

@@ -77,7 +77,7 @@ def test_slow_senders_of_one_address_take_their_own_places_alone(start_site: Sta
     async def story(app: Any) -> None:
         slow = [Sender([HEAD]) for _ in range(16)]
         posting = [asyncio.create_task(sender.post(app)) for sender in slow]
-        while [sender.status for sender in slow].count(429) < 12:
+        while [sender.status for sender in slow].count(429) < 8:
             await asyncio.sleep(0)
         assert await Sender([FORM], "198.51.100.1").post(app) == 201
         for sender in slow:
@@ -118,7 +118,7 @@ def test_pictures_that_are_hard_to_decode_hold_up_their_sender_alone(start_site:
         return decoded_crop(data, limits, preprocessing)
 
     async def story(app: Any) -> None:
-        hard = [Sender([HEAD + b"GIF89a" + bytes(20_000) + b"\r\n--x--\r\n"]) for _ in range(4)]
+        hard = [Sender([HEAD + b"GIF89a" + bytes(20_000) + b"\r\n--x--\r\n"]) for _ in range(8)]
         posting = [asyncio.create_task(sender.post(app)) for sender in hard]
         while not app.state.site.decode_places.n_running:
             await asyncio.sleep(0)

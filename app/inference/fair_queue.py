@@ -1,0 +1,98 @@
+"""The queue before the model: what is urgent first, and among clients each in turn.
+
+A client that asks for a hundred pictures waits behind itself; another's one picture is next.
+"""
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Urgency(IntEnum):
+    """Lower is sooner."""
+
+    UPLOAD = 0
+    VIEW = 1
+
+
+class FairQueue(Generic[T]):
+    """Call from any thread. After `close`, what still waits is given out no more: see `drain`."""
+
+    def __init__(self) -> None:
+        self._lines: list[OrderedDict[str, deque[T]]] = [OrderedDict() for _ in Urgency]
+        self._n_waiting = 0
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    def qsize(self) -> int:
+        """What waits, and the end where it was called for."""
+        return self._n_waiting + self._is_closed
+
+    def n_waiting(self, client: str) -> int:
+        with self._changed:
+            return sum(len(lines.get(client, ())) for lines in self._lines)
+
+    def put(self, item: T, client: str, urgency: Urgency) -> None:
+        with self._changed:
+            self._lines[urgency].setdefault(client, deque()).append(item)
+            self._n_waiting += 1
+            self._changed.notify()
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def take(self) -> T | None:
+        """Waits for the next; None once the queue is closed."""
+        with self._changed:
+            while not self._is_closed and not self._n_waiting:
+                self._changed.wait()
+            if self._is_closed:
+                return None
+            lines = next(lines for lines in self._lines if lines)
+            client, line = next(iter(lines.items()))
+            item = self._pop(lines, client)
+            if line:
+                lines.move_to_end(client)
+            return item
+
+    def take_alike(self, is_alike: Callable[[T], bool], most: int) -> list[T]:
+        """What could be taken next, of any client, and goes along with what was taken; does not wait."""
+        taken = list[T]()
+        with self._changed:
+            while len(taken) < most and not self._is_closed:
+                found = next(self._heads(is_alike), None)
+                if found is None:
+                    break
+                lines, client = found
+                taken.append(self._pop(lines, client))
+                if client in lines:
+                    lines.move_to_end(client)
+        return taken
+
+    def drain(self) -> list[T]:
+        """All that still waits."""
+        with self._changed:
+            left = [item for lines in self._lines for line in lines.values() for item in line]
+            for lines in self._lines:
+                lines.clear()
+            self._n_waiting = 0
+            return left
+
+    def _heads(self, is_alike: Callable[[T], bool]) -> Iterator[tuple[OrderedDict[str, deque[T]], str]]:
+        return (
+            (lines, client) for lines in self._lines for client, line in lines.items() if is_alike(line[0])
+        )
+
+    def _pop(self, lines: OrderedDict[str, deque[T]], client: str) -> T:
+        line = lines[client]
+        item = line.popleft()
+        if not line:
+            del lines[client]
+        self._n_waiting -= 1
+        return item

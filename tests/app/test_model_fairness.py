@@ -1,0 +1,196 @@
+"""The model's time among clients: in turn, within a budget, and nobody is refused for what others ask."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.clients import CURRENT
+from app.fairness import TooManyAtOnceError
+from app.inference import asking
+from app.inference.budget import BudgetSpentError, ModelBudget
+from app.inference.fair_queue import FairQueue, Urgency
+from app.worker import MAX_WAITING_PER_CLIENT, Wanted, Worker
+from tests.app.conftest import StartSite
+from tests.app.encoder import CROP_PX, FakeEncoder, factory_of
+
+INDEX, ONE = Path("an-index"), Wanted((3,))
+CROP = np.full((3, CROP_PX, CROP_PX), 100, np.uint8)
+
+
+def filled(*items: tuple[str, str, Urgency]) -> FairQueue[str]:
+    queue = FairQueue[str]()
+    for item, client, urgency in items:
+        queue.put(item, client, urgency)
+    return queue
+
+
+def views(*names: str) -> list[tuple[str, str, Urgency]]:
+    """The first letter is the client."""
+    return [(name, name[0], Urgency.VIEW) for name in names]
+
+
+def test_clients_take_turns_and_uploads_go_first() -> None:
+    queue = filled(*views("a1", "a2", "a3", "b1", "c1", "b2"), ("d1", "d", Urgency.UPLOAD))
+    assert [queue.take() for _ in range(7)] == ["d1", "a1", "b1", "c1", "a2", "b2", "a3"]
+    assert queue.qsize() == 0
+
+
+def test_what_goes_along_is_taken_of_all_clients_in_turn_and_stops_at_what_does_not() -> None:
+    queue = filled(*views("a1", "a2", "bx", "b1", "c1", "c2"))
+    assert queue.take_alike(lambda name: not name.endswith("x"), 3) == ["a1", "c1", "a2"]
+    assert [queue.take() for _ in range(3)] == ["bx", "c2", "b1"]
+
+
+def test_a_closed_queue_gives_nothing_and_is_drained() -> None:
+    queue = filled(*views("a1", "b1"))
+    queue.close()
+    assert queue.take() is None
+    assert queue.take_alike(lambda _: True, 5) == []
+    assert queue.drain() == ["a1", "b1"]
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def wait_s(budget: ModelBudget, client: str) -> int | None:
+    try:
+        budget.refuse_spent(client)
+    except BudgetSpentError as error:
+        return int(error.answer.headers["Retry-After"])
+    return None
+
+
+def test_a_budget_may_be_used_at_once_and_comes_back_in_a_minute() -> None:
+    clock = Clock()
+    budget = ModelBudget(30, clock)
+    budget.spend("a", 29)
+    assert wait_s(budget, "a") is None
+    budget.spend("a", 6)
+    assert (wait_s(budget, "a"), wait_s(budget, "b")) == (10, None)
+    clock.now_s = 10
+    assert wait_s(budget, "a") == 1
+    clock.now_s = 10.1
+    assert wait_s(budget, "a") is None
+    clock.now_s = 1000
+    budget.spend("a", 30)
+    assert wait_s(budget, "a") == 1
+
+
+def test_clients_whose_budget_is_whole_again_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.inference.budget._MANY_CLIENTS", 10)
+    clock = Clock()
+    budget = ModelBudget(30, clock)
+    for number in range(100):
+        clock.now_s += 10
+        budget.spend(f"{number}", 0.001)
+    assert len(budget._left) <= 10
+
+
+def test_zero_is_no_budget() -> None:
+    budget = ModelBudget(0)
+    budget.spend("a", 1e9)
+    assert wait_s(budget, "a") is None
+
+
+@pytest.fixture
+def gated() -> FakeEncoder:
+    return FakeEncoder(gate=threading.Event())
+
+
+@pytest.fixture
+def worker(gated: FakeEncoder) -> Iterator[Worker]:
+    worker = Worker(factory_of(gated), bound=4, batch=1, deadline_s=30, budget=ModelBudget(30))
+    worker.start()
+    yield worker
+    assert gated.gate is not None
+    gated.gate.set()
+    worker.stop()
+
+
+def test_one_client_of_many_pictures_delays_another_by_one_and_is_refused_alone(
+    worker: Worker, gated: FakeEncoder
+) -> None:
+    order = list[str]()
+    CURRENT.set("many")
+    waiting = [worker.submit(INDEX, "first", CROP, ONE)]
+    while worker._jobs.qsize():  # until it is in hand
+        threading.Event().wait(0.005)
+    for number in range(MAX_WAITING_PER_CLIENT):
+        waiting.append(worker.submit(INDEX, f"{number}", CROP, Wanted((1,))))
+        waiting[-1].add_done_callback(lambda _: order.append("many"))
+    with pytest.raises(TooManyAtOnceError):
+        worker.submit(INDEX, "one more", CROP, ONE)
+    CURRENT.set("one")
+    waiting.append(worker.submit(INDEX, "other", CROP, ONE))
+    waiting[-1].add_done_callback(lambda _: order.append("one"))
+    assert gated.gate is not None
+    gated.gate.set()
+    for each in waiting:
+        each.result(30)
+    assert order.index("one") <= 1
+    assert worker.budget._left.keys() == {"many", "one"}
+    CURRENT.set("unknown")
+
+
+def test_who_has_spent_its_budget_is_told_when_to_come_back_and_pages_go_on(
+    start_site: StartSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "REFUSAL_S", 0)
+    site = start_site(model_seconds_per_minute=10)
+    heat = "/api/v1/tiny/3/0/heat?images="
+    assert site.get(f"{heat}1").status_code == 200
+    budget: ModelBudget = site.app.state.site.worker.budget  # type: ignore[attr-defined]
+    budget.spend("testclient", 15)
+    answer = site.get(f"{heat}2")
+    assert (answer.status_code, answer.json()["error"]) == (429, "too_much_model_time")
+    assert int(answer.headers["retry-after"]) >= 25
+    for address in (f"{heat}1", "/tiny/3/0", "/api/v1/tiny/search?q=3:0"):  # what is remembered costs nothing
+        assert site.get(address).status_code == 200
+    assert site.get("/api/v1/tiny/search?q=words").status_code == 429
+    assert site.get("/api/v1/tiny/images/5/knobs?layer=3&edit=0:1").status_code == 429
+
+
+def test_requests_that_run_the_model_wait_for_those_of_the_same_client(
+    start_site: StartSite, gated: FakeEncoder
+) -> None:
+    site = start_site(factory=factory_of(gated), model_requests_per_client=2)
+    open_index = site.app.state.site.indexes["tiny"]  # type: ignore[attr-defined]
+    state = site.app.state.site  # type: ignore[attr-defined]
+
+    async def ask(client: str, image_id: int) -> None:
+        CURRENT.set(client)
+        picture = asking.indexed_picture(open_index, image_id)
+        await asking.take_apart(state, open_index, [picture], ONE, site.app.state.decode_limiter)  # type: ignore[attr-defined]
+
+    async def story() -> int:
+        many = [asyncio.create_task(ask("many", image_id)) for image_id in range(10)]
+        other = asyncio.create_task(ask("other", 20))
+        while state.worker._jobs.qsize() + len(gated.batches) < 3:
+            await asyncio.sleep(0.005)
+        n_running: int = state.model_places.n_running
+        assert gated.gate is not None
+        gated.gate.set()
+        await asyncio.gather(other, *many)
+        return n_running
+
+    assert site.portal is not None
+    assert site.portal.call(story) == 3
+    assert state.model_places.n_running == 0
+
+
+def test_a_wait_for_the_model_ends_at_the_deadline(start_site: StartSite) -> None:
+    site = start_site(model_requests_per_client=1, upload_deadline_s=0.05)
+    state = site.app.state.site  # type: ignore[attr-defined]
+    assert site.portal is not None
+    site.portal.call(state.model_places.acquire, "testclient")
+    answer = site.get("/api/v1/tiny/3/0/heat?images=1")
+    assert (answer.status_code, answer.json()["error"]) == (503, "too_slow")
+    site.portal.call(state.model_places.release, "testclient")
