@@ -1,4 +1,5 @@
-// <copy-link data-url="/demo/5/12?token=cls">: a button that copies the whole URL; no URL means this page's.
+// <copy-link data-url="/demo/5/12?token=cls" data-label="copy link">: a button that copies the whole URL; no URL means
+// this page's.
 customElements.define(
   "copy-link",
   class extends HTMLElement {
@@ -6,9 +7,13 @@ customElements.define(
       const button = document.createElement("button");
       button.type = "button";
       button.className = "plain";
-      button.textContent = "copy link";
+      button.textContent = this.label;
       button.addEventListener("click", () => this.copy(button));
       this.replaceChildren(button);
+    }
+
+    get label() {
+      return this.dataset.label || "copy link";
     }
 
     async copy(button) {
@@ -19,7 +24,7 @@ customElements.define(
       } catch {
         prompt("Copy this link", url); // the clipboard is shut on plain http
       }
-      setTimeout(() => (button.textContent = "copy link"), 1500);
+      setTimeout(() => (button.textContent = this.label), 1500);
     }
   },
 );

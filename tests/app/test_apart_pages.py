@@ -311,7 +311,7 @@ def test_whoever_sent_a_picture_keeps_it_longer_and_deletes_it_by_a_link(site: T
     assert int(re.findall(r"Max-Age=(\d+)", kept.headers["set-cookie"])[0]) > 29 * 86400
     assert "Keep it 30 days" not in site.get(url).text
     site.cookies.clear()
-    assert "Delete it now" not in site.get(url).text
+    assert "Delete this image" not in site.get(url).text
     assert site.post(f"{url}/keep").status_code == 403
     asked = site.get(link)
     assert "Delete this picture?" in asked.text

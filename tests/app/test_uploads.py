@@ -40,14 +40,14 @@ def test_a_browser_without_script_is_sent_on_to_the_result(site: TestClient) -> 
     assert page.status_code == 200
     assert page.headers["cache-control"] == "private, no-store"
     assert "Kept until" in page.text
-    assert "Delete it now" in page.text
+    assert "Delete this image" in page.text
 
 
 def test_only_the_browser_that_sent_it_may_delete_it(site: TestClient) -> None:
     url = site.post(FORM, files=form(picture()), headers=BROWSER).headers["location"]
     key = site.cookies.get("delete_key")
     site.cookies.clear()
-    assert "Delete it now" not in site.get(url).text
+    assert "Delete this image" not in site.get(url).text
     assert site.post(f"{url}/delete").status_code == 403
     assert site.get(url).status_code == 200
     answer = site.post(f"{url}/delete", headers={"Cookie": f"delete_key={key}"})

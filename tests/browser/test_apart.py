@@ -216,7 +216,7 @@ def test_to_a_feature_with_its_heat_and_back_and_the_link_opened_elsewhere(
     assert friend.locator(".active h3").all_inner_texts() == listed
     expect(friend.locator("patch-picker .lay path")).to_have_count(1)
     expect(friend.locator(".chosen-one")).to_have_count(1)
-    expect(friend.get_by_role("button", name="Delete it now")).to_have_count(0)
+    expect(friend.get_by_role("link", name="Delete this image")).to_have_count(0)
 
 
 def test_knobs_are_turned_and_prompts_changed(tiny_site: str, open_page: OpenPage) -> None:
@@ -267,6 +267,38 @@ def test_the_delete_link_works_in_another_browser_and_the_picture_is_gone(
     for address in (url, f"{url}/apart", f"{url}.webp"):
         answer = page.request.get(address)
         assert answer.status == 410
+
+
+@pytest.mark.parametrize("part", ["", "/apart", "/groups", "/similar", "/compare?with=12"])
+def test_the_first_link_that_an_upload_offers_to_copy_shares_it_and_holds_no_key(
+    tiny_site: str, open_page: OpenPage, part: str
+) -> None:
+    page = open_page(tiny_site, permissions=["clipboard-read", "clipboard-write"]).goto("/tiny/uploads")
+    page.set_input_files("#image", picture())
+    url = sent(page)
+    page.goto(url + part, wait_until="networkidle")
+    page.locator("main copy-link button").first.click()
+    expect(page.locator("main copy-link button").first).to_have_text("copied")
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    assert page.url.startswith(url)
+    assert "key=" not in page.url
+    expect(page.locator("copy-link[data-url*='key=']")).to_be_hidden()  # until one asks for it
+    page.get_by_text("delete it from another browser").click()
+    page.get_by_role("button", name="copy the delete address").click()
+    expect(page.get_by_role("button", name="copied").last).to_be_visible()
+    assert "/delete?key=" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_deleting_an_upload_asks_first(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site).goto("/tiny/uploads")
+    page.set_input_files("#image", picture())
+    url = sent(page)
+    page.get_by_role("link", name="Delete this image").click()
+    expect(page.get_by_role("heading", name="Delete this image?")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Your image")).to_be_visible()
+    assert page.request.get(url).status == 200
+    assert page.locator("form[action*='/delete']").count() == 0
 
 
 def test_a_busy_server_is_asked_again(tiny_site: str, open_page: OpenPage) -> None:

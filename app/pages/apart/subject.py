@@ -25,7 +25,7 @@ class KeptView:
     expires_s: float  # since 1970
     keep_url: str | None  # keeps it for longer; None where it is kept for long already
     long_days: int
-    delete_url: str | None
+    delete_url: str | None  # asks first
     delete_link: str | None  # works in any browser: it has the key in it
     outdated: bool  # the index was rebuilt since: feature numbers may mean something else
     another: str  # the form again
