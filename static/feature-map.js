@@ -1,5 +1,5 @@
-// <feature-map data-points data-cards data-color data-feature>: the features of a slot at their places. Drag or arrow
-// keys move it, wheel, pinch or + and - zoom; `feature-matches` and the form beside it tell what to light and shade.
+// <feature-map data-points data-cards data-color data-feature>: the features of a slot at their places. Arrow keys go from
+// point to point; a drag, or shift and arrow keys, move it, wheel, pinch or + and - zoom; `feature-matches` and the form beside it tell what to light and shade.
 import { Camera } from "./map-camera.js";
 import { MapNames } from "./map-names.js";
 import { PointHover } from "./point-hover.js";
@@ -47,6 +47,7 @@ customElements.define(
       this.plot = new PointPlot(this, { points, xs: points.x, ys: points.y, options, onDraw });
       this.hover = new PointHover(this.plot, new PointCards(this.dataset.cards));
       this.camera.steer(this.plot.u.over, this, () => this.move());
+      this.hover.steer(this, (i) => this.camera.follow(points.x[i], points.y[i]));
       this.follow();
     }
 

@@ -32,6 +32,7 @@ customElements.define(
       this.n_images = n_images;
       this.plot = new PointPlot(this, { points, xs, ys: points.clarity, options: this.options(xs, points.clarity) });
       this.hover = new PointHover(this.plot, cards);
+      this.hover.steer(this, () => {});
       this.marking = () => this.mark();
       this.form.addEventListener("change", this.marking);
       this.mark();

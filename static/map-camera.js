@@ -1,4 +1,4 @@
-// Which part of a map a frame shows, and the hands that move it: mouse, wheel, fingers, keys. Both axes have one scale,
+// Which part of a map a frame shows, and the hands that move it: mouse, wheel, fingers, keys (with shift the arrows). Both axes have one scale,
 // so that distances on the map mean the same in every direction.
 const STEP = 1.6; // of one press of + or -
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
@@ -48,6 +48,13 @@ export class Camera {
     this.y -= (top - this.height / 2) * (this.unit - unit);
     this.unit = unit;
     this.moved();
+  }
+
+  // Moves the frame so that (x, y) is in its middle, unless it is well inside already.
+  follow(x, y) {
+    const { x: across, y: down } = this.ranges();
+    const inside = (at, [low, high]) => Math.abs(at - (low + high) / 2) < 0.4 * (high - low);
+    if (!inside(x, across) || !inside(y, down)) this.lookAt(x, y, this.unit * Math.min(this.width, this.height));
   }
 
   press(what) {
@@ -102,7 +109,7 @@ export class Camera {
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("a, button, input, select")) return;
     const side = Math.min(this.width, this.height) / 8;
-    if (event.key in KEYS) this.pan(-KEYS[event.key][0] * side, KEYS[event.key][1] * side);
+    if (event.key in KEYS && event.shiftKey) this.pan(-KEYS[event.key][0] * side, KEYS[event.key][1] * side);
     else if (event.key === "+" || event.key === "=") this.press("in");
     else if (event.key === "-") this.press("out");
     else if (event.key === "0") this.press("whole");

@@ -1,7 +1,8 @@
-// The point under the pointer: a ring around it, and the card of its feature beside it.
+// The point under the pointer, or where the arrow keys lead: a ring around it, and the card of its feature beside it.
 const REACH_PX = 14; // how far from a point a pointer may be and still mean it
 const STILL_PX = 4; // a press that moves further is a drag
 const HOVER_MS = 40;
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 export class PointHover {
   constructor(plot, cards) {
@@ -33,6 +34,51 @@ export class PointHover {
       if (distance < closest) [best, closest] = [i, distance];
     }
     return best;
+  }
+
+  // Arrow keys go from point to point while `host` has the focus, Enter opens one; `led(i)` brings it into view.
+  steer(host, led) {
+    host.addEventListener("keydown", (event) => this.key(event, host, led));
+    host.addEventListener("focusout", (event) => host.contains(event.relatedTarget) || this.leave());
+  }
+
+  key(event, host, led) {
+    if (event.target !== host || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    if (event.key in ARROWS) this.step(ARROWS[event.key], led);
+    else if (event.key === "Enter" && this.at >= 0) this.open(this.at, event);
+    else if (event.key === "Escape") this.leave();
+    else return;
+    event.preventDefault();
+  }
+
+  // To the nearest point in that direction, of points at one place by number; the first step goes to the middle.
+  step([right, up], led) {
+    const { u, xs, ys } = this.plot;
+    const [x, y] = [u.scales.x, u.scales.y].map(({ min, max }) => ({ middle: (min + max) / 2, span: max - min }));
+    const [fromX, fromY] = this.at < 0 ? [x.middle, y.middle] : [xs[this.at], ys[this.at]];
+    const distance = (i) => {
+      const [dx, dy] = [(xs[i] - fromX) / x.span, (ys[i] - fromY) / y.span];
+      if (this.at < 0) return Math.hypot(dx, dy);
+      if (!dx && !dy) return (i - this.at) * (right - up) > 0 ? Math.abs(i - this.at) * 1e-9 : Infinity;
+      const [along, across] = [dx * right + dy * up, Math.abs(dx * up + dy * right)];
+      return along > 0 && across <= along ? along + 2 * across : Infinity;
+    };
+    let [best, closest] = [this.at, Infinity];
+    for (let i = 0; i < xs.length; i++) {
+      const far = distance(i);
+      if (far < closest) [best, closest] = [i, far];
+    }
+    if (best < 0) return;
+    this.pinned = true;
+    led(best);
+    this.show(best, 0);
+  }
+
+  async open(at, event) {
+    const url = await this.show(at, 0);
+    if (!url) return;
+    if (event.ctrlKey || event.metaKey || event.shiftKey) open(url);
+    else location.assign(url);
   }
 
   hover(event) {
@@ -72,10 +118,8 @@ export class PointHover {
     const at = this.nearest(event);
     this.pinned = at >= 0 && pressed?.pointerType !== "mouse";
     if (at < 0) return this.leave();
-    const url = await this.show(at, 0);
-    if (this.pinned || !url) return;
-    if (event.ctrlKey || event.metaKey || event.shiftKey) open(url);
-    else location.assign(url);
+    if (this.pinned) this.show(at, 0);
+    else this.open(at, event);
   }
 
   // The ring stays on its point, and the card beside it, whatever moves under them.

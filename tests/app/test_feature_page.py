@@ -231,5 +231,5 @@ def test_figures_of_one_page_say_which_tokens_they_count(described: TestClient) 
     assert f"at CLS, the token of this page, on {record['n_active']}" in words
     assert "highest at CLS" in page.one(element_id="readings").text
     assert page.one("heat-panel").attributes["data-highest-at"] == "any token"
-    assert "how strongly it fires at CLS" in page.one(element_id="histogram").text
+    assert "How strongly it fires at CLS" in page.one(element_id="histogram").text
     assert tree(described.get("/tiny/1/0?token=any").text).all(element_id="positions-tokens") == []

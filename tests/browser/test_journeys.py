@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.app.index import UNSAFE_IMAGE
 from tests.browser.conftest import OpenPage
 
+ALL_FETCHED = "() => [...document.images].every((image) => image.complete && image.naturalWidth > 0)"
 # A checkbox over a picture is not seen itself: its label wears the ring.
 OUTLINE = """() => {
   const active = document.activeElement;
@@ -64,6 +65,37 @@ def test_filters_swap_the_results_and_the_url_is_the_state(tiny_site: str, open_
     assert page.locator(".feature h3").first.inner_text() == first
     page.go_back()
     expect(page.get_by_label("order by")).to_have_value("feature")
+
+
+def test_the_count_of_a_gallery_is_told_where_it_changes(tiny_site: str, open_page: OpenPage) -> None:
+    """A live region that is itself replaced tells nothing, so it stays and its words change."""
+    page = open_page(tiny_site).goto("/tiny/1?token=any")
+    count = page.get_by_role("status").filter(has_text="active")
+    count.evaluate("(region) => { region.stayed = true; }")
+    page.get_by_label("fires on at least").fill("30")
+    page.get_by_label("fires on at least").press("Enter")
+    expect(count).to_contain_text("shown")
+    assert count.evaluate("(region) => region.stayed")
+    page.get_by_role("link", name="clear the filters").click()
+    expect(count).not_to_contain_text("shown")
+
+
+def test_the_keys_pass_over_the_chart_to_the_first_card(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site).goto("/tiny/1?token=any")
+    skip = page.get_by_role("link", name="Skip the chart")
+    skip.focus()
+    expect(skip).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**#results")
+    page.keyboard.press("Tab")
+    first = page.locator("#results .feature").first
+    assert first.evaluate("(card) => card.contains(document.activeElement)")
+
+
+def test_the_charts_of_a_feature_have_headings(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site).goto("/tiny/1/0?token=any")
+    for name in ("How strongly it fires", "Where it fires"):
+        expect(page.get_by_role("heading", name=name)).to_be_visible()
 
 
 def test_scrolling_adds_the_next_page_below(tiny_site: str, open_page: OpenPage) -> None:
@@ -135,14 +167,17 @@ def test_an_upload_without_script_is_shared_and_deleted(tiny_site: str, open_pag
     assert_is_result(page)
     friend = open_page(tiny_site).goto(page.url.removeprefix(tiny_site))
     expect(friend.locator(".subject img")).to_be_visible()
-    expect(friend.get_by_role("button", name="Delete it now")).to_have_count(0)
-    page.get_by_role("button", name="Delete it now").click()
+    expect(friend.get_by_role("link", name="Delete this image")).to_have_count(0)
+    page.get_by_role("link", name="Delete this image").click()
+    expect(page.get_by_role("heading", name="Delete this image?")).to_be_visible()
+    expect(friend.locator(".subject img")).to_be_visible()
+    page.get_by_role("button", name="Delete it").click()
     expect(page.get_by_role("heading", name="This is gone")).to_be_visible()
 
 
 def assert_is_result(page: Page) -> None:
     expect(page.get_by_role("heading", name="Your image")).to_be_visible()
-    expect(page.get_by_role("button", name="Delete it now")).to_be_visible()
+    expect(page.get_by_role("link", name="Delete this image")).to_be_visible()
     assert page.locator(".slot").count() == 3
     assert page.locator(".slot .feature").count() >= 9
 
@@ -153,6 +188,24 @@ def test_a_link_is_copied(tiny_site: str, open_page: OpenPage) -> None:
     page.get_by_role("button", name="copy link").first.click()
     expect(page.get_by_role("button", name="copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == f"{tiny_site}/tiny/1/0?token=cls"
+
+
+def test_what_was_not_scrolled_to_is_printed_too(tiny_site: str, open_page: OpenPage) -> None:
+    page = open_page(tiny_site).goto("/tiny/1/0?token=any")
+    assert not page.evaluate(ALL_FETCHED)
+    page.evaluate(f"window.print = () => {{ window.printed = ({ALL_FETCHED})(); }}")
+    page.keyboard.press("Control+p")
+    page.wait_for_function("() => window.printed !== undefined")
+    assert page.evaluate("window.printed")
+
+
+def test_an_id_is_whole_beside_its_copy_link_on_a_phone(tiny_site: str, open_page: OpenPage) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+    page = open_page(tiny_site, **phone).goto("/tiny/embed?min_images=0")
+    name = page.locator("main .feature h3").first
+    name.locator("a").evaluate("(link) => { link.textContent = 'embed · 31415'; }")
+    assert name.evaluate("(heading) => heading.scrollWidth <= heading.clientWidth")
+    expect(page.locator("main .feature copy-link button").first).to_be_visible()
 
 
 def test_the_theme_is_switched_and_remembered(tiny_site: str, open_page: OpenPage) -> None:

@@ -32,6 +32,21 @@ SELECTED = """() => {
   const select = document.querySelector("feature-scatter")?.plot?.u.select;
   return select ? select.width * select.height : null;
 }"""
+# How many points the arrow keys lead to, from wherever they begin.
+REACHED_BY_ARROWS = """(tag) => {
+  const { hover } = document.querySelector(tag);
+  const [reached, waiting] = [new Set([hover.at]), [hover.at]];
+  while (waiting.length) {
+    const from = waiting.pop();
+    for (const way of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      hover.at = from;
+      hover.step(way, () => {});
+      if (!reached.has(hover.at)) waiting.push(hover.at);
+      reached.add(hover.at);
+    }
+  }
+  return reached.size;
+}"""
 SPAN = "() => { const { x } = document.querySelector('feature-map').plot.u.scales; return x.max - x.min; }"
 
 
@@ -94,10 +109,12 @@ def test_a_brush_filters_the_gallery_and_stands_in_the_address(told_site: str, o
 
 def test_a_search_lights_up_the_map_and_lists_what_it_found(told_site: str, open_page: OpenPage) -> None:
     page = opened(open_page(told_site).goto("/told/1/map?token=any"), "feature-map")
+    page.locator("#found").evaluate("(region) => { region.stayed = true; }")
     page.get_by_label("light up").fill("blue")
     page.wait_for_url("**/told/1/map?token=any&name=blue")
     expect(page.locator("#found .feature").first).to_be_visible()
     page.wait_for_function("() => document.querySelector('feature-map').plot.lit?.length > 0")
+    assert page.locator("#found").evaluate("(region) => region.stayed"), "its words change, and are told"
     n_found = int(page.locator("#found data").first.get_attribute("value") or 0)
     assert page.evaluate("() => document.querySelector('feature-map').plot.lit.length") == n_found
     page.get_by_label("light up").fill("")
@@ -128,6 +145,38 @@ def test_the_map_is_moved_by_hand_wheel_and_keys(told_site: str, open_page: Open
     page.wait_for_function(f"() => ({SPAN})() < {whole} * 0.7")
     page.get_by_role("button", name="whole").click()
     page.wait_for_function(f"() => Math.abs(({SPAN})() - {whole}) < 1e-6")
+
+
+@pytest.mark.parametrize(
+    ("tag", "address"), [("feature-map", "/map?token=any"), ("feature-scatter", "?token=any&plot=1")]
+)
+def test_points_are_reached_and_opened_by_keys(
+    told_site: str, open_page: OpenPage, tag: str, address: str
+) -> None:
+    page = opened(open_page(told_site).goto(f"/told/1{address}"), tag)
+    card = page.locator(".point-card")
+    page.locator(tag).focus()
+    reached = set[str]()
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp", "ArrowLeft", "ArrowLeft", "ArrowDown"):
+        page.keyboard.press(key)
+        at = page.evaluate(
+            "(tag) => { const { hover, plot } = document.querySelector(tag);"
+            " return plot.points.feature[hover.at]; }",
+            tag,
+        )
+        expect(card.locator("h3")).to_have_text(f"L1 · {at}")
+        reached.add(str(at))
+    assert len(reached) >= 2
+    assert page.evaluate(REACHED_BY_ARROWS, tag) == page.evaluate(
+        "(tag) => document.querySelector(tag).plot.xs.length", tag
+    )
+    expect(card).to_have_attribute("role", "status")
+    page.keyboard.press("Tab")  # from the plot on, and on to the card: what it shows can be used
+    expect(page.locator(tag).locator(":focus")).to_have_count(1)
+    page.locator(tag).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/told/1/[0-9]+\?token=any$"))
 
 
 def test_a_link_to_a_feature_on_the_map_opens_it_there(told_site: str, open_page: OpenPage) -> None:
