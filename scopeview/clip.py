@@ -26,7 +26,7 @@ from scopeview.errors import InputError, ModelError
 from scopeview.hub import Resolved
 from scopeview.images import Grey16
 from scopeview.packed import is_worth_packing, pack_blocks
-from scopeview.preprocess import CONFIG_NAME, Preprocessing
+from scopeview.preprocess import CONFIG_NAME, PROCESSOR_CONFIG_NAME, Preprocessing
 
 __all__ = [
     "Clip",
@@ -40,8 +40,9 @@ __all__ = [
     "resolve_model",
 ]
 
-CONFIG_PATTERNS = (MODEL_CONFIG_NAME, CONFIG_NAME)
+CONFIG_PATTERNS = (MODEL_CONFIG_NAME, CONFIG_NAME, PROCESSOR_CONFIG_NAME)
 SAFETENSORS_PATTERNS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
+VARIANT_PATTERNS = (weights.VARIANTS, weights.VARIANT_INDEXES)
 PICKLE_PATTERNS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
 
 _TOWER = ("vision_model.", "visual_projection.")
@@ -71,9 +72,10 @@ def resolve_model(ref: str, *, with_weights: bool = True) -> Resolved:
     """
     if not with_weights:
         return hub.resolve(ref, patterns=CONFIG_PATTERNS)
-    resolved = hub.resolve(ref, patterns=(*CONFIG_PATTERNS, *SAFETENSORS_PATTERNS))
-    if resolved.repo_id is None or weights.has_weights(resolved.path):
-        return resolved
+    for patterns in (SAFETENSORS_PATTERNS, VARIANT_PATTERNS):
+        resolved = hub.resolve(ref, patterns=(*CONFIG_PATTERNS, *patterns))
+        if resolved.repo_id is None or weights.has_weights(resolved.path):
+            return resolved
     return hub.resolve(ref, patterns=(*CONFIG_PATTERNS, *PICKLE_PATTERNS))
 
 
@@ -276,10 +278,10 @@ def _load_tower(
     config = _read_vision_config(folder / MODEL_CONFIG_NAME)
     with torch.device("meta"):
         model: Any = CLIPVisionModelWithProjection._from_config(config, attn_implementation=attention)  # type: ignore[no-untyped-call]
-    tensors = weights.read_tensors(folder, _TOWER)
+    tensors = {name: tensor.float() for name, tensor in weights.read_tensors(folder, _TOWER).items()}
     tensors.pop(_POSITION_IDS, None)
     weights.check_tensors(folder, model.state_dict(), tensors)
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    model.load_state_dict(tensors, assign=True)
     embeddings = model.vision_model.embeddings
     embeddings.position_ids = torch.arange(math.prod(embeddings.position_ids.shape))[None]
     return cast(

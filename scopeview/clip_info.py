@@ -3,7 +3,6 @@
 So that a wrong layer is refused before any weight is fetched or read. Knows no weights.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,10 @@ from scopeview.errors import InputError, ModelError
 from scopeview.hub import Resolved
 from scopeview.patches import center_token
 from scopeview.slots import CLS, EMBED, Layer, Token, token_number
+from scopeview.store.files import read_json
 
 MODEL_CONFIG_NAME = "config.json"
+_EXPECTED = "a CLIPModel of transformers"
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,9 @@ def default_tokens(info: ClipInfo) -> list[Token]:
 def read_vision_config(path: Path) -> Any:
     """The vision half of a `CLIPModel`'s config, with the projection that the whole model uses."""
     if not path.is_file():
-        raise ModelError(f"{path} is missing: expected the folder of a Hugging Face CLIPModel")
+        raise ModelError(f"{path} is missing: {_expected_folder(path.parent)}")
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        kind = values.get("model_type")
-        if kind != "clip":
-            raise ValueError(f"model_type is {kind!r}, expected 'clip' (a CLIPModel)")
-        config = CLIPConfig(**values)
+        config = CLIPConfig(**_clip_values(read_json(path)))
         vision: Any = config.vision_config
         vision.projection_dim = config.projection_dim
         _check_sizes(vision)
@@ -106,10 +103,39 @@ def read_vision_config(path: Path) -> Any:
     return vision
 
 
+def _clip_values(values: dict[str, Any]) -> dict[str, Any]:
+    """The config as one of a `CLIPModel`. Raises `ValueError` that says what else it is."""
+    kind = values.get("model_type")
+    if kind == "clip":
+        return values
+    if kind == "clip_vision_model":
+        if "CLIPVisionModel" in (values.get("architectures") or []):
+            raise ValueError(
+                "it is a CLIPVisionModel, which has no projection to the image embedding; expected a "
+                "CLIPVisionModelWithProjection or a CLIPModel"
+            )
+        wrapped = {"model_type": "clip", "vision_config": values}
+        return wrapped | {name: values[name] for name in ("projection_dim",) if name in values}
+    if kind is None and "pretrained_cfg" in values:
+        name = values.get("architecture", "unnamed")
+        raise ValueError(f"it is a timm model ({name}); expected {_EXPECTED}, whose weights have other names")
+    if kind is None and "_class_name" in values:
+        raise ValueError(f"it is a diffusers model ({values['_class_name']}); expected {_EXPECTED}")
+    raise ValueError(f"model_type is {kind!r}, expected 'clip' ({_EXPECTED})")
+
+
+def _expected_folder(folder: Path) -> str:
+    if (folder / "open_clip_config.json").is_file():
+        return f"the folder holds a model of open_clip; expected {_EXPECTED}, whose weights have other names"
+    if (folder / "model_index.json").is_file():
+        return f"the folder holds a pipeline of diffusers; expected the folder of {_EXPECTED}"
+    return f"expected the folder of {_EXPECTED}"
+
+
 def read_text_config(path: Path) -> Any:
     """The text half of a `CLIPModel`'s config, with the projection that the whole model uses."""
     read_vision_config(path)  # what is wrong with the file is said there
-    config = CLIPConfig(**json.loads(path.read_text(encoding="utf-8")))
+    config = CLIPConfig(**_clip_values(read_json(path)))
     text: Any = config.text_config
     text.projection_dim = config.projection_dim
     return text

@@ -5,7 +5,6 @@ crop and its rescaling. Scaling and normalising happen on the device (`clip.norm
 knows nothing of files' formats (`images` does) and nothing of the model.
 """
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +16,11 @@ from PIL import Image
 
 from scopeview.errors import BadReason, ImageError, ModelError
 from scopeview.images import Grey16
+from scopeview.store.files import read_json
 
 CONFIG_NAME = "preprocessor_config.json"
+# Of processors as a whole; it holds the same under `image_processor`, and is preferred, as by transformers.
+PROCESSOR_CONFIG_NAME = "processor_config.json"
 
 # A picture 20,000 pixels wide and 1 high would be resized to a billion pixels for the sake of its middle.
 MAX_RESIZED_PIXELS = 50_000_000
@@ -54,18 +56,21 @@ class Preprocessing:
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Preprocessing":
-        """Reads `preprocessor_config.json`. Raises `ModelError` when it is absent or unusable."""
+        """Reads `processor_config.json` or `preprocessor_config.json`.
+
+        Raises `ModelError` when both are absent, or the one that counts is unusable.
+        """
         path = folder / CONFIG_NAME
-        if not path.is_file():
+        config = _read_object(folder / PROCESSOR_CONFIG_NAME).get("image_processor")
+        if isinstance(config, dict):
+            path = folder / PROCESSOR_CONFIG_NAME
+        elif path.is_file():
+            config = _read_object(path)
+        else:
             raise ModelError(
-                f"{folder} has no {CONFIG_NAME}, which says how images are resized and normalised"
+                f"{folder} has no {CONFIG_NAME} and no {PROCESSOR_CONFIG_NAME} with an image_processor; one "
+                "of them says how images are resized and normalised"
             )
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ModelError(f"{path} is not JSON: {error}") from error
-        if not isinstance(config, dict):
-            raise ModelError(f"{path} holds a JSON {type(config).__name__}, expected an object")
         try:
             return cls.from_config(config)
         except (ValueError, TypeError, KeyError) as error:
@@ -128,6 +133,19 @@ class Preprocessing:
                 f"{edge * longest:,} pixels; at most {MAX_RESIZED_PIXELS:,} are accepted",
             )
         return (longest, edge) if height > width else (edge, longest)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Empty where there is no such file. Raises `ModelError` for what is no JSON object."""
+    if not path.is_file():
+        return {}
+    try:
+        config = read_json(path)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} holds a JSON {type(config).__name__}, expected an object")
+    return config
 
 
 def _center_crop(image: Image.Image, size_px: tuple[int, int]) -> Image.Image:

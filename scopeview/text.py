@@ -106,10 +106,10 @@ def _load_tower(folder: Path, device: torch.device) -> CLIPTextModelWithProjecti
     config = read_text_config(folder / MODEL_CONFIG_NAME)
     with torch.device("meta"):
         model: Any = CLIPTextModelWithProjection._from_config(config, attn_implementation="sdpa")  # type: ignore[no-untyped-call]
-    tensors = weights.read_tensors(folder, _TOWER)
+    tensors = {name: tensor.float() for name, tensor in weights.read_tensors(folder, _TOWER).items()}
     tensors.pop(_POSITION_IDS, None)
     weights.check_tensors(folder, model.state_dict(), tensors)
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    model.load_state_dict(tensors, assign=True)
     embeddings = model.text_model.embeddings
     embeddings.position_ids = torch.arange(math.prod(embeddings.position_ids.shape))[None]
     tower: CLIPTextModelWithProjection = model.eval().requires_grad_(False).to(device)

@@ -16,30 +16,56 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from scopeview.errors import ModelError
-from scopeview.store.files import file_sha256
+from scopeview.store.files import file_sha256, read_json
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
+# `model.fp16.safetensors`, and the index of its shards, as transformers names them.
+VARIANTS = "model.[!.]*.safetensors"
+VARIANT_INDEXES = "model.safetensors.index.[!.]*.json"
 _HEADER_BYTES = 8
+
+
+def plain_name(name: str) -> str:
+    """A tensor's name without what `torch.compile` (`_orig_mod.`) and parallel training (`module.`) add."""
+    parts = [part for part in name.split(".") if part != "_orig_mod"]
+    while parts[:1] == ["module"]:
+        del parts[0]
+    return ".".join(parts)
 
 
 def has_weights(folder: Path) -> bool:
     """Whether there is a weight file, or an index of shards, to look at."""
-    return any(
-        (folder / name).is_file() for base in (SAFETENSORS, PICKLE) for name in (base, _index_name(base))
-    )
+    return bool(_find(folder))
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Safetensors where there is a choice; shards in order of their names. Raises `ModelError` for none."""
-    for base in (SAFETENSORS, PICKLE):
-        if (folder / base).is_file():
-            return [folder / base]
-        if (folder / _index_name(base)).is_file():
-            return _shards(folder / _index_name(base))
-    raise ModelError(
-        f"{folder} holds no weights: expected {SAFETENSORS} or {PICKLE}, or shards with an index"
+    """Safetensors where there is a choice; shards in order of their names. Raises `ModelError` for none.
+
+    A variant such as `model.fp16.safetensors` is taken where there is no other safetensors file.
+    """
+    found = _find(folder)
+    if not found:
+        raise ModelError(
+            f"{folder} holds no weights: expected {SAFETENSORS} or {PICKLE}, or shards with an index"
+        )
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ModelError(f"{folder} holds several variants of the weights ({names}): expected one of them")
+    return _shards(found[0]) if found[0].suffix == ".json" else found
+
+
+def _find(folder: Path) -> list[Path]:
+    """The weight file or the index of shards; several where there are only variants to choose from."""
+    choices = (
+        [folder / SAFETENSORS],
+        [folder / f"{SAFETENSORS}.index.json"],
+        [*(path for path in folder.glob(VARIANTS) if "-of-" not in path.name), *folder.glob(VARIANT_INDEXES)],
+        [folder / PICKLE],
+        [folder / f"{PICKLE}.index.json"],
     )
+    present = (sorted(path for path in paths if path.is_file()) for paths in choices)
+    return next((paths for paths in present if paths), [])
 
 
 def read_tensors(folder: Path, prefixes: Sequence[str]) -> dict[str, Tensor]:
@@ -57,13 +83,9 @@ def sha256_of(paths: Sequence[Path]) -> str:
     return lines[0].split()[0] if len(lines) == 1 else hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _index_name(base: str) -> str:
-    return f"{base}.index.json"
-
-
 def _shards(index: Path) -> list[Path]:
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(read_json(index)["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index} is not an index of shards (a JSON object with a weight_map)") from error
     for name in names:
@@ -76,7 +98,8 @@ def _read_safetensors(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor
     _check_size(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys() if name.startswith(prefixes)}  # noqa: SIM118
+            stored = {plain_name(name): name for name in opened.keys()}  # noqa: SIM118
+            return {name: opened.get_tensor(at) for name, at in stored.items() if name.startswith(prefixes)}
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path} is not a readable safetensors file: {error}") from error
 
@@ -121,7 +144,8 @@ def _read_pickle(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
         ) from error
     if not isinstance(loaded, dict):
         raise ModelError(f"{path} holds a {type(loaded).__name__}, expected a dict of tensors by name")
-    named = {name: value for name, value in loaded.items() if str(name).startswith(prefixes)}
+    plain = {plain_name(str(name)): value for name, value in loaded.items()}
+    named = {name: value for name, value in plain.items() if name.startswith(prefixes)}
     wrong = [name for name, value in named.items() if not isinstance(value, Tensor)]
     if wrong:
         raise ModelError(f"{path}: {wrong[0]!r} is no tensor")
@@ -157,7 +181,7 @@ def _names_in(path: Path) -> set[str]:
     _check_size(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as opened:
-            return set(opened.keys())
+            return {plain_name(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path} is not a readable safetensors file: {error}") from error
 

@@ -62,7 +62,7 @@ class EncoderDevice(StrEnum):
 
 
 Model = Annotated[str, typer.Option(help="CLIP: Hugging Face id (with @revision) or local folder.")]
-Sae = Annotated[str, typer.Option(help="SAE suite: Hugging Face id (with @revision), folder or .pt file.")]
+Sae = Annotated[str, typer.Option(help="SAE suite: Hugging Face id (with @revision), folder or file.")]
 Layers = Annotated[
     str | None,
     typer.Option(help="Such as 11,22,embed. Default: every layer that the suite has.", show_default=False),

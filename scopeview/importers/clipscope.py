@@ -16,8 +16,9 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from scopeview.errors import CheckpointError
 from scopeview.hub import cached_repo_id
+from scopeview.importers.file_kind import file_kind
 from scopeview.importers.source import (
     Found,
     Loaded,
@@ -36,7 +38,9 @@ from scopeview.importers.source import (
     check_stated,
     check_tensors,
     check_widths,
+    plain_names,
     read_tensors,
+    whole_number,
 )
 from scopeview.model_match import TrainedOn
 from scopeview.sae import Architecture, SaeConfig, Weights
@@ -51,6 +55,7 @@ SUITE_K = 32
 _SUITE_FILE = re.compile(r"(2|5|8|11|14|17|20|22)_resid/1200013184\.pt")
 _SUITE_WIDTHS = (1024, 65_536)
 TENSORS = ("pre_b", "enc", "dec")
+_CONVERT = "docs/sae-format.md says how to write an SAE in a format that is read"
 _STANDARDIZED = (
     "does not say how its inputs were normalised: they are standardised, as CLIP-Scope's training code does; "
     "--normalization none where that is wrong"
@@ -72,16 +77,31 @@ def patterns(layers: Sequence[Layer] | None) -> list[str]:
 
 
 def find(root: Path) -> Iterator[Found]:
-    """The `.pt` files of a suite folder, of one layer's folder, or a single file."""
-    files = [root] if root.is_file() else [*sorted(root.glob("*_resid/*.pt")), *sorted(root.glob("*.pt"))]
-    for path in files:
-        folder = _FOLDER.fullmatch(path.absolute().parent.name)
-        if folder is not None:
-            yield Found("clip-scope", parse_layer(folder[1]), path, f"{folder[0]}/{path.name}")
-        elif root.is_file():
-            raise CheckpointError(
-                f"cannot tell which layer {path} is for; expected it in a folder such as 22_resid"
-            )
+    """The `.pt` files of a suite folder or of one layer's folder."""
+    for path in [*sorted(root.glob("*_resid/*.pt")), *sorted(root.glob("*.pt"))]:
+        if (found := _by_folder(path)) is not None:
+            yield found
+
+
+def find_file(path: Path, layers: Sequence[Layer] | None) -> Found:
+    """A file by itself: its folder's name says its layer, or the one layer that is asked for is its."""
+    found = _by_folder(path)
+    if found is not None:
+        return found
+    _checked_sizes(path)  # whatever else is wrong with it is said first
+    if layers is None or len(layers) != 1:
+        raise CheckpointError(
+            f"cannot tell which layer {path} is for; expected --layers with its one layer, such as --layers "
+            "22, or the file in a folder such as 22_resid"
+        )
+    return Found("clip-scope", layers[0], path, path.name)
+
+
+def _by_folder(path: Path) -> Found | None:
+    folder = _FOLDER.fullmatch(path.absolute().parent.name)
+    if folder is None:
+        return None
+    return Found("clip-scope", parse_layer(folder[1]), path, f"{folder[0]}/{path.name}")
 
 
 def read(found: Found, stated: Stated) -> SaeSource:
@@ -141,14 +161,16 @@ def load(source: SaeSource) -> Loaded:
 def _load_pt(path: Path) -> Mapping[str, object]:
     if not zipfile.is_zipfile(path):
         raise CheckpointError(
-            f"{path} ({path.stat().st_size:,} bytes) is not a complete torch checkpoint: expected the zip "
-            "archive that torch.save writes; it may be truncated, or of another format"
+            f"{path} ({path.stat().st_size:,} bytes) is not a complete torch checkpoint: it is "
+            f"{file_kind(path)}. Expected the zip archive that torch.save writes, not truncated"
         )
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_number_types()):
             warnings.simplefilter("ignore")  # torch's advice to load TorchScript by other means
             checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # a hostile or damaged archive makes torch raise almost anything
+        if (kind := file_kind(path)).startswith("an SAE of saev"):
+            raise CheckpointError(f"{path} is {kind}, which is not read here. {_CONVERT}") from None
         raise CheckpointError(
             f"{path} cannot be read as plain weights (nothing in it was executed): found {_reason(error)}; "
             "expected a dict of tensors and numbers"
@@ -156,6 +178,13 @@ def _load_pt(path: Path) -> Mapping[str, object]:
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path} holds a {type(checkpoint).__name__}; expected a dict")
     return checkpoint
+
+
+def _number_types() -> list[Any]:
+    """What NumPy's plain numbers are pickled as: they hold bytes of a number, and no code."""
+    made_by = np.int64(0).__reduce__()[0]
+    kinds = [type(np.dtype(kind)) for kind in ("int32", "int64", "float32", "float64")]
+    return [made_by, (made_by, "numpy.core.multiarray.scalar"), np.dtype, *kinds]
 
 
 def _reason(error: Exception) -> str:
@@ -170,10 +199,10 @@ def _weights_in(path: Path, checkpoint: Mapping[str, object]) -> list[tuple[str,
     state = checkpoint.get("model_state_dict")
     if not isinstance(state, dict):
         raise CheckpointError(
-            f"{path} holds the keys {sorted(map(str, checkpoint))}; expected model_state_dict, a dict with "
-            f"{', '.join(TENSORS)}"
+            f"{path} is {file_kind(path)}; its keys are {sorted(map(str, checkpoint))}, expected "
+            f"model_state_dict, a dict with {', '.join(TENSORS)}. {_CONVERT}"
         )
-    return list(state.items())
+    return list(zip(plain_names(path, map(str, state)), state.values(), strict=True))
 
 
 def _spec(path: Path, name: str, value: object) -> TensorSpec:
@@ -193,7 +222,7 @@ def _checked_sizes(path: Path) -> Sizes:
     )
     check_tensors(path, specs, {"pre_b": (d_in,), "enc": (d_in, n_features), "dec": (n_features, d_in)})
     for key, size in (("d_in", d_in), ("n_features", n_features)):
-        if checkpoint.get(key, size) != size:
+        if whole_number(checkpoint.get(key, size)) != size:
             raise CheckpointError(
                 f"{path}: {key} says {checkpoint[key]!r} but the weights have {size}; expected them to agree"
             )
@@ -220,9 +249,11 @@ def _converted_sizes(converted: Path) -> Sizes | None:
 def _convert(source: SaeSource, converted: Path) -> None:
     """Written aside and renamed, so that no other process ever sees half a file."""
     checkpoint = _load_pt(source.path)
-    stated_k = str(checkpoint.get("k") or "")
+    stated_k = str(whole_number(checkpoint.get("k")) or "")
     state = dict(_weights_in(source.path, checkpoint))
-    weights = {name: tensor.contiguous() for name, tensor in state.items() if isinstance(tensor, Tensor)}
+    weights = {
+        name: tensor.float().contiguous() for name, tensor in state.items() if isinstance(tensor, Tensor)
+    }
     check_finite(source.path, weights)
     try:
         converted.parent.mkdir(parents=True, exist_ok=True)

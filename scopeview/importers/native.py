@@ -19,10 +19,12 @@ from scopeview.importers.source import (
     Loaded,
     SaeSource,
     Stated,
+    WholeNumber,
     check_finite,
     check_k,
     check_stated,
     check_tensors,
+    folder_patterns,
     read_config,
     read_header,
     read_json,
@@ -38,7 +40,7 @@ VERSION: Literal[1] = 1
 WEIGHTS_NAME = "sae.safetensors"
 _STATISTICS = ("input_mean", "input_std")
 
-Size = Annotated[int, Field(ge=1)]
+Size = Annotated[WholeNumber, Field(ge=1)]
 
 
 class NativeModel(BaseModel):
@@ -64,10 +66,10 @@ class NativeConfig(BaseModel):
     format: Literal["scopeview-sae"]
     version: Literal[1]
     architecture: Architecture
-    layer: Annotated[int, Field(ge=0)] | Embed
+    layer: Annotated[WholeNumber, Field(ge=0)] | Embed
     d_in: Size
     n_features: Size
-    k: int | None = None
+    k: WholeNumber | None = None
     normalization: Normalization
     relu_after_topk: bool = False
     subtract_pre_b: bool = True
@@ -77,8 +79,7 @@ class NativeConfig(BaseModel):
 
 def patterns(layers: Sequence[Layer] | None) -> list[str]:
     """Which files of a repository belong to these layers."""
-    folders = ["*"] if layers is None else [str(layer) for layer in layers]
-    return [f"{folder}/{name}" for folder in folders for name in (CONFIG_NAME, WEIGHTS_NAME)]
+    return folder_patterns(layers, (CONFIG_NAME, WEIGHTS_NAME))
 
 
 def find(root: Path) -> Iterator[Found]:
@@ -126,9 +127,11 @@ def load(source: SaeSource) -> Loaded:
     mean, std = (tensors.pop(name, None) for name in _STATISTICS)
     if mean is None or std is None:
         return Loaded(Weights(**tensors))
-    if bool((std < 0).any()):
+    if not bool((std > 0).all()):
+        first = int((std <= 0).nonzero()[0])
         raise CheckpointError(
-            f"{source.path}: input_std holds negative numbers; expected standard deviations"
+            f"{source.path}: input_std is {std[first].item():g} in dimension {first}; expected standard "
+            "deviations above 0"
         )
     config = read_config(source.path.with_name(CONFIG_NAME), NativeConfig)
     return Loaded(Weights(**tensors), Standardization(mean, std, config.n_calibration_tokens))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, AliasPath, BaseModel, BeforeValidator, ConfigDict, Field
 
 from scopeview.errors import CheckpointError
 from scopeview.importers.source import (
@@ -22,10 +22,12 @@ from scopeview.importers.source import (
     Loaded,
     SaeSource,
     Stated,
+    WholeNumber,
     check_finite,
     check_k,
     check_stated,
     check_tensors,
+    folder_patterns,
     read_config,
     read_header,
     read_json,
@@ -38,11 +40,21 @@ from scopeview.store.files import file_sha256
 
 WEIGHTS_NAME = "sae_weights.safetensors"
 TENSORS = ("W_enc", "W_dec", "b_enc", "b_dec")
-_RESIDUAL = re.compile(r"blocks\.(0|[1-9][0-9]*)\.hook_resid_post")
+# The residual stream after a block, as TransformerLens, transformers and open_clip name it.
+_RESIDUAL = re.compile(
+    r"(?:blocks\.(?P<after>\d+)\.hook_resid_post|blocks\.(?P<before>\d+)\.hook_resid_pre"
+    r"|(?:vision_model\.)?encoder\.layers\.(?P<layers>\d+)"
+    r"|visual\.transformer\.resblocks\.(?P<resblocks>\d+)|layer_(?P<layer>\d+))"
+)
 
 
 def _in_metadata(name: str) -> AliasChoices:
     return AliasChoices(name, AliasPath("metadata", name))
+
+
+def _none_for_false(value: object) -> object:
+    """Old versions wrote null or false where none is meant."""
+    return "none" if value is None or value is False else value
 
 
 class SaeLensConfig(BaseModel):
@@ -50,17 +62,24 @@ class SaeLensConfig(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
-    d_in: Annotated[int, Field(ge=1)]
-    d_sae: Annotated[int, Field(ge=1)]
+    d_in: Annotated[WholeNumber, Field(ge=1)]
+    d_sae: Annotated[WholeNumber, Field(ge=1)]
     architecture: str = "standard"
     activation: str | None = Field(None, validation_alias=AliasChoices("activation_fn_str", "activation_fn"))
-    k: int | None = Field(None, validation_alias=AliasChoices("k", AliasPath("activation_fn_kwargs", "k")))
-    hook_name: str | None = Field(None, validation_alias=_in_metadata("hook_name"))
-    hook_layer: int | None = Field(None, validation_alias=_in_metadata("hook_layer"))
+    k: WholeNumber | None = Field(
+        None, validation_alias=AliasChoices("k", AliasPath("activation_fn_kwargs", "k"))
+    )
+    hook_name: str | None = Field(
+        None, validation_alias=AliasChoices("hook_name", AliasPath("metadata", "hook_name"), "hook_point")
+    )
+    hook_layer: WholeNumber | None = Field(
+        None,
+        validation_alias=AliasChoices("hook_layer", AliasPath("metadata", "hook_layer"), "hook_point_layer"),
+    )
     hook_head_index: int | None = Field(None, validation_alias=_in_metadata("hook_head_index"))
     model_name: str | None = Field(None, validation_alias=_in_metadata("model_name"))
     apply_b_dec_to_input: bool = True
-    normalize_activations: str = "none"
+    normalize_activations: Annotated[str, BeforeValidator(_none_for_false)] = "none"
     reshape_activations: str = "none"
     rescale_acts_by_decoder_norm: bool = False
     finetuning_scaling_factor: bool = False
@@ -72,12 +91,7 @@ class SaeLensConfig(BaseModel):
 
 def patterns(layers: Sequence[Layer] | None) -> list[str]:
     """Which files of a repository belong to these layers, by the folder names SAELens gives them."""
-    folders = ["*"] if layers is None else [f"*.{layer}.*" for layer in layers]
-    return [
-        f"{folder}{name}"
-        for folder in ["", *(f"{f}/" for f in folders)]
-        for name in (CONFIG_NAME, WEIGHTS_NAME)
-    ]
+    return folder_patterns(layers, (CONFIG_NAME, WEIGHTS_NAME))
 
 
 def find(root: Path) -> Iterator[Found]:
@@ -137,7 +151,10 @@ def _layer_of(path: Path, config: SaeLensConfig) -> Layer:
     """From `hook_name`, else `hook_layer`; they must agree where both are given."""
     if config.hook_name is None:
         if config.hook_layer is None or config.hook_layer < 0:
-            raise CheckpointError(f"{path} does not say its layer: expected hook_name or hook_layer")
+            raise CheckpointError(
+                f"{path} does not say its layer: expected hook_name such as 'blocks.11.hook_resid_post', or "
+                "hook_layer"
+            )
         return config.hook_layer
     hook = _RESIDUAL.fullmatch(config.hook_name)
     if hook is None:
@@ -145,11 +162,18 @@ def _layer_of(path: Path, config: SaeLensConfig) -> Layer:
             f"{path}: hook_name is {config.hook_name!r}; supported is the residual stream after a block, "
             "such as 'blocks.11.hook_resid_post'"
         )
-    if config.hook_layer not in (None, int(hook[1])):
+    block = int(hook[hook.lastgroup or 0])
+    if config.hook_layer not in (None, block):
         raise CheckpointError(
             f"{path}: hook_layer is {config.hook_layer} but hook_name is {config.hook_name!r}"
         )
-    return int(hook[1])
+    if hook.lastgroup != "before":
+        return block
+    if block == 0:
+        raise CheckpointError(
+            f"{path}: {config.hook_name} is before the first block; supported is after a block"
+        )
+    return block - 1  # what enters a block is what left the one before it
 
 
 def _refuse_unsupported(path: Path, config: SaeLensConfig) -> None:

@@ -1,13 +1,14 @@
 """What a format's reader hands back, and the checks that all formats share. Knows no format."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
+import numpy as np
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -15,13 +16,14 @@ from scopeview.errors import CheckpointError
 from scopeview.model_match import TrainedOn
 from scopeview.sae import Architecture, SaeConfig, Standardization, Weights
 from scopeview.slots import Layer
+from scopeview.weights import plain_name
 
 Format = Literal["clip-scope", "scopeview-sae", "saelens"]
-WEIGHT_DTYPES = ("float32", "float16", "bfloat16")
+WEIGHT_DTYPES = ("float32", "float16", "bfloat16", "float64")
 CONFIG_NAME = "cfg.json"
 Model = TypeVar("Model", bound=BaseModel)
 # safetensors' names for dtypes, as its header spells them.
-_HEADER_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_HEADER_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,23 @@ class TensorSpec(NamedTuple):
         return f"{self.dtype} {list(self.shape)}"
 
 
+def folder_patterns(layers: Sequence[Layer] | None, names: Sequence[str]) -> list[str]:
+    """Which files of a repository are these, in the folders of these layers, or in none.
+
+    A folder's name holds the layer as a number of its own: `11`, `layer_11`, `blocks.11.hook_resid_post`,
+    `vision_model.encoder.layers.11`.
+    """
+    if layers is None:
+        return [pattern for name in names for pattern in (name, f"*/{name}")]
+    folders = [
+        f"{before}{layer}{after}"
+        for layer in layers
+        for before in ("", "*[!0-9]")
+        for after in ("", "[!0-9]*")
+    ]
+    return [*names, *(f"{folder}/{name}" for folder in folders for name in names)]
+
+
 def read_config(path: Path, model: type[Model]) -> Model:
     """A `cfg.json` as `model`. Raises `CheckpointError` naming the fields that are wrong."""
     try:
@@ -94,7 +113,7 @@ def read_config(path: Path, model: type[Model]) -> Model:
 
 def read_json(path: Path) -> dict[str, object]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content: object = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(content, dict):
@@ -106,7 +125,9 @@ def read_header(path: Path) -> dict[str, TensorSpec]:
     """Shapes and dtypes of a safetensors file, without its data."""
     try:
         with safe_open(path, framework="pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            slices = {
+                name: file.get_slice(stored) for name, stored in _stored_names(path, file.keys()).items()
+            }
             return {
                 name: TensorSpec(
                     tuple(s.get_shape()), _HEADER_DTYPES.get(s.get_dtype(), s.get_dtype().lower())
@@ -120,7 +141,33 @@ def read_header(path: Path) -> dict[str, TensorSpec]:
 def read_tensors(path: Path, names: Iterable[str]) -> dict[str, Tensor]:
     """The named tensors in fp32 on the CPU."""
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name).float() for name in names}
+        stored = _stored_names(path, file.keys())
+        return {name: file.get_tensor(stored[name]).float() for name in names}
+
+
+def plain_names(path: Path, names: Iterable[str]) -> list[str]:
+    """Without what `torch.compile` and parallel training put before them. Raises `CheckpointError`."""
+    plain = [plain_name(name) for name in names]
+    if len(set(plain)) != len(plain):
+        twice = next(name for name in plain if plain.count(name) > 1)
+        raise CheckpointError(f"{path} holds the tensor {twice} twice, with and without a prefix")
+    return plain
+
+
+def _stored_names(path: Path, names: Iterable[str]) -> dict[str, str]:
+    """Plain name -> name in the file."""
+    stored = list(names)
+    return dict(zip(plain_names(path, stored), stored, strict=True))
+
+
+def whole_number(value: object) -> object:
+    """32.0, `np.int64(32)` and `torch.tensor(32)` as 32; anything else as it is."""
+    if (isinstance(value, Tensor) and value.numel() == 1) or isinstance(value, np.integer | np.floating):
+        value = value.item()
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WholeNumber = Annotated[int, BeforeValidator(whole_number)]
 
 
 def check_tensors(
@@ -129,7 +176,7 @@ def check_tensors(
     expected: Mapping[str, tuple[int, ...]],
     allowed: Iterable[str] = (),
 ) -> None:
-    """Every expected tensor is there, with its shape and a type that fp32 holds exactly; no others."""
+    """Every expected tensor is there, with its shape and a type of numbers; no others."""
     missing = sorted(set(expected) - set(found))
     unknown = sorted(set(found) - set(expected) - set(allowed))
     if missing or unknown:
@@ -161,9 +208,10 @@ def check_widths(path: Path, enc: TensorSpec | None, dec: TensorSpec | None) -> 
 
 def check_k(path: Path, k: object, n_features: int) -> int:
     """A TopK SAE's k, an int from 1 to n_features."""
-    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= n_features:
+    number = whole_number(k)
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= n_features:
         raise CheckpointError(f"{path}: k is {k!r}; expected a whole number from 1 to {n_features}")
-    return k
+    return number
 
 
 def check_stated(path: Path, stated: Stated, architecture: Architecture, k: int | None) -> None:

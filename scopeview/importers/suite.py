@@ -3,15 +3,18 @@
 Knows how to choose the layers asked for and which module reads which format; the formats know the rest.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 
 import torch
 
 from scopeview.errors import CheckpointError
 from scopeview.hub import resolve
 from scopeview.importers import clipscope, native, saelens
-from scopeview.importers.source import NOTHING_STATED, Format, Found, Loaded, SaeSource, Stated
+from scopeview.importers.file_kind import file_kind
+from scopeview.importers.source import CONFIG_NAME, NOTHING_STATED, Format, Found, Loaded, SaeSource, Stated
 from scopeview.sae import Sae, SaeConfig
 from scopeview.slots import EMBED, Layer
 
@@ -25,9 +28,11 @@ _LOAD: dict[Format, Callable[[SaeSource], Loaded]] = {
     "scopeview-sae": native.load,
     "saelens": saelens.load,
 }
+_WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors", ".bin", ".pkl", ".npz")
+_SHOWN_FILES = 3
 _EXPECTED = (
     "22_resid/1200013184.pt (CLIP-Scope), 22/cfg.json with 22/sae.safetensors (Scopeview), "
-    "or cfg.json with sae_weights.safetensors (SAELens)"
+    "or cfg.json with sae_weights.safetensors (SAELens); docs/sae-format.md has them in full"
 )
 
 
@@ -48,15 +53,14 @@ class Suite:
 def read_suite(ref: str, layers: Sequence[Layer] | None = None, stated: Stated = NOTHING_STATED) -> Suite:
     """The SAEs for these layers (None: all there are, by layer, `embed` last), checked but not loaded.
 
-    `ref` is a folder, one `.pt` file, or a Hugging Face id with an optional `@revision`, of which only what
+    `ref` is a folder, one file, or a Hugging Face id with an optional `@revision`, of which only what
     the layers need is downloaded. `stated` fills in what a file does not say. Reads every chosen file once,
     for its sha256. Raises `CheckpointError`.
     """
     formats = (clipscope, native, saelens)
     resolved = resolve(ref, patterns=[p for module in formats for p in module.patterns(layers)])
-    readers = (clipscope,) if resolved.path.is_file() else formats
-    found = [f for module in readers for f in module.find(resolved.path)]
-    chosen = _choose(ref, found, layers)
+    found = list(_find(resolved.path, layers))
+    chosen = _choose(ref, resolved.path, found, layers)
     sources = tuple(_READ[one.format](one, stated) for one in chosen)
     return Suite(ref, resolved.repo_id, resolved.revision, sources)
 
@@ -77,9 +81,26 @@ def check_fits(config: SaeConfig, width: int) -> None:
         )
 
 
-def _choose(ref: str, found: Sequence[Found], layers: Sequence[Layer] | None) -> list[Found]:
+def _find(path: Path, layers: Sequence[Layer] | None) -> Iterator[Found]:
+    """All in a folder; of a file, the one SAE that it belongs to."""
+    if not path.is_file():
+        for module in (clipscope, native, saelens):
+            yield from module.find(path)
+    elif path.name in (CONFIG_NAME, native.WEIGHTS_NAME, saelens.WEIGHTS_NAME):
+        beside = (found for module in (native, saelens) for found in module.find(path.parent))
+        yield from (found for found in beside if found.path.parent == path.parent)
+    elif path.suffix == ".safetensors":
+        raise CheckpointError(
+            f"{path} is {file_kind(path)}; expected {native.WEIGHTS_NAME} (Scopeview) or "
+            f"{saelens.WEIGHTS_NAME} (SAELens) with {CONFIG_NAME} beside it"
+        )
+    else:
+        yield clipscope.find_file(path, layers)
+
+
+def _choose(ref: str, root: Path, found: Sequence[Found], layers: Sequence[Layer] | None) -> list[Found]:
     if not found:
-        raise CheckpointError(f"no SAE found in {ref}; expected {_EXPECTED}")
+        raise CheckpointError(f"no SAE found in {ref}{_what_is_there(root)}; expected {_EXPECTED}")
     by_layer: dict[Layer, list[Found]] = {}
     for one in sorted(found, key=lambda f: _position(f.layer)):
         by_layer.setdefault(one.layer, []).append(one)
@@ -93,11 +114,20 @@ def _only(ref: str, by_layer: dict[Layer, list[Found]], layer: Layer) -> Found:
         )
     candidates = by_layer[layer]
     if len(candidates) > 1:
-        names = ", ".join(one.name for one in candidates)
+        names = ", ".join(str(one.path) for one in candidates)
         raise CheckpointError(
-            f"{ref} has several SAEs for layer {layer}: {names}; expected one, or name one file"
+            f"{ref} has several SAEs for layer {layer}: {names}; expected one: give --sae one of these files"
         )
     return candidates[0]
+
+
+def _what_is_there(root: Path) -> str:
+    """`; ae.pt is a PyTorch file with ...`, of the first weight files in a folder; nothing of a file."""
+    if root.is_file():
+        return ""
+    files = (path for path in sorted(root.rglob("*")) if path.suffix in _WEIGHT_SUFFIXES and path.is_file())
+    seen = [f"{path.relative_to(root)} is {file_kind(path)}" for path in islice(files, _SHOWN_FILES)]
+    return f" ({'; '.join(seen)})" if seen else ""
 
 
 def _position(layer: Layer) -> tuple[bool, int]:

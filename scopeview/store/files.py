@@ -55,6 +55,11 @@ def image_vectors(index_dir: Path) -> Path:
     return index_dir / "vectors" / "images.faiss"
 
 
+def read_json(path: Path) -> Any:
+    """UTF-8, with or without a byte order mark. Raises `OSError`, or `ValueError` for what is no JSON."""
+    return json.loads(path.read_text(encoding="utf-8-sig"))
+
+
 WHILE_WRITING = "while writing "
 """How an error's note begins that says which file was being written; the path follows."""
 

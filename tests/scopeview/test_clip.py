@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import CLIPImageProcessorPil, CLIPModel
+from transformers import CLIPImageProcessorPil, CLIPModel, CLIPVisionModelWithProjection
 
 from scopeview.clip import Clip, all_finite, check_layers, check_tokens, normalization_table, read_info
 from scopeview.errors import InputError, ModelError
 from scopeview.preprocess import Preprocessing
 from scopeview.slots import EMBED
+from scopeview.text import text_problem
 from tests.models import preprocessor_config, save_random_clip
 
 
@@ -222,6 +223,12 @@ def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
         ("{", "config.json"),
         ("[1]", "config.json"),
         ('{"model_type": "siglip"}', "model_type is 'siglip', expected 'clip'"),
+        (
+            '{"architecture": "vit_base", "pretrained_cfg": {}}',
+            "a timm model (vit_base); expected a",
+        ),
+        ('{"_class_name": "UNet"}', "a diffusers model (UNet)"),
+        ('{"model_type": "clip_vision_model", "architectures": ["CLIPVisionModel"]}', "has no projection"),
         ('{"model_type": "clip", "vision_config": {"hidden_size": "wide"}}', "hidden_size"),
         ('{"model_type": "clip", "vision_config": {"num_hidden_layers": 0}}', "num_hidden_layers is 0"),
         ('{"model_type": "clip", "vision_config": {"image_size": [224, 224]}}', "image_size is [224, 224]"),
@@ -271,6 +278,39 @@ def test_weights_that_are_not_finite_are_refused(copy: Path, value: float) -> No
 
     change_weights(copy, spoil)
     assert "visual_projection.weight holds NaN or infinite values" in refusal(copy)
+
+
+def test_a_vision_model_with_projection_is_the_vision_half_of_its_clip(
+    folder: Path, clip: Clip, tmp_path: Path
+) -> None:
+    CLIPVisionModelWithProjection.from_pretrained(folder).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_bytes((folder / "preprocessor_config.json").read_bytes())
+    found = Clip.load(str(tmp_path))
+    assert found.info.projection_dim == clip.info.projection_dim
+    ours, whole = (each.forward(pictures(1), []).embedding for each in (found, clip))
+    torch.testing.assert_close(ours, whole)
+    assert text_problem(tmp_path) is not None
+
+
+def test_the_folder_that_a_processor_saves_loads(folder: Path, clip: Clip, copy: Path) -> None:
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    (copy / "preprocessor_config.json").unlink()
+    (copy / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
+    assert Clip.load(str(copy)).preprocessing == clip.preprocessing
+
+
+def test_prefixes_double_precision_and_a_byte_order_mark_are_read(copy: Path, clip: Clip) -> None:
+    text = (copy / "config.json").read_text()
+    (copy / "config.json").write_text(text, encoding="utf-8-sig")
+    tensors = load_file(copy / "model.safetensors")
+    save_file({f"module.{name}": t.double() for name, t in tensors.items()}, copy / "model.safetensors")
+    found = Clip.load(str(copy)).forward(pictures(1), [1])
+    assert torch.equal(found.residuals[1], clip.forward(pictures(1), [1]).residuals[1])
+
+
+def test_a_folder_of_open_clip_is_named(tmp_path: Path) -> None:
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    assert "a model of open_clip" in refusal(tmp_path)
 
 
 def test_an_older_checkpoint_with_position_ids_loads(copy: Path, clip: Clip) -> None:

@@ -120,6 +120,15 @@ def test_a_missing_config_is_named(tmp_path: Path) -> None:
         Preprocessing.from_folder(tmp_path)
 
 
+def test_the_processors_own_config_counts_first_as_in_transformers(tmp_path: Path) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(preprocessor_config(32)))
+    whole = {"image_processor": preprocessor_config(64), "processor_class": "CLIPProcessor"}
+    (tmp_path / "processor_config.json").write_text(json.dumps(whole), encoding="utf-8-sig")
+    assert Preprocessing.from_folder(tmp_path).output_px() == (64, 64)
+    (tmp_path / "processor_config.json").write_text('{"processor_class": "CLIPProcessor"}')
+    assert Preprocessing.from_folder(tmp_path).output_px() == (32, 32)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -49,6 +49,33 @@ def test_shards_are_put_together_and_safetensors_are_preferred(tmp_path: Path) -
     assert read_tensors(tmp_path, ["tower."]).keys() == {"tower.a", "tower.b"}
 
 
+def test_a_variant_is_read_where_there_is_no_other_safetensors_file(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"not looked at")
+    save_file(tensors(), tmp_path / "model.fp16.safetensors")
+    assert [path.name for path in weight_files(tmp_path)] == ["model.fp16.safetensors"]
+    save_file(tensors(), tmp_path / "model.bf16.safetensors")
+    assert "several variants" in refusal(tmp_path)
+    save_file(tensors(), tmp_path / "model.safetensors")
+    assert [path.name for path in weight_files(tmp_path)] == ["model.safetensors"]
+
+
+def test_a_variant_may_come_in_shards(tmp_path: Path) -> None:
+    save_file(tensors(), tmp_path / "model.fp16-00001-of-00001.safetensors")
+    weight_map = dict.fromkeys(tensors(), "model.fp16-00001-of-00001.safetensors")
+    (tmp_path / "model.safetensors.index.fp16.json").write_text(json.dumps({"weight_map": weight_map}))
+    assert read_tensors(tmp_path, ["tower."]).keys() == {"tower.a", "tower.b"}
+
+
+@pytest.mark.parametrize("pickled", [True, False])
+def test_prefixes_of_compiled_and_parallel_training_are_left_out(tmp_path: Path, pickled: bool) -> None:
+    named = {f"module._orig_mod.{name}": tensor for name, tensor in tensors().items()}
+    if pickled:
+        torch.save(named, tmp_path / "pytorch_model.bin")
+    else:
+        save_file(named, tmp_path / "model.safetensors")
+    assert read_tensors(tmp_path, ["tower."]).keys() == {"tower.a", "tower.b"}
+
+
 @pytest.mark.parametrize("shard", ["model-9.safetensors", "../model-1.safetensors", "/etc/passwd", 7])
 def test_a_shard_that_is_not_in_the_folder_is_refused(tmp_path: Path, shard: object) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))

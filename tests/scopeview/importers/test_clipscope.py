@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -166,9 +167,41 @@ def test_a_single_file_and_a_single_layers_folder_are_suites_too(tmp_path: Path)
         assert read_suite(str(ref)).layers == [11]
 
 
-def test_a_file_outside_a_layers_folder_is_refused(tmp_path: Path) -> None:
+def test_a_file_outside_a_layers_folder_is_refused_and_the_advice_works(tmp_path: Path) -> None:
     file = save(tmp_path).rename(tmp_path / "sae.pt")
-    refused(file, "cannot tell which layer", "22_resid")
+    refused(file, "cannot tell which layer", "--layers 22", "22_resid")
+    [source] = read_suite(str(file), [22]).sources
+    assert (source.layer, source.config.source) == (22, "sae.pt")
+    (tmp_path / "22_resid").mkdir()
+    assert read_suite(str(file.rename(tmp_path / "22_resid" / "sae.pt"))).layers == [22]
+
+
+@pytest.mark.parametrize("k", [4.0, torch.tensor(4), np.int64(4), np.float32(4)])
+def test_a_k_that_is_a_number_of_another_kind_is_read(tmp_path: Path, k: object) -> None:
+    rewrite(save(tmp_path), lambda checkpoint, _: checkpoint.update(k=k))
+    assert read_suite(str(tmp_path)).sources[0].config.k == 4
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod."])
+def test_prefixes_of_compiled_and_parallel_training_are_left_out(tmp_path: Path, prefix: str) -> None:
+    def add_prefix(_: object, state: dict[str, Tensor]) -> None:
+        for name in list(state):
+            state[prefix + name] = state.pop(name)
+
+    rewrite(save(tmp_path), add_prefix)
+    assert torch.equal(
+        load_sae(read_suite(str(tmp_path)).sources[0]).enc, random_tensors(8, 48, seed=0)["enc"]
+    )
+
+
+def test_a_tensor_with_and_without_a_prefix_is_refused(tmp_path: Path) -> None:
+    file = rewrite(save(tmp_path), lambda _, state: state.update({"module.enc": state["enc"]}))
+    refused(file, "enc twice")
+
+
+def test_double_precision_weights_are_read_as_single(tmp_path: Path) -> None:
+    rewrite(save(tmp_path), lambda _, state: state.update(enc=state["enc"].double()))
+    assert load_sae(read_suite(str(tmp_path)).sources[0]).enc.dtype == torch.float32
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:

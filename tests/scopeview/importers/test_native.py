@@ -83,6 +83,7 @@ def test_provenance_is_kept_for_people(tmp_path: Path) -> None:
         ({"d_in": "4"}, "d_in: Input should be a valid integer, found '4'"),
         ({"k": None}, "k is None; expected a whole number from 1 to 12"),
         ({"k": 13}, "k is 13"),
+        ({"k": 3.5}, "k: Input should be a valid integer"),
         ({"n_features": 13}, "tensor enc has shape [4, 12]; expected [4, 13]"),
         ({"normalization": "standardize"}, "missing: input_mean, input_std"),
     ],
@@ -120,7 +121,30 @@ def test_missing_or_truncated_weights_are_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "value"), [("enc", float("nan")), ("input_std", -1.0)])
+def test_a_config_with_a_byte_order_mark_and_a_k_as_float_is_read(tmp_path: Path) -> None:
+    folder = save(tmp_path)
+    edit(folder, k=3.0)
+    text = (folder / "cfg.json").read_text()
+    (folder / "cfg.json").write_text(text, encoding="utf-8-sig")
+    assert load(tmp_path).config.k == 3
+
+
+def test_prefixes_and_double_precision_are_read(tmp_path: Path) -> None:
+    path = save(tmp_path) / "sae.safetensors"
+    save_file({f"_orig_mod.{name}": tensor.double() for name, tensor in load_file(path).items()}, path)
+    assert torch.equal(load(tmp_path).enc, random_tensors(4, 12, seed=0)["enc"])
+
+
+@pytest.mark.parametrize("name", ["sae.safetensors", "cfg.json"])
+def test_a_file_of_an_sae_stands_for_it(tmp_path: Path, name: str) -> None:
+    save(tmp_path, layer=4)
+    assert read_suite(str(save(tmp_path) / name)).layers == [5]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("enc", float("nan")), ("input_std", -1.0), ("input_std", 0.0), ("input_std", float("nan"))],
+)
 def test_impossible_numbers_are_refused(tmp_path: Path, name: str, value: float) -> None:
     folder = save(tmp_path, standardization=Standardization(torch.zeros(4), torch.ones(4), n_tokens=1))
     path = folder / "sae.safetensors"

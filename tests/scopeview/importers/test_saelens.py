@@ -89,6 +89,41 @@ def test_the_flat_config_of_older_versions_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(dense(sae), twin(folder, k=5), atol=1e-6)
 
 
+@pytest.mark.parametrize("meaning_none", [{"normalize_activations": False}, {"k": 7.0}])
+def test_what_older_versions_write_is_read(tmp_path: Path, meaning_none: dict[str, object]) -> None:
+    save(tmp_path, **meaning_none)
+    load(tmp_path)
+
+
+def test_a_null_normalisation_is_none(tmp_path: Path) -> None:
+    path = save(tmp_path) / "cfg.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "normalize_activations": None}))
+    assert load(tmp_path).config.normalization == "none"
+
+
+@pytest.mark.parametrize(
+    ("hook", "layer"),
+    [
+        ("blocks.3.hook_resid_post", 3),
+        ("blocks.3.hook_resid_pre", 2),
+        ("vision_model.encoder.layers.3", 3),
+        ("visual.transformer.resblocks.3", 3),
+        ("layer_3", 3),
+    ],
+)
+@pytest.mark.parametrize("key", ["hook_name", "hook_point"])
+def test_every_name_of_the_residual_stream_is_understood(
+    tmp_path: Path, key: str, hook: str, layer: int
+) -> None:
+    save(tmp_path, metadata=None, **{key: hook})
+    assert read_suite(str(tmp_path)).layers == [layer]
+
+
+def test_its_weight_file_stands_for_it(tmp_path: Path) -> None:
+    path = save(tmp_path) / "sae_weights.safetensors"
+    assert read_suite(str(path)).layers == [11]
+
+
 @pytest.mark.parametrize(
     "named", [{"metadata": {"hook_layer": 3, "model_name": "openai/clip"}}, {"model_name": "openai/clip"}]
 )
@@ -114,6 +149,7 @@ def test_the_layer_may_come_from_hook_layer_alone(tmp_path: Path) -> None:
         ({"architecture": "topk"}, "k is None"),
         ({"metadata": {}}, "does not say its layer"),
         ({"metadata": {"hook_name": "blocks.3.hook_mlp_out"}}, "supported is the residual stream"),
+        ({"metadata": {"hook_name": "blocks.0.hook_resid_pre"}}, "before the first block"),
         ({"hook_layer": 4}, "hook_layer is 4 but hook_name is 'blocks.11.hook_resid_post'"),
         ({"d_sae": 21}, "tensor W_enc has shape [6, 20]; expected [6, 21]"),
         ({"d_in": None}, "d_in is missing"),
