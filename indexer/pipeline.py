@@ -22,6 +22,7 @@ from indexer.build import (
 )
 from indexer.calibrate import CalibrationSet, NoUsableImagesError, calibrated_saes, read_figures
 from indexer.checksums import with_files
+from indexer.describe.again import remove_others
 from indexer.describe.plan import DescribePlan
 from indexer.describe.stage import describe
 from indexer.elsewhere import EncodeJob, weights_of
@@ -127,12 +128,12 @@ def run_index(request: IndexRequest) -> Manifest:
             _tidy(request.out)
             return read_manifest(request.out)
         _say_unused(plan.source)
+        without_names = _try_text(plan)
         markers = [marker for marker in done.values() if marker]
         if weights is not None:
             markers = _encode(request, plan, weights, done)
             weights = None  # gigabytes that the rest of the run has other uses for
-        unused = plan.source.unused
-        report = summarize(markers, text_problem(text_folder(plan.recipe.model)), unused)
+        report = summarize(markers, without_names, plan.source.unused)
         report.write(request.out)
         report.check(request.max_bad)
         with room_in(request.out, lambda: building_needs(request.out)):
@@ -213,6 +214,14 @@ def _load(plan: _Plan) -> _Weights:
     return _Weights(saes, plan.recipe.load_clip(device=plan.device, dtype=plan.config.dtype))
 
 
+def _try_text(plan: _Plan) -> str | None:
+    """Why features will have no names: found, and said, before the first image."""
+    problem = text_problem(text_folder(plan.recipe.model), plan.vocabulary.words)
+    if problem is not None:
+        say("warning", {"names": f"features will have no names: {problem}"})
+    return problem
+
+
 def _encode(
     request: IndexRequest, plan: _Plan, weights: _Weights, done: Mapping[int, ShardMarker | None]
 ) -> list[ShardMarker]:
@@ -283,11 +292,12 @@ def _finish(request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], 
         figures=read_figures(request.out),
     )
     build_database(build, request.out / manifest.database, _slot_engine(request, plan))
-    described = describe(DescribePlan(request.out, manifest, plan.recipe, plan.vocabulary))
-    manifest = manifest.model_copy(update={"describe": described})
+    described = DescribePlan(request.out, manifest, plan.recipe, plan.vocabulary, report.without_names)
+    manifest = manifest.model_copy(update={"describe": describe(described)})
     _grids(request.out, manifest)
     manifest = with_files(request.out, manifest)
     write_manifest(request.out, manifest)
+    remove_others(described)
     _tidy(request.out)
     return manifest
 

@@ -105,7 +105,10 @@ def check_resumable(index_dir: Path, config: RunConfig) -> None:
     """May this run begin, or go on, in this folder? Raises `ConfigMismatchError` naming what differs."""
     path = index_dir / RUN
     if path.exists():
-        _check_same(path, _read_config(path), json.loads(json.dumps(asdict(config))))
+        before, now = _read_config(path), json.loads(json.dumps(asdict(config)))
+        if not is_finished(index_dir):
+            before["vocabulary"] = now["vocabulary"]  # nothing that is kept until then depends on the words
+        _check_same(path, before, now)
     elif strange := _strangers(index_dir):
         raise InputError(
             f"{index_dir} is not empty and holds no run to resume (found {strange}); choose another --out"
@@ -161,7 +164,7 @@ def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None
 def _advice(name: str) -> str:
     begin_again = "choose another --out, or remove the folder to begin again"
     if name == "vocabulary":
-        return f"finish it with the same words and change them then by 'scopeview describe', or {begin_again}"
+        return f"change the words of a finished index by 'scopeview describe', or {begin_again}"
     return begin_again
 
 

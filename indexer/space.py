@@ -66,11 +66,16 @@ def _sizes(paths: Iterable[Path]) -> Iterator[int]:
 
 
 def _message(path: str, free_bytes: int, needed_bytes: int | None) -> str:
+    free = _amount(free_bytes)
     if needed_bytes is None:
-        needed = f"this step needs more than the {_amount(free_bytes)} that are free"
+        needed = f"this step needs more than the {free} that are free"
+    elif needed_bytes <= free_bytes:  # what writes was refused all the same: by a quota, or in a larger piece
+        needed = (
+            f"this step needs more than the {free} that are free, where about {_amount(needed_bytes)} were "
+            "expected to be enough; a quota or a limit of file sizes may be at work"
+        )
     else:
-        missing = _amount(max(1, needed_bytes - free_bytes))
-        free, all_of_it = _amount(free_bytes), _amount(needed_bytes)
+        all_of_it, missing = _amount(needed_bytes), _amount(needed_bytes - free_bytes)
         needed = f"{free} free, this step needs about {all_of_it} more, so about {missing} are missing"
     return (
         f"{path}: no room left on the disk ({needed}). What is finished is kept: make room, and the same"

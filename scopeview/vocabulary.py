@@ -9,6 +9,9 @@ from scopeview.store.files import file_sha256
 GENERAL = Path(__file__).with_name("vocabulary.txt")
 """What is used where no other is given: some 2,700 words for pictures from the web."""
 
+MAX_WORD_CHARS = 200
+"""A name is shown on a line, CLIP reads some 300 characters, and a feature's names are packed in 64 KB."""
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -22,11 +25,11 @@ class Vocabulary:
 def read_vocabulary(path: Path | None = None) -> Vocabulary:
     """The file's words; by default the general ones. Empty lines and those that begin with # do not count.
 
-    Raises `InputError` for a file that cannot be read or holds no word.
+    Raises `InputError` for a file that cannot be read, holds no word, or one longer than `MAX_WORD_CHARS`.
     """
     found = path or GENERAL
     try:
-        lines = found.read_text(encoding="utf-8").splitlines()
+        lines = found.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"vocabulary {found} cannot be read ({error}); expected UTF-8 text, one word or phrase a line"
@@ -35,4 +38,10 @@ def read_vocabulary(path: Path | None = None) -> Vocabulary:
     distinct = tuple(dict.fromkeys(filter(None, words)))
     if not distinct:
         raise InputError(f"vocabulary {found} holds no words; expected one word or phrase a line")
+    longest = max(distinct, key=len)
+    if len(longest) > MAX_WORD_CHARS:
+        raise InputError(
+            f"vocabulary {found} holds a line of {len(longest):,} characters, {longest[:40]!r}...; expected "
+            f"one word or phrase a line, of at most {MAX_WORD_CHARS} characters"
+        )
     return Vocabulary(found.name, file_sha256(found), distinct)

@@ -12,6 +12,7 @@ from indexer.run import locked, note_vocabulary
 from scopeview.recipe import recipe_of
 from scopeview.store.manifest import Manifest, read_manifest, write_manifest
 from scopeview.store.rows import rows_dir
+from scopeview.text import text_folder, text_problem
 from scopeview.vocabulary import read_vocabulary
 
 
@@ -23,18 +24,20 @@ def describe_index(index_dir: Path, vocabulary: Path | None = None) -> Manifest:
     """
     words = read_vocabulary(vocabulary)
     recipe = recipe_of(index_dir, read_manifest(index_dir))
+    without_names = text_problem(text_folder(recipe.model), words.words)
     with locked(index_dir):
-        plan = DescribePlan(index_dir, read_manifest(index_dir), recipe, words)
+        plan = DescribePlan(index_dir, read_manifest(index_dir), recipe, words, without_names)
         take_over(plan)
         described = plan.manifest.model_copy(update={"describe": describe(plan)})
         manifest = with_files(index_dir, described)
         write_manifest(index_dir, manifest)
         note_vocabulary(index_dir, words.sha256)
-        _remove_others(plan)
+        remove_others(plan)
         return manifest
 
 
-def _remove_others(plan: DescribePlan) -> None:
+def remove_others(plan: DescribePlan) -> None:
+    """What was described with other words, and what only the making of an index needs."""
     for path in plan.index_dir.glob("described-*.duckdb*"):
         if path != plan.database:
             path.unlink()

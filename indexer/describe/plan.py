@@ -11,7 +11,7 @@ from indexer.describe.settings import Settings
 from scopeview.recipe import Recipe
 from scopeview.slots import Layer, Slot, Token
 from scopeview.store.manifest import DescribeRecord, Manifest, VocabularyRecord
-from scopeview.text import text_folder, text_problem
+from scopeview.text import text_folder
 from scopeview.vocabulary import Vocabulary
 
 
@@ -23,6 +23,7 @@ class DescribePlan:
     manifest: Manifest  # whether it has been described before does not matter
     recipe: Recipe
     vocabulary: Vocabulary
+    without_names: str | None  # why no feature will be named; None where they will be
     settings: Settings = field(default_factory=Settings)
 
     @cached_property
@@ -72,11 +73,6 @@ class DescribePlan:
     def text_folder(self) -> Path:
         """The model's folder with its tokenizer, fetched if need be."""
         return text_folder(self.recipe.model)
-
-    @cached_property
-    def without_names(self) -> str | None:
-        """Why no feature will be named; None where they will be."""
-        return text_problem(self.text_folder)
 
     def record(self, cofiring_every: dict[Token, int]) -> DescribeRecord:
         """For the manifest."""

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a file system of its own takes root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_where_the_estimate_would_have_fitted_nothing_is_said_to_be_missing(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    expected = pytest.raises(DiskFullError, match=r"are free, where about 55\.1 kB were expected")
+    with expected as caught, room_in(tmp_path, lambda: min(55_100, free)):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+    assert "missing" not in str(caught.value)
 
 
 def test_a_run_that_finds_the_disk_full_again_and_again_ends_as_if_it_never_was(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from transformers import AutoTokenizer, CLIPModel
 
 from scopeview.errors import ModelError
 from scopeview.text import TextEncoder, text_problem
-from tests.models import save_random_clip
+from tests.models import WORDS, save_random_clip
 
 TEXTS = ["a photo of a dog", "red circle", "a", "cat " * 40]
 
@@ -44,7 +45,7 @@ def test_a_folder_without_a_tokenizer_says_so(folder: Path, tmp_path: Path) -> N
         if not path.name.startswith("tokenizer"):
             (tmp_path / path.name).symlink_to(path)
     assert text_problem(tmp_path) == "the model's folder has no tokenizer"
-    with pytest.raises(ModelError, match="no tokenizer, so no text can be embedded"):
+    with pytest.raises(ModelError, match="has no tokenizer"):
         TextEncoder.load(tmp_path)
 
 
@@ -67,6 +68,67 @@ def test_a_missing_weight_is_named(folder: Path, tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match=r"1 weights are missing, among them text_projection\.weight"):
         TextEncoder.load(tmp_path)
+
+
+def damaged(folder: Path, copy: Path, **changes: dict[str, Any]) -> Path:
+    """The folder with other values in its JSON files, by name (`tokenizer`); None removes one."""
+    copy.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    for name, values in changes.items():
+        path = copy / f"{name}.json"
+        content = {**json.loads(path.read_text()), **values}
+        path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    return copy
+
+
+def test_a_tokenizer_with_more_ids_than_the_text_tower_says_so(folder: Path, tmp_path: Path) -> None:
+    words = {word: number for number, word in enumerate([*WORDS, "one", "more"])}
+    model = {"type": "WordLevel", "vocab": words, "unk_token": WORDS[1]}
+    problem = text_problem(damaged(folder, tmp_path, tokenizer={"model": model}))
+    assert problem == (
+        f"the tokenizer has ids up to {len(WORDS) + 1}, but the text tower has {len(WORDS)} of them: it is "
+        "another model's"
+    )
+
+
+def test_a_tokenizer_without_words_says_so(folder: Path, tmp_path: Path) -> None:
+    model = {"type": "WordLevel", "vocab": {}, "unk_token": ""}
+    nothing: dict[str, Any] = {"model": model, "post_processor": None, "added_tokens": []}
+    assert text_problem(damaged(folder, tmp_path, tokenizer=nothing)) is not None
+
+
+def test_a_tokenizer_without_an_unknown_token_says_so(folder: Path, tmp_path: Path) -> None:
+    model = {
+        "type": "WordLevel",
+        "vocab": dict(zip(WORDS, range(len(WORDS)), strict=True)),
+        "unk_token": "[]",
+    }
+    found = damaged(folder, tmp_path, tokenizer={"model": model}, tokenizer_config={"unk_token": None})
+    assert "cannot take words that it does not know" in (text_problem(found) or "")
+
+
+def test_without_a_padding_token_texts_are_embedded_all_the_same(folder: Path, tmp_path: Path) -> None:
+    found = damaged(folder, tmp_path, tokenizer_config={"pad_token": None})
+    assert text_problem(found) is None
+    assert np.array_equal(TextEncoder.load(found).embed(TEXTS), TextEncoder.load(folder).embed(TEXTS))
+
+
+def test_one_embedding_for_all_texts_is_noticed(folder: Path, tmp_path: Path) -> None:
+    text = json.loads((folder / "config.json").read_text())["text_config"]
+    found = damaged(folder, tmp_path, config={"text_config": {**text, "eos_token_id": 49407}})
+    assert "one embedding for all texts: the config's eos_token_id is 49407" in (text_problem(found) or "")
+
+
+def test_a_problem_names_no_folder_of_this_machine(folder: Path, tmp_path: Path) -> None:
+    found = damaged(folder, tmp_path, tokenizer={"model": {"type": "none"}})
+    problem = text_problem(found) or ""
+    assert "no tokenizer that can be used" in problem
+    assert str(tmp_path) not in problem
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["text_projection.weight"]
+    save_file(tensors, damaged(folder, tmp_path) / "model.safetensors")
+    assert (text_problem(found) or "").startswith("model.safetensors: 1 weights are missing")
 
 
 def test_a_torn_tokenizer_is_named(folder: Path, tmp_path: Path) -> None:

@@ -22,6 +22,22 @@ def test_a_file_without_words_is_refused(tmp_path: Path, content: bytes) -> None
         read_vocabulary(tmp_path / "words.txt")
 
 
+@pytest.mark.parametrize("n_chars", [201, 100_000])
+def test_an_overlong_word_is_refused_by_name(tmp_path: Path, n_chars: int) -> None:
+    (tmp_path / "words.txt").write_text("cat\n" + "x" * n_chars)
+    with pytest.raises(
+        InputError, match=rf"line of {n_chars:,} characters, 'x+'\.\.\.; expected .* at most 200"
+    ):
+        read_vocabulary(tmp_path / "words.txt")
+    (tmp_path / "words.txt").write_text("cat\n" + "x" * 200)
+    assert len(read_vocabulary(tmp_path / "words.txt").words) == 2
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("cat\ndog", encoding="utf-8-sig")
+    assert read_vocabulary(tmp_path / "words.txt").words == ("cat", "dog")
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.txt cannot be read"):
         read_vocabulary(tmp_path / "gone.txt")

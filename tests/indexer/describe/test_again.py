@@ -85,7 +85,7 @@ def test_a_run_with_other_words_is_refused_by_name_and_described_again_accepted(
     [
         Moment("indexer.describe.work.Work.write_names", 2),
         Moment("indexer.describe.again.write_manifest", 1),
-        Moment("indexer.describe.again._remove_others", 1),
+        Moment("indexer.describe.again.remove_others", 1),
     ],
     ids=str,
 )
