@@ -37,11 +37,11 @@ def compare_normalizations(
     """Two comparisons a layer, `standardize` first. Raises as the indexer does for wrong input."""
     images = CalibrationSet(open_source(source), n_images)
     recipe = plan_recipe(model, sae, layers=layers, stated=stated, force_model=force_model)
-    for warning in recipe.warnings:
-        say("warning", {"sae": warning})
     saes = recipe.load_saes()
     picked = pick_device(device)
     clip = recipe.load_clip(device=picked, dtype=pick_dtype(dtype, picked))
+    for warning in recipe.warnings:
+        say("warning", {"sae": warning})
     calibration = run_calibration(images, recipe, clip, batch_size=batch_size or pick_batch_size(picked))
     return [found for sae_on in saes.values() for found in compare(sae_on.to(clip.device), calibration)]
 

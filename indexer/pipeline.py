@@ -128,6 +128,7 @@ def run_index(request: IndexRequest) -> Manifest:
             _tidy(request.out)
             return read_manifest(request.out)
         _say_unused(plan.source)
+        _warn(plan.recipe)
         without_names = _try_text(plan)
         markers = [marker for marker in done.values() if marker]
         if weights is not None:
@@ -163,8 +164,6 @@ def _plan(request: IndexRequest) -> _Plan:
         stated=request.stated,
         force_model=request.force_model,
     ).with_grey_16_bit(recorded_grey_16_bit(request.out))
-    for warning in recipe.warnings:
-        say("warning", {"sae": warning})
     config = RunConfig(
         slug=slug,
         source_kind=source.kind,
@@ -212,6 +211,12 @@ def _load(plan: _Plan) -> _Weights:
     """Weights that are damaged or not finite are found here, on the CPU. Raises an `InputError`."""
     saes = plan.recipe.load_saes()
     return _Weights(saes, plan.recipe.load_clip(device=plan.device, dtype=plan.config.dtype))
+
+
+def _warn(recipe: Recipe) -> None:
+    """Once nothing is refused any more: a refusal is a line by itself."""
+    for warning in recipe.warnings:
+        say("warning", {"sae": warning})
 
 
 def _try_text(plan: _Plan) -> str | None:

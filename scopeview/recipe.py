@@ -101,7 +101,8 @@ class Recipe:
         """What was assumed of the SAEs, and where their model may be another one: for people."""
         found: dict[str, list[str]] = {}
         for source in self.suite.sources:
-            for note in [*source.notes, *self._model_warnings(source)]:
+            notes = source.notes if self.normalization[source.layer] == source.config.normalization else ()
+            for note in [*notes, *self._model_warnings(source)]:
                 found.setdefault(note, []).append(source.config.source)
         return [f"{', '.join(names)}: {note}" for note, names in found.items()]
 

@@ -35,6 +35,7 @@ from scopeview.hub import Resolved
 from scopeview.preprocess import Preprocessing
 from scopeview.progress import Task, task
 from scopeview.recipe import DTYPES, pick_device, pick_dtype
+from scopeview.sae import Standardization
 from scopeview.slots import EMBED, Layer
 
 
@@ -130,6 +131,7 @@ class _Training:
                 f"{self._stream.ref} has {found.n_images} usable images; calibration alone takes {n_images}: "
                 "give more images or a smaller --calibration-images"
             )
+        check_varied(found.statistics)
         return found, taken[0]
 
     def _train(self, activations: Activations, place: Place, first_sample: int) -> None:
@@ -223,3 +225,14 @@ def _noted(
 ) -> UInt8[np.ndarray, "3 height width"]:
     taken[0] = next_sample
     return crop
+
+
+def check_varied(statistics: Mapping[Layer, Standardization]) -> None:
+    """Raises `InputError` for a dimension that never varies: nothing can be divided by its deviation."""
+    for layer, stats in statistics.items():
+        constant = (~(stats.std > 0)).nonzero().flatten().tolist()
+        if constant:
+            raise InputError(
+                f"{len(constant)} dimensions of layer {layer}, the first {constant[0]}, are the same on all "
+                "calibration images: expected images that differ, or more of them (--calibration-images)"
+            )

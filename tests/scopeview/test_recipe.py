@@ -8,7 +8,7 @@ from scopeview.errors import InputError
 from scopeview.recipe import plan_recipe
 from tests.command import scopeview
 from tests.models import save_random_clip
-from tests.saes import save_random_native
+from tests.saes import save_random_clipscope, save_random_native
 
 
 @pytest.mark.parametrize(("patches", "middle"), [(4, "11"), (7, "25")])
@@ -26,3 +26,11 @@ def test_the_default_tokens_are_cls_and_the_patch_in_the_middle(
 def test_the_help_says_what_the_default_tokens_are() -> None:
     text = " ".join(scopeview("index", "--help").out.replace("│", " ").split())
     assert "Default: cls and the patch in the middle" in text
+
+
+def test_an_assumed_normalisation_is_warned_of_unless_another_is_asked_for(tmp_path: Path) -> None:
+    model = str(save_random_clip(tmp_path / "clip", image_px=32, width=32, n_layers=2))
+    suite = str(save_random_clipscope(tmp_path / "suite", layer=1, d_in=32, n_features=48, k=4))
+    [warning] = plan_recipe(model, suite).warnings
+    assert warning.startswith("1_resid/1200013184.pt: does not say how its inputs were normalised")
+    assert plan_recipe(model, suite, normalization="none").warnings == []

@@ -19,14 +19,14 @@ from indexer.training.checkpoint import RunFolder
 from indexer.training.image_stream import open_stream
 from indexer.training.log import read_log
 from indexer.training.sae_config import TrainRequest
-from indexer.training.sae_trainer import train_saes
+from indexer.training.sae_trainer import check_varied, train_saes
 from scopeview.__main__ import cli
 from scopeview.calibration import calibrate
 from scopeview.clip import Clip
 from scopeview.encoder import Encoder
 from scopeview.errors import ConfigMismatchError, InputError
 from scopeview.importers import load_sae, read_suite
-from scopeview.sae import Sae
+from scopeview.sae import Sae, Standardization
 from scopeview.slots import EMBED, Layer, Slot
 from tests.models import save_random_clip
 
@@ -283,3 +283,12 @@ def test_the_command_trains_and_prints_a_line_a_layer(model: Path, tmp_path: Pat
     assert done.exit_code == 0, done.output
     assert "embed" in done.stdout
     assert read_suite(str(tmp_path / "saes")).layers == [1, EMBED]
+
+
+@pytest.mark.parametrize("std", [0.0, float("nan")])
+def test_a_dimension_that_never_varies_is_refused_before_training(std: float) -> None:
+    varied = Standardization(torch.zeros(3), torch.ones(3), n_tokens=9)
+    check_varied({1: varied})
+    constant = replace(varied, std=torch.tensor([1.0, std, 1.0]))
+    with pytest.raises(InputError, match="1 dimensions of layer embed, the first 1, are the same"):
+        check_varied({1: varied, EMBED: constant})
