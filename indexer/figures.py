@@ -12,7 +12,7 @@ from typing import Literal
 from rich.table import Table
 
 from indexer.calibrate import CalibrationSet, run_calibration
-from indexer.sources import open_source
+from indexer.sources import SourceOptions, open_source
 from scopeview.calibration import Comparison, compare
 from scopeview.importers import NOTHING_STATED, Stated
 from scopeview.info import results_console
@@ -31,11 +31,12 @@ def compare_normalizations(
     dtype: Dtype | Literal["auto"],
     n_images: int,
     batch_size: int | None,
+    reading: SourceOptions | None = None,
     stated: Stated = NOTHING_STATED,
     force_model: bool = False,
 ) -> list[Comparison]:
     """Two comparisons a layer, `standardize` first. Raises as the indexer does for wrong input."""
-    images = CalibrationSet(open_source(source), n_images)
+    images = CalibrationSet(open_source(source, options=reading), n_images)
     recipe = plan_recipe(model, sae, layers=layers, stated=stated, force_model=force_model)
     saes = recipe.load_saes()
     picked = pick_device(device)

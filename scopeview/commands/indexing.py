@@ -11,13 +11,15 @@ from scopeview.commands.options import (
     Dtype,
     DtypeChoice,
     EngineChoice,
+    FollowLinks,
     ForceModel,
+    ImageKey,
     K,
     Layers,
     Model,
     Normalization,
     Sae,
-    SourceKindChoice,
+    SourceKind,
     Tokens,
     Vocabulary,
     parse_layers,
@@ -62,20 +64,9 @@ def index(
         Path | None,
         typer.Option(help="Pictures to leave out: a sha256, URL or domain a line.", show_default=False),
     ] = None,
-    source_kind: Annotated[
-        SourceKindChoice | None,
-        typer.Option(help="What SOURCE is, where it holds files of several kinds.", show_default=False),
-    ] = None,
-    follow_links: Annotated[
-        bool, typer.Option("--follow-links", help="Also links that lead out of SOURCE.")
-    ] = False,
-    image_key: Annotated[
-        str | None,
-        typer.Option(
-            help="Column, or what follows the key in a tar (input.jpg), that is the image.",
-            show_default=False,
-        ),
-    ] = None,
+    source_kind: SourceKind = None,
+    follow_links: FollowLinks = False,
+    image_key: ImageKey = None,
     caption_key: Annotated[
         str | None,
         typer.Option(help="Column, JSON field or suffix that is the caption.", show_default=False),
@@ -169,10 +160,14 @@ def calibrate(
     dtype: Dtype = DtypeChoice.auto,
     images: Annotated[int, typer.Option(min=1, help="How many images to measure on.")] = 512,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    source_kind: SourceKind = None,
+    follow_links: FollowLinks = False,
+    image_key: ImageKey = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure each SAE's reconstruction under both normalisations, beside the published figures."""
     from indexer.figures import compare_normalizations, print_comparisons
+    from indexer.sources import SourceOptions
 
     found = compare_normalizations(
         source,
@@ -183,6 +178,9 @@ def calibrate(
         dtype=dtype.value,
         n_images=images,
         batch_size=batch_size,
+        reading=SourceOptions(
+            kind=source_kind.value if source_kind else None, follow_links=follow_links, image_key=image_key
+        ),
         stated=parse_stated(architecture, k),
         force_model=force_model,
     )

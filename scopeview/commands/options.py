@@ -92,6 +92,17 @@ ForceModel = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Dtype = Annotated[DtypeChoice, typer.Option(help="auto: as suits the device; the log says why.")]
+SourceKind = Annotated[
+    SourceKindChoice | None,
+    typer.Option(help="What SOURCE is, where it holds files of several kinds.", show_default=False),
+]
+FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Also links that lead out of SOURCE.")]
+ImageKey = Annotated[
+    str | None,
+    typer.Option(
+        help="Column, or what follows the key in a tar (input.jpg), that is the image.", show_default=False
+    ),
+]
 Vocabulary = Annotated[
     Path | None,
     typer.Option(

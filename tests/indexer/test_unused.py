@@ -56,6 +56,13 @@ def test_links_out_are_followed_and_kinds_chosen_by_option(world: Path) -> None:
     assert read_manifest(world / "chosen").n_images == 2
 
 
+def test_calibrate_takes_the_same_options(world: Path) -> None:
+    words = ["calibrate", world / "source", "--model", world / "model", "--sae", world / "suite", "--json"]
+    ended = scopeview(*words, "--layers", "embed", "--source-kind", "folder")
+    assert ended.code == 0, ended.err
+    assert {found["figures"]["n_tokens"] for found in json.loads(ended.out)} == {2}
+
+
 def test_an_index_inside_its_source_is_refused_whatever_the_source_is(world: Path) -> None:
     ended = scopeview(*index_words(world, world / "source" / "index"))
     assert (ended.code, "lies inside the images of" in ended.err) == (2, True)

@@ -59,6 +59,16 @@ def test_a_fingerprint_tells_another_content_apart(bucket: str) -> None:
     assert (after[0] == before[0], after[1] == before[1]) == (False, True)
 
 
+def test_the_statistics_behind_a_url_belong_to_the_shard(bucket: str) -> None:
+    """They count in its fingerprint, and say how many samples were lost with it."""
+    system = fsspec.filesystem("memory")
+    before = open_source(bucket).shards[1].fingerprint()
+    system.pipe("/bucket/set/deep/00001_stats.json", b'{"successes": 40}')
+    shard = open_source(bucket).shards[1]
+    assert shard.fingerprint() != before
+    assert [one.n_samples for one in shard.samples() if isinstance(one, BadSample)] == [39]
+
+
 def test_a_network_that_fails_ends_the_run_and_is_no_damage(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
