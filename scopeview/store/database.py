@@ -22,6 +22,10 @@ _BOUNDED: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "temp
 _INDEX = "scope"
 _CLOSED = "SET enable_external_access = false; SET lock_configuration = true"
 
+_UNREADABLE = (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException)
+"""What DuckDB raises where a block is not there, or after that for every query; where a block has not its
+checksum, it raises an error of no kind at all."""
+
 
 class Database:
     """An index's database and that of its descriptions. May be shared by any number of threads.
@@ -47,25 +51,26 @@ class Database:
         except BaseException:
             self._connection.close()
             raise
+        self._names = " or ".join(each.name for each in (path, described) if each is not None)
         self._local = threading.local()
         self._opening = threading.Lock()
 
     def rows(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """All rows of a query with `$name` parameters."""
-        with _asking():
+        with self._asking():
             return self._cursor().execute(sql, values or {}).fetchall()
 
     def columns(
         self, sql: str, values: dict[str, Any] | None = None
     ) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
         """All rows of such a query by column; one with NULLs is a masked array."""
-        with _asking():
+        with self._asking():
             found: dict[str, Any] = self._cursor().execute(sql, values or {}).fetchnumpy()
             return found
 
     def table(self, sql: str, values: dict[str, Any] | None = None) -> Any:
         """All rows of a query with `$name` parameters as a `pyarrow.Table`."""
-        with _asking():
+        with self._asking():
             return self._cursor().sql(sql, params=values).to_arrow_table()
 
     def one(self, sql: str, values: dict[str, Any] | None = None) -> tuple[Any, ...]:
@@ -77,6 +82,16 @@ class Database:
         with self._opening:
             self._connection.close()
 
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with interruptible():
+            try:
+                yield
+            except duckdb.Error as error:
+                if isinstance(error, _UNREADABLE) or type(error) is duckdb.Error:
+                    raise DamagedError(f"{self._names} cannot be read: {_first_line(error)}") from error
+                raise
+
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         # A connection shared by threads can answer with another thread's rows; a cursor a thread cannot.
         if not hasattr(self._local, "cursor"):
@@ -85,19 +100,6 @@ class Database:
             self._local.cursor.execute(f"USE {_INDEX}")
         cursor: duckdb.DuckDBPyConnection = self._local.cursor
         return cursor
-
-
-_UNREADABLE = (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException)
-"""What DuckDB raises where a block is not there or has not its checksum, and for every query from then on."""
-
-
-@contextmanager
-def _asking() -> Iterator[None]:
-    with interruptible():
-        try:
-            yield
-        except _UNREADABLE as error:
-            raise DamagedError(f"a database of the index cannot be read: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
