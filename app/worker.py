@@ -50,6 +50,8 @@ MAX_WAITING_PER_CLIENT = 128
 MEMORY_BYTES = 64 * 1024**2
 ASIDE = 2
 """A 50-megapixel picture is 150 MB of pixels; these many are decoded at one time."""
+VIEWS_S = 0.05
+"""So long, or one picture, views of others are waited for: a batch cannot be stopped."""
 STALLED_S = 120.0
 """What has been in hand for so long, and for two deadlines, hangs: nobody waits for it any more."""
 
@@ -84,6 +86,7 @@ class Worker:
         self._thread: threading.Thread | None = None  # None before the start and from the end on
         self._replaced: set[threading.Thread] = set()
         self._starting = threading.Lock()
+        self._picture_s = 0.0  # what one took of late; 0 before the first
         self._in_hand: tuple[float, Path | None] | None = None  # since when (monotonic), for which index
 
     def start(self) -> None:
@@ -224,8 +227,10 @@ class Worker:
             settle(left, TooSlowError())
 
     def _alike(self, first: PictureJob) -> list[PictureJob]:
-        """What waits for the same already, of whomever. Of views half a batch: others wait for all of it."""
-        most = self._batch if first.is_upload else -(-self._batch // 2)
+        """What waits for the same already, of whomever; of views as many as `VIEWS_S` is enough for."""
+        most = self._batch
+        if not first.is_upload and self._picture_s > 0:
+            most = min(most, max(int(VIEWS_S / self._picture_s), 1))
         found = self._jobs.take_alike(lambda job: isinstance(job, PictureJob) and alike(job, first), most - 1)
         return [job for job in found if isinstance(job, PictureJob)]
 
@@ -268,13 +273,19 @@ class Worker:
         if todo:
             first = next(iter(todo.values()))
             crops = np.stack([job.crop for job in todo.values()])
-            layers, embedding = first.wanted
             parts = self._with_encoder(
-                first.index_dir, lambda encoder: encoder.apart(crops, layers, embedding=embedding)
+                first.index_dir, lambda encoder: self._timed_apart(encoder, crops, first)
             )
             for key, part in zip(todo, parts, strict=True):
                 found[key] = self._memory.add((first.index_dir, key), part)
         return {key: apart for key, apart in found.items() if apart is not None}
+
+    def _timed_apart(self, encoder: Encoder, crops: Crop, first: PictureJob) -> list[Apart]:
+        started_s = time.monotonic()
+        parts = encoder.apart(crops, first.wanted.layers, embedding=first.wanted.embedding)
+        took_s = (time.monotonic() - started_s) / len(crops)
+        self._picture_s += (took_s - self._picture_s) / 4
+        return parts
 
     def _with_encoder(self, index_dir: Path, call: Callable[[Encoder], Answer]) -> Answer:
         """Raises `DeviceFailedError` for what devices raise, once the model is loaded again."""

@@ -140,6 +140,34 @@ def test_one_client_of_many_pictures_delays_another_by_one_and_is_refused_alone(
     CURRENT.set("unknown")
 
 
+def test_views_go_along_with_uploads(
+    gated: FakeEncoder,
+) -> None:
+    worker = Worker(factory_of(gated), bound=4, batch=8, deadline_s=30)
+    assert gated.gate is not None
+    gated.gate.set()
+    worker._picture_s = 1e9
+    waiting = [worker.submit(INDEX, f"{at}", CROP, ONE, urgent=at < 3) for at in range(5)]
+    worker.start()
+    for each in waiting:
+        each.result(30)
+    worker.stop()
+    assert gated.batches == [5]  # views go along with uploads
+
+
+def test_where_the_model_is_slow_views_go_through_it_one_by_one(gated: FakeEncoder) -> None:
+    worker = Worker(factory_of(gated), bound=4, batch=8, deadline_s=30)
+    assert gated.gate is not None
+    gated.gate.set()
+    worker._picture_s = 1e9
+    waiting = [worker.submit(INDEX, f"{at}", CROP, ONE) for at in range(3)]
+    worker.start()
+    for each in waiting:
+        each.result(30)
+    worker.stop()
+    assert gated.batches == [1, 1, 1]
+
+
 def test_who_has_spent_its_budget_is_told_when_to_come_back_and_pages_go_on(
     start_site: StartSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
