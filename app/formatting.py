@@ -121,7 +121,8 @@ def is_unsafe(punsafe: float | None, above: float = UNSAFE_ABOVE) -> bool:
 
 
 def safe_link(url: str | None) -> str | None:
-    """The URL when it is plain http or https with a host, else None: sources of images are hostile."""
+    """The URL when it is plain http or https with a host, else None: sources of images are hostile. A user
+    and a password in it, which someone forgot there, are left out."""
     if url is None or _BLANK.search(url):
         return None
     if _PLAIN_LINK.match(url):  # nearly all
@@ -130,7 +131,9 @@ def safe_link(url: str | None) -> str | None:
         parts = urlsplit(url)
     except ValueError:
         return None
-    return url if parts.scheme in ("http", "https") and parts.hostname else None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else url
 
 
 def short(text: str | None, limit: int = 140) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Query
+from pydantic import Field
 
-from app.params import Number
+from app.params import WHOLE
 from app.problems import listed, unprocessable
 from app.site import OpenIndex
 from scopeview.errors import InputError
@@ -21,7 +22,7 @@ DeepLayerQuery = Annotated[str | None, Query(description="the last block of the 
 AnyLayerQuery = Annotated[str | None, Query(description="all of the index when not given")]
 TokensQuery = Annotated[str, Query(description="`any` (all tokens), `cls`, or numbers such as 17,33-35")]
 OrderQuery = Annotated[str, Query(description=f"one of {listed(ORDERS)}")]
-TopQuery = Annotated[Number, Query(ge=1, le=2000, description="list so many features at most")]
+TopQuery = Annotated[int, Field(ge=1, le=2000), WHOLE, Query(description="list so many features at most")]
 LeastQuery = Annotated[float, Query(ge=0, le=1e6, description="leave out features with a lower activation")]
 ThresholdQuery = Annotated[float, Query(ge=0.01, le=1, description="share of the mass that a group holds")]
 FeaturesQuery = Annotated[str, Query(description="numbers with commas between", max_length=20_000)]

@@ -44,6 +44,8 @@ from app.clients import CurrentClient
 from app.fairness import FairLimiter, TakeTurns
 from app.http_protocol import BoundedHttpProtocol
 from app.inference.budget import ModelBudget
+from app.listening import Server, bound_socket
+from app.logs import HEADER, REQUEST_ID, AccessLog, log_config
 from app.metrics import Metrics, MetricsMiddleware
 from app.page_cache import PageCache, PageCacheMiddleware
 from app.pages import (
@@ -69,14 +71,15 @@ from app.pages.apart import similar as apart_similar
 from app.pages.apart import versus as apart_versus
 from app.pages.problem import problem_page
 from app.pages.render import environment, render
-from app.path_prefix import PathPrefix, route_path
+from app.path_prefix import NoTrailingSlash, PathPrefix, route_path
 from app.preview.keeping import Previews
 from app.problems import ProblemBody, ProblemError, answer_for
 from app.reports import Reports
 from app.search.texts import Texts, TowerFactory, scopeview_towers
-from app.security import HEADERS, HeadLikeGet, SecurityHeaders
+from app.security import HEADERS, ApiCors, HeadLikeGet, SecurityHeaders, allowed_methods
 from app.settings import Settings, read_settings
 from app.site import OpenIndex, Site, close_indexes, open_indexes
+from app.site_metrics import SiteCollector
 from app.upload.decoding import N_PROCESSES, Decoder, ProcessDecoder
 from app.upload.rate import Senders, UploadRate
 from app.upload.store import UploadStore
@@ -188,14 +191,15 @@ def serve(
 ) -> None:
     """Runs until it is told to stop; everything else is set by `SCOPEVIEW_...` (see `settings`).
 
-    Raises `InputError` before it listens when an index cannot be served. Put a reverse proxy with time-outs
-    before it on the open web; uvicorn takes visitors' addresses from one on this machine, or from those that
-    the environment names in `FORWARDED_ALLOW_IPS`.
+    Raises `InputError` when an index cannot be served and `ScopeviewError` for a port in use, before it
+    listens. Put a reverse proxy with time-outs before it on the open web; uvicorn takes visitors' addresses
+    from one on this machine, or from those that the environment names in `FORWARDED_ALLOW_IPS`.
     """
     given = {"index_dirs": list(index_dirs), "host": host, "port": port, "encoder_device": device}
     threadpool_limits(1, user_api="blas")  # requests run beside each other, and their sums are small
     give_back_large_blocks()
     settings = read_settings(given | ({"upload_dir": upload_dir} if upload_dir else {}))
+    listener = bound_socket(settings.host, settings.port)
     close_indexes(_open_indexes(settings))
     app = create_app(settings)
     # Pages leave few cycles behind; to look for them through all that stays for good takes 0.1 s.
@@ -203,13 +207,26 @@ def serve(
     gc.freeze()
     sys.setswitchinterval(SWITCH_S)
     app.state.closing_s = CLOSING_S
-    uvicorn.run(
+    server = Server(_server_config(app, settings))
+    try:
+        with suppress(KeyboardInterrupt):
+            server.run([listener])
+    finally:
+        gc.unfreeze()  # else what DuckDB made is never freed, and it says so, object by object
+    if not server.started:
+        raise ScopeviewError("the server did not start; the log above says why")
+
+
+def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         server_header=False,
         http=BoundedHttpProtocol,
         timeout_graceful_shutdown=settings.shutdown_s - CLOSING_S,
+        access_log=False,
+        log_config=log_config(settings.log_format),
     )
 
 
@@ -228,9 +245,13 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     app.add_middleware(TakeTurns, turns=turns, refuse=_answer_error)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)
+    if settings.api_cors:
+        app.add_middleware(ApiCors)
+    app.add_middleware(NoTrailingSlash)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadLikeGet)
     app.add_middleware(CurrentClient)
+    app.add_middleware(AccessLog)
     app.add_middleware(PathPrefix, prefix=settings.path_prefix, first_words=_first_words)
 
 
@@ -276,6 +297,7 @@ def _lifespan(
         site = await run_in_threadpool(_open_site, settings, models, assets, metrics)
         app.state.site = site
         app.state.decode_limiter = FairLimiter(ASIDE, 1, max_waiting=MAX_WAITING_PER_CLIENT)
+        metrics.registry.register(SiteCollector(site))
         site.worker.start()
         tasks = [asyncio.create_task(_sweep(site)), asyncio.create_task(_load_at_start(site))]
         warming = asyncio.create_task(_warm(site, app.state.templates))
@@ -351,9 +373,15 @@ def _open_indexes(settings: Settings) -> dict[str, OpenIndex]:
 
 
 async def _sweep(site: Site) -> None:
+    """Never ends by itself: what fails now may work the next time."""
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
-        await run_in_threadpool(site.uploads.sweep)
+        try:
+            n_failed = await run_in_threadpool(site.uploads.sweep)
+            site.metrics.swept(n_failed)
+        except Exception:
+            log.exception("the sweep of uploads failed; it is tried again in %.0f s", SWEEP_EVERY_S)
+            site.metrics.swept(1)
 
 
 async def _warm(site: Site, templates: Environment) -> None:
@@ -382,7 +410,9 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, DamagedError):
         request.app.state.site.metrics.note_damage(error)
     # What nothing expected is answered outside of all our middleware, and logged by the server.
-    headers = {**HEADERS, **answer.headers, "Cache-Control": "no-store"}
+    headers = {**HEADERS, **answer.headers, "Cache-Control": "no-store", HEADER: REQUEST_ID.get()}
+    if answer.status == 405:
+        headers["Allow"] = allowed_methods(request.scope)
     if _wants_json(request):
         body = ProblemBody(error=answer.error, detail=answer.detail)
         return JSONResponse(body.model_dump(), answer.status, headers)

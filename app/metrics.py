@@ -3,7 +3,14 @@
 import logging
 import time
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scopeview.errors import DamagedError
@@ -19,6 +26,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, processor time, open files
         self.requests = Counter(
             "scopeview_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
         )
@@ -38,6 +46,19 @@ class Metrics:
             registry=self.registry,
         )
         self.queue = Gauge("scopeview_upload_queue", "Uploads now being taken in", registry=self.registry)
+        self.swept_s = Gauge(
+            "scopeview_sweep_timestamp_seconds",
+            "When uploads were last swept without a failure, since 1970",
+            registry=self.registry,
+        )
+        self.sweep_failures = Counter(
+            "scopeview_sweep_failures", "Files of uploads that could not be swept", registry=self.registry
+        )
+
+    def swept(self, n_failed: int) -> None:
+        self.sweep_failures.inc(n_failed)
+        if not n_failed:
+            self.swept_s.set_to_current_time()
 
     def note_damage(self, error: DamagedError) -> None:
         """Counted, and a line in the log that names the file."""

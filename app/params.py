@@ -6,7 +6,7 @@ A malformed id in the path is a 404, a bad query value a 422 that names what is 
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 
 from app.problems import listed, unprocessable
@@ -34,7 +34,10 @@ def _layer(value: Any) -> Layer:
         raise ValueError(str(error)) from None
 
 
-Number = Annotated[int, BeforeValidator(whole_number)]
+# Bounds stand before the validator: behind it they are no part of the schema of a number.
+WHOLE = BeforeValidator(whole_number)
+Number = Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1), WHOLE]
 LayerPath = Annotated[Layer, BeforeValidator(_layer), Path(description='block number, or "embed"')]
 FeaturePath = Annotated[Number, Path(description="number of the feature")]
 ImagePath = Annotated[Number, Path(description="number of the image in this index")]
@@ -43,10 +46,10 @@ TokenQuery = Annotated[
 ]
 SortQuery = Annotated[str, Query(description=f"one of {listed(SORTS)}")]
 SeedQuery = Annotated[Number, Query(description="of the random order")]
-PageQuery = Annotated[Number, Query(ge=1, description="counts from 1")]
-FirstQuery = Annotated[Number | None, Query(ge=1, description="the first of the pages shown as one")]
-PlotQuery = Annotated[Number, Query(le=1, description="1: with the scatter plot")]
-LimitQuery = Annotated[Number, Query(ge=1, le=MAX_LIMIT, description=f"at most {MAX_LIMIT}")]
+PageQuery = Annotated[Positive, Query(description="counts from 1")]
+FirstQuery = Annotated[Positive | None, Query(description="the first of the pages shown as one")]
+PlotQuery = Annotated[int, Field(ge=0, le=1), WHOLE, Query(description="1: with the scatter plot")]
+LimitQuery = Annotated[int, Field(ge=1, le=MAX_LIMIT), WHOLE, Query(description=f"at most {MAX_LIMIT}")]
 OffsetQuery = Annotated[Number, Query(description="how many to pass over")]
 
 

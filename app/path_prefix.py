@@ -5,7 +5,9 @@ Paths that a reverse proxy stripped and paths that it passed on whole are both u
 """
 
 from collections.abc import Callable, Collection
+from urllib.parse import quote
 
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.urls import PATH_PREFIX
@@ -16,6 +18,23 @@ def route_path(scope: Scope) -> str:
     path: str = scope["path"]
     prefix: str = scope.get("root_path", "")
     return path.removeprefix(prefix) if path == prefix or path.startswith(f"{prefix}/") else path
+
+
+class NoTrailingSlash:
+    """Sends `/demo/` on to `/demo`: no page has a slash at its end but the home page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = route_path(scope) if scope["type"] == "http" else ""
+        if not path.strip("/") or not path.endswith("/") or scope["method"] not in ("GET", "HEAD"):
+            await self.app(scope, receive, send)
+            return
+        # One slash at its begin: `//example.org/` must not lead to another host.
+        url = f"{PATH_PREFIX.get()}/{quote(path.strip('/'))}"
+        query = scope["query_string"].decode("latin-1")
+        await RedirectResponse(f"{url}?{query}" if query else url, 308)(scope, receive, send)
 
 
 class PathPrefix:

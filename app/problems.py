@@ -7,9 +7,13 @@ RequestValidationError        404 when it is about the path, else 422 naming wha
 HTTPException (the router)    its own status
 """
 
-from collections.abc import Mapping, Sequence
+import errno
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +21,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from scopeview.errors import BadReason, DamagedError, ImageError, NotFoundError
+
+log = logging.getLogger("scopeview.problems")
 
 IMAGE_STATUS = {
     BadReason.UNSUPPORTED: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -58,6 +64,24 @@ class Answer:
 def unprocessable(name: str, value: object, accepted: str) -> ProblemError:
     """A bad query value or form field, named."""
     return ProblemError(422, "unprocessable", f"{name}={value!s:.80} is not accepted; {name} is {accepted}")
+
+
+def is_disk_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def disk_problems(folder: Path) -> Iterator[None]:
+    """Makes a 507 or a 503 of what the disk refuses; the log has the whole story."""
+    try:
+        yield
+    except OSError as error:
+        log.exception("%s cannot be written to", folder)
+        if is_disk_full(error):
+            detail = "The disk of this server is full, so that nothing can be kept. Try again later."
+            raise ProblemError(507, "disk_full", detail, {"Retry-After": "600"}) from error
+        detail = "This server cannot write to its disk now, so that nothing can be kept. Try again later."
+        raise ProblemError(503, "disk_not_writable", detail, {"Retry-After": "600"}) from error
 
 
 def listed(values: Sequence[object]) -> str:

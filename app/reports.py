@@ -14,7 +14,7 @@ from limits import RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from app.problems import ProblemError
+from app.problems import ProblemError, disk_problems
 
 MAX_WORDS = 1000
 MAX_FILE_BYTES = 10 * 1024**2
@@ -60,9 +60,10 @@ class Reports:
                 raise ProblemError(429, "too_many_reports", detail, {"Retry-After": retry_s})
 
     def add(self, report: Report) -> None:
-        """Raises a 503 when the file is as large as it may become: then someone has to read it."""
+        """Raises a 503 when the file is as large as it may become: then someone has to read it; a 507 or a
+        503 when the disk takes nothing."""
         line = json.dumps(asdict(report), ensure_ascii=False) + "\n"
-        with self._lock:
+        with self._lock, disk_problems(self._path.parent):
             if self._path.exists() and self._path.stat().st_size > MAX_FILE_BYTES:
                 detail = "This server has as many reports as it can keep. Tell its operator in another way."
                 raise ProblemError(503, "reports_full", detail)

@@ -3,9 +3,13 @@
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.path_prefix import route_path
 from app.problems import ProblemError
+from app.urls import API
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -46,6 +50,22 @@ class SecurityHeaders:
         await self.app(scope, receive, adding)
 
 
+class ApiCors:
+    """Lets pages of other sites read the JSON: GET and HEAD, without cookies."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.open = CORSMiddleware(app, allow_origins=["*"], allow_methods=["GET", "HEAD"], max_age=86400)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_open = (
+            scope["type"] == "http"
+            and scope["method"] in ("GET", "HEAD", "OPTIONS")
+            and route_path(scope).startswith(f"{API}/")
+        )
+        await (self.open if is_open else self.app)(scope, receive, send)
+
+
 class HeadLikeGet:
     """HEAD works wherever GET does: the same headers, no body."""
 
@@ -63,6 +83,13 @@ class HeadLikeGet:
             await send(message)
 
         await self.app({**scope, "method": "GET"}, receive, bodiless)
+
+
+def allowed_methods(scope: Scope) -> str:
+    """What `Allow` says of the address: the methods of all routes there, not only of the first."""
+    routes = [route for route in scope["app"].router.routes if route.matches(scope)[0] != Match.NONE]
+    methods = {method for route in routes for method in route.methods}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 def refuse_cross_site(headers: Headers, base_url: str) -> None:

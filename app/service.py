@@ -1,7 +1,7 @@
 """`/healthz`, `/readyz`, `/metrics`: for those who run the server."""
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from app.api.models import LoadedOut, ReadyOut
 from app.metrics import CONTENT_TYPE
@@ -9,6 +9,12 @@ from app.params import SiteDep
 from app.site import OpenIndex, Site
 
 router = APIRouter(include_in_schema=False)
+CARD_READERS = ("Twitterbot", "facebookexternalhit", "LinkedInBot", "Slackbot-LinkExpanding", "Discordbot")
+ROBOTS = (
+    "# The images here are other people's. Links that people share may still show their card.\n"
+    + "".join(f"User-agent: {name}\n" for name in CARD_READERS)
+    + "Allow: /\n\nUser-agent: *\nDisallow: /\n"
+)
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -20,16 +26,23 @@ def healthz() -> JSONResponse:
 
 @router.get("/readyz")
 def readyz(site: SiteDep) -> JSONResponse:
-    """What is loaded. Pages need indexes alone, so an absent encoder does not make the server unready."""
+    """What is loaded and what works. Pages need indexes alone, so that neither an absent encoder nor a full
+    disk makes the server unready: whoever watches it reads `encoder` and `uploads`."""
     state = ReadyOut(
         ready=bool(site.indexes),
         indexes=list(site.indexes),
         encoder={slug: _encoder(site, index) for slug, index in site.indexes.items()},
         text={slug: _text(site, index) for slug, index in site.indexes.items()},
         loaded={slug: facts for slug, index in site.indexes.items() if (facts := _loaded(site, index))},
+        uploads=site.uploads.why_unwritable() or "kept",
         warm={slug: index.reader.is_warm for slug, index in site.indexes.items()},
     )
     return JSONResponse(state.model_dump(), 200 if state.ready else 503, headers=NO_STORE)
+
+
+@router.get("/robots.txt")
+def robots() -> PlainTextResponse:
+    return PlainTextResponse(ROBOTS, headers={"Cache-Control": "public, max-age=86400"})
 
 
 @router.get("/metrics")
@@ -39,7 +52,10 @@ def metrics(site: SiteDep) -> Response:
 
 def _loaded(site: Site, index: OpenIndex) -> LoadedOut | None:
     encoder = site.worker.encoders.loaded(index.reader.index_dir)
-    return None if encoder is None else LoadedOut.model_validate(encoder.facts())
+    if encoder is None:
+        return None
+    # By the name that pages give the model: the encoder knows its folder on this machine.
+    return LoadedOut.model_validate({**encoder.facts(), "model": index.manifest.model.ref})
 
 
 def _encoder(site: Site, index: OpenIndex) -> str:

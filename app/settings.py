@@ -13,6 +13,7 @@ from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.formatting import UNSAFE_ABOVE
+from app.logs import LogFormat
 from scopeview.errors import InputError
 
 
@@ -43,6 +44,14 @@ class Settings(BaseSettings):
         ge=4,
         description="from SIGTERM to the end; requests under way are finished until three seconds before it",
     )
+    api_cors: bool = Field(
+        default=True, description="pages of other sites may read the JSON (GET, without cookies)"
+    )
+
+    log_format: LogFormat = Field(
+        default="text", description="json: an object a line, for programs that collect logs"
+    )
+
     page_cache_bytes: int = Field(
         default=64 * 1024**2,
         ge=0,

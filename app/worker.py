@@ -134,6 +134,11 @@ class Worker:
         found = self._memory.get((index_dir, key))
         return found if found.holds(wanted.layers, embedding=wanted.embedding) else None
 
+    @property
+    def n_waiting(self) -> int:
+        """Jobs that nothing has been done for yet, roughly."""
+        return self._jobs.qsize()
+
     def submit(
         self, index_dir: Path, key: str, crop: Crop, wanted: Wanted, *, urgent: bool = False
     ) -> "Future[Apart]":

@@ -19,7 +19,7 @@ from app.fairness import FairLimiter
 from app.inference.subjects import ImageSubject, Subject, UploadSubject, layers_of
 from app.looking import TokensQuery, known_selection
 from app.pages.apart.looking import deepest
-from app.params import IndexDep, Number, SiteDep
+from app.params import WHOLE, IndexDep, SiteDep
 from app.site import OpenIndex, Site
 from app.through import N_FEATURES, N_GROUPS, Column, HeavyGroup, through
 from app.urls import Urls
@@ -29,8 +29,10 @@ from scopeview.selection import Selection
 from scopeview.slots import CLS, Layer
 from scopeview.store.records import NeighborKind
 
-GroupsQuery = Annotated[Number, Query(ge=1, le=MOST_GROUPS, description="groups of each layer, at most")]
-MembersQuery = Annotated[Number, Query(ge=1, le=50, description="features of each group, at most")]
+GroupsQuery = Annotated[
+    int, Field(ge=1, le=MOST_GROUPS), WHOLE, Query(description="groups of each layer, at most")
+]
+MembersQuery = Annotated[int, Field(ge=1, le=50), WHOLE, Query(description="features of each group, at most")]
 
 router = APIRouter(tags=["pictures"])
 

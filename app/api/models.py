@@ -215,6 +215,7 @@ class ReadyOut(_Model):
     encoder: dict[str, str] = Field(description="by index: loaded, not loaded yet, or why it is absent")
     text: dict[str, str] = Field(description="the same of the text tower, which search by words needs")
     loaded: dict[str, LoadedOut] = Field(description="by index, where an encoder is loaded")
+    uploads: str = Field(description="kept, or why none can be: the disk is full, or cannot be written to")
     warm: dict[str, bool] = Field(
         description="by index: what is asked for all day is in memory; until then pages take longer"
     )

@@ -27,6 +27,9 @@ ERRORS: models.Responses = {
     **NOT_FOUND,
     422: {"model": ProblemBody, "description": "a query value that is not accepted; `detail` names what is"},
 }
+REMOVED: models.Responses = {
+    410: {"model": ProblemBody, "description": "an image that the operator of this server removed"}
+}
 FOUND = "found"
 
 router = APIRouter(tags=["index"])
@@ -73,7 +76,7 @@ def images(
     API + "/{index}/images/{image_id}",
     summary="One image and its code at every slot",
     response_description=FOUND,
-    responses=ERRORS,
+    responses={**ERRORS, **REMOVED},
 )
 def image(site: SiteDep, index: IndexDep, image_id: ImagePath) -> models.ImageOut:
     return answers.image_out(index, index.reader.image(image_id), site.json_urls)

@@ -33,7 +33,8 @@ TAKING: models.Responses = {
     },
     422: {"model": ProblemBody, "description": "no field `image`, an empty file or a damaged picture"},
     429: {"model": ProblemBody, "description": "too many from this address: see Retry-After"},
-    503: {"model": ProblemBody, "description": "no encoder here, or busy: see Retry-After"},
+    503: {"model": ProblemBody, "description": "no encoder here, busy, or a disk that cannot be written to"},
+    507: {"model": ProblemBody, "description": "the disk is full"},
 }
 BODY = {
     "requestBody": {
@@ -90,6 +91,7 @@ def read(site: SiteDep, index: IndexDep, upload_id: UploadPath, response: Respon
             "model": ProblemBody,
             "description": "not the key it was given, or sent by another site's page",
         },
+        503: {"model": ProblemBody, "description": "shown to nobody from now on, but still on the disk"},
     },
 )
 def delete(

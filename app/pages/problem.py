@@ -19,6 +19,7 @@ HEADINGS = {
     422: "Something in this request does not fit",
     429: "That was a lot in a short time",
     503: "Not right now",
+    507: "There is no room left",
 }
 
 

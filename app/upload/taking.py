@@ -50,7 +50,7 @@ async def _take_in(request: Request, incoming: Incoming, site: Site, index: Open
     client = client_of(request)
     refuse_cross_site(request.headers, site.settings.base_url)
     refuse_absent(site, index)
-    site.uploads.refuse_when_full()
+    await run_in_threadpool(site.uploads.refuse_when_full)  # it may have to look at all of them
     site.worker.refuse_when_full()
     with site.senders.place(client):
         site.upload_rate.refuse_too_many(client)  # whom a busy server sends away is not counted

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from scopeview.store.records import ImageRow
-from scopeview.store.schema import IMAGE_COLUMNS
+from scopeview.store.schema import SHOWN_COLUMNS
 
-ALL_ROWS = f"SELECT {IMAGE_COLUMNS} FROM images ORDER BY image_id"
+ALL_ROWS = f"SELECT {SHOWN_COLUMNS} FROM images ORDER BY image_id"
 MOST = 4_000_000
 """Beyond so many images they are asked for one by one."""
 

@@ -17,7 +17,7 @@ from scopeview.store.image_rows import ALL_ROWS, MOST, ImageRows
 from scopeview.store.npy import map_npy
 from scopeview.store.pack import Pack
 from scopeview.store.records import ActiveFeature, Code, ImageRecord, ImageRow
-from scopeview.store.schema import IMAGE_COLUMNS
+from scopeview.store.schema import SHOWN_COLUMNS
 from scopeview.store.shard_codes import whole_code
 
 log = logging.getLogger("scopeview.store")
@@ -82,7 +82,7 @@ class ImageReader(IndexFolder):
         """Images in id order, beginning after the given id."""
         # Ids have no gaps, so both ends are known: a LIMIT alone would read everything after the first.
         rows = self.sql(
-            f"SELECT {IMAGE_COLUMNS} FROM images WHERE image_id > $after AND image_id <= $last"
+            f"SELECT {SHOWN_COLUMNS} FROM images WHERE image_id > $after AND image_id <= $last"
             " ORDER BY image_id",
             {"after": after, "last": max(after, -1) + limit},
         )
@@ -95,7 +95,7 @@ class ImageReader(IndexFolder):
             return dict(zip(wanted, self._rows.rows(wanted), strict=True))
         # A subquery and not a list: only then does DuckDB skip the parts of the table that hold none of them.
         rows = self.sql(
-            f"SELECT {IMAGE_COLUMNS} FROM images WHERE image_id IN (SELECT unnest($ids::INTEGER[]))",
+            f"SELECT {SHOWN_COLUMNS} FROM images WHERE image_id IN (SELECT unnest($ids::INTEGER[]))",
             {"ids": wanted},
         )
         found = {row[0]: ImageRow(*row) for row in rows}

@@ -41,3 +41,13 @@ CREATE TABLE described.means (of VARCHAR NOT NULL, mean FLOAT[] NOT NULL);
 """Of the database of descriptions, wherever it is attached as `described`."""
 
 IMAGE_COLUMNS = "image_id, key, caption, source_url, label, width, height, punsafe"
+
+MAX_CAPTION_CHARS = 2000
+"""Longer captions are shown cut: some data sets hold whole web pages in them, a megabyte each."""
+
+SHOWN_COLUMNS = IMAGE_COLUMNS.replace(
+    "caption",
+    f"CASE WHEN length(caption) > {MAX_CAPTION_CHARS}"
+    f" THEN left(caption, {MAX_CAPTION_CHARS - 1}) || '…' ELSE caption END AS caption",
+)
+"""The same as rows for people: see `MAX_CAPTION_CHARS`. Tables (`tables.py`) have captions whole."""

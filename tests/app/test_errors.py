@@ -169,6 +169,7 @@ def test_the_state_of_the_server_is_told(site: TestClient) -> None:
     assert site.get("/healthz").json() == {"ok": True}
     waiting = {"tiny": "not loaded yet"}
     ready = {"ready": True, "indexes": ["tiny"], "encoder": waiting, "text": waiting, "loaded": {}}
+    ready["uploads"] = "kept"
     assert _told(site) == ready
     site.get("/tiny/search?q=a+red+heart")
     assert _told(site) == {**ready, "text": {"tiny": "loaded"}}

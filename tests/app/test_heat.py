@@ -118,4 +118,4 @@ def test_what_is_loaded_is_told(site: TestClient) -> None:
     site.get(HEAT + "?images=1")
     ready = site.get("/readyz").json()
     assert ready["encoder"] == {"tiny": "loaded"}
-    assert ready["loaded"]["tiny"]["model"] == "a stand-in"
+    assert ready["loaded"]["tiny"]["model"] == "example/tiny-clip"

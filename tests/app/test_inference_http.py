@@ -68,7 +68,7 @@ def test_models_are_loaded_at_the_start_or_at_the_first_upload(
     for _ in range(2):
         assert site.post(API, files=form(picture())).status_code == 201
     assert len(loaded) == 1
-    assert site.get("/readyz").json()["loaded"]["tiny"]["model"] == "a stand-in"
+    assert site.get("/readyz").json()["loaded"]["tiny"]["model"] == "example/tiny-clip"
 
 
 class Failing(FakeEncoder):

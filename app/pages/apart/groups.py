@@ -24,7 +24,7 @@ from app.pages.apart.subject import SubjectView, apart_frame, part_link, subject
 from app.pages.frame import Link
 from app.pages.parts import rows_without_grid
 from app.pages.render import Page, render
-from app.params import IndexDep, Number, SiteDep
+from app.params import IndexDep, Positive, SiteDep
 from app.site import OpenIndex, Site
 from scopeview.apart import LayerApart, Peaks
 from scopeview.grouping import THRESHOLD, Group
@@ -32,7 +32,7 @@ from scopeview.selection import Selection, groups_here
 from scopeview.slots import ANY, Layer
 
 THRESHOLDS = (0.02, 0.03, THRESHOLD, 0.1, 0.2)
-GroupQuery = Annotated[Number | None, Query(ge=1, description="the group whose heat lies over the picture")]
+GroupQuery = Annotated[Positive | None, Query(description="the group whose heat lies over the picture")]
 
 router = APIRouter(include_in_schema=False)
 
