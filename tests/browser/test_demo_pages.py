@@ -12,6 +12,7 @@ from playwright.sync_api import Page, Response, expect
 
 from tests.browser.axe import grave_violations
 from tests.browser.conftest import OpenPage, Watched
+from tests.browser.tour import NOT_THERE, Place, tour
 from tests.conftest import PROJECT_DIR
 
 SCREENSHOTS_DIR = PROJECT_DIR / "artifacts" / "screenshots"
@@ -31,7 +32,6 @@ LOAD_ALL = """() => Promise.all([...document.images].map((img) => {
   img.loading = "eager";
   return img.decode();
 }))"""
-NOT_THERE = {"problem-404", "problem-422"}
 
 
 @pytest.fixture(scope="module")
@@ -45,36 +45,7 @@ def layer(demo_site: str) -> int:
 @pytest.fixture(scope="module")
 def addresses(demo_site: str, layer: int) -> dict[str, str]:
     """Every kind of page, by the name of its screenshot."""
-    feature = middle_feature(demo_site, layer)
-    return {
-        "home": "/",
-        "index": "/demo",
-        "gallery": f"/demo/{layer}?sort=density",
-        "gallery-scatter": f"/demo/{layer}?plot=1",
-        "map": f"/demo/{layer}/map?token=any",
-        "gallery-any": f"/demo/{layer}?token=any&min_images=1",
-        "feature": f"/demo/{layer}/{feature}?token=cls",
-        "feature-near": f"/demo/{layer}/{feature}?token=cls&near=1",
-        "feature-any": f"/demo/{layer}/{feature}?token=any",
-        "image": "/demo/images/5",
-        "image-one-layer": f"/demo/images/5?layer={layer}&token=any",
-        "apart": "/demo/images/5/apart",
-        "groups": "/demo/images/5/groups?group=1",
-        "layers": "/demo/images/5/layers",
-        "knobs": "/demo/images/5/knobs",
-        "similar": "/demo/images/5/similar",
-        "compare-pictures": "/demo/images/5/compare?with=6",
-        "upload": "/demo/uploads",
-        "search": "/demo/search",
-        "search-words": "/demo/search?q=red+heart",
-        "search-image": "/demo/search?image=5",
-        "compare": f"/demo/compare?features={layer}:{feature},{layer}:{feature}:any&note=a+note",
-        "report": "/demo/images/5/report",
-        "patterns": "/patterns",
-        "api": "/api",
-        "problem-404": "/demo/99",
-        "problem-422": f"/demo/{layer}?sort=best",
-    }
+    return tour(Place("demo", layer, middle_feature(demo_site, layer)))
 
 
 def middle_feature(base: str, layer: int) -> int:
@@ -151,6 +122,18 @@ def test_neighbours_come_by_scrolling_or_without_script_by_a_link(
     plain.locator("#near a").click()
     expect(plain.locator("#near h3 a")).to_have_text(names)
     assert "near=1" not in page.url
+
+
+def test_neighbours_are_printed_though_one_did_not_scroll_to_them(
+    demo_site: str, addresses: dict[str, str], open_page: OpenPage
+) -> None:
+    page = open_page(demo_site).goto(addresses["feature"])
+    page.evaluate(
+        "window.print = () => { window.printed = document.querySelectorAll('.neighbor-kind img').length; }"
+    )
+    page.keyboard.press("Control+p")
+    page.wait_for_function("() => window.printed > 0")
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
 
 
 def test_every_page_says_what_it_has_without_script(
