@@ -2,7 +2,8 @@
 
 A server with its own limits, an attacker at 127.0.0.2 and a visitor at 127.0.0.1. Before each attack the
 visitor asks for pages and activations on an idle server, and again while it lasts, each time for others.
-Every attack is bounded in time and ends by itself.
+Every attack is bounded in time and ends by itself. Both are one process beside the server: where cores are
+few, the visitor's times include what the attacker's own work takes.
 """
 
 import asyncio
