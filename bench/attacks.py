@@ -2,12 +2,13 @@
 
 A server with its own limits, an attacker at 127.0.0.2 and a visitor at 127.0.0.1. Before each attack the
 visitor asks for pages and activations on an idle server, and again while it lasts, each time for others.
-Every attack is bounded in time and ends by itself. Both are one process beside the server: where cores are
-few, the visitor's times include what the attacker's own work takes.
+Every attack is bounded in time and ends by itself. The attacker is a process of the lowest priority: on the
+open web its own work takes no core of the server's.
 """
 
 import asyncio
 import io
+import multiprocessing
 import os
 import random
 import sys
@@ -18,11 +19,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import count
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from anyio.from_thread import start_blocking_portal
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -41,6 +42,7 @@ PAGES_PER_ACTIVATION = 4
 LEAST_ACTIVATIONS = 5
 PAUSE_S = 0.05
 SETTLE_S = 2.0
+_END_S = 30.0
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
@@ -80,7 +82,7 @@ class AttackFound:
 class Target:
     """Addresses of one index, without end and hardly ever one twice."""
 
-    server: Server
+    base_url: str
     slug: str
     features: list[tuple[str, str, int]]  # layer, token, feature
     n_images: int
@@ -90,7 +92,7 @@ class Target:
         self.picked, self.number = random.Random(self.seed), count()
 
     def _url(self, path: str) -> str:
-        return self.server.base_url + path
+        return self.base_url + path
 
     def page(self) -> str:
         layer, token, feature = self.picked.choice(self.features)
@@ -143,13 +145,8 @@ def main(index_dir: Path, *, seconds: float, only: str = "") -> None:
         rows = reader.sql(
             "SELECT layer, token, feature FROM features WHERE n_active >= $n", {"n": MIN_GRID_IMAGES}
         )
-        target = Target(server, reader.manifest.slug, list(rows), reader.manifest.n_images)
-        with start_blocking_portal() as portal:
-            found = [
-                portal.call(_run, name, attack, at_once, target, seconds)
-                for name, (at_once, attack) in ATTACKS.items()
-                if only in name
-            ]
+        target = Target(server.base_url, reader.manifest.slug, list(rows), reader.manifest.n_images)
+        found = [_run(name, server, target, seconds) for name in ATTACKS if only in name]
     table = Table("", "found", "bound", title=f"attacks of {seconds:g} s on {target.slug}")
     for each in found:
         for budget in each.budgets():
@@ -178,24 +175,21 @@ def _served(index_dir: Path) -> Iterator[Server]:
             yield server
 
 
-async def _run(name: str, attack: Attack, at_once: int, target: Target, seconds: float) -> AttackFound:
-    statuses, before_gb = Counter[str](), target.server.resident_gb
-    async with _session(VISITOR) as visitor, _session(ATTACKER) as attacker:
-        idle = await _visit(visitor, target, seconds)
-        attacking = [asyncio.create_task(attack(attacker, target, statuses)) for _ in range(at_once)]
-        await asyncio.sleep(SETTLE_S)
-        during = await _visit(visitor, target, seconds)
-        for task in attacking:
-            task.cancel()
-        await asyncio.gather(*attacking, return_exceptions=True)
-    await asyncio.sleep(SETTLE_S)
+def _run(name: str, server: Server, target: Target, seconds: float) -> AttackFound:
+    before_gb = server.resident_gb
+    idle = asyncio.run(_visit(target, seconds))
+    with _attacking(name, target) as end:
+        time.sleep(SETTLE_S)
+        during = asyncio.run(_visit(target, seconds))
+        statuses = end()
+    time.sleep(SETTLE_S)
     (idle_page_ms, idle_activation_ms), (page_ms, activation_ms) = idle.medians_ms(), during.medians_ms()
     print(f"{name}: page {idle_page_ms:.0f} -> {page_ms:.0f} ms,", end=" ")
-    print(f"activations {idle_activation_ms:.0f} -> {activation_ms:.0f} ms, {dict(statuses)}", flush=True)
-    grown_mb = 1e3 * (target.server.resident_gb - before_gb)
+    print(f"activations {idle_activation_ms:.0f} -> {activation_ms:.0f} ms, {statuses}", flush=True)
+    grown_mb = 1e3 * (server.resident_gb - before_gb)
     return AttackFound(
         name,
-        dict(statuses),
+        statuses,
         idle_page_ms,
         page_ms,
         idle_activation_ms,
@@ -205,21 +199,62 @@ async def _run(name: str, attack: Attack, at_once: int, target: Target, seconds:
     )
 
 
-async def _visit(session: aiohttp.ClientSession, target: Target, seconds: float) -> Visit:
+@contextmanager
+def _attacking(name: str, target: Target) -> Iterator[Callable[[], dict[str, int]]]:
+    """Attacks from another process until what is yielded is called: it gives the answers by status."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_attack, args=(name, target, theirs), daemon=True)
+    process.start()
+    try:
+        ours.recv()  # it has begun
+
+        def end() -> dict[str, int]:
+            ours.send("end")
+            return dict(ours.recv()) if ours.poll(_END_S) else {}
+
+        yield end
+    finally:
+        process.kill()
+        process.join()
+
+
+def _attack(name: str, target: Target, pipe: Connection) -> None:
+    """Another process: `name`'s attack, until something is sent; then its answers by status go back."""
+    os.nice(19)
+    asyncio.run(_attack_until_told(name, target, pipe))
+
+
+async def _attack_until_told(name: str, target: Target, pipe: Connection) -> None:
+    at_once, attack = ATTACKS[name]
+    statuses = Counter[str]()
+    async with _session(ATTACKER) as session:
+        attacking = [asyncio.create_task(attack(session, target, statuses)) for _ in range(at_once)]
+        pipe.send("begun")
+        while not pipe.poll():
+            await asyncio.sleep(0.1)
+        pipe.send(dict(statuses))
+        for task in attacking:
+            task.cancel()
+        await asyncio.gather(*attacking, return_exceptions=True)
+
+
+async def _visit(target: Target, seconds: float) -> Visit:
     """As a person who does not stop: pages one after another, activations now and then."""
     visit, until = Visit(), time.monotonic() + seconds
-    for number in count():
-        if time.monotonic() > until and len(visit.activation_s) >= LEAST_ACTIVATIONS:
-            return visit
-        is_page = number % (PAGES_PER_ACTIVATION + 1) > 0
-        url = target.page() if is_page else target.activations()
-        began = time.perf_counter()
-        async with session.get(url) as answer:
-            await answer.read()
-        (visit.page_s if is_page else visit.activation_s).append(time.perf_counter() - began)
-        visit.refused += answer.status != 200
-        await asyncio.sleep(PAUSE_S)
-    raise AssertionError
+    async with _session(VISITOR) as session:
+        for number in count():
+            if time.monotonic() > until and len(visit.activation_s) >= LEAST_ACTIVATIONS:
+                break
+            is_page = number % (PAGES_PER_ACTIVATION + 1) > 0
+            url = target.page() if is_page else target.activations()
+            began = time.perf_counter()
+            async with session.get(url) as answer:
+                await answer.read()
+            (visit.page_s if is_page else visit.activation_s).append(time.perf_counter() - began)
+            visit.refused += answer.status != 200
+            await asyncio.sleep(PAUSE_S)
+    return visit
 
 
 def _session(address: str) -> aiohttp.ClientSession:
