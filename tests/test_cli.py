@@ -64,8 +64,9 @@ def test_progress_goes_to_standard_error_as_json_and_the_result_to_standard_outp
     assert ended.code == 0
     lines = [json.loads(line) for line in ended.err.splitlines()]
     stages = list(dict.fromkeys(line["task"] for line in lines))
-    assert stages == ["calibrate", "encode", "build", "describe", "grids"]
-    assert (lines[-1]["done"], lines[-1]["total"]) == (N_FEATURES, N_FEATURES)
+    assert stages == ["calibrate", "encode", "build", "describe", "grids", "checksums"]
+    grids = [line for line in lines if line["task"] == "grids"]
+    assert (grids[-1]["done"], grids[-1]["total"]) == (N_FEATURES, N_FEATURES)
     assert "8 images of source (webdataset)" in ended.out
 
 
