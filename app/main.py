@@ -200,7 +200,7 @@ def serve(
     give_back_large_blocks()
     settings = read_settings(given | ({"upload_dir": upload_dir} if upload_dir else {}))
     listener = bound_socket(settings.host, settings.port)
-    close_indexes(_open_indexes(settings))
+    close_indexes(_open_indexes(settings, BlockList(settings.blocklist)))
     app = create_app(settings)
     # Pages leave few cycles behind; to look for them through all that stays for good takes 0.1 s.
     gc.set_threshold(20_000, 50, 50)
@@ -330,10 +330,14 @@ def _end_process_in(wait_s: float) -> None:
 
 
 def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Metrics) -> Site:
+    """Raises `InputError` for an index, a block-list or a folder of uploads that cannot be read."""
     if not settings.index_dirs:
         raise InputError("no index to serve: name at least one index folder")
     ttl_s = timedelta(hours=settings.upload_ttl_hours).total_seconds()
-    store = UploadStore(settings.upload_dir, ttl_s=ttl_s, max_uploads=settings.max_uploads)
+    blocklist = BlockList(settings.blocklist)  # one for all indexes and their uploads
+    store = UploadStore(
+        settings.upload_dir, ttl_s=ttl_s, max_uploads=settings.max_uploads, blocklist=blocklist
+    )
     store.open()
     worker = Worker(
         models.encoders or scopeview_encoders(settings.encoder_device),
@@ -343,7 +347,7 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
         budget=ModelBudget(settings.model_seconds_per_minute),
     )
     towers = models.texts or scopeview_towers(settings.encoder_device)
-    indexes = _open_indexes(settings)
+    indexes = _open_indexes(settings, blocklist)
     for index in indexes.values():
         index.reader.on_damage = metrics.note_damage
     return Site(
@@ -366,9 +370,8 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
     )
 
 
-def _open_indexes(settings: Settings) -> dict[str, OpenIndex]:
-    """One block-list for all. Raises `InputError` for an index or a block-list that cannot be read."""
-    blocklist = BlockList(settings.blocklist)
+def _open_indexes(settings: Settings, blocklist: BlockList) -> dict[str, OpenIndex]:
+    """Raises `InputError` for an index that cannot be read."""
     return open_indexes(settings.index_dirs, blocklist=blocklist, unsafe_above=settings.unsafe_above)
 
 

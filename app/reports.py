@@ -1,6 +1,7 @@
 """What visitors say of pictures that should not be here: appended to one file, a JSON object a line.
 
-Nothing of who said it is kept. Each line holds the picture's sha256, ready for the block-list. How often one
+Nothing of who said it is kept. Each line holds the picture's sha256, ready for the block-list. Whoever knows
+an upload's id can see it, and this file may be passed on: it holds only the id's beginning. How often one
 visitor and all together may report is counted by `limits` (slowapi, which builds on it, binds routes and
 answers errors in ways of its own).
 """
@@ -18,6 +19,7 @@ from app.problems import ProblemError, disk_problems
 
 MAX_WORDS = 1000
 MAX_FILE_BYTES = 10 * 1024**2
+N_ID_CHARACTERS = 8  # of an upload's 22: enough to find its files, and the rest cannot be guessed
 REASONS = {
     "unsafe": "it is disturbing or sexual",
     "person": "it shows me, or someone who did not agree to it",
@@ -29,7 +31,7 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Report:
-    """One report, as the file has it."""
+    """One report of an indexed image, as the file has it."""
 
     created: str  # UTC, ISO 8601
     index: str
@@ -39,6 +41,24 @@ class Report:
     source_url: str | None
     reason: str  # of REASONS
     words: str  # at most MAX_WORDS characters
+
+
+@dataclass(frozen=True)
+class UploadReport:
+    """One report of an upload, as the file has it."""
+
+    created: str  # UTC, ISO 8601
+    index: str
+    upload: str  # `short_id`: its files are `upload_dir/{upload}*`
+    sha256: str  # of the file that was sent; of the crop for uploads that did not note it
+    crop_sha256: str  # of the pixels the model saw: blocks the picture with other metadata as well
+    reason: str  # of REASONS
+    words: str  # at most MAX_WORDS characters
+
+
+def short_id(upload_id: str) -> str:
+    """Names the upload to whoever has the server's folder, and opens it to nobody else."""
+    return upload_id[:N_ID_CHARACTERS]
 
 
 class Reports:
@@ -59,7 +79,7 @@ class Reports:
                 detail = "That is many reports in a short time. Try again in a while."
                 raise ProblemError(429, "too_many_reports", detail, {"Retry-After": retry_s})
 
-    def add(self, report: Report) -> None:
+    def add(self, report: Report | UploadReport) -> None:
         """Raises a 503 when the file is as large as it may become: then someone has to read it; a 507 or a
         503 when the disk takes nothing."""
         line = json.dumps(asdict(report), ensure_ascii=False) + "\n"

@@ -63,12 +63,14 @@ class Settings(BaseSettings):
     )
     blocklist: Path | None = Field(
         default=None,
-        description="file of what must not be shown: sha256, URL or domain, one a line; watched for changes",
+        description="file of images and uploads that must not be shown: sha256, URL or domain, one a line;"
+        " watched for changes",
     )
     report_to: str = Field(
         default="",
         description="mailto: or https: URL that report links lead to, with {index}, {image_id} and {url} put"
-        " in; empty: a form of our own, which appends to reports.jsonl beside the uploads",
+        " in ({image_id} of an upload: its id's beginning); empty: a form of our own, which appends to"
+        " reports.jsonl beside the uploads",
     )
 
     max_upload_bytes: int = Field(default=10 * 1024**2, gt=0)

@@ -18,13 +18,17 @@ from app.upload.taking import take_in
 from app.urls import API, Urls
 
 PRIVATE = {"Cache-Control": "private, no-store"}
-GONE: models.Responses = {410: {"model": ProblemBody, "description": "expired or deleted"}}
-CROSS_SITE: models.Responses = {403: {"model": ProblemBody, "description": "sent by another site's page"}}
+GONE: models.Responses = {
+    410: {"model": ProblemBody, "description": "expired, deleted, or removed by the operator"}
+}
 TAKING: models.Responses = {
     **NOT_FOUND,
-    **CROSS_SITE,
     201: {"model": models.NewUploadOut, "description": "kept; Location is its page"},
     400: {"model": ProblemBody, "description": "the connection broke off"},
+    403: {
+        "model": ProblemBody,
+        "description": "sent by another site's page, or a picture that the operator blocks",
+    },
     408: {"model": ProblemBody, "description": "the picture did not arrive in time"},
     413: {"model": ProblemBody, "description": "too many bytes, pixels, frames or scans"},
     415: {

@@ -9,7 +9,7 @@ from app.site import OpenIndex
 
 HEADINGS = {
     400: "That request broke off",
-    403: "That is not allowed from here",
+    403: "That is not allowed",
     404: "There is nothing at this address",
     405: "That does not work at this address",
     408: "That took too long to arrive",

@@ -1,4 +1,6 @@
-"""`/{index}/images/{image_id}/report`: tells the operator that a picture should not be shown."""
+"""`/{index}/images/{image_id}/report` and `.../uploads/{upload_id}/report`: tells the operator that a picture
+should not be shown.
+"""
 
 import time
 from dataclasses import dataclass
@@ -11,12 +13,14 @@ from starlette.requests import Request
 
 from app.clients import client_of
 from app.formatting import moment, safe_link
-from app.pages.frame import URLS, Link, frame_for
-from app.pages.parts import PictureView, picture_of
+from app.pages.apart.pictured import Pictured, PicturedDep
+from app.pages.apart.subject import picture_view
+from app.pages.frame import Link, frame_for
+from app.pages.parts import PictureView
 from app.pages.render import Page, base_url_of, render
-from app.params import ImagePath, IndexDep, SiteDep
+from app.params import IndexDep, SiteDep
 from app.problems import listed, unprocessable
-from app.reports import MAX_WORDS, REASONS, Report
+from app.reports import MAX_WORDS, REASONS, Report, UploadReport, short_id
 from app.security import refuse_cross_site
 from app.site import OpenIndex
 from app.urls import Urls
@@ -39,25 +43,24 @@ class ReportPage(Page):
     done: bool  # it was reported just now
 
 
-@router.get("/{index}/images/{image_id}/report", name="report")
+@router.get("/{index}/{kind}/{picture}/report", name="report")
 def report_form(
-    request: Request, site: SiteDep, index: IndexDep, image_id: ImagePath, done: bool = False
+    request: Request, site: SiteDep, index: IndexDep, pictured: PicturedDep, done: bool = False
 ) -> Response:
     """Where the operator has an address of their own for it, on to that."""
-    index.reader.image(image_id)  # a 404 or 410 for what is not there
     template = site.settings.report_to
     if template:
-        page_url = Urls(base_url_of(request)).image(index.slug, image_id)
-        return RedirectResponse(address(template, index.slug, image_id, page_url), 302, NO_STORE)
-    return render(request, _page(index, image_id, done), headers=NO_STORE)
+        page_url = Urls(base_url_of(request)).picture(index.slug, pictured.at.picture)
+        return RedirectResponse(address(template, index.slug, _number(pictured), page_url), 302, NO_STORE)
+    return render(request, _page(index, pictured, done), headers=NO_STORE)
 
 
-@router.post("/{index}/images/{image_id}/report", name="report_send")
+@router.post("/{index}/{kind}/{picture}/report", name="report_send")
 def report_send(
     request: Request,
     site: SiteDep,
     index: IndexDep,
-    image_id: ImagePath,
+    pictured: PicturedDep,
     reason: Annotated[str, Form()] = "other",
     words: Annotated[str, Form()] = "",
 ) -> Response:
@@ -66,38 +69,58 @@ def report_send(
         raise unprocessable("reason", reason, listed(list(REASONS)))
     if len(words) > MAX_WORDS:
         raise unprocessable("words", words, f"at most {MAX_WORDS} characters")
-    row = index.reader.image(image_id).row
     site.reports.refuse_too_many(client_of(request))
-    report = Report(
-        created=moment(time.time()),
+    site.reports.add(_report(index, pictured, reason, words))
+    return RedirectResponse(pictured.at.url("report", done="true"), 303, NO_STORE)
+
+
+def _report(index: OpenIndex, pictured: Pictured, reason: str, words: str) -> Report | UploadReport:
+    created, row, upload = moment(time.time()), pictured.row, pictured.upload
+    if row is not None:
+        return Report(
+            created=created,
+            index=index.slug,
+            image_id=row.image_id,
+            key=row.key,
+            sha256=index.reader.sha256(row.image_id),
+            source_url=safe_link(row.source_url),
+            reason=reason,
+            words=words,
+        )
+    assert upload is not None, "it is an upload"
+    return UploadReport(
+        created=created,
         index=index.slug,
-        image_id=image_id,
-        key=row.key,
-        sha256=index.reader.sha256(image_id),
-        source_url=safe_link(row.source_url),
+        upload=short_id(upload.upload_id),
+        sha256=upload.sha256 or upload.crop_sha256,
+        crop_sha256=upload.crop_sha256,
         reason=reason,
         words=words,
     )
-    site.reports.add(report)
-    return RedirectResponse(f"{URLS.report(index.slug, image_id)}?done=true", 303, NO_STORE)
 
 
-def address(template: str, slug: str, image_id: int, page_url: str) -> str:
+def address(template: str, slug: str, number: int | str, page_url: str) -> str:
     """The operator's own address, with what it names put in."""
-    given = {"{index}": slug, "{image_id}": str(image_id), "{url}": page_url}
+    given = {"{index}": slug, "{image_id}": str(number), "{url}": page_url}
     for name, value in given.items():
         template = template.replace(name, quote(value, safe=""))
     return template
 
 
-def _page(index: OpenIndex, image_id: int, done: bool) -> ReportPage:
-    row = index.reader.image_rows([image_id])[image_id]
+def _number(pictured: Pictured) -> int | str:
+    """The image's; of an upload the beginning of its id."""
+    picture = pictured.at.picture
+    return picture if isinstance(picture, int) else short_id(picture)
+
+
+def _page(index: OpenIndex, pictured: Pictured, done: bool) -> ReportPage:
+    name = "this upload" if pictured.row is None else pictured.at.name
     return ReportPage(
-        frame=frame_for(index, f"report image {image_id}"),
-        picture=picture_of(index, row),
-        image=Link(f"image {image_id}", URLS.image(index.slug, image_id)),
-        source=safe_link(row.source_url),
-        action=URLS.report(index.slug, image_id),
+        frame=frame_for(index, f"report {name}"),
+        picture=picture_view(index, pictured),
+        image=Link(name, pictured.at.url()),
+        source=safe_link(pictured.row.source_url) if pictured.row else None,
+        action=pictured.at.url("report"),
         reasons=REASONS,
         max_words=MAX_WORDS,
         done=done,

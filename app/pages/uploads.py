@@ -13,7 +13,7 @@ from app.pages.apart.grid import GridView
 from app.pages.apart.overview import overview_frame, overview_grid, slot_link
 from app.pages.apart.pictured import Pictured, of_upload
 from app.pages.apart.subject import COOKIE, SubjectView, subject_view, upload_picture
-from app.pages.frame import URLS, frame_for
+from app.pages.frame import URLS, Link, frame_for
 from app.pages.image import LayerQuery, picture_frame
 from app.pages.parts import PictureView
 from app.pages.render import Page, base_url_of, render
@@ -50,6 +50,7 @@ class UploadPage(Page):
 
     subject: SubjectView
     grid: GridView  # leads to what is active at a patch
+    report: Link
     slots: list[SlotOfPicture]
     all_layers: str | None  # the page with all layers, when one is shown alone
 
@@ -160,6 +161,7 @@ def _page(
         frame=overview_frame(frame, index, found.at, what) if can_run else frame,
         subject=subject,
         grid=overview_grid(index, found.at, can_run=can_run),
+        report=Link("report", found.at.url("report")),
         slots=slots_of_picture(index, found.upload.codes, what, slot_link(found.at, can_run=can_run)),
         all_layers=found.at.url(token=what.token) if what.layer is not None else None,
     )

@@ -4,6 +4,8 @@ What is kept is the square that the model saw, as a fresh WebP without metadata 
 be taken apart again, and comes out the same. The bytes that were sent are never written. An upload that
 expires or is deleted loses both and leaves a tombstone, so that its link says 410 and not 404; a month later
 the tombstone goes too.
+
+An upload whose sha256 stands in the operator's block-list is shown to nobody while it stands there.
 """
 
 import hashlib
@@ -15,12 +17,14 @@ import re
 import secrets
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import TypeAdapter
 
+from app.blocklist import BlockList
 from app.problems import ProblemError, disk_problems, is_disk_full
 from scopeview.errors import InputError, NotFoundError
 from scopeview.store.files import write_json, written_aside
@@ -49,6 +53,12 @@ class Upload:
     state: State
     codes: list[Code]
     crop_sha256: str = ""  # of the square's pixels: what the worker remembers it by
+    sha256: str = ""  # of the file that was sent; empty for uploads of versions that did not note it
+
+    @property
+    def sha256s(self) -> tuple[str, ...]:
+        """Either of them in a block-list blocks it."""
+        return self.sha256, self.crop_sha256
 
 
 class Kept(NamedTuple):
@@ -66,8 +76,11 @@ PROBE_EVERY_S = 10.0
 class UploadStore:
     """Call from any thread."""
 
-    def __init__(self, folder: Path, *, ttl_s: float, max_uploads: int) -> None:
+    def __init__(
+        self, folder: Path, *, ttl_s: float, max_uploads: int, blocklist: BlockList | None = None
+    ) -> None:
         self.folder = folder
+        self._blocklist = blocklist or BlockList()
         self.clock = time.time
         self._ttl_s, self._max_uploads = ttl_s, max_uploads
         self._n_kept = 0
@@ -115,8 +128,23 @@ class UploadStore:
             detail = "This server keeps as many uploads as it may. Some expire soon; try again later."
             raise ProblemError(503, "full", detail, {"Retry-After": "600"})
 
+    def refuse_blocked(self, *sha256s: str) -> None:
+        """Raises a 403 for a picture that the operator's block-list names."""
+        if self._blocks(sha256s):
+            raise ProblemError(403, "blocked", "The operator of this server does not accept this picture.")
+
+    def _blocks(self, sha256s: Iterable[str]) -> bool:
+        return not self._blocklist.rules().sha256s.isdisjoint(sha256s)
+
     def keep(
-        self, index: str, version: str, picture: bytes, codes: list[Code], *, crop_sha256: str = ""
+        self,
+        index: str,
+        version: str,
+        picture: bytes,
+        codes: list[Code],
+        *,
+        crop_sha256: str = "",
+        sha256: str = "",
     ) -> Kept:
         """`picture` is WebP. The JSON is written last: an upload without it does not exist.
 
@@ -133,6 +161,7 @@ class UploadStore:
             state="kept",
             codes=codes,
             crop_sha256=crop_sha256,
+            sha256=sha256,
         )
         with disk_problems(self.folder):
             self._write_both(upload, picture)
@@ -152,7 +181,7 @@ class UploadStore:
             raise
 
     def get(self, index: str, upload_id: str) -> Upload:
-        """Raises `NotFoundError` for what never was, and a 410 for what is no more."""
+        """Raises `NotFoundError` for what never was, and a 410 for what is no more or is blocked."""
         upload = self._read(upload_id) if _ID.fullmatch(upload_id) else None
         if upload is None or upload.index != index:
             raise NotFoundError(
@@ -164,6 +193,8 @@ class UploadStore:
             raise ProblemError(
                 410, "gone", "This upload has expired. Pictures are kept for a short time only."
             )
+        if self._blocks(upload.sha256s):
+            raise ProblemError(410, "gone", "This upload was removed by the operator of this server.")
         return upload
 
     def picture(self, index: str, upload_id: str) -> bytes:
@@ -251,7 +282,7 @@ class UploadStore:
         the JSON goes as well, and the link says 404 instead of 410."""
         self._path(upload.upload_id, "webp").unlink(missing_ok=True)
         try:
-            self._write(replace(upload, state=state, codes=[], delete_key_sha256="", crop_sha256=""))
+            self._write(_tombstone(upload, state))
         except OSError:
             self._path(upload.upload_id, "json").unlink(missing_ok=True)
         with self._lock:
@@ -270,6 +301,10 @@ class UploadStore:
     def _write(self, upload: Upload) -> None:
         content = json.loads(_UPLOAD.dump_json(upload))
         write_json(self._path(upload.upload_id, "json"), content)
+
+
+def _tombstone(upload: Upload, state: State) -> Upload:
+    return replace(upload, state=state, codes=[], delete_key_sha256="", crop_sha256="", sha256="")
 
 
 def may_delete(upload: Upload, delete_key: str) -> bool:

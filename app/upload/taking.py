@@ -5,6 +5,7 @@ done are taken by those whose picture is there. When the sender leaves, the work
 """
 
 import asyncio
+import hashlib
 import math
 import time
 from collections.abc import Callable, Coroutine
@@ -61,14 +62,21 @@ async def _take_in(request: Request, incoming: Incoming, site: Site, index: Open
 
 async def _analyze(site: Site, index: OpenIndex, client: str, data: bytes) -> Kept:
     await _aside(site, partial(refuse_all_but_a_picture, data))
+    sha256 = await _aside(site, partial(_accepted, site, lambda: hashlib.sha256(data).hexdigest()))
     crop = await _decoded(site, index, client, data)
+    key = await _aside(site, partial(_accepted, site, partial(crop_key, crop)))
     await _aside(site, partial(site.worker.encoder, index.reader.index_dir))  # the first one loads the model
-    key = await _aside(site, partial(crop_key, crop))
     codes = await _codes(site, index, key, crop)
     picture = await _aside(site, partial(encode_square, crop))
-    return await run_in_threadpool(
-        site.uploads.keep, index.slug, index.version, picture, codes, crop_sha256=key
-    )
+    keep = partial(site.uploads.keep, crop_sha256=key, sha256=sha256)
+    return await run_in_threadpool(keep, index.slug, index.version, picture, codes)
+
+
+def _accepted(site: Site, sha256: Callable[[], str]) -> str:
+    """The sha256. Raises a 403 for one that the block-list names, before a model has work with it."""
+    found = sha256()
+    site.uploads.refuse_blocked(found)
+    return found
 
 
 async def _while_sender_stays(incoming: Incoming, work: Coroutine[Any, Any, Answer]) -> Answer:

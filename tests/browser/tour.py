@@ -72,6 +72,7 @@ def _upload_pages(upload: str) -> dict[str, str]:
         "upload-result": upload,
         "upload-apart": f"{upload}/apart",
         "upload-delete": f"{upload}/delete",
+        "upload-report": f"{upload}/report",
     }
 
 

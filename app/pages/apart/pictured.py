@@ -15,7 +15,7 @@ from scopeview.errors import NotFoundError
 from scopeview.slots import parse_number
 from scopeview.store.records import ImageRow
 
-Part = Literal["", "apart", "groups", "layers", "knobs", "similar", "compare"]
+Part = Literal["", "apart", "groups", "layers", "knobs", "similar", "compare", "report"]
 
 KindPath = Annotated[Literal["images", "uploads"], Path(description="whose picture it is")]
 PicturePath = Annotated[str, Path(description="number of the image, or id of the upload")]
