@@ -1,6 +1,7 @@
 """The server put together: settings in, an application out. Nothing happens at import."""
 
 import asyncio
+import atexit
 import gc
 import logging
 import os
@@ -212,7 +213,7 @@ def serve(
         with suppress(KeyboardInterrupt):
             server.run([listener])
     finally:
-        gc.unfreeze()  # else what DuckDB made is never freed, and it says so, object by object
+        gc.unfreeze()  # what is frozen when Python ends is never freed, and DuckDB lists it, object by object
     if not server.started:
         raise ScopeviewError("the server did not start; the log above says why")
 
@@ -317,7 +318,11 @@ def _lifespan(
 
 
 def _end_process_in(wait_s: float) -> None:
-    """Whatever still runs then: a thread that loads a model, or hangs in one, cannot be stopped."""
+    """Whatever still runs then: a thread that loads a model, or hangs in one, cannot be stopped.
+
+    Called off when all other threads have ended: a thread that still waits when Python ends keeps objects of
+    DuckDB, which then writes a line about each.
+    """
 
     def end() -> None:
         log.error("not everything came to its end in %g s; the process is ended", wait_s)
@@ -327,6 +332,12 @@ def _end_process_in(wait_s: float) -> None:
     timer = threading.Timer(wait_s, end)
     timer.daemon = True
     timer.start()
+    atexit.register(_call_off, timer)  # these run after Python has waited for threads
+
+
+def _call_off(timer: threading.Timer) -> None:
+    timer.cancel()
+    timer.join()
 
 
 def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Metrics) -> Site:

@@ -60,3 +60,16 @@ def test_an_upload_that_never_ends_does_not_keep_a_server_from_ending(
             assert answer.status == 200
         server.send_signal(signal.SIGTERM)
         server.wait(HUNG_S)
+
+
+def test_a_server_that_was_told_to_end_writes_nothing_but_its_own_lines(
+    server: "subprocess.Popen[str]", port: int
+) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/tiny", timeout=HUNG_S) as page:
+        assert page.status == 200
+    server.send_signal(signal.SIGTERM)
+    _, told = server.communicate(timeout=HUNG_S)
+    assert server.returncode == 0
+    lines = told.splitlines()
+    assert [line for line in lines if not line.startswith("INFO ")] == []
+    assert "Finished server process" in lines[-1]
