@@ -29,6 +29,8 @@ from app.pages.render import Page, environment
 from app.pages.report import ReportPage
 from app.pages.search import SearchPage, WhichIndexPage
 from app.pages.uploads import DeletePage, UploadFormPage, UploadPage
+from scopeview.model_match import ModelMatch
+from scopeview.store.manifest import TrainedOnRecord, read_manifest, write_manifest
 from tests.app.conftest import StartSite
 from tests.app.index import FEW_IMAGES, NEVER_FIRES, UNSAFE_IMAGE, write_index
 
@@ -202,6 +204,31 @@ def test_random_weights_are_told_on_every_page(start_site: StartSite, tmp_path: 
         told = site.get(address.replace("/tiny", "/raw")).text.lower()
         assert address == "/api" or "random weights" in told
     assert "Random weights" in site.get("/raw/nothing").text
+
+
+@pytest.mark.parametrize(
+    ("match", "told"),
+    [
+        ("different", "trained on another model: openai/clip-vit-large-patch14"),
+        ("uncertain", "may be of another model: openai/clip-vit-large-patch14"),
+        ("same name", None),
+        ("same weights", None),
+    ],
+)
+def test_an_index_tells_of_a_layer_whose_sae_is_of_another_model(
+    start_site: StartSite, tmp_path: Path, match: ModelMatch, told: str | None
+) -> None:
+    index_dir = write_index(tmp_path / "forced", slug="forced").index_dir
+    manifest = read_manifest(index_dir)
+    trained_on = TrainedOnRecord(
+        name="openai/clip-vit-large-patch14", revision=None, sha256=None, match=match
+    )
+    first, *others = manifest.layers
+    layers = [first.model_copy(update={"trained_on": trained_on}), *others]
+    write_manifest(index_dir, manifest.model_copy(update={"layers": layers}))
+    page = start_site(index_dirs=[index_dir]).get("/forced").text
+    tags = re.findall(r'<span class="tag">([^<]*model[^<]*)</span>', page)
+    assert tags == ([told] if told else [])
 
 
 def test_a_trained_index_has_no_banner(site: TestClient) -> None:
