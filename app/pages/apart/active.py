@@ -118,7 +118,7 @@ def marked(
     histogram: Histogram | None, activation: float, slot: Slot, *, at: str = "", is_indexed: bool = False
 ) -> MarkedHistogram | None:
     """None where it never fires on the images of the index. No image that is among them is above them all."""
-    if histogram is None or not histogram.counts:
+    if histogram is None or not histogram.edges:
         return None
     edges, counts = histogram.edges, histogram.counts
     fullest = math.log1p(max(counts))
