@@ -5,6 +5,7 @@ import atexit
 import gc
 import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -200,9 +201,12 @@ def serve(
     threadpool_limits(1, user_api="blas")  # requests run beside each other, and their sums are small
     give_back_large_blocks()
     settings = read_settings(given | ({"upload_dir": upload_dir} if upload_dir else {}))
-    listener = bound_socket(settings.host, settings.port)
-    close_indexes(_open_indexes(settings, BlockList(settings.blocklist)))
-    app = create_app(settings)
+    with bound_socket(settings.host, settings.port) as listener:
+        close_indexes(_open_indexes(settings, BlockList(settings.blocklist)))
+        _run_server(create_app(settings), settings, listener)
+
+
+def _run_server(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
     # Pages leave few cycles behind; to look for them through all that stays for good takes 0.1 s.
     gc.set_threshold(20_000, 50, 50)
     gc.freeze()

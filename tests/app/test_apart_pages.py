@@ -314,7 +314,7 @@ def test_whoever_sent_a_picture_keeps_it_longer_and_deletes_it_by_a_link(site: T
     assert "Delete this image" not in site.get(url).text
     assert site.post(f"{url}/keep").status_code == 403
     asked = site.get(link)
-    assert "Delete this picture?" in asked.text
+    assert "Delete this image?" in asked.text
     assert asked.headers["referrer-policy"] == "no-referrer"
     assert site.get(url).status_code == 200, "looking at the link deletes nothing"
     assert site.post(f"{url}/delete?key=wrong").status_code == 403

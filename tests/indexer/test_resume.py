@@ -23,7 +23,7 @@ KILLS = [(task, which) for task in TASKS for which in range(4)]
 NAMED = [
     Moment(name, call)
     for name, call in {
-        "indexer.run.write_json": 1,
+        "indexer.run.write_sealed_json": 1,
         "indexer.calibrate._write_figures": 1,
         "indexer.shard_output.ShardWriter.finish": 3,
         "indexer.shard_output.sync_folder": 1,
