@@ -16,6 +16,7 @@ ALL_FETCHED = "() => [...document.images].every((image) => image.complete && ima
 OUTLINE = """() => {
   const active = document.activeElement;
   const seen = active.matches(".cover input") ? active.parentElement : active;
+  if (active.matches("svg a")) return getComputedStyle(active.querySelector("rect")).stroke;
   return getComputedStyle(seen).outlineStyle;
 }"""
 
