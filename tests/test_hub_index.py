@@ -141,7 +141,9 @@ def test_offline_the_cache_is_enough_for_another_index_and_for_uploads(indexed: 
     printed = indexed.python(f"{COMMANDS}\n{UPLOAD}", json.dumps([second]), offline=True).splitlines()
     ended = Ended(*json.loads(printed[0]))
     assert ended.code == 0, ended.err
-    assert indexed.manifest("second") | {"created": ""} == indexed.manifest("first") | {"created": ""}
+    # Two databases of one content differ in bytes, and so in their checksums.
+    of_this_run = {"created": "", "files": None, "sha256": ""}
+    assert indexed.manifest("second") | of_this_run == indexed.manifest("first") | of_this_run
     assert printed[1] == f"[(2, 'cls', {K})]"
     assert indexed.hub.requests == []
 

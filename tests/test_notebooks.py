@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from indexer.checksums import with_files
+from scopeview.store.manifest import read_manifest, write_manifest
 from tests.app.index import write_index
 from tests.conftest import PROJECT_DIR
 
@@ -31,7 +33,9 @@ def test_a_notebook_is_kept_without_outputs(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SCOPEVIEW_INDEX", str(write_index(tmp_path / "tiny").index_dir))
+    index_dir = write_index(tmp_path / "tiny").index_dir
+    write_manifest(index_dir, with_files(index_dir, read_manifest(index_dir)))
+    monkeypatch.setenv("SCOPEVIEW_INDEX", str(index_dir))
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT_DIR), os.environ.get("PYTHONPATH", "")]))
