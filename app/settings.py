@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     index_dirs: Annotated[list[Path], NoDecode] = Field(description="finished index folders to serve")
     upload_dir: Path = Field(default=Path("uploads"), description="the only folder the server writes to")
     host: str = Field(default="127.0.0.1", description="address to listen on")
-    port: int = Field(default=8000, ge=0, le=65535)
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0: any that is free")
     base_url: str = Field(
         default="",
         description="https://example.org or https://example.org/scope: where visitors find this site; put"
@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         " reports.jsonl beside the uploads",
     )
 
-    max_upload_bytes: int = Field(default=10 * 1024**2, gt=0)
+    max_upload_bytes: int = Field(default=10 * 1024**2, gt=0, description="size of an uploaded file, at most")
     max_upload_pixels: int = Field(
         default=50_000_000, gt=0, description="by the picture's header, before decoding"
     )

@@ -37,7 +37,7 @@ def routes() -> str:
 def settings() -> str:
     """Every setting of the server: environment variable, default, what it does."""
     rows = [
-        (f"`SCOPEVIEW_{name.upper()}`", f"`{_default(field)}`", field.description or "")
+        (f"`SCOPEVIEW_{name.upper()}`", _default(field), field.description or "")
         for name, field in Settings.model_fields.items()
     ]
     return _table(("variable", "default", "what it does"), rows)
@@ -69,7 +69,9 @@ def _commands(command: Any, name: str) -> list[str]:
 
 
 def _default(field: Any) -> str:
-    return "required" if field.is_required() else str(field.default)
+    if field.is_required():
+        return "required"
+    return f"`{field.default}`" if field.default not in ("", None) else "none"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def test_every_setting_is_in_the_reference() -> None:
     text = docs_reference.settings()
+    assert "``" not in text
+    assert "|  |" not in text  # a default or a description is missing
     assert [name for name in Settings.model_fields if f"`SCOPEVIEW_{name.upper()}`" not in text] == []
 
 
