@@ -106,6 +106,7 @@ def test_any_is_the_maximum_over_all_tokens_and_says_where(
 
 
 def test_each_cell_of_a_grid_shows_the_image_of_that_rank(photos: IndexReader) -> None:
+    thumbs = _thumbs(photos)
     for slot in photos.manifest.slots:
         for card in photos.gallery(slot, sort="density", limit=3).cards:
             sprite = _pixels(photos.grid(slot, card.feature))
@@ -113,7 +114,8 @@ def test_each_cell_of_a_grid_shows_the_image_of_that_rank(photos: IndexReader) -
             for i, top in enumerate(tops):
                 row, column = divmod(i, 3)
                 cell = sprite[row * CELL_PX : (row + 1) * CELL_PX, column * CELL_PX : (column + 1) * CELL_PX]
-                assert _nearest(photos, cell) == top.image_id
+                distances = np.abs(thumbs - cell).mean(axis=(1, 2, 3))
+                assert distances.argmin() == top.image_id
 
 
 def test_equal_activations_rank_by_image_id(tmp_path: Path) -> None:
@@ -168,13 +170,7 @@ def _pixels(webp: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(webp)).convert("RGB"), dtype=np.int16)
 
 
-def _nearest(reader: IndexReader, cell: np.ndarray) -> int:
-    """The image of the index that looks most like this cell."""
-    if not hasattr(_nearest, "thumbs"):
-        shrunk = [
-            Image.open(io.BytesIO(reader.thumb(i))).resize((CELL_PX, CELL_PX))
-            for i in range(reader.manifest.n_images)
-        ]
-        _nearest.thumbs = np.stack([np.asarray(image, dtype=np.int16) for image in shrunk])  # type: ignore[attr-defined]
-    distances = np.abs(_nearest.thumbs - cell).mean(axis=(1, 2, 3))  # type: ignore[attr-defined]
-    return int(distances.argmin())
+def _thumbs(reader: IndexReader) -> np.ndarray:
+    """Every image of the index in the size of a cell."""
+    images = (Image.open(io.BytesIO(reader.thumb(i))) for i in range(reader.manifest.n_images))
+    return np.stack([np.asarray(image.resize((CELL_PX, CELL_PX)), dtype=np.int16) for image in images])
