@@ -5,6 +5,7 @@ event loop; knows nothing of HTTP but the refusal.
 """
 
 import asyncio
+import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,10 +17,17 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.clients import current_client
+from app.inference.budget import TimeBudget
 from app.problems import ProblemError
 
 Refuse = Callable[[Request, Exception], Awaitable[Response]]
 """Makes an error an answer."""
+
+WORK_S_PER_MINUTE, AT_ONCE_S = 15.0, 3.0
+"""Of work on pages, beside other clients: a gallery with its images takes 0.1 s."""
+REST_TIMES, MIN_REST_S, MAX_REST_S = 3.0, 0.02, 1.0
+OTHERS_S = 5.0
+"""So long ago another client's last request still counts as company."""
 
 _ALWAYS = ("/healthz", "/readyz", "/metrics")
 
@@ -118,19 +126,54 @@ class FairLimiter:
 class Turn:
     """One request's place among those that are worked on. Given back early, it is not given back again."""
 
-    def __init__(self, limiter: FairLimiter, client: str) -> None:
-        self._limiter, self._client = limiter, client
-        self.is_taken = False
+    def __init__(self, limiter: FairLimiter, client: str, rests: "Rests") -> None:
+        self._limiter, self._client, self._rests = limiter, client, rests
+        self.is_taken, self._taken_s = False, 0.0
 
     async def take(self) -> None:
         """Raises `TooManyAtOnceError`."""
         await self._limiter.acquire(self._client)
-        self.is_taken = True
+        self.is_taken, self._taken_s = True, time.monotonic()
 
     def give_back(self) -> None:
-        if self.is_taken:
-            self.is_taken = False
+        if not self.is_taken:
+            return
+        self.is_taken = False
+        rest_s = self._rests.after(self._client, time.monotonic() - self._taken_s)
+        if rest_s:
+            asyncio.get_running_loop().call_later(rest_s, self._limiter.release, self._client)
+        else:
             self._limiter.release(self._client)
+
+
+class Rests:
+    """How long a place stays taken after a request of a client that keeps the server busy while others come.
+
+    Alone, a client is never held up. Beside others it may use `AT_ONCE_S` of work at once and
+    `WORK_S_PER_MINUTE` after that; a client that wants more rests after each request three times as long as
+    that took, so that others' pages find the processor free.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._budget, self._clock = TimeBudget(WORK_S_PER_MINUTE, clock, at_once_s=AT_ONCE_S), clock
+        self._seen = OrderedDict[str, float]()  # the two clients that came last, and when
+
+    def saw(self, client: str) -> None:
+        self._seen[client] = self._clock()
+        self._seen.move_to_end(client)
+        while len(self._seen) > 2:
+            self._seen.popitem(last=False)
+
+    def after(self, client: str, worked_s: float) -> float:
+        """Seconds, after a request that was worked on for so long."""
+        self._budget.spend(client, worked_s)
+        if self._is_alone(client) or self._budget.owed_s(client) is None:
+            return 0.0
+        return min(max(REST_TIMES * worked_s, MIN_REST_S), MAX_REST_S)
+
+    def _is_alone(self, client: str) -> bool:
+        since_s = self._clock() - OTHERS_S
+        return not any(seen_s >= since_s for other, seen_s in self._seen.items() if other != client)
 
 
 _turn: ContextVar[Turn | None] = ContextVar("turn", default=None)
@@ -151,18 +194,21 @@ async def out_of_turn() -> AsyncIterator[None]:
 class TakeTurns:
     """Works on so many requests of one client at a time; the others wait, and cost nothing.
 
-    Until the answer begins: whoever reads it slowly keeps no place. What is sent to us waits for its sender,
+    Until the answer begins: whoever reads it slowly keeps no place. A client that keeps the server busy while
+    others come rests between its requests (`Rests`). What is sent to us waits for its sender,
     so it has other bounds (`Senders`), and whoever watches over the server is always answered.
     """
 
     def __init__(self, app: ASGIApp, turns: FairLimiter, refuse: Refuse) -> None:
         self.app, self.turns, self.refuse = app, turns, refuse
+        self.rests = Rests()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] == "POST" or scope["path"].endswith(_ALWAYS):
             await self.app(scope, receive, send)
             return
-        turn = Turn(self.turns, current_client())
+        turn = Turn(self.turns, current_client(), self.rests)
+        self.rests.saw(current_client())
 
         async def sending(message: Message) -> None:
             turn.give_back()

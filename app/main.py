@@ -45,7 +45,7 @@ from app.blocklist import BlockList
 from app.clients import CurrentClient
 from app.fairness import FairLimiter, TakeTurns
 from app.http_protocol import BoundedHttpProtocol
-from app.inference.budget import ModelBudget
+from app.inference.budget import TimeBudget
 from app.listening import Server, bound_socket
 from app.logs import HEADER, REQUEST_ID, AccessLog, log_config
 from app.metrics import Metrics, MetricsMiddleware
@@ -359,7 +359,7 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
         bound=settings.upload_queue,
         batch=settings.upload_batch,
         deadline_s=settings.upload_deadline_s,
-        budget=ModelBudget(settings.model_seconds_per_minute),
+        budget=TimeBudget(settings.model_seconds_per_minute),
     )
     towers = models.texts or scopeview_towers(settings.encoder_device)
     indexes = _open_indexes(settings, blocklist)

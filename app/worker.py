@@ -19,7 +19,7 @@ import numpy as np
 
 from app.clients import current_client
 from app.fairness import TooManyAtOnceError
-from app.inference.budget import ModelBudget
+from app.inference.budget import TimeBudget
 from app.inference.encoders import Crop, Encoder, EncoderFactory, Encoders, scopeview_encoders
 from app.inference.fair_queue import FairQueue, Urgency
 from app.inference.jobs import CallJob, Job, PictureJob, Wanted, alike, is_due, settle
@@ -71,7 +71,7 @@ class Worker:
         max_waiting: int = MAX_WAITING,
         memory_bytes: int = MEMORY_BYTES,
         stalled_s: float = STALLED_S,
-        budget: ModelBudget | None = None,
+        budget: TimeBudget | None = None,
     ) -> None:
         """`factory` is None where taking pictures apart is switched off; `budget` None: nobody has one."""
         self.encoders = Encoders(factory)
@@ -80,7 +80,7 @@ class Worker:
         self._stalled_s = max(stalled_s, 2 * deadline_s)
         self._memory = Memory(memory_bytes)
         self._places = threading.BoundedSemaphore(bound)
-        self.budget = budget or ModelBudget(0)
+        self.budget = budget or TimeBudget(0)
         self._jobs = FairQueue[Job]()
         self._aside = ThreadPoolExecutor(ASIDE, "aside", initializer=yield_to_pages)
         self._thread: threading.Thread | None = None  # None before the start and from the end on

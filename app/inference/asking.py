@@ -13,7 +13,7 @@ from PIL import Image
 
 from app.clients import current_client
 from app.fairness import FairLimiter, out_of_turn
-from app.inference.budget import BudgetSpentError, ModelBudget
+from app.inference.budget import BudgetSpentError, TimeBudget
 from app.inference.problems import EncoderAbsentError, TooSlowError
 from app.search.texts import EmbeddedText
 from app.site import OpenIndex, Site
@@ -91,7 +91,7 @@ async def model_place(site: Site) -> AsyncIterator[None]:
             site.model_places.release(client)
 
 
-async def _refuse_spent(budget: ModelBudget, client: str) -> None:
+async def _refuse_spent(budget: TimeBudget, client: str) -> None:
     try:
         budget.refuse_spent(client)
     except BudgetSpentError:

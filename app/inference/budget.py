@@ -1,4 +1,4 @@
-"""How long the model may work for one client: some seconds a minute, which may be used at once.
+"""How long the server may work for one client: some seconds a minute, which may be used at once.
 
 A request is let in while the client has any left, and costs what it took: nobody knows that before.
 """
@@ -22,12 +22,19 @@ class BudgetSpentError(ProblemError):
         super().__init__(429, "too_much_model_time", detail, {"Retry-After": str(wait_s)})
 
 
-class ModelBudget:
+class TimeBudget:
     """Call from any thread."""
 
-    def __init__(self, seconds_per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """0: no bound."""
-        self._full_s, self._per_s, self._clock = seconds_per_minute, seconds_per_minute / 60, clock
+    def __init__(
+        self,
+        seconds_per_minute: float,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        at_once_s: float | None = None,
+    ) -> None:
+        """0: no bound. `at_once_s`: what a rested client may use at once; None: a whole minute's."""
+        self._full_s = seconds_per_minute if at_once_s is None else at_once_s
+        self._per_s, self._clock = seconds_per_minute / 60, clock
         self._left: dict[str, tuple[float, float]] = {}  # seconds left, and when that was so
         self._lock = threading.Lock()
 
@@ -41,12 +48,16 @@ class ModelBudget:
 
     def refuse_spent(self, client: str) -> None:
         """Raises `BudgetSpentError` for a client that has nothing left."""
+        if (owed_s := self.owed_s(client)) is not None:
+            raise BudgetSpentError(max(math.ceil(owed_s / self._per_s), 1))
+
+    def owed_s(self, client: str) -> float | None:
+        """By how many seconds a client that has nothing left is over its budget; None: it has some left."""
         if not self._full_s:
-            return
+            return None
         with self._lock:
             left_s = self._left_s(client)
-        if left_s <= 0:
-            raise BudgetSpentError(max(math.ceil(-left_s / self._per_s), 1))
+        return -left_s if left_s <= 0 else None
 
     def _left_s(self, client: str) -> float:
         left_s, then_s = self._left.get(client, (self._full_s, 0.0))

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from app.clients import CURRENT, current_client
-from app.fairness import FairLimiter, TakeTurns, TooManyAtOnceError, out_of_turn
+from app.fairness import AT_ONCE_S, FairLimiter, Rests, TakeTurns, TooManyAtOnceError, Turn, out_of_turn
 from tests.loops import on_a_loop
 
 
@@ -205,3 +205,62 @@ def test_more_than_may_wait_are_refused() -> None:
         assert await asyncio.gather(*tasks) == [[200]] * 2
 
     on_a_loop(story)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def busy(rests: Rests, clock: Clock, *others: str) -> list[float]:
+    """The rests of client `a` after each of its requests, which take 0.2 s and follow one another at once."""
+    found = []
+    for _ in range(30):
+        clock.now_s += 0.2
+        for client in ("a", *others):
+            rests.saw(client)
+        found.append(rests.after("a", 0.2))
+    return found
+
+
+def test_a_client_that_is_alone_never_rests() -> None:
+    clock = Clock()
+    assert busy(Rests(clock), clock) == [0.0] * 30
+
+
+def test_beside_others_a_busy_client_rests_after_what_it_may_use_at_once() -> None:
+    clock = Clock()
+    rests = busy(Rests(clock), clock, "b")
+    n_free = next(n for n, rest_s in enumerate(rests) if rest_s)
+    assert rests == [0.0] * n_free + [pytest.approx(0.6)] * (30 - n_free)
+    assert AT_ONCE_S <= 0.2 * (n_free + 1) < 1.5 * AT_ONCE_S  # some of it came back meanwhile
+
+
+def test_a_client_that_asks_now_and_then_never_rests() -> None:
+    clock = Clock()
+    rests = Rests(clock)
+    for _ in range(100):
+        clock.now_s += 1.0
+        rests.saw("a")
+        rests.saw("b")
+        assert rests.after("a", 0.1) == 0.0
+
+
+def test_a_place_stays_taken_while_its_client_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Rests, "after", lambda *_: 0.05)
+
+    async def told() -> tuple[bool, bool]:
+        limiter = FairLimiter(4, 1, max_waiting=10)
+        turn = Turn(limiter, "a", Rests())
+        await turn.take()
+        turn.give_back()
+        second = asyncio.create_task(limiter.acquire("a"))
+        await asyncio.sleep(0)
+        waits = not second.done()
+        await asyncio.wait_for(second, 5)
+        return waits, second.done()
+
+    assert on_a_loop(told) == (True, True)

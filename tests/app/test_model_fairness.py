@@ -11,7 +11,7 @@ import pytest
 from app.clients import CURRENT
 from app.fairness import TooManyAtOnceError
 from app.inference import asking
-from app.inference.budget import BudgetSpentError, ModelBudget
+from app.inference.budget import BudgetSpentError, TimeBudget
 from app.inference.fair_queue import FairQueue, Urgency
 from app.worker import MAX_WAITING_PER_CLIENT, Wanted, Worker
 from tests.app.conftest import StartSite
@@ -60,7 +60,7 @@ class Clock:
         return self.now_s
 
 
-def wait_s(budget: ModelBudget, client: str) -> int | None:
+def wait_s(budget: TimeBudget, client: str) -> int | None:
     try:
         budget.refuse_spent(client)
     except BudgetSpentError as error:
@@ -70,7 +70,7 @@ def wait_s(budget: ModelBudget, client: str) -> int | None:
 
 def test_a_budget_may_be_used_at_once_and_comes_back_in_a_minute() -> None:
     clock = Clock()
-    budget = ModelBudget(30, clock)
+    budget = TimeBudget(30, clock)
     budget.spend("a", 29)
     assert wait_s(budget, "a") is None
     budget.spend("a", 6)
@@ -87,7 +87,7 @@ def test_a_budget_may_be_used_at_once_and_comes_back_in_a_minute() -> None:
 def test_clients_whose_budget_is_whole_again_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.inference.budget._MANY_CLIENTS", 10)
     clock = Clock()
-    budget = ModelBudget(30, clock)
+    budget = TimeBudget(30, clock)
     for number in range(100):
         clock.now_s += 10
         budget.spend(f"{number}", 0.001)
@@ -95,7 +95,7 @@ def test_clients_whose_budget_is_whole_again_are_forgotten(monkeypatch: pytest.M
 
 
 def test_zero_is_no_budget() -> None:
-    budget = ModelBudget(0)
+    budget = TimeBudget(0)
     budget.spend("a", 1e9)
     assert wait_s(budget, "a") is None
 
@@ -107,7 +107,7 @@ def gated() -> FakeEncoder:
 
 @pytest.fixture
 def worker(gated: FakeEncoder) -> Iterator[Worker]:
-    worker = Worker(factory_of(gated), bound=4, batch=1, deadline_s=30, budget=ModelBudget(30))
+    worker = Worker(factory_of(gated), bound=4, batch=1, deadline_s=30, budget=TimeBudget(30))
     worker.start()
     yield worker
     assert gated.gate is not None
@@ -175,7 +175,7 @@ def test_who_has_spent_its_budget_is_told_when_to_come_back_and_pages_go_on(
     site = start_site(model_seconds_per_minute=10)
     heat = "/api/v1/tiny/3/0/heat?images="
     assert site.get(f"{heat}1").status_code == 200
-    budget: ModelBudget = site.app.state.site.worker.budget  # type: ignore[attr-defined]
+    budget: TimeBudget = site.app.state.site.worker.budget  # type: ignore[attr-defined]
     budget.spend("testclient", 15)
     answer = site.get(f"{heat}2")
     assert (answer.status_code, answer.json()["error"]) == (429, "too_much_model_time")
