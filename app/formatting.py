@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from scopeview.patches import cell_of
 from scopeview.slots import ANY, CLS, EMBED, Layer, Token
+from scopeview.vision.patches import cell_of
 
 UNSAFE_ABOVE = 0.5
 """A picture whose `punsafe` is above this is blurred until it is clicked; an operator may set another."""

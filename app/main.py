@@ -29,66 +29,66 @@ from starlette.types import Scope
 from starlette_compress import CompressMiddleware
 from threadpoolctl import threadpool_limits
 
-from app import pictures, service
-from app.api import apart as api_apart
-from app.api import apart_layers as api_apart_layers
-from app.api import apart_pairs as api_apart_pairs
+from app import health, image_routes
 from app.api import compare as api_compare
 from app.api import feature as api_feature
-from app.api import heat as api_heat
+from app.api import heatmap as api_heat
+from app.api import image as api_image
+from app.api import image_layers as api_image_layers
+from app.api import image_similarity as api_image_similarity
+from app.api import index as api_index
 from app.api import points as api_points
-from app.api import routes as api_routes
 from app.api import search as api_search
 from app.api import uploads as api_uploads
 from app.assets import Assets
-from app.blocklist import BlockList
-from app.clients import CurrentClient
-from app.fairness import FairLimiter, TakeTurns
-from app.http_protocol import BoundedHttpProtocol
-from app.inference.budget import TimeBudget
-from app.listening import Server, bound_socket
-from app.logs import HEADER, REQUEST_ID, AccessLog, log_config
-from app.metrics import Metrics, MetricsMiddleware
-from app.page_cache import PageCache, PageCacheMiddleware
+from app.engine.budget import TimeBudget
+from app.engine.fair_share import FairLimiter, TakeTurns
+from app.engine.text_encoders import TextEncoders, TowerFactory, scopeview_towers
+from app.engine.worker import MAX_WAITING_PER_CLIENT, POOL_SIZE, EncoderFactory, Worker, scopeview_encoders
+from app.moderation.blocklist import BlockList
+from app.moderation.reports import Reports
 from app.pages import (
     api_help,
     compare,
     feature,
     gallery,
     home,
-    image,
-    lucky,
-    patterns,
-    preview,
+    random_feature,
     report,
     search,
+    social_card,
     uploads,
 )
 from app.pages import map as feature_map
-from app.pages.apart import groups as apart_groups
-from app.pages.apart import knobs as apart_knobs
-from app.pages.apart import layers as apart_layers
-from app.pages.apart import page as apart_page
-from app.pages.apart import similar as apart_similar
-from app.pages.apart import versus as apart_versus
-from app.pages.problem import problem_page
+from app.pages.error import problem_page
+from app.pages.image import activations as image_activations
+from app.pages.image import compare as image_compare
+from app.pages.image import groups as image_groups
+from app.pages.image import layers as image_layers
+from app.pages.image import overview as image_overview
+from app.pages.image import similar as image_similar
+from app.pages.image import steering as image_steering
 from app.pages.render import environment, render
-from app.path_prefix import NoTrailingSlash, PathPrefix, route_path
-from app.preview.keeping import Previews
-from app.problems import ProblemBody, ProblemError, answer_for
-from app.reports import Reports
-from app.search.texts import Texts, TowerFactory, scopeview_towers
-from app.security import HEADERS, ApiCors, HeadLikeGet, SecurityHeaders, allowed_methods
+from app.pages.styleguide import routes as styleguide
+from app.services.social_card.cache import Previews
 from app.settings import Settings, read_settings
-from app.site import OpenIndex, Site, close_indexes, open_indexes
-from app.site_metrics import SiteCollector
-from app.upload.decoding import N_PROCESSES, Decoder, ProcessDecoder
-from app.upload.rate import Senders, UploadRate
-from app.upload.store import UploadStore
+from app.state import AppState, OpenIndex, close_indexes, open_indexes
+from app.state_metrics import SiteCollector
+from app.uploads.decoding import N_PROCESSES, Decoder, ProcessDecoder
+from app.uploads.rate_limit import Senders, UploadRate
+from app.uploads.store import UploadStore
 from app.urls import API
-from app.worker import ASIDE, MAX_WAITING_PER_CLIENT, EncoderFactory, Worker, scopeview_encoders
+from app.web.client_address import CurrentClient
+from app.web.errors import ProblemBody, ProblemError, answer_for
+from app.web.http_protocol import BoundedHttpProtocol
+from app.web.metrics import Metrics, MetricsMiddleware
+from app.web.page_cache import PageCache, PageCacheMiddleware
+from app.web.path_prefix import NoTrailingSlash, PathPrefix, route_path
+from app.web.request_log import HEADER, REQUEST_ID, AccessLog, log_config
+from app.web.security import HEADERS, ApiCors, HeadLikeGet, SecurityHeaders, allowed_methods
+from app.web.server_socket import Server, bound_socket
 from scopeview.errors import DamagedError, InputError, ScopeviewError
-from scopeview.heap import give_back_large_blocks
+from scopeview.malloc import give_back_large_blocks
 
 log = logging.getLogger("scopeview.main")
 
@@ -107,33 +107,33 @@ DESCRIPTION = "What the pages of a Scopeview server show, as JSON. Bulk data: th
 
 # In a path the first match wins: words (`uploads`, `images`, ...) come before `{layer}` and `{feature}`.
 ROUTERS = (
-    service.router,
+    health.router,
     api_help.router,
-    patterns.router,
+    styleguide.router,
     api_uploads.router,
-    api_apart.router,
-    api_apart_layers.router,
-    api_apart_pairs.router,
+    api_image.router,
+    api_image_layers.router,
+    api_image_similarity.router,
     api_search.router,
     api_compare.router,
-    api_routes.router,
+    api_index.router,
     api_points.router,
     api_feature.router,
     api_heat.router,
-    pictures.router,
-    apart_page.router,
-    apart_groups.router,
-    apart_layers.router,
-    apart_knobs.router,
-    apart_similar.router,
-    apart_versus.router,
+    image_routes.router,
+    image_activations.router,
+    image_groups.router,
+    image_layers.router,
+    image_steering.router,
+    image_similar.router,
+    image_compare.router,
     uploads.router,
     report.router,
-    image.router,
-    lucky.router,
+    image_overview.router,
+    random_feature.router,
     search.router,
     compare.router,
-    preview.router,
+    social_card.router,
     home.router,
     gallery.router,
     feature_map.router,
@@ -263,7 +263,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
 def _first_words(scope: Scope) -> set[str]:
     """The first segments of the site's own paths: `static`, `api`, ..., and the names of its indexes."""
     app: FastAPI = scope["app"]
-    site: Site = app.state.site
+    site: AppState = app.state.site
     paths = [getattr(route, "path", "/") for route in app.routes]
     return {path.split("/")[1] for path in paths if not path.startswith("/{")} | set(site.indexes)
 
@@ -276,7 +276,7 @@ def _query_names() -> frozenset[str]:
         for route in router.routes
         if isinstance(route, APIRoute)
     ]
-    return frozenset({pictures.VERSION}.union(*declared))
+    return frozenset({image_routes.VERSION}.union(*declared))
 
 
 def _names_in(dependant: Dependant) -> set[str]:
@@ -287,9 +287,9 @@ def _names_in(dependant: Dependant) -> set[str]:
 
 def _edition(scope: Scope) -> str:
     """Changes with whatever a page of an index may say that is not in the index: see `page_cache`."""
-    site: Site = scope["app"].state.site
+    site: AppState = scope["app"].state.site
     return "|".join(
-        f"{index.reader.edition()} {site.worker.why_absent(index.reader.index_dir)}"
+        f"{index.reader.edition()} {site.worker.unavailable_reason(index.reader.index_dir)}"
         for index in site.indexes.values()
     )
 
@@ -301,7 +301,7 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         site = await run_in_threadpool(_open_site, settings, models, assets, metrics)
         app.state.site = site
-        app.state.decode_limiter = FairLimiter(ASIDE, 1, max_waiting=MAX_WAITING_PER_CLIENT)
+        app.state.decode_limiter = FairLimiter(POOL_SIZE, 1, max_waiting=MAX_WAITING_PER_CLIENT)
         metrics.registry.register(SiteCollector(site))
         site.worker.start()
         tasks = [asyncio.create_task(_sweep(site)), asyncio.create_task(_load_at_start(site))]
@@ -344,7 +344,7 @@ def _call_off(timer: threading.Timer) -> None:
     timer.join()
 
 
-def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Metrics) -> Site:
+def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Metrics) -> AppState:
     """Raises `InputError` for an index, a block-list or a folder of uploads that cannot be read."""
     if not settings.index_dirs:
         raise InputError("no index to serve: name at least one index folder")
@@ -365,7 +365,7 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
     indexes = _open_indexes(settings, blocklist)
     for index in indexes.values():
         index.reader.on_damage = metrics.note_damage
-    return Site(
+    return AppState(
         settings=settings,
         indexes=indexes,
         uploads=store,
@@ -377,7 +377,7 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
         model_places=FairLimiter(
             N_MODEL_REQUESTS, settings.model_requests_per_client, max_waiting=MAX_WAITING_PER_CLIENT
         ),
-        texts=Texts(towers, worker),
+        texts=TextEncoders(towers, worker),
         reports=Reports(settings.upload_dir / "reports.jsonl"),
         previews=Previews(),
         metrics=metrics,
@@ -390,7 +390,7 @@ def _open_indexes(settings: Settings, blocklist: BlockList) -> dict[str, OpenInd
     return open_indexes(settings.index_dirs, blocklist=blocklist, unsafe_above=settings.unsafe_above)
 
 
-async def _sweep(site: Site) -> None:
+async def _sweep(site: AppState) -> None:
     """Never ends by itself: what fails now may work the next time."""
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
@@ -402,7 +402,7 @@ async def _sweep(site: Site) -> None:
             site.metrics.swept(1)
 
 
-async def _warm(site: Site, templates: Environment) -> None:
+async def _warm(site: AppState, templates: Environment) -> None:
     """After the start, which does not wait for it: until then, or should it fail, the database answers."""
     await run_in_threadpool(lambda: [templates.get_template(name) for name in templates.list_templates()])
     for index in site.indexes.values():
@@ -414,7 +414,7 @@ async def _warm(site: Site, templates: Environment) -> None:
             log.exception("%s could not be read ahead", index.reader.index_dir)
 
 
-async def _load_at_start(site: Site) -> None:
+async def _load_at_start(site: AppState) -> None:
     """A failure is in the log and on `/readyz`; pages are served all the same."""
     if site.settings.encoder_load == "start":
         for index in site.indexes.values():

@@ -13,7 +13,7 @@ from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.formatting import UNSAFE_ABOVE
-from app.logs import LogFormat
+from app.web.request_log import LogFormat
 from scopeview.errors import InputError
 
 

@@ -12,9 +12,9 @@ from rich.table import Table
 from bench.measure import keep
 from indexer.prepare import Preparer, batched
 from indexer.sources import open_source
-from scopeview.encoder import Encoder, SlotCodes
 from scopeview.progress import task
 from scopeview.slots import Layer, Slot
+from scopeview.vision.encoder import Encoder, SlotCodes
 
 _TOP = 9
 _BATCH = 8

@@ -11,9 +11,9 @@ from bench.encode import LAYERS, shared_saes
 from bench.weights import D_IN, N_FEATURES, K, write_vit_l_14
 from indexer.calibrate import CalibrationSet, run_calibration
 from indexer.sources import open_source
-from scopeview.clip import Clip
-from scopeview.encoder import Encoder
-from scopeview.recipe import plan_recipe
+from scopeview.model_spec import plan_recipe
+from scopeview.vision.clip import Clip
+from scopeview.vision.encoder import Encoder
 
 _CALIBRATION_IMAGES = 64
 

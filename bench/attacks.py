@@ -39,7 +39,7 @@ from scopeview.store.records import MIN_GRID_IMAGES
 
 ATTACKER, VISITOR = "127.0.0.2", "127.0.0.1"
 PAGES_PER_ACTIVATION = 4
-LEAST_ACTIVATIONS = 5
+MIN_ACTIVATIONS = 5
 PAUSE_S = 0.05
 SETTLE_S = 2.0
 _END_S = 30.0
@@ -244,7 +244,7 @@ async def _visit(target: Target, seconds: float) -> Visit:
     visit, until = Visit(), time.monotonic() + seconds
     async with _session(VISITOR) as session:
         for number in count():
-            if time.monotonic() > until and len(visit.activation_s) >= LEAST_ACTIVATIONS:
+            if time.monotonic() > until and len(visit.activation_s) >= MIN_ACTIVATIONS:
                 break
             is_page = number % (PAGES_PER_ACTIVATION + 1) > 0
             url = target.page() if is_page else target.activations()

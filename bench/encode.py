@@ -23,15 +23,15 @@ from bench.measure import Budget, keep
 from bench.reference_loop import ReferenceLoop
 from bench.weights import D_IN, N_FEATURES, K, write_vit_l_14
 from indexer.batching import compile_if_cuda, find_batch_size
-from indexer.encode import ShardEncoder, Work
+from indexer.encode import ShardEncoder, ShardWork
 from indexer.sources import Shard, open_source
-from scopeview.clip import Clip
-from scopeview.encoder import Encoder
-from scopeview.precision import choose_precision
-from scopeview.progress import Silent
-from scopeview.recipe import DTYPES
-from scopeview.sae import Sae, SaeConfig, Weights
+from scopeview.model_spec import DTYPES
+from scopeview.progress import NullTask
+from scopeview.sae.autoencoder import Sae, SaeConfig, Weights
 from scopeview.slots import Layer
+from scopeview.vision.clip import Clip
+from scopeview.vision.encoder import Encoder
+from scopeview.vision.precision import choose_precision
 
 LAYERS = (2, 5, 8, 11, 14, 17, 20, 22)
 REFERENCE_GOAL, VIT_GOAL = 2.8, 0.95
@@ -128,8 +128,8 @@ def _encode(encoder: Encoder, shards: Sequence[Shard], n_images: int, batch_size
         with closing(made):
             timing, left, number = made.timing(), n_images, 0
             while left:
-                work = iter([Work(number, shards[number % len(shards)], left)])
-                (marker,) = made.encode(Path(folder), work, Silent(), timing)
+                work = iter([ShardWork(number, shards[number % len(shards)], left)])
+                (marker,) = made.encode(Path(folder), work, NullTask(), timing)
                 left, number = left - marker.n_images, number + 1
             return timing.rows()
 

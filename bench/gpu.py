@@ -23,9 +23,9 @@ from bench.encode import LAYERS, Sizes, measure, report, shared_saes
 from bench.measure import keep
 from bench.weights import D_IN, N_FEATURES, K, write_clip_scope, write_vit_l_14
 from indexer.sources import open_source
-from scopeview.clip import Clip
-from scopeview.precision import choose_precision
-from scopeview.recipe import DTYPES
+from scopeview.model_spec import DTYPES
+from scopeview.vision.clip import Clip
+from scopeview.vision.precision import choose_precision
 from tests.indexer.sources.tars import write_tar
 
 FLOP_AN_IMAGE = 162e9  # of ViT-L/14 at 224 px

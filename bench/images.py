@@ -21,9 +21,9 @@ def _drawn(folder: Path) -> ImageSets:
     if not folder.is_dir():
         print(f"no corpus of real images here (CONTRIBUTING.md): drawing some into {folder}", file=sys.stderr)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
             made = write_image_sets(
-                Path(aside) / "images",
+                Path(temporary) / "images",
                 per_laion_shard=N_LAION_PER_SHARD,
                 n_photo_shards=N_PHOTO_SHARDS,
                 per_photo_shard=N_PHOTOS_PER_SHARD,

@@ -10,7 +10,7 @@ from rich.table import Table
 from bench.measure import keep
 from indexer.prepare import Preparer
 from indexer.sources import Sample, open_source
-from scopeview.preprocess import Preprocessing
+from scopeview.vision.preprocess import Preprocessing
 
 _N_IMAGES = 700
 

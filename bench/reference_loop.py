@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scopeview.sae import Sae
+from scopeview.sae.autoencoder import Sae
 from scopeview.slots import Layer
 
 TOP_N = 9

@@ -42,7 +42,7 @@ Paths = Callable[[random.Random], str]
 
 
 @dataclass(frozen=True)
-class Found:
+class ServingResult:
     """What was measured."""
 
     start_s: float
@@ -101,7 +101,7 @@ def _measure(
     n: int,
     n_flat_out: int,
     theirs: float,
-) -> Found:
+) -> ServingResult:
     """Once the index is in memory: a server reads it ahead while it serves."""
     warm_s = _until_warm(server)
     loads: dict[str, Load] = {}
@@ -111,7 +111,7 @@ def _measure(
         loads[name] = at_rate(server.base_url, paths, PER_S)
         again[name] = percentiles(at_rate(server.base_url, paths, PER_S).seconds)
     paths = _distinct(kinds["feature"], n_flat_out, seed=1)
-    return Found(
+    return ServingResult(
         start_s=server.start_s,
         warm_s=warm_s,
         first_time={name: percentiles(load.seconds) for name, load in loads.items()},
@@ -178,7 +178,7 @@ def _distinct(path: Paths, n: int, seed: int) -> list[str]:
     return list(found)[:n]
 
 
-def _print(found: Found) -> None:
+def _print(found: ServingResult) -> None:
     console = Console(width=110)
     pages = Table(
         "page", "KB", "median ms", "p99 ms", "again: median", "p99", title=f"{PER_S:g} pages/s, one core"

@@ -32,7 +32,7 @@ LAYERS = (2, 5, 8, 11, 14, 17, 20, 22)
 N_VISITS = 40
 N_FULL_VISITS = 15
 _N_INDEXED = 24
-_MOST_LOAD_S = 300
+_MAX_LOAD_S = 300
 
 
 def small(index_dir: Path, pictures: Path) -> None:
@@ -89,7 +89,7 @@ def _served(index_dir: Path, cache: Path | None = None) -> Iterator[Server]:
 
 def wait_for_model(server: Server) -> None:
     """Raises `SystemExit` where it cannot be loaded."""
-    for _ in range(_MOST_LOAD_S):
+    for _ in range(_MAX_LOAD_S):
         with urllib.request.urlopen(f"{server.base_url}/readyz") as answer:
             (state,) = json.loads(answer.read())["encoder"].values()
         if state == "loaded":

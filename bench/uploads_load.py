@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 from anyio.from_thread import start_blocking_portal
 
-from app.params import PAGE_SIZE
+from app.params.common import PAGE_SIZE
 from app.urls import Urls
 from bench.measure import Budget, Percentiles, percentiles
 from bench.servers import Server
@@ -29,7 +29,7 @@ from scopeview.store.records import MIN_GRID_IMAGES, SORTS
 N_UPLOADS, N_CLIENTS, SETTLED = 200, 20, 50
 PAGES_PER_S = 10.0
 BROWSED_S = 10.0
-_MOST_TRIES = 100
+_MAX_TRIES = 100
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ async def _browse(session: aiohttp.ClientSession, server: Server, paths: Iterato
 
 async def _client(session: aiohttp.ClientSession, url: str, pictures: Sequence[bytes], seen: _Seen) -> None:
     for picture in pictures:
-        for _ in range(_MOST_TRIES):
+        for _ in range(_MAX_TRIES):
             began = time.perf_counter()
             answer = await send(session, url, picture)
             seen.statuses[str(answer.status)] += 1

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from scopeview.encoder import Encoder
 from scopeview.errors import ScopeviewError
+from scopeview.vision.encoder import Encoder
 
 CPU_BATCH = 8
 MAX_BATCH = 1024
@@ -123,6 +123,6 @@ def compiled(encoder: Encoder, **options: Any) -> str:
     try:
         encoder.start(torch.zeros((1, 3, side, side), dtype=torch.uint8)).finish()
     except Exception as error:
-        encoder.clip.compile_not()
+        encoder.clip.uncompile()
         return f"no ({type(error).__name__}: {str(error).strip().splitlines()[0][:200]})"
     return "yes"

@@ -15,12 +15,12 @@ import duckdb
 
 from indexer import build_sql
 from indexer.build_sql import N_BINS, TOP_N, ShardPart
-from indexer.shard_output import ShardMarker
+from indexer.shard_writer import ShardMarker
 from scopeview.errors import InputError, ScopeviewError
 from scopeview.progress import task
 from scopeview.slots import Layer, Slot
 from scopeview.store.duckdb_paths import attach_new, duckdb_path, quoted
-from scopeview.store.files import shard_dir, written_aside
+from scopeview.store.files import atomic_write, shard_dir
 from scopeview.store.interrupt import interruptible
 from scopeview.store.schema import TABLES
 
@@ -138,7 +138,7 @@ def build_slot(plan: BuildPlan, slot: Slot) -> None:
 
 def write_database(plan: BuildPlan, database: Path, advance: Callable[[], None] = lambda: None) -> None:
     """The four tables, from the shards and the slots' parts, each in its own key order."""
-    with written_aside(database) as part, _database(plan, database.name) as connection:
+    with atomic_write(database) as part, _database(plan, database.name) as connection:
         attach_new(connection, part, "scope")
         connection.execute(f"USE scope; {TABLES}")
         for statement in _inserts(plan):
@@ -207,7 +207,7 @@ SELECT least(parse_formatted_bytes(current_setting('memory_limit')),
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
     """At level 1: a part is read once, soon, and mantissas are as small at this level as at any other."""
-    with written_aside(path) as part:
+    with atomic_write(path) as part:
         connection.execute(
             f"COPY ({query}) TO {quoted(part)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
         )

@@ -22,21 +22,21 @@ from torch import Tensor
 from indexer.prepare import Preparer, batched, ordered
 from indexer.sources import Source
 from scopeview.blocklist import Rules
-from scopeview.calibration import (
+from scopeview.errors import CheckpointError, TooManyBadImagesError
+from scopeview.model_spec import Recipe
+from scopeview.progress import Task, task
+from scopeview.sae.autoencoder import Sae
+from scopeview.sae.calibration import (
     Calibration,
     calibrate,
     load_standardizations,
     measure,
     save_standardizations,
 )
-from scopeview.clip import Clip
-from scopeview.errors import CheckpointError, TooManyBadImagesError
-from scopeview.progress import Task, task
-from scopeview.recipe import Recipe
-from scopeview.sae import Sae
 from scopeview.slots import Layer, parse_layer
 from scopeview.store.files import FIGURES, NORMALIZATION, write_json
 from scopeview.store.manifest import SaeFigures
+from scopeview.vision.clip import Clip
 
 # Of activations of about 1e15, where the fixed-point sums of the index come to their end.
 _MAX_MSE = 1e30

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from scopeview.progress import task
 from scopeview.store.checksums import file_record
+from scopeview.store.feature_rows import rows_dir
 from scopeview.store.files import (
     FIGURES,
     NORMALIZATION,
@@ -17,7 +18,6 @@ from scopeview.store.files import (
 )
 from scopeview.store.manifest import VERSION, FileRecord, Manifest
 from scopeview.store.pack import add_checksums, offsets_path
-from scopeview.store.rows import rows_dir
 
 
 def with_files(index_dir: Path, manifest: Manifest) -> Manifest:

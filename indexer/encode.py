@@ -13,27 +13,27 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from indexer.batching import Batcher
-from indexer.feed import Batch, Feeder, ahead
+from indexer.loader import BatchLoader, ImageBatch, prefetch
 from indexer.parts import count_left, count_taken
 from indexer.prepare import Blocked, Preparer
-from indexer.shard_output import ShardMarker, ShardWriter
+from indexer.shard_writer import ShardMarker, ShardWriter
 from indexer.sources import BadSample, Sample, Shard
 from indexer.sources.sample import Parts
 from indexer.timing import DECODE_WAIT, DEVICE, WRITE_WAIT, Timing
+from scopeview.analysis.slot_codes import joined_batches
 from scopeview.blocklist import Rules
-from scopeview.encoder import Encoder, Started
 from scopeview.errors import BadReason
-from scopeview.heap import keep_freed_memory
+from scopeview.malloc import keep_freed_memory
 from scopeview.progress import Task, task
-from scopeview.slot_codes import joined_batches
-from scopeview.stopping import deferred_stop
+from scopeview.signals import deferred_stop
+from scopeview.vision.encoder import Encoder, Started
 
 _BATCHES_AHEAD = 2
 _UNWRITTEN = 3
 
 
 @dataclass(frozen=True)
-class Work:
+class ShardWork:
     """A shard that is to be encoded, and how many of its samples (None: all)."""
 
     number: int
@@ -59,7 +59,7 @@ class ShardEncoder:
         prepare = Preparer(encoder.clip.preprocessing, thumb_px, rules)
         on_gpu = encoder.clip.device.type == "cuda"
         n_workers = n_decoders or os.cpu_count() or 1
-        self._feeder = Feeder(prepare, batch_size, pin=on_gpu, n_workers=n_workers, processes=on_gpu)
+        self._feeder = BatchLoader(prepare, batch_size, pin=on_gpu, n_workers=n_workers, processes=on_gpu)
         self._batch_size = batch_size
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ class ShardEncoder:
         return Timing(self.encoder.watch, self._feeder.watch)
 
     def encode(
-        self, index_dir: Path, work: Iterator[Work], progress: Task, timing: Timing
+        self, index_dir: Path, work: Iterator[ShardWork], progress: Task, timing: Timing
     ) -> Iterator[ShardMarker]:
         """Each shard's marker, once its folder is in place in `index_dir`. Of one left early nothing stays.
 
@@ -79,7 +79,7 @@ class ShardEncoder:
         batcher = Batcher(self.encoder, self._batch_size, lambda what: progress.note({"encode": what}))
         with (
             deferred_stop() as stop,
-            closing(ahead(self._batches(work), _BATCHES_AHEAD)) as batches,  # type: ignore[type-var]
+            closing(prefetch(self._batches(work), _BATCHES_AHEAD)) as batches,  # type: ignore[type-var]
             _Writer(index_dir, self.encoder, timing) as writer,
         ):
             while True:
@@ -99,7 +99,7 @@ class ShardEncoder:
                 stop.stop_if_asked()
             yield from writer.finish()
 
-    def _batches(self, work: Iterator[Work]) -> Iterator[tuple[Shard, Batch]]:
+    def _batches(self, work: Iterator[ShardWork]) -> Iterator[tuple[Shard, ImageBatch]]:
         for one in work:
             for batch in self._feeder.batches(one.number, one.shard, one.limit):
                 yield one.shard, batch
@@ -137,7 +137,7 @@ class _Writer:
             self._open.writer.__exit__(KeyboardInterrupt, None, None)
         self._slots.shutdown()
 
-    def write(self, shard: Shard, batch: Batch, started: Sequence[Started]) -> Iterator[ShardMarker]:
+    def write(self, shard: Shard, batch: ImageBatch, started: Sequence[Started]) -> Iterator[ShardMarker]:
         """Waits only where the disk is far behind. Yields shards that have been finished since."""
         self._pending.append(self._thread.submit(self._write, shard, batch, started))
         while self._pending and (len(self._pending) > _UNWRITTEN or self._pending[0].done()):
@@ -152,7 +152,7 @@ class _Writer:
         if marker is not None:
             yield marker
 
-    def _write(self, shard: Shard, batch: Batch, started: Sequence[Started]) -> ShardMarker | None:
+    def _write(self, shard: Shard, batch: ImageBatch, started: Sequence[Started]) -> ShardMarker | None:
         with self._timing.host.span("write"):
             if self._open is None:
                 writer = ShardWriter(self._index_dir, batch.shard, self._encoder.slots, self._slots)
@@ -207,13 +207,15 @@ def encode_shards(
     return [markers[number] for number in range(len(shards))]
 
 
-def _work(shards: Sequence[Shard], markers: Mapping[int, ShardMarker], limit: int | None) -> Iterator[Work]:
+def _work(
+    shards: Sequence[Shard], markers: Mapping[int, ShardMarker], limit: int | None
+) -> Iterator[ShardWork]:
     """The shards that have no marker; under a limit one waits for those before it to be read."""
     left = limit
     for number, shard in enumerate(shards):
         seen = _Counted(shard)
         if number not in markers:
-            yield Work(number, seen, left)
+            yield ShardWork(number, seen, left)
         if left is not None:
             left = max(0, left - (markers[number].n_seen if number in markers else seen.n_read))
 
@@ -238,7 +240,7 @@ class _Counted:
             yield sample
 
 
-def _add(writer: ShardWriter, batch: Batch, started: Sequence[Started]) -> list[BadSample]:
+def _add(writer: ShardWriter, batch: ImageBatch, started: Sequence[Started]) -> list[BadSample]:
     """Appends the images of the batch but those whose activations are not finite, and returns those."""
     encoded = joined_batches([piece.finish() for piece in started]).first(len(batch.entries))
     kept = encoded.finite

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from indexer.build import BuildPlan, memory_bytes
-from indexer.elsewhere import Answer, EncodeJob, ShardStage, build_slot_elsewhere, part_names
-from indexer.shard_output import ShardMarker
+from indexer.remote_worker import Answer, EncodeJob, ShardStage, build_slot_remote, part_names
+from indexer.shard_writer import ShardMarker
 from indexer.sources import Shard
 from indexer.storage import Storage
 from scopeview.errors import InputError, ScopeviewError
@@ -79,7 +79,7 @@ def build_slots_on_ray(plan: BuildPlan, slots: Sequence[Slot], storage: Storage)
     yield from (slot for slot in slots if slot not in todo)
     # What DuckDB may take is set aside, so that a machine gets no more slots at once than it has memory for.
     memory = min(memory_bytes(plan), max(node.get("memory", 0) for node in _nodes(ray)))
-    build = ray.remote(max_retries=_RETRIES, memory=memory or None)(build_slot_elsewhere)
+    build = ray.remote(max_retries=_RETRIES, memory=memory or None)(build_slot_remote)
     waiting: dict[Any, Slot] = {}
     with _said_by_us(ray, lambda: [slot.name for slot in waiting.values()]):
         waiting |= {build.remote(plan, slot, storage): slot for slot in todo}

@@ -22,17 +22,17 @@ from indexer.build import (
 )
 from indexer.calibrate import CalibrationSet, NoUsableImagesError, calibrated_saes, read_figures
 from indexer.checksums import with_files
-from indexer.describe.again import remove_others
 from indexer.describe.plan import DescribePlan
+from indexer.describe.redescribe import remove_others
 from indexer.describe.stage import describe
-from indexer.elsewhere import EncodeJob, weights_of
+from indexer.disk_space import building_needs, disk_full_guard, encoding_needs
 from indexer.encode import ShardEncoder, encode_shards
-from indexer.grids import write_grids
 from indexer.on_ray import RaySettings, build_slots_on_ray, encode_on_ray
 from indexer.parts import in_words
 from indexer.provenance import manifest_of, run_digest
-from indexer.report import Report, summarize, unused_in_words
-from indexer.run import (
+from indexer.remote_worker import EncodeJob, weights_of
+from indexer.report import RunReport, summarize, unused_in_words
+from indexer.run_config import (
     RunConfig,
     begin,
     check_resumable,
@@ -44,26 +44,26 @@ from indexer.run import (
     stated_of,
     weight_refs,
 )
-from indexer.shard_output import ShardMarker, read_marker
+from indexer.shard_writer import ShardMarker, read_marker
 from indexer.sources import Source, SourceOptions, open_source
 from indexer.sources.remote import is_url
-from indexer.space import building_needs, encoding_needs, room_in
+from indexer.sprites import write_grids
 from indexer.storage import Storage, check_shared, storage_for
 from scopeview.blocklist import Rules, read_rules
-from scopeview.clip import Clip
-from scopeview.encoder import Encoder
 from scopeview.errors import InputError
 from scopeview.importers import NOTHING_STATED, Stated
-from scopeview.precision import Precision, choose_precision
-from scopeview.progress import say, task
-from scopeview.recipe import Dtype, Recipe, pick_batch_size, pick_device, plan_recipe
-from scopeview.sae import Normalization, Sae
+from scopeview.model_spec import Dtype, Recipe, pick_batch_size, pick_device, plan_recipe
+from scopeview.progress import log_event, task
+from scopeview.sae.autoencoder import Normalization, Sae
 from scopeview.slots import Layer, Slot, Token, slots_of
 from scopeview.store.manifest import Manifest, read_manifest, write_manifest
 from scopeview.store.reader import IndexReader
 from scopeview.store.slug import check_slug
-from scopeview.text import text_folder, text_problem
-from scopeview.vocabulary import Vocabulary, read_vocabulary
+from scopeview.vision.clip import Clip
+from scopeview.vision.encoder import Encoder
+from scopeview.vision.precision import Precision, choose_precision
+from scopeview.vision.text import text_folder, text_problem
+from scopeview.vision.vocabulary import Vocabulary, read_vocabulary
 
 DEFAULT_CALIBRATION_IMAGES = 512
 DEFAULT_MAX_BAD = 0.1
@@ -137,11 +137,11 @@ def run_index(request: IndexRequest) -> Manifest:
         report = summarize(markers, without_names, plan.source.unused)
         report.write(request.out)
         report.check(request.max_bad)
-        with room_in(request.out, lambda: building_needs(request.out)):
+        with disk_full_guard(request.out, lambda: building_needs(request.out)):
             manifest = _finish(request, plan, markers, report)
         _say_unused(plan.source)
         if said := in_words(report.taken, report.left, request.reading):
-            say("read", said)
+            log_event("read", said)
         return manifest
 
 
@@ -204,7 +204,7 @@ def _check_apart(source: Source, out: Path) -> None:
 def _say_unused(source: Source) -> None:
     """Before anything is encoded, so that a wrong source costs no time, and at the end, where it is seen."""
     if source.unused:
-        say("not indexed", unused_in_words(source.unused))
+        log_event("not indexed", unused_in_words(source.unused))
 
 
 def _load(plan: _Plan) -> _Weights:
@@ -216,14 +216,14 @@ def _load(plan: _Plan) -> _Weights:
 def _warn(recipe: Recipe) -> None:
     """Once nothing is refused any more: a refusal is a line by itself."""
     for warning in recipe.warnings:
-        say("warning", {"sae": warning})
+        log_event("warning", {"sae": warning})
 
 
 def _try_text(plan: _Plan) -> str | None:
     """Why features will have no names: found, and said, before the first image."""
     problem = text_problem(text_folder(plan.recipe.model), plan.vocabulary.words)
     if problem is not None:
-        say("warning", {"names": f"features will have no names: {problem}"})
+        log_event("warning", {"names": f"features will have no names: {problem}"})
     return problem
 
 
@@ -231,7 +231,7 @@ def _encode(
     request: IndexRequest, plan: _Plan, weights: _Weights, done: Mapping[int, ShardMarker | None]
 ) -> list[ShardMarker]:
     """Every shard's marker, encoding those that have none yet."""
-    with room_in(request.out, lambda: encoding_needs(request.out, len(plan.source.shards))):
+    with disk_full_guard(request.out, lambda: encoding_needs(request.out, len(plan.source.shards))):
         saes = _calibrated(request, plan, weights)
         if request.engine == "ray" and saes is not None:
             return encode_on_ray(_job(request, plan, saes), request.ray, request.out, done, request.limit)
@@ -240,7 +240,7 @@ def _encode(
         compiled = compile_if_cuda(encoder)
         batch_size = request.batch_size or find_batch_size(encoder)
         how = {"dtype": plan.precision.dtype, "because": plan.precision.because, "device": plan.device}
-        say("encode", {**how, "batch_size": batch_size, "compiled": compiled})
+        log_event("encode", {**how, "batch_size": batch_size, "compiled": compiled})
         shards = ShardEncoder(encoder, thumb_px=plan.config.thumb_px, batch_size=batch_size, rules=plan.rules)
         with closing(shards):
             return encode_shards(request.out, shards, plan.source.shards, done, limit=request.limit)
@@ -284,7 +284,9 @@ def _calibrated(request: IndexRequest, plan: _Plan, weights: _Weights) -> dict[L
         return None
 
 
-def _finish(request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], report: Report) -> Manifest:
+def _finish(
+    request: IndexRequest, plan: _Plan, markers: Sequence[ShardMarker], report: RunReport
+) -> Manifest:
     widths = {sae.layer: LayerWidth(sae.config.n_features, sae.config.k) for sae in plan.recipe.suite.sources}
     slots = slots_of(plan.recipe.layers, plan.recipe.tokens)
     build = BuildPlan(request.out, markers, slots, widths, request.memory_limit)

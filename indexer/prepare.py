@@ -13,13 +13,13 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import UInt8
 
-from indexer.shard_output import ImageEntry
+from indexer.shard_writer import ImageEntry
 from indexer.sources import BadSample, Sample
 from indexer.sources.sample import MAX_IMAGE_BYTES
 from scopeview.blocklist import Rules
 from scopeview.errors import BadReason, ImageError
 from scopeview.images import ImageLimits, decode, thumbnail
-from scopeview.preprocess import Preprocessing
+from scopeview.vision.preprocess import Preprocessing
 
 LIMITS = ImageLimits(max_bytes=MAX_IMAGE_BYTES)
 

@@ -8,10 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from indexer.build import N_BINS, TOP_N
-from indexer.report import Report
-from indexer.run import RunConfig
+from indexer.report import RunReport
+from indexer.run_config import RunConfig
 from scopeview import __version__
-from scopeview.recipe import Recipe
+from scopeview.model_spec import Recipe
 from scopeview.slots import Layer
 from scopeview.store.manifest import LayerRecord, Manifest, ModelRecord, SaeFigures, TrainedOnRecord
 
@@ -19,7 +19,7 @@ from scopeview.store.manifest import LayerRecord, Manifest, ModelRecord, SaeFigu
 def manifest_of(
     recipe: Recipe,
     config: RunConfig,
-    report: Report,
+    report: RunReport,
     *,
     dataset: str,
     device: str,

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from indexer.parts import Taken, add_left, add_taken
-from indexer.shard_output import ShardMarker
+from indexer.shard_writer import ShardMarker
 from indexer.sources.unused import Unused
 from scopeview.errors import BadReason, TooManyBadImagesError
-from scopeview.store.files import REPORT, TOMBSTONES, write_json, written_aside
+from scopeview.store.files import REPORT, TOMBSTONES, atomic_write, write_json
 
 _LISTED = 1000
 
 
 @dataclass(frozen=True)
-class Report:
+class RunReport:
     """Totals over all shards."""
 
     n_seen: int  # with those that are known to be lost with a shard
@@ -49,7 +49,7 @@ class Report:
         }
         write_json(index_dir / REPORT, content)
         if self.tombstones:
-            with written_aside(index_dir / TOMBSTONES) as part:
+            with atomic_write(index_dir / TOMBSTONES) as part:
                 part.write_text("".join(map(_tombstone, self.tombstones)), encoding="utf-8")
 
     def check(self, max_bad: float) -> None:
@@ -65,7 +65,7 @@ class Report:
 
 def summarize(
     markers: Sequence[ShardMarker], without_names: str | None = None, unused: Sequence[Unused] = ()
-) -> Report:
+) -> RunReport:
     """`unused`: what lies under the source beside the shards."""
     tombstones = [{"shard": marker.name, **entry} for marker in markers for entry in marker.blocked]
     bad = [{"shard": marker.name, **entry} for marker in markers for entry in marker.bad]
@@ -74,7 +74,7 @@ def summarize(
         reasons[entry["reason"]] += entry.get("n_samples", 1)
     n_lost = sum(entry.get("n_samples", 1) - 1 for entry in bad)  # each entry is among those seen, once
     notes = [note["reason"] for marker in markers for note in marker.notes]
-    return Report(
+    return RunReport(
         n_seen=sum(marker.n_seen for marker in markers) + n_lost,
         n_images=sum(marker.n_images for marker in markers),
         skipped=dict(sorted((reasons + Counter({BadReason.BLOCKED: len(tombstones)})).items())),

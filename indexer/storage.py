@@ -13,10 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import fsspec
 
-from indexer.shard_output import ShardMarker, parse_marker, read_marker
+from indexer.shard_writer import ShardMarker, parse_marker, read_marker
 from indexer.sources.remote import is_url
 from scopeview.errors import InputError
-from scopeview.store.files import SHARD_MARKER, shard_dir, sync_folder, written_aside
+from scopeview.store.files import SHARD_MARKER, atomic_write, shard_dir, sync_folder
 
 
 @runtime_checkable
@@ -152,7 +152,7 @@ def check_shared(shared: str) -> None:
 def _copy(names: Iterable[str], source: Path, target: Path) -> None:
     for name in names:
         if not (target / name).exists():
-            with written_aside(target / name) as part:
+            with atomic_write(target / name) as part:
                 shutil.copyfile(source / name, part)
 
 

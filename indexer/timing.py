@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scopeview.progress import Task
-from scopeview.stopwatch import Stopwatch
+from scopeview.timers import Stopwatch
 
 DECODE_WAIT, WRITE_WAIT, DEVICE = "waiting for pictures", "waiting for the disk", "CLIP and SAEs"
 _BESIDE = {

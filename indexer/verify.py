@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from jaxtyping import Float64, Int16
 from PIL import Image
 
-from indexer.grids import compose
-from indexer.shard_output import ShardMarker, read_marker
+from indexer.shard_writer import ShardMarker, read_marker
+from indexer.sprites import compose
 from indexer.verify_described import DescribedCheck
 from scopeview.errors import DamagedError, ScopeviewError
 from scopeview.images import encode_webp
@@ -25,7 +25,7 @@ from scopeview.slots import Slot
 from scopeview.store.checksums import IndexFiles
 from scopeview.store.files import RUN, SHARD_MARKER, codes_file, grid_pack, read_sealed_json, shard_dir
 from scopeview.store.manifest import Manifest, read_manifest
-from scopeview.store.npy import map_npy
+from scopeview.store.npy import open_npy
 from scopeview.store.pack import Pack
 from scopeview.store.reader import DatabaseReader, IndexReader
 
@@ -126,7 +126,7 @@ def _shard_files(reader: IndexReader, number: int, marker: ShardMarker) -> Itera
     folder = shard_dir(reader.index_dir, number)
     counts: dict[str, Callable[[Path], int]] = {
         "thumbs.pack": _n_blobs,
-        "embeddings.npy": lambda path: len(map_npy(path)),
+        "embeddings.npy": lambda path: len(open_npy(path)),
         "images.parquet": _n_rows,
         **{codes_file(folder, slot).name: _n_rows for slot in reader.manifest.slots},
     }

@@ -15,9 +15,9 @@ from indexer.describe.embeddings import Embeddings
 from scopeview.errors import IndexFormatError
 from scopeview.slots import ANY, Slot
 from scopeview.store.files import slot_vectors
-from scopeview.store.folder import IN_SLOT, slot_values
+from scopeview.store.index_folder import IN_SLOT, slot_values
 from scopeview.store.manifest import DescribeRecord
-from scopeview.store.npy import map_npy
+from scopeview.store.npy import open_npy
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import Description, FeatureRecord
 
@@ -43,13 +43,13 @@ class DescribedCheck:
         if n != live:
             yield f"{n} features are described, {live} fire"
         record = self._reader.manifest.layer(slot.layer)
-        shape = map_npy(slot_vectors(self._reader.index_dir, slot)).shape
+        shape = open_npy(slot_vectors(self._reader.index_dir, slot)).shape
         if record is None or shape != (record.n_features, self._reader.manifest.model.projection_dim):
             yield f"its vectors have shape {shape}"
 
     def samples(self, slot: Slot) -> Iterator[str]:
         """Are the figures of some active features those that follow from the index?"""
-        vectors = map_npy(slot_vectors(self._reader.index_dir, slot))
+        vectors = open_npy(slot_vectors(self._reader.index_dir, slot))
         for card in self._reader.gallery(slot, sort="random", limit=_SAMPLE).cards:
             feature = self._reader.feature(slot.layer, card.feature, slot.token)
             described = self._reader.description(slot, card.feature)

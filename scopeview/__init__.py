@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scopeview.notebook import Index
+    from scopeview.index_api import Index
 
 try:
     __version__ = version("scopeview")
@@ -20,6 +20,6 @@ def open_index(index_dir: str | Path) -> "Index":
 
     Raises `IndexFormatError` when there is none.
     """
-    from scopeview.notebook import Index
+    from scopeview.index_api import Index
 
     return Index(Path(index_dir).expanduser())

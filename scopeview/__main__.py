@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from scopeview.commands import evaluating, indexing, serving, training
+from scopeview.cli import evaluation, indexing, serving, training
 from scopeview.errors import ScopeviewError
-from scopeview.stopping import Noted, Stopped, sigterm_as_interrupt
+from scopeview.signals import Noted, Stopped, sigterm_as_interrupt
 
 cli = typer.Typer(
     name="scopeview",
@@ -40,7 +40,7 @@ for _command in (
 evaluate.command(name="clip")(training.evaluate_clip)
 evaluate.command(name="features")(training.evaluate_features)
 evaluate.command(name="search")(training.evaluate_search)
-evaluate.command(name="heat")(evaluating.evaluate_heat)
+evaluate.command(name="heat")(evaluation.evaluate_heat)
 
 
 @cli.callback(invoke_without_command=True)

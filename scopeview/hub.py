@@ -28,7 +28,7 @@ from scopeview.errors import RevisionError, ScopeviewError, TransferError
 
 _HUB_ID = re.compile(r"(?P<repo_id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 _CACHE_FOLDER = re.compile(r"models--(?P<organisation>[\w.-]+?)--(?P<name>[\w.-]+)")
-_MOST_NAMES_SHOWN = 8
+_MAX_NAMES_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def _check_something_matched(ref: str, repo_id: str, snapshot: Path, patterns: S
         names = sorted(HfApi().list_repo_files(repo_id, revision=snapshot.name))
     except Exception:  # only to say more: what is wrong is known already
         names = []
-    more = ", ..." if len(names) > _MOST_NAMES_SHOWN else ""
-    there = f"; it has {', '.join(names[:_MOST_NAMES_SHOWN])}{more}" if names else ""
+    more = ", ..." if len(names) > _MAX_NAMES_SHOWN else ""
+    there = f"; it has {', '.join(names[:_MAX_NAMES_SHOWN])}{more}" if names else ""
     raise RevisionError(f"{ref} has no file that matches {' or '.join(patterns)}{there}")
 
 
@@ -136,7 +136,7 @@ def _known_revisions(repo_id: str) -> str:
     except Exception:  # only to say more: what is wrong is known already
         return ""
     names = [ref.name for ref in [*refs.branches, *refs.tags]]
-    return f"; it has {', '.join(names[:_MOST_NAMES_SHOWN])}, and its commit hashes" if names else ""
+    return f"; it has {', '.join(names[:_MAX_NAMES_SHOWN])}, and its commit hashes" if names else ""
 
 
 def _download_command(repo_id: str, revision: str | None, patterns: Sequence[str]) -> str:

@@ -47,7 +47,7 @@ class Task(ABC):
         """Says how the work goes: a line on a terminal, fields of a JSON line anywhere else."""
 
 
-class Silent(Task):
+class NullTask(Task):
     """Of work whose progress is seen elsewhere."""
 
     def advance(self, n: int = 1) -> None: ...
@@ -73,7 +73,7 @@ def task(name: str, total: int | None, unit: str, *, done: int = 0) -> Iterator[
             lines.report()
 
 
-def say(name: str, figures: Mapping[str, object]) -> None:
+def log_event(name: str, figures: Mapping[str, object]) -> None:
     """What is worth knowing of work before it begins: a line on a terminal, a JSON line anywhere else."""
     if sys.stderr.isatty():
         line = f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items())

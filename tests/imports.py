@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Import(NamedTuple):
-    """One imported name. `name` is absolute: `from scopeview import clip` gives `scopeview.clip`."""
+    """One imported name. `name` is absolute: `from scopeview import clip` gives `scopeview.vision.clip`."""
 
     importer: str
     name: str
@@ -16,7 +16,7 @@ class Import(NamedTuple):
 
     @property
     def package(self) -> str:
-        """The top-level package: `scopeview` of `scopeview.clip`."""
+        """The top-level package: `scopeview` of `scopeview.vision.clip`."""
         return self.name.partition(".")[0]
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scopeview.importers import native
-from scopeview.sae import Architecture, Sae, SaeConfig, Standardization, Weights
+from scopeview.sae.autoencoder import Architecture, Sae, SaeConfig, Standardization, Weights
 from scopeview.slots import Layer
 
 SEEN_TOKENS = 1_200_013_184

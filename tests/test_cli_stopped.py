@@ -17,8 +17,8 @@ ENDED = "scopeview: stopped"
 WEIGHTS = "--model clip --sae suite"
 STOPPED = [  # the command, what is under way in it when Ctrl-C comes, what it says
     (f"index photos {WEIGHTS} --out index", "indexer.pipeline.run_index", GOES_ON),
-    ("describe index", "indexer.describe.again.describe_index", GOES_ON),
-    (f"calibrate photos {WEIGHTS}", "indexer.figures.compare_normalizations", AGAIN),
+    ("describe index", "indexer.describe.redescribe.describe_index", GOES_ON),
+    (f"calibrate photos {WEIGHTS}", "indexer.normalization_report.compare_normalizations", AGAIN),
     ("verify index", "indexer.verify.verify", AGAIN),
     ("info index", "scopeview.store.manifest.read_manifest", ENDED),
     ("serve index", "app.main.serve", ENDED),
@@ -33,9 +33,9 @@ STOPPED = [  # the command, what is under way in it when Ctrl-C comes, what it s
         FROM_SAVE,
     ),
     ("eval clip clip", "indexer.training.clip_eval.evaluate_clip", AGAIN),
-    ("eval features index", "indexer.truth.evaluate.evaluate_features", AGAIN),
-    ("eval search index", "indexer.truth.search.evaluate_search", AGAIN),
-    ("eval heat index", "indexer.truth.heat_eval.evaluate_heat", AGAIN),
+    ("eval features index", "indexer.evaluation.features.evaluate_features", AGAIN),
+    ("eval search index", "indexer.evaluation.search.evaluate_search", AGAIN),
+    ("eval heat index", "indexer.evaluation.heatmaps.evaluate_heat", AGAIN),
 ]
 
 

@@ -10,7 +10,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.encoder import FakeEncoder, factory_of
 from tests.app.index import SmallIndex, write_index
-from tests.app.pictures import BROWSER, form, picture
+from tests.app.sample_images import BROWSER, form, picture
 from tests.browser.conftest import served
 from tests.nginx import free_port, nginx, root_config
 

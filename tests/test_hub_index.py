@@ -43,7 +43,7 @@ for words in json.loads(sys.argv[1]):
 UPLOAD = """
 from pathlib import Path
 import numpy as np
-from scopeview.recipe import load_encoder
+from scopeview.model_spec import load_encoder
 encoder = load_encoder(Path("first"), device="cpu")
 (codes,) = encoder.codes(np.zeros((1, 3, 32, 32), dtype=np.uint8))
 print([(code.layer, code.token, len(code.features)) for code in codes])

@@ -11,9 +11,9 @@ from tests.imports import imports_of, modules, reachable
 ROOT = Path(__file__).resolve().parent.parent
 FORBIDDEN = {"scopeview": {"indexer", "app"}, "indexer": {"app"}, "app": {"indexer"}}
 COMMAND_LINE = "scopeview.__main__"
-COMMANDS = "scopeview.commands."
+COMMANDS = "scopeview.cli."
 SIDES = {"indexer", "app"}
-WITHOUT_TORCH = ["scopeview.errors", "scopeview.slots", "scopeview.images", "scopeview.patches"]
+WITHOUT_TORCH = ["scopeview.errors", "scopeview.slots", "scopeview.images", "scopeview.vision.patches"]
 HEAVY = {"torch", "transformers"}
 
 
@@ -83,12 +83,12 @@ def test_the_command_line_loads_neither_side_nor_torch_until_a_command_needs_it(
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("scopeview/clip.py", "import app.main\n"),
-        ("scopeview/clip.py", "def late():\n    from indexer import build\n"),
+        ("scopeview/vision/clip.py", "import app.main\n"),
+        ("scopeview/vision/clip.py", "def late():\n    from indexer import build\n"),
         ("scopeview/store/reader.py", "if TYPE_CHECKING:\n    import indexer\n"),
         ("indexer/build.py", "from app.urls import feature_url\n"),
         ("app/main.py", "async def late():\n    import indexer.build as build\n"),
-        ("scopeview/commands/serving.py", "from indexer import build\n"),
+        ("scopeview/cli/serving.py", "from indexer import build\n"),
         ("scopeview/__main__.py", "def late():\n    from indexer import build\n"),
     ],
 )
@@ -99,7 +99,7 @@ def test_a_breach_is_found_wherever_it_hides(tmp_path: Path, name: str, source: 
 
 def test_what_is_allowed_passes(tmp_path: Path) -> None:
     files = {
-        "scopeview/commands/serving.py": "import typer\ndef serve():\n    import app.main, indexer.build\n",
+        "scopeview/cli/serving.py": "import typer\ndef serve():\n    import app.main, indexer.build\n",
         "scopeview/store/reader.py": "from ..errors import InputError\nfrom . import schema\n",
         "indexer/build.py": "import scopeview.store\n",
         "app/main.py": "from scopeview import store\nfrom .urls import feature_url\n",
@@ -111,7 +111,7 @@ def test_what_is_allowed_passes(tmp_path: Path) -> None:
 def test_torch_is_found_behind_a_chain_and_behind_a_parent_package(tmp_path: Path) -> None:
     files = {
         "scopeview/__init__.py": "",
-        "scopeview/clip.py": "import torch.nn\n",
+        "scopeview/vision/clip.py": "import torch.nn\n",
         "scopeview/hub.py": "def late():\n    from . import clip\n",
         "scopeview/store/__init__.py": "from scopeview.hub import resolve\n",
         "scopeview/store/reader.py": "import duckdb\n",

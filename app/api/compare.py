@@ -3,14 +3,14 @@
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.answers import grid_url
-from app.api.routes import ERRORS, FOUND
-from app.comparing import Compared, Comparison, chosen_of, compare
-from app.figures import finite
+from app.api.index import ERRORS, FOUND
+from app.api.serializers.store_records import grid_url
+from app.finite_metrics import finite
 from app.pages.compare import FeaturesQuery, NoteQuery
-from app.pages.taken_apart import shown
-from app.params import IndexDep, SiteDep, TokenQuery
-from app.site import OpenIndex
+from app.pages.image_slots import shown
+from app.params.common import IndexDep, SiteDep, TokenQuery
+from app.services.compare_features import Compared, FeatureComparison, compare, compared_features
+from app.state import OpenIndex
 from app.urls import API, Urls
 from scopeview.slots import Layer
 
@@ -60,10 +60,10 @@ def compare_json(
     site: SiteDep, index: IndexDep, features: FeaturesQuery, token: TokenQuery = None, note: NoteQuery = ""
 ) -> CompareOut:
     at = shown(index, None, token).token
-    return compare_out(index, compare(index, chosen_of(index, features, at)), note, site.json_urls)
+    return compare_out(index, compare(index, compared_features(index, features, at)), note, site.json_urls)
 
 
-def compare_out(index: OpenIndex, found: Comparison, note: str, urls: Urls) -> CompareOut:
+def compare_out(index: OpenIndex, found: FeatureComparison, note: str, urls: Urls) -> CompareOut:
     return CompareOut(
         index=index.slug,
         note=note,

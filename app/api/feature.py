@@ -3,12 +3,12 @@
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app.api import feature_models as models
-from app.api.feature_answers import feature_images_out, feature_out
-from app.api.images_csv import CSV, images_csv
-from app.api.routes import ERRORS, FOUND
-from app.params import FeaturePath, IndexDep, LimitQuery, OffsetQuery, SiteDep, SlotDep
-from app.sheet import read_sheet
+from app.api.index import ERRORS, FOUND
+from app.api.schemas import feature as models
+from app.api.serializers.feature import feature_images_out, feature_out
+from app.api.serializers.images_csv import CSV, images_csv
+from app.params.common import FeaturePath, IndexDep, LimitQuery, OffsetQuery, SiteDep, SlotDep
+from app.services.feature_details import read_feature_details
 from app.urls import API
 
 router = APIRouter(tags=["index"])
@@ -21,7 +21,7 @@ router = APIRouter(tags=["index"])
     responses=ERRORS,
 )
 def feature(site: SiteDep, index: IndexDep, slot: SlotDep, feature: FeaturePath) -> models.FeatureOut:
-    return feature_out(index, read_sheet(index, slot, feature), site.json_urls)
+    return feature_out(index, read_feature_details(index, slot, feature), site.json_urls)
 
 
 @router.get(

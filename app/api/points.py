@@ -9,14 +9,14 @@ from jaxtyping import Float32
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from app.api.routes import ERRORS, FOUND
-from app.filters import NameQuery
-from app.page_cache import FOR_EVERYONE
-from app.params import IndexDep, SlotDep
-from app.pictures import kept
-from app.points import packed, points_version
-from app.site import OpenIndex
+from app.api.index import ERRORS, FOUND
+from app.image_routes import kept
+from app.params.common import IndexDep, SlotDep
+from app.params.filters import NameQuery
+from app.services.map_points import packed, points_version
+from app.state import OpenIndex
 from app.urls import API
+from app.web.page_cache import FOR_EVERYONE
 from scopeview.slots import Layer, Slot
 
 BINARY = "application/octet-stream"

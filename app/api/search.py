@@ -4,16 +4,17 @@ from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.api import answers, search_models
-from app.api.routes import ERRORS, FOUND
+from app.api.index import ERRORS, FOUND
+from app.api.schemas import search as schemas
+from app.api.serializers import store_records
 from app.api.uploads import GONE, PRIVATE
-from app.params import IndexDep, SiteDep
-from app.problems import ProblemBody
-from app.search.asking import Query, ask, target_of
-from app.search.finding import Found, FoundFeature
-from app.search.params import AskedDep
-from app.site import OpenIndex
+from app.params.common import IndexDep, SiteDep
+from app.params.search_params import AskedDep
+from app.services.retrieval import FoundFeature, SearchResults
+from app.services.search import Query, ask, target_of
+from app.state import OpenIndex
 from app.urls import API, Urls
+from app.web.errors import ProblemBody
 from scopeview.store.records import FeatureCard
 
 router = APIRouter(tags=["index"])
@@ -27,17 +28,17 @@ router = APIRouter(tags=["index"])
 )
 async def search(
     request: Request, response: Response, site: SiteDep, index: IndexDep, asked: AskedDep
-) -> search_models.SearchOut:
+) -> schemas.SearchOut:
     if asked.upload_id is not None:
         response.headers.update(PRIVATE)
     found = await ask(site, index, asked, request.app.state.decode_limiter)
     return await run_in_threadpool(search_out, index, asked, found, site.json_urls)
 
 
-def search_out(index: OpenIndex, asked: Query, found: Found, urls: Urls) -> search_models.SearchOut:
+def search_out(index: OpenIndex, asked: Query, found: SearchResults, urls: Urls) -> schemas.SearchOut:
     target = target_of(index, asked)
     jump = urls.feature(index.slug, target.slot.layer, target.feature, target.slot.token) if target else None
-    return search_models.SearchOut(
+    return schemas.SearchOut(
         index=index.slug,
         text=asked.text,
         image_id=asked.image_id,
@@ -50,8 +51,8 @@ def search_out(index: OpenIndex, asked: Query, found: Found, urls: Urls) -> sear
         features=[_found(index, each, urls) for each in found.features],
         also_named=[_found(index, each, urls) for each in found.also_named],
         images=[
-            search_models.FoundImageOut(
-                **answers.image_row(index, each.row, urls).model_dump(), score=each.score
+            schemas.FoundImageOut(
+                **store_records.image_row(index, each.row, urls).model_dump(), score=each.score
             )
             for each in found.images
         ],
@@ -61,8 +62,8 @@ def search_out(index: OpenIndex, asked: Query, found: Found, urls: Urls) -> sear
     )
 
 
-def feature_ref(index: OpenIndex, card: FeatureCard, urls: Urls) -> search_models.FeatureRefOut:
-    return search_models.FeatureRefOut(
+def feature_ref(index: OpenIndex, card: FeatureCard, urls: Urls) -> schemas.FeatureRefOut:
+    return schemas.FeatureRefOut(
         layer=card.layer,
         token=card.token,
         feature=card.feature,
@@ -70,11 +71,11 @@ def feature_ref(index: OpenIndex, card: FeatureCard, urls: Urls) -> search_model
         n_active=card.n_active,
         density=card.density,
         max_activation=card.max_activation,
-        grid_url=answers.grid_url(index, card, urls),
+        grid_url=store_records.grid_url(index, card, urls),
         url=urls.feature(index.slug, card.layer, card.feature, card.token),
     )
 
 
-def _found(index: OpenIndex, found: FoundFeature, urls: Urls) -> search_models.FoundFeatureOut:
+def _found(index: OpenIndex, found: FoundFeature, urls: Urls) -> schemas.FoundFeatureOut:
     reference = feature_ref(index, found.card, urls)
-    return search_models.FoundFeatureOut(**reference.model_dump(), score=found.score, matched=found.word)
+    return schemas.FoundFeatureOut(**reference.model_dump(), score=found.score, matched=found.word)

@@ -6,24 +6,24 @@ from fastapi import APIRouter, Header, Path
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import Request
 
-from app.api import models
-from app.api.answers import upload_out
-from app.api.routes import ERRORS, FOUND, NOT_FOUND
-from app.params import IndexDep, SiteDep
-from app.problems import ProblemBody
-from app.security import refuse_cross_site
-from app.upload.form import FIELD
-from app.upload.store import Kept
-from app.upload.taking import take_in
+from app.api.index import ERRORS, FOUND, NOT_FOUND
+from app.api.schemas import common
+from app.api.serializers.store_records import upload_out
+from app.params.common import IndexDep, SiteDep
+from app.services.receive_upload import receive_upload
+from app.uploads.multipart import FIELD
+from app.uploads.store import NewUpload
 from app.urls import API, Urls
+from app.web.errors import ProblemBody
+from app.web.security import refuse_cross_site
 
 PRIVATE = {"Cache-Control": "private, no-store"}
-GONE: models.Responses = {
+GONE: common.Responses = {
     410: {"model": ProblemBody, "description": "expired, deleted, or removed by the operator"}
 }
-TAKING: models.Responses = {
+TAKING: common.Responses = {
     **NOT_FOUND,
-    201: {"model": models.NewUploadOut, "description": "kept; Location is its page"},
+    201: {"model": common.NewUploadOut, "description": "kept; Location is its page"},
     400: {"model": ProblemBody, "description": "the connection broke off"},
     403: {
         "model": ProblemBody,
@@ -68,7 +68,7 @@ router = APIRouter(tags=["uploads"])
     openapi_extra=BODY,
 )
 async def create(request: Request, site: SiteDep, index: IndexDep) -> Response:
-    kept = await take_in(request, site, index)
+    kept = await receive_upload(request, site, index)
     return created(kept, site.json_urls)
 
 
@@ -78,7 +78,7 @@ async def create(request: Request, site: SiteDep, index: IndexDep) -> Response:
     response_description=FOUND,
     responses={**ERRORS, **GONE},
 )
-def read(site: SiteDep, index: IndexDep, upload_id: UploadPath, response: Response) -> models.UploadOut:
+def read(site: SiteDep, index: IndexDep, upload_id: UploadPath, response: Response) -> common.UploadOut:
     response.headers.update(PRIVATE)
     return upload_out(site.uploads.get(index.slug, upload_id), site.json_urls)
 
@@ -106,8 +106,8 @@ def delete(
     return Response(status_code=204, headers=PRIVATE)
 
 
-def created(kept: Kept, urls: Urls) -> JSONResponse:
+def created(kept: NewUpload, urls: Urls) -> JSONResponse:
     """201 with the one telling of the delete key."""
-    body = models.NewUploadOut(**upload_out(kept.upload, urls).model_dump(), delete_key=kept.delete_key)
+    body = common.NewUploadOut(**upload_out(kept.upload, urls).model_dump(), delete_key=kept.delete_key)
     headers = {**PRIVATE, "Location": body.url}
     return JSONResponse(body.model_dump(mode="json"), status_code=201, headers=headers)

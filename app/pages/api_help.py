@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
-from app.pages.frame import URLS, Frame
+from app.pages.layout import URLS, Frame
 from app.pages.render import Page, render
 
 router = APIRouter(include_in_schema=False)

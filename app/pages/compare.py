@@ -7,26 +7,26 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import Request
 
-from app.comparing import (
+from app.finite_metrics import description_figures, finite
+from app.formatting import token_name, token_words
+from app.pages.cards import FeatureView, PictureView, feature_name, feature_view, picture_of
+from app.pages.image_slots import shown
+from app.pages.layout import URLS, Frame, Link, frame_for
+from app.pages.render import Page, render
+from app.params.common import IndexDep, TokenQuery
+from app.services.compare_features import (
     ACCEPTED,
     MAX_FEATURES,
     MAX_NOTE_CHARS,
-    Chosen,
     Compared,
-    Comparison,
+    ComparedFeature,
+    FeatureComparison,
     Pair,
-    chosen_of,
     compare,
+    compared_features,
 )
-from app.figures import description_figures, finite
-from app.formatting import token_name, token_words
-from app.pages.frame import URLS, Frame, Link, frame_for
-from app.pages.parts import FeatureView, PictureView, feature_name, feature_view, picture_of
-from app.pages.render import Page, render
-from app.pages.taken_apart import shown
-from app.params import IndexDep, TokenQuery
-from app.sheet import indexed
-from app.site import OpenIndex
+from app.services.feature_details import indexed
+from app.state import OpenIndex
 from scopeview.slots import Token
 from scopeview.store.records import Name
 
@@ -42,7 +42,7 @@ router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricCell:
     """One figure of one feature."""
 
     term: str
@@ -56,7 +56,7 @@ class ComparedView:
     feature: FeatureView
     token: str  # as shown: the one it is compared at
     names: list[Name]
-    figures: list[Figure]
+    figures: list[MetricCell]
     without: str  # the comparison without it
 
 
@@ -71,7 +71,7 @@ class PairView:
 
 
 @dataclass(frozen=True)
-class Cell:
+class SharedCell:
     """How many of the nine images two features share; None where a feature meets itself."""
 
     n_shared: int | None
@@ -83,7 +83,7 @@ class ComparePage(Page):
     template = "compare.html"
 
     features: list[ComparedView]  # in the order of the URL
-    matrix: list[list[Cell]]  # rows and columns in the same order
+    matrix: list[list[SharedCell]]  # rows and columns in the same order
     pairs: list[PairView]  # those that share any, most first
     note: str
     action: str  # where the forms go
@@ -105,17 +105,17 @@ def compare_page(
     """With nothing to compare yet, how to begin."""
     at = shown(index, None, token).token
     if add:
-        chosen = chosen_of(index, f"{features},{add}", at)
+        chosen = compared_features(index, f"{features},{add}", at)
         return RedirectResponse(_url(index, chosen, token, note), 302)
-    chosen = chosen_of(index, features, at) if features else []
+    chosen = compared_features(index, features, at) if features else []
     return _answer(request, index, compare(index, chosen), chosen, token, note)
 
 
 def _answer(
     request: Request,
     index: OpenIndex,
-    found: Comparison,
-    chosen: list[Chosen],
+    found: FeatureComparison,
+    chosen: list[ComparedFeature],
     token: Token | None,
     note: str,
 ) -> HTMLResponse:
@@ -134,7 +134,9 @@ def _answer(
     return render(request, page)
 
 
-def _url(index: OpenIndex, chosen: list[Chosen], token: Token | None, note: str, *, api: bool = False) -> str:
+def _url(
+    index: OpenIndex, chosen: list[ComparedFeature], token: Token | None, note: str, *, api: bool = False
+) -> str:
     query: dict[str, Any] = {
         "features": ",".join(each.text for each in chosen) or None,
         "token": token,
@@ -143,12 +145,12 @@ def _url(index: OpenIndex, chosen: list[Chosen], token: Token | None, note: str,
     return URLS.compare(index.slug, api=api, **query)
 
 
-def _hidden(chosen: list[Chosen], token: Token | None) -> dict[str, str]:
+def _hidden(chosen: list[ComparedFeature], token: Token | None) -> dict[str, str]:
     given = {"features": ",".join(each.text for each in chosen), "token": token}
     return {name: value for name, value in given.items() if value}
 
 
-def _frame(index: OpenIndex, chosen: list[Chosen], token: Token | None, note: str) -> Frame:
+def _frame(index: OpenIndex, chosen: list[ComparedFeature], token: Token | None, note: str) -> Frame:
     """The switch changes the token of all features that name none of their own."""
     at = shown(index, None, token).token
     names = " and ".join(feature_name(each.slot.layer, each.feature) for each in chosen[:3])
@@ -165,9 +167,9 @@ def _frame(index: OpenIndex, chosen: list[Chosen], token: Token | None, note: st
 
 def _view(
     index: OpenIndex,
-    found: Comparison,
+    found: FeatureComparison,
     compared: Compared,
-    chosen: list[Chosen],
+    chosen: list[ComparedFeature],
     token: Token | None,
     note: str,
 ) -> ComparedView:
@@ -183,30 +185,32 @@ def _view(
     )
 
 
-def _figures(compared: Compared) -> list[Figure]:
+def _figures(compared: Compared) -> list[MetricCell]:
     record = compared.record
-    found = [Figure("images", record.n_active)]
+    found = [MetricCell("images", record.n_active)]
     if record.mean_activation is not None:
-        found.append(Figure("mean activation", finite(record.mean_activation)))
+        found.append(MetricCell("mean activation", finite(record.mean_activation)))
     described = description_figures(compared.description) if compared.description else {}
     return found + [
-        Figure(key.replace("_", " "), finite(value)) for key, value in described.items() if value is not None
+        MetricCell(key.replace("_", " "), finite(value))
+        for key, value in described.items()
+        if value is not None
     ]
 
 
-def _matrix(found: Comparison) -> list[list[Cell]]:
+def _matrix(found: FeatureComparison) -> list[list[SharedCell]]:
     n = len(found.features)
-    cells = {(pair.one, pair.other): Cell(len(pair.shared), pair.n_compared) for pair in found.pairs}
-    itself = Cell(None, 0)
+    cells = {(pair.one, pair.other): SharedCell(len(pair.shared), pair.n_compared) for pair in found.pairs}
+    itself = SharedCell(None, 0)
     return [[cells.get((min(i, j), max(i, j)), itself) for j in range(n)] for i in range(n)]
 
 
-def _pairs(index: OpenIndex, found: Comparison) -> list[PairView]:
+def _pairs(index: OpenIndex, found: FeatureComparison) -> list[PairView]:
     sharing = sorted((pair for pair in found.pairs if pair.shared), key=lambda pair: -len(pair.shared))
     return [_pair(index, found, pair) for pair in sharing]
 
 
-def _pair(index: OpenIndex, found: Comparison, pair: Pair) -> PairView:
+def _pair(index: OpenIndex, found: FeatureComparison, pair: Pair) -> PairView:
     one, other = (found.features[at] for at in (pair.one, pair.other))
     same_token = one.record.token == other.record.token
     return PairView(
@@ -223,7 +227,7 @@ def _name(compared: Compared, *, with_token: bool) -> str:
 
 
 def _like(
-    index: OpenIndex, found: Comparison, chosen: list[Chosen], token: Token | None, note: str
+    index: OpenIndex, found: FeatureComparison, chosen: list[ComparedFeature], token: Token | None, note: str
 ) -> list[Link]:
     """What resembles the last feature and is not here yet, each once."""
     if not found.features or found.features[-1].description is None:

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.filters import Filters
 from app.formatting import count, percent
+from app.params.filters import Filters
 from scopeview.store.records import DensityBin
 
 

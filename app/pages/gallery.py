@@ -6,16 +6,15 @@ from fastapi import APIRouter
 from fastapi.responses import RedirectResponse, Response
 from starlette.requests import Request
 
-from app.filters import Filters, FiltersDep
+from app.pages.cards import FeatureView, feature_views
 from app.pages.densities import DensityBar, density_bars
-from app.pages.frame import URLS, Link, frame_for, slot_name
 from app.pages.gallery_nothing import Nothing, nothing_here, unfiltered
 from app.pages.gallery_state import MAX_PAGES, GalleryState, first_page
+from app.pages.layout import URLS, Link, frame_for, slot_name
 from app.pages.paging import Paging, paged
-from app.pages.parts import FeatureView, feature_views
 from app.pages.plots import PlotView, plot_view
 from app.pages.render import Page, render, wanted_block
-from app.params import (
+from app.params.common import (
     PAGE_SIZE,
     FirstQuery,
     IndexDep,
@@ -26,8 +25,9 @@ from app.params import (
     SortQuery,
     known_sort,
 )
-from app.site import OpenIndex
-from app.survey import densities
+from app.params.filters import Filters, FiltersDep
+from app.services.highlights import densities
+from app.state import OpenIndex
 from scopeview.slots import ANY, Slot
 from scopeview.store.records import SlotSummary, Sort
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from app.filters import Filters
 from app.formatting import count
-from app.pages.frame import Link, slot_name
 from app.pages.gallery_state import GalleryState
-from app.site import OpenIndex
+from app.pages.layout import Link, slot_name
+from app.params.filters import Filters
+from app.state import OpenIndex
 from scopeview.slots import Slot
 
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.filters import Filters
-from app.pages.frame import URLS
-from app.params import PAGE_SIZE
-from app.problems import unprocessable
-from app.site import OpenIndex
+from app.pages.layout import URLS
+from app.params.common import PAGE_SIZE
+from app.params.filters import Filters
+from app.state import OpenIndex
+from app.web.errors import unprocessable
 from scopeview.slots import Layer, Slot, Token
 from scopeview.store.records import Sort
 

@@ -8,16 +8,16 @@ from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
 from app.formatting import layer_name
+from app.pages.cards import FeatureView, feature_views
 from app.pages.densities import DensityBar, density_bars
-from app.pages.frame import URLS, Frame, Link, frame_for
-from app.pages.parts import FeatureView, feature_views
-from app.pages.preview import preview_of_index
+from app.pages.layout import URLS, Frame, Link, frame_for
 from app.pages.render import Page, render
-from app.params import IndexDep, SiteDep
-from app.points import has_map
-from app.site import OpenIndex
-from app.survey import STRIKING, densities, striking
-from scopeview.published import PublishedFigures, published_figures
+from app.pages.social_card import preview_of_index
+from app.params.common import IndexDep, SiteDep
+from app.services.highlights import N_HIGHLIGHTS, densities, highlights
+from app.services.map_points import has_map
+from app.state import OpenIndex
+from scopeview.sae.reference_metrics import PublishedFigures, published_figures
 from scopeview.slots import EMBED, Layer, Slot
 from scopeview.store.manifest import LayerRecord, Manifest
 from scopeview.store.records import SlotSummary
@@ -118,7 +118,7 @@ def _layer_view(index: OpenIndex, record: LayerRecord) -> LayerView:
         record=record,
         published=published_figures(record),
         slots=[_slot_view(index, slot) for slot in slots],
-        striking=feature_views(index, striking(index.reader, (slots[0],), STRIKING)),
+        striking=feature_views(index, highlights(index.reader, (slots[0],), N_HIGHLIGHTS)),
     )
 
 
@@ -142,7 +142,7 @@ def _samples(index: OpenIndex) -> list[FeatureView]:
     blocks = index.blocks or index.layers
     layers = evenly(sorted(blocks, key=lambda layer: -int(layer) if layer != EMBED else 0), SAMPLES)
     slots = tuple(Slot(layer, index.tokens(layer)[0]) for layer in layers)
-    return feature_views(index, striking(index.reader, slots, SAMPLES))
+    return feature_views(index, highlights(index.reader, slots, SAMPLES))
 
 
 def evenly(layers: Sequence[Layer], n: int) -> list[Layer]:

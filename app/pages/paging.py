@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.problems import unprocessable
+from app.web.errors import unprocessable
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from starlette.requests import Request
 
 from app import formatting
 from app.assets import TEMPLATES_DIR, Assets
-from app.page_cache import FOR_EVERYONE
-from app.pages import components, figures
-from app.pages.frame import URLS, Frame
-from app.params import site_of
+from app.pages import macros, numbers
+from app.pages.layout import URLS, Frame
+from app.params.common import site_of
 from app.urls import PATH_PREFIX
+from app.web.page_cache import FOR_EVERYONE
 
 VARY = "HX-Request, HX-Target, HX-Boosted, HX-History-Restore-Request"
 
@@ -46,7 +46,7 @@ def environment(assets: Assets) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.globals.update(fmt=formatting, figures=figures, components=components, urls=URLS, asset=assets.url)
+    env.globals.update(fmt=formatting, figures=numbers, components=macros, urls=URLS, asset=assets.url)
     # A block that is rendered alone does not run its template's imports, so the components are a global.
     env.globals["parts"] = env.get_template("parts.html").module
     return env

@@ -11,19 +11,19 @@ from fastapi import APIRouter, Form
 from fastapi.responses import RedirectResponse, Response
 from starlette.requests import Request
 
-from app.clients import client_of
 from app.formatting import moment, safe_link
-from app.pages.apart.pictured import Pictured, PicturedDep
-from app.pages.apart.subject import picture_view
-from app.pages.frame import Link, frame_for
-from app.pages.parts import PictureView
+from app.moderation.reports import MAX_WORDS, REASONS, UploadReport, VisitorReport, short_id
+from app.pages.cards import PictureView
+from app.pages.image.header import picture_view
+from app.pages.image.image_ref import Pictured, PicturedDep
+from app.pages.layout import Link, frame_for
 from app.pages.render import Page, base_url_of, render
-from app.params import IndexDep, SiteDep
-from app.problems import listed, unprocessable
-from app.reports import MAX_WORDS, REASONS, Report, UploadReport, short_id
-from app.security import refuse_cross_site
-from app.site import OpenIndex
+from app.params.common import IndexDep, SiteDep
+from app.state import OpenIndex
 from app.urls import Urls
+from app.web.client_address import client_of
+from app.web.errors import listed, unprocessable
+from app.web.security import refuse_cross_site
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -74,10 +74,10 @@ def report_send(
     return RedirectResponse(pictured.at.url("report", done="true"), 303, NO_STORE)
 
 
-def _report(index: OpenIndex, pictured: Pictured, reason: str, words: str) -> Report | UploadReport:
+def _report(index: OpenIndex, pictured: Pictured, reason: str, words: str) -> VisitorReport | UploadReport:
     created, row, upload = moment(time.time()), pictured.row, pictured.upload
     if row is not None:
-        return Report(
+        return VisitorReport(
             created=created,
             index=index.slug,
             image_id=row.image_id,

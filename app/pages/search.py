@@ -12,20 +12,20 @@ from starlette.requests import Request
 
 from app.api.uploads import PRIVATE, created
 from app.formatting import short
-from app.pages.apart.subject import upload_picture
-from app.pages.frame import URLS, Frame, Link, SearchBox, slot_name
-from app.pages.image import picture_frame
-from app.pages.parts import FeatureView, PictureView, feature_views, picture_of
+from app.pages.cards import FeatureView, PictureView, feature_views, picture_of
+from app.pages.image.header import upload_picture
+from app.pages.image.overview import picture_frame
+from app.pages.image_slots import Shown
+from app.pages.layout import URLS, Frame, Link, SearchBox, slot_name
 from app.pages.render import Page, render
-from app.pages.taken_apart import Shown
 from app.pages.uploads import remember
-from app.params import IndexDep, SiteDep
-from app.search.asking import Query as Asked
-from app.search.asking import ask, target_of
-from app.search.finding import Found, FoundFeature, FoundImage
-from app.search.params import AskedDep, TextQuery
-from app.site import OpenIndex, Site
-from app.upload.taking import take_in
+from app.params.common import IndexDep, SiteDep
+from app.params.search_params import AskedDep, TextQuery
+from app.services.receive_upload import receive_upload
+from app.services.retrieval import FoundFeature, FoundImage, SearchResults
+from app.services.search import Query as Asked
+from app.services.search import ask, target_of
+from app.state import AppState, OpenIndex
 from scopeview.slots import Slot
 
 N_EXAMPLES = 8
@@ -107,7 +107,7 @@ async def search(request: Request, site: SiteDep, index: IndexDep, asked: AskedD
 @router.post("/{index}/search", name="search_by_picture")
 async def search_by_picture(request: Request, site: SiteDep, index: IndexDep) -> Response:
     """Kept as an upload is, with its expiry and delete key; the answer is a page with a link of its own."""
-    kept = await take_in(request, site, index)
+    kept = await receive_upload(request, site, index)
     if "text/html" in request.headers.get("accept", ""):
         url = URLS.search(index.slug, upload=kept.upload.upload_id)
         answer: Response = RedirectResponse(url, status_code=303, headers=PRIVATE)
@@ -117,7 +117,7 @@ async def search_by_picture(request: Request, site: SiteDep, index: IndexDep) ->
     return answer
 
 
-def _page(site: Site, index: OpenIndex, asked: Asked, found: Found) -> SearchPage:
+def _page(site: AppState, index: OpenIndex, asked: Asked, found: SearchResults) -> SearchPage:
     slots = index.slots_at(asked.token, asked.layer)
     url = partial(URLS.search, index.slug, **_state(asked))
     return SearchPage(
@@ -137,7 +137,7 @@ def _page(site: Site, index: OpenIndex, asked: Asked, found: Found) -> SearchPag
         is_weak=found.is_weak,
         examples=_examples(index, slots) if asked.is_empty else [],
         action=URLS.search(index.slug),
-        why_no_pictures=site.worker.why_absent(index.reader.index_dir),
+        why_no_pictures=site.worker.unavailable_reason(index.reader.index_dir),
     )
 
 

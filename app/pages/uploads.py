@@ -9,21 +9,21 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import Request
 
 from app.api.uploads import PRIVATE, created
-from app.pages.apart.grid import GridView
-from app.pages.apart.overview import overview_frame, overview_grid, slot_link
-from app.pages.apart.pictured import Pictured, of_upload
-from app.pages.apart.subject import COOKIE, SubjectView, subject_view, upload_picture
-from app.pages.frame import URLS, Link, frame_for
-from app.pages.image import LayerQuery, picture_frame
-from app.pages.parts import PictureView
+from app.pages.cards import PictureView
+from app.pages.image.header import COOKIE, HeaderView, header_view, upload_picture
+from app.pages.image.image_ref import Pictured, of_upload
+from app.pages.image.overview import LayerQuery, picture_frame
+from app.pages.image.overview_grid import overview_frame, overview_grid, slot_link
+from app.pages.image.patch_grid import GridView
+from app.pages.image_slots import SlotOfPicture, shown, slots_of_picture
+from app.pages.layout import URLS, Link, frame_for
 from app.pages.render import Page, base_url_of, render
-from app.pages.taken_apart import SlotOfPicture, shown, slots_of_picture
-from app.params import IndexDep, SiteDep, TokenQuery
-from app.security import refuse_cross_site
-from app.site import OpenIndex, Site
-from app.upload.store import LONG_S, Kept
-from app.upload.taking import take_in, time_left_s
+from app.params.common import IndexDep, SiteDep, TokenQuery
+from app.services.receive_upload import receive_upload, time_left_s
+from app.state import AppState, OpenIndex
+from app.uploads.store import EXTENDED_TTL_S, NewUpload
 from app.urls import Urls
+from app.web.security import refuse_cross_site
 
 KeyQuery = Annotated[str, Query(max_length=80, description="the delete key, where no cookie has it")]
 
@@ -40,7 +40,7 @@ class UploadFormPage(Page):
     max_pixels: int
     ttl_hours: float  # how long a picture is kept
     long_days: int  # how long for whoever asks
-    why_absent: str | None  # why no picture can be taken now
+    unavailable_reason: str | None  # why no picture can be taken now
     ready: bool  # False: the model is loaded by the first upload, which takes longer
 
 
@@ -48,7 +48,7 @@ class UploadFormPage(Page):
 class UploadPage(Page):
     template = "upload.html"
 
-    subject: SubjectView
+    subject: HeaderView
     grid: GridView  # leads to what is active at a patch
     report: Link
     slots: list[SlotOfPicture]
@@ -74,8 +74,8 @@ def form(request: Request, site: SiteDep, index: IndexDep) -> HTMLResponse:
         max_bytes=settings.max_upload_bytes,
         max_pixels=settings.max_upload_pixels,
         ttl_hours=settings.upload_ttl_hours,
-        long_days=round(LONG_S / 86400),
-        why_absent=site.worker.why_absent(index_dir),
+        long_days=round(EXTENDED_TTL_S / 86400),
+        unavailable_reason=site.worker.unavailable_reason(index_dir),
         ready=site.worker.is_loaded(index_dir),
     )
     return render(request, page)
@@ -84,7 +84,7 @@ def form(request: Request, site: SiteDep, index: IndexDep) -> HTMLResponse:
 @router.post("/{index}/uploads", name="upload")
 async def upload(request: Request, site: SiteDep, index: IndexDep) -> Response:
     """Browsers' forms say that they accept HTML and are sent on to the result; scripts get JSON."""
-    kept = await take_in(request, site, index)
+    kept = await receive_upload(request, site, index)
     if "text/html" in request.headers.get("accept", ""):
         url = URLS.upload(index.slug, kept.upload.upload_id)
         answer: Response = RedirectResponse(url, status_code=303, headers=PRIVATE)
@@ -120,7 +120,7 @@ def keep(request: Request, site: SiteDep, index: IndexDep, upload_id: str, key: 
     kept = site.uploads.keep_longer(index.slug, upload_id, own)
     url = URLS.upload(index.slug, upload_id)
     answer = RedirectResponse(url, status_code=303, headers=PRIVATE)
-    remember(answer, request, Kept(kept, own))
+    remember(answer, request, NewUpload(kept, own))
     return answer
 
 
@@ -150,10 +150,10 @@ def delete(request: Request, site: SiteDep, index: IndexDep, upload_id: str, key
 
 
 def _page(
-    request: Request, site: Site, index: OpenIndex, found: Pictured, layer: str | None, token: str | None
+    request: Request, site: AppState, index: OpenIndex, found: Pictured, layer: str | None, token: str | None
 ) -> UploadPage:
     what = shown(index, layer, token)
-    subject = subject_view(request, site, index, found, "", layer=what.layer)
+    subject = header_view(request, site, index, found, "", layer=what.layer)
     can_run = subject.why_not is None
     frame = picture_frame(index, found.at.name, what, partial(URLS.picture, index.slug, found.at.picture))
     assert found.upload is not None, "it is an upload"
@@ -167,7 +167,7 @@ def _page(
     )
 
 
-def remember(answer: Response, request: Request, kept: Kept) -> None:
+def remember(answer: Response, request: Request, kept: NewUpload) -> None:
     """The key goes to the browser alone, for this one upload, and no script can read it."""
     upload = kept.upload
     answer.set_cookie(

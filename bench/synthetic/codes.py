@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt32
 
-from scopeview.encoder import SlotCodes
 from scopeview.slots import ANY, Slot
+from scopeview.vision.encoder import SlotCodes
 
 N_TOKENS = 257
 DEAD = 0.02

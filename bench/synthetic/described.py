@@ -16,13 +16,13 @@ from indexer.build import TOP_N
 from scopeview.progress import task
 from scopeview.slots import Slot
 from scopeview.store.duckdb_paths import attach_new
-from scopeview.store.files import image_vectors, slot_vectors, written_aside
+from scopeview.store.files import atomic_write, image_vectors, slot_vectors
 from scopeview.store.manifest import DescribeRecord, Manifest, VocabularyRecord
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import NEIGHBOR_KINDS, Points
 from scopeview.store.schema import DESCRIBED_TABLES
 from scopeview.store.vectors import exact_index, faiss, unit_rows
-from scopeview.vocabulary import Vocabulary, read_vocabulary
+from scopeview.vision.vocabulary import Vocabulary, read_vocabulary
 
 N_NAMES, N_WITHIN, N_ACROSS = 5, 8, 3
 _CHUNK = 8192
@@ -49,7 +49,7 @@ def describe(index_dir: Path, spec: Spec, manifest: Manifest) -> DescribeRecord:
 
 def _database(reader: IndexReader, spec: Spec, vocabulary: Vocabulary, database: Path) -> None:
     with (
-        written_aside(database) as part,
+        atomic_write(database) as part,
         duckdb.connect(":memory:") as connection,
         task("describe", len(spec.slots), "slots") as progress,
     ):
@@ -134,7 +134,7 @@ def _vectors(
 ) -> None:
     vectors = np.zeros((spec.n_features, spec.projection_dim), np.float16)
     vectors[active] = _unit(generator, len(active), spec.projection_dim)
-    with written_aside(slot_vectors(index_dir, slot)) as part, part.open("wb") as file:
+    with atomic_write(slot_vectors(index_dir, slot)) as part, part.open("wb") as file:
         np.save(file, vectors)
 
 
@@ -146,7 +146,7 @@ def _image_index(reader: IndexReader) -> None:
     index = exact_index(embeddings.shape[1])
     for start in range(0, len(embeddings), _CHUNK):
         index.add(unit_rows(embeddings[start : start + _CHUNK]))
-    with written_aside(path) as part:
+    with atomic_write(path) as part:
         faiss().write_index(index, str(part))
 
 

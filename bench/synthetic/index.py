@@ -12,9 +12,9 @@ from bench.synthetic.shards import write_shard
 from bench.synthetic.spec import Spec, claim, manifest_of
 from indexer.build import BuildPlan, build_database, work_dir
 from indexer.describe.rows import write_rows
-from indexer.grids import write_grids
-from indexer.run import locked
-from indexer.shard_output import read_marker
+from indexer.run_config import locked
+from indexer.shard_writer import read_marker
+from indexer.sprites import write_grids
 from scopeview.progress import task
 from scopeview.slots import Slot
 from scopeview.store.files import grid_pack

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from bench.synthetic.spec import IMAGE_PX
-from indexer.grids import compose
+from indexer.sprites import compose
 
 N_PICTURES = 1000
 _QUALITY = 30

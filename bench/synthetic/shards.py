@@ -8,9 +8,9 @@ from jaxtyping import Float16
 
 from bench.synthetic.codes import Law, random_codes
 from bench.synthetic.spec import Spec
-from indexer.shard_output import ImageEntry, ShardMarker, ShardWriter
-from scopeview.encoder import Encoded
+from indexer.shard_writer import ImageEntry, ShardMarker, ShardWriter
 from scopeview.slots import Slot
+from scopeview.vision.encoder import Encoded
 
 _N_CLUSTERS = 256
 _NOISE = 0.7

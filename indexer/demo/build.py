@@ -9,8 +9,8 @@ from indexer.world import write_world
 from indexer.world.vocabulary import world_vocabulary
 from scopeview.errors import ModelError
 from scopeview.progress import task
-from scopeview.stopping import BEGINS_AGAIN, if_stopped
-from scopeview.store.files import written_aside
+from scopeview.signals import BEGINS_AGAIN, if_stopped
+from scopeview.store.files import atomic_write
 
 MODEL_DIR = Path(__file__).resolve().parents[2] / "data" / "demo-model"
 """Beside the packages, in a checkout and where they are installed."""
@@ -37,7 +37,7 @@ def build_demo(out: Path, *, n_images: int) -> Path:
     with if_stopped(BEGINS_AGAIN):
         _once(images, lambda folder: _draw(folder, n_images))
     vocabulary = out / "demo-made" / "vocabulary.txt"
-    with written_aside(vocabulary) as part:
+    with atomic_write(vocabulary) as part:
         part.write_text("\n".join([*world_vocabulary(), ""]), encoding="utf-8")
     index_dir = out / "demo"
     run_index(
@@ -67,8 +67,8 @@ def _once(folder: Path, write: Callable[[Path], object]) -> None:
     """Written aside and renamed: what is there is whole, and is not made again."""
     if folder.exists():
         return
-    aside = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    write(aside)
-    aside.rename(folder)
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    write(temporary)
+    temporary.rename(folder)

@@ -15,7 +15,7 @@ from indexer.training.checkpoint import RESULT
 from scopeview.errors import InputError
 from scopeview.importers.source import CONFIG_NAME
 from scopeview.slots import EMBED
-from scopeview.store.files import written_aside
+from scopeview.store.files import atomic_write
 
 FIGURES = ("clip", "features", "search", "heat")
 """`scopeview eval NAME --json`, each as `figures/NAME.json`."""
@@ -36,7 +36,7 @@ def write_card(model: Path) -> None:
             n_bytes=sum(path.stat().st_size for path in model.rglob("*.safetensors")),
         )
     )
-    with written_aside(model / "README.md") as part:
+    with atomic_write(model / "README.md") as part:
         part.write_text(text, encoding="utf-8")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from indexer.describe.embeddings import Embeddings
-from indexer.describe.tops import SlotTops
+from indexer.describe.top_images import SlotTops
 
 
 def clarity(tops: SlotTops, embeddings: Embeddings, n_images: int) -> Float32[np.ndarray, " live"]:

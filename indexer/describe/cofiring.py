@@ -13,14 +13,14 @@ from scipy import sparse
 
 from indexer.describe.nearest import Nearest
 from scopeview.slots import Slot, Token
-from scopeview.store.folder import IN_SLOT, slot_values
+from scopeview.store.index_folder import IN_SLOT, slot_values
 from scopeview.store.reader import IndexReader
 
 _CHUNK_ENTRIES = 1 << 25  # of a dense chunk of products, which a sparse one never exceeds
 
 
 @dataclass(frozen=True)
-class Firing:
+class ActivationMatrix:
     """Which of a slot's active features fire on which of the counted images."""
 
     table: sparse.csr_array  # (active feature, image), 1 where it fires
@@ -37,7 +37,9 @@ def counted_every(reader: IndexReader, token: Token, most_products: int) -> int:
     return max(1, -(-int(products or 0) // most_products))
 
 
-def read_firing(reader: IndexReader, slot: Slot, active: Int32[np.ndarray, " active"], every: int) -> Firing:
+def read_firing(
+    reader: IndexReader, slot: Slot, active: Int32[np.ndarray, " active"], every: int
+) -> ActivationMatrix:
     pairs = reader.columns(
         f"SELECT feature, image_id // $every AS image FROM activations WHERE {IN_SLOT}"
         " AND image_id % $every = 0",
@@ -48,11 +50,11 @@ def read_firing(reader: IndexReader, slot: Slot, active: Int32[np.ndarray, " act
     shape = (len(active), -(-reader.manifest.n_images // every))
     where = (rows[kept].astype(np.int32), pairs["image"][kept].astype(np.int32))
     table = sparse.csr_array((np.ones(len(where[0]), np.int32), where), shape=shape)
-    return Firing(table, np.diff(table.indptr).astype(np.int32))
+    return ActivationMatrix(table, np.diff(table.indptr).astype(np.int32))
 
 
 def nearest_cofiring(
-    asking: Firing, among: Firing, k: int, min_images: int, *, same: bool = False
+    asking: ActivationMatrix, among: ActivationMatrix, k: int, min_images: int, *, same: bool = False
 ) -> Nearest:
     """By Jaccard, among features that fire on at least `min_images` counted images, as both must."""
     n_rows, n_others = len(asking.n_images), len(among.n_images)

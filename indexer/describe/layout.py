@@ -8,7 +8,7 @@ from jaxtyping import Float32, Float64
 
 from indexer.describe.nearest import nearest_rows
 
-_FEWEST = 50
+_MIN_POINTS = 50
 """Fewer points are laid out by their two principal components alone."""
 _FOURIER_FROM = 10_000  # points from which the gradient is quicker by FFT than by a tree
 _EXAGGERATED = 1 / 3  # of the iterations
@@ -22,7 +22,7 @@ def lay_out(
     if not len(vectors):
         return np.empty((0, 2), np.float32)
     start = principal(vectors)
-    if len(vectors) < _FEWEST:
+    if len(vectors) < _MIN_POINTS:
         return scaled(start)
     spread = max(float(start[:, 0].std()), 1e-12)
     return scaled(_tsne(vectors, start * (_FIRST_SPREAD / spread), perplexity, iterations, seed))

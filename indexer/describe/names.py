@@ -18,7 +18,7 @@ _CHUNK = 2048
 
 
 @runtime_checkable
-class TextTower(Protocol):
+class NamingTower(Protocol):
     """What embeds texts, at unit length."""
 
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text projection"]: ...
@@ -32,7 +32,7 @@ class Names(NamedTuple):
 
 
 def word_vectors(
-    tower: TextTower, words: Sequence[str], templates: Sequence[str]
+    tower: NamingTower, words: Sequence[str], templates: Sequence[str]
 ) -> Float32[np.ndarray, "word projection"]:
     """Each word's mean over the templates, at unit length."""
     return unit_rows(

@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int32
 
-from indexer.describe.cofiring import Firing, nearest_cofiring, read_firing
+from indexer.describe.cofiring import ActivationMatrix, nearest_cofiring, read_firing
 from indexer.describe.nearest import Nearest, nearest_rows
-from indexer.describe.parts import ragged
+from indexer.describe.parquet_parts import ragged
 from indexer.describe.plan import DescribePlan
-from indexer.describe.tops import active_features
+from indexer.describe.top_images import active_features
 from scopeview.importers import load_sae
 from scopeview.slots import EMBED, Slot, Token
 from scopeview.store.files import slot_vectors
-from scopeview.store.npy import map_npy
+from scopeview.store.npy import open_npy
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import NeighborKind
 from scopeview.store.vectors import unit_rows
@@ -88,12 +88,12 @@ class Neighborhood:
         return active_features(self._reader, slot, self._plan.settings.min_images)
 
     def _read_vectors(self, slot: Slot) -> Float32[np.ndarray, "active projection"]:
-        stored = map_npy(slot_vectors(self._plan.index_dir, slot))
+        stored = open_npy(slot_vectors(self._plan.index_dir, slot))
         return unit_rows(stored[self.active(slot)])
 
     def _read_decoders(self, slot: Slot) -> Float32[np.ndarray, "active d_in"]:
         decoder = load_sae(self._plan.recipe.source(slot.layer)).dec.numpy()
         return unit_rows(decoder[self.active(slot)])
 
-    def _read_firing(self, slot: Slot) -> Firing:
+    def _read_firing(self, slot: Slot) -> ActivationMatrix:
         return read_firing(self._reader, slot, self.active(slot), self._every[slot.token])

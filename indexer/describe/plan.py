@@ -7,12 +7,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from indexer.build import work_dir
-from indexer.describe.settings import Settings
-from scopeview.recipe import Recipe
+from indexer.describe.settings import DescribeSettings
+from scopeview.model_spec import Recipe
 from scopeview.slots import Layer, Slot, Token
 from scopeview.store.manifest import DescribeRecord, Manifest, VocabularyRecord
-from scopeview.text import text_folder
-from scopeview.vocabulary import Vocabulary
+from scopeview.vision.text import text_folder
+from scopeview.vision.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class DescribePlan:
     recipe: Recipe
     vocabulary: Vocabulary
     without_names: str | None  # why no feature will be named; None where they will be
-    settings: Settings = field(default_factory=Settings)
+    settings: DescribeSettings = field(default_factory=DescribeSettings)
 
     @cached_property
     def digest(self) -> str:

@@ -1,4 +1,4 @@
-"""The rows of `scopeview.store.rows`: what the finished databases say of each feature, gathered once."""
+"""The rows of `scopeview.store.feature_rows`: what the databases say of each feature, gathered once."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -10,11 +10,11 @@ from jaxtyping import Int32, Shaped
 
 from indexer.describe.samples import samples
 from scopeview.slots import ANY, Slot
-from scopeview.store.folder import IN_SLOT, slot_values
+from scopeview.store.feature_rows import SECTIONS, Sampled, packed, slot_rows
+from scopeview.store.index_folder import IN_SLOT, slot_values
 from scopeview.store.pack import PackWriter, offsets_path
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import NEIGHBOR_KINDS
-from scopeview.store.rows import SECTIONS, Sampled, packed, slot_rows
 
 _AT_ONCE = 8192  # features: some 40 MB
 _PART = f"feature >= $start AND feature < $start + {_AT_ONCE}"

@@ -9,10 +9,10 @@ from jaxtyping import Int32
 
 from scopeview.slots import Slot
 from scopeview.store.examples import firing_sql, sampled
-from scopeview.store.folder import IN_SLOT, slot_values
+from scopeview.store.feature_rows import Sampled
+from scopeview.store.index_folder import IN_SLOT, slot_values
 from scopeview.store.reader import IndexReader
-from scopeview.store.records import Firing
-from scopeview.store.rows import Sampled
+from scopeview.store.records import ActivatingImages
 
 AT_ONCE = 4_000_000  # rows of `activations`: some 100 MB
 _NOTHING = Sampled([], [], [], None)
@@ -48,4 +48,4 @@ def spans(sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
 
 def _sampled(found: dict[str, np.ndarray[Any, np.dtype[Any]]], low: int, high: int) -> Sampled:
     part = {name: column[low:high] for name, column in found.items()}
-    return sampled(Firing(part["image_id"], part["activation"], part.get("position")))
+    return sampled(ActivatingImages(part["image_id"], part["activation"], part.get("position")))

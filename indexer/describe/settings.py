@@ -6,7 +6,7 @@ from scopeview.store.records import MIN_GRID_IMAGES
 
 
 @dataclass(frozen=True)
-class Settings:
+class DescribeSettings:
     """Two runs over the same index with equal settings and vocabulary describe it alike."""
 
     version: int = 1  # of the code that works the descriptions out

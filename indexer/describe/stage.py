@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from indexer.describe.cofiring import counted_every
-from indexer.describe.parts import layers_with_places, write_database
+from indexer.describe.parquet_parts import layers_with_places, write_database
 from indexer.describe.plan import DescribePlan
 from indexer.describe.rows import write_rows
-from indexer.describe.work import Work
+from indexer.describe.stages import DescribeStages
 from scopeview.progress import Task, task
 from scopeview.slots import Slot
 from scopeview.store.files import image_vectors
@@ -26,7 +26,7 @@ def describe(plan: DescribePlan) -> DescribeRecord:
         if not plan.database.exists():
             steps = _SLOT_STEPS * len(plan.slots) + len(layers_with_places(plan)) + _OTHER_STEPS
             with task("describe", steps, "steps") as progress:
-                _work_off(plan, Work(plan, reader, every), progress)
+                _work_off(plan, DescribeStages(plan, reader, every), progress)
     record = plan.record(every)
     _gather(plan, record)
     return record
@@ -40,7 +40,7 @@ def _gather(plan: DescribePlan, record: DescribeRecord) -> None:
             write_rows(reader, slot)
 
 
-def _work_off(plan: DescribePlan, work: Work, progress: Task) -> None:
+def _work_off(plan: DescribePlan, work: DescribeStages, progress: Task) -> None:
     def once(path: Path, write: Callable[[], None]) -> None:
         if not path.exists():
             write()
@@ -60,7 +60,7 @@ def _work_off(plan: DescribePlan, work: Work, progress: Task) -> None:
 
 
 def _name_and_compare(
-    plan: DescribePlan, work: Work, slot: Slot, once: Callable[[Path, Callable[[], None]], None]
+    plan: DescribePlan, work: DescribeStages, slot: Slot, once: Callable[[Path, Callable[[], None]], None]
 ) -> None:
     once(plan.slot_part(slot, "names"), lambda: work.write_names(slot))
     once(plan.slot_part(slot, "map"), lambda: work.write_map(slot))

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float16, Float32
 
 from indexer.describe.embeddings import Embeddings
-from indexer.describe.tops import SlotTops
+from indexer.describe.top_images import SlotTops
 
 _CHUNK = 1024
 _NOWHERE = 1e-6  # an offset no longer than this has no direction

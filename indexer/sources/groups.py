@@ -18,7 +18,7 @@ _TEXTS = ("txt", "caption.txt", "text.txt", "outputs.txt", "output.txt")
 _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)
 
 
-class Group(NamedTuple):
+class SampleFiles(NamedTuple):
     """The files of one sample, by what follows the first dot, in the tar's order (so one may come twice)."""
 
     key: str
@@ -60,9 +60,9 @@ def _place(name: str, names: tuple[str, ...]) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def group_members(members: Iterable[Member | Cut]) -> Iterator[Group | Cut]:
+def group_members(members: Iterable[Member | Cut]) -> Iterator[SampleFiles | Cut]:
     """Groups in order. A `Cut` comes last, before it the group that it may have cut into."""
-    group: Group | None = None
+    group: SampleFiles | None = None
     for member in members:
         if isinstance(member, Cut):
             if group:
@@ -75,7 +75,7 @@ def group_members(members: Iterable[Member | Cut]) -> Iterator[Group | Cut]:
         if group is None or group.key != key:
             if group:
                 yield group
-            group = Group(key, [])
+            group = SampleFiles(key, [])
         group.files.append((suffix or "", member))
     if group:
         yield group

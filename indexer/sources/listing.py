@@ -20,7 +20,7 @@ _MAX_ENTRIES = 8
 
 
 @dataclass
-class Listing:
+class FolderListing:
     """Paths are relative to the folder, with `/`."""
 
     files: list[str] = field(default_factory=list)
@@ -28,9 +28,9 @@ class Listing:
     unused: list[tuple[UnusedReason, str]] = field(default_factory=list)
 
 
-def list_files(root: Path, *, follow_links: bool = False) -> Listing:
+def list_files(root: Path, *, follow_links: bool = False) -> FolderListing:
     """Raises `OSError` where the folder itself cannot be read."""
-    found, places = Listing(), None if follow_links else link_places(root)
+    found, places = FolderListing(), None if follow_links else link_places(root)
     entered: Counter[str] = Counter()
     waiting = [("", frozenset({os.path.realpath(root)}))]
     os.scandir(root).close()
@@ -83,7 +83,7 @@ def snapshot_of(root: Path) -> Path:
     return snapshots / name
 
 
-def _entries(root: Path, here: str, found: Listing) -> Iterator["os.DirEntry[str]"]:
+def _entries(root: Path, here: str, found: FolderListing) -> Iterator["os.DirEntry[str]"]:
     try:
         with os.scandir(root / here) as entries:
             yield from entries

@@ -13,7 +13,7 @@ from indexer.sources.layout import (
     shard_names,
     stats_of,
 )
-from indexer.sources.listing import Listing, list_files, snapshot_of
+from indexer.sources.listing import FolderListing, list_files, snapshot_of
 from indexer.sources.options import SourceOptions
 from indexer.sources.parquet import ParquetShard, has_images
 from indexer.sources.remote import is_url, open_remote
@@ -72,7 +72,7 @@ def _open_folder(given: Path, images_per_shard: int, options: SourceOptions) -> 
     return Source(layout.kind, root, shards, count_unused([*listing.unused, *unused]))
 
 
-def _archives(root: Path, layout: Layout, listing: Listing, options: SourceOptions) -> Iterator[Shard]:
+def _archives(root: Path, layout: Layout, listing: FolderListing, options: SourceOptions) -> Iterator[Shard]:
     stats_expected = not set(listing.files).isdisjoint(map(stats_of, layout.paths))
     for path, name in zip(layout.paths, shard_names(layout.paths), strict=True):
         if layout.kind == "parquet":

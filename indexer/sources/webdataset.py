@@ -14,7 +14,7 @@ from pathlib import Path
 from indexer.sources import metadata
 from indexer.sources.counts import count_file, expected_samples
 from indexer.sources.digest import file_digest
-from indexer.sources.groups import Group, group_members
+from indexer.sources.groups import SampleFiles, group_members
 from indexer.sources.keys import printable, unsafe_because
 from indexer.sources.layout import archive_stem, stats_of
 from indexer.sources.options import SourceOptions
@@ -76,7 +76,7 @@ class _TarSamples:
     n_samples: int = 0
 
     def __iter__(self) -> Iterator[Sample | BadSample]:
-        held: Group | None = None  # one behind, because a cut may have reached into it
+        held: SampleFiles | None = None  # one behind, because a cut may have reached into it
         suffixes: set[str] = set()
         for group in group_members(self.tar):
             if isinstance(group, Cut):
@@ -94,7 +94,9 @@ class _TarSamples:
             return
         yield from self._check_count()
 
-    def _end_early(self, held: Group | None, suffixes: set[str], cut: Cut) -> Iterator[Sample | BadSample]:
+    def _end_early(
+        self, held: SampleFiles | None, suffixes: set[str], cut: Cut
+    ) -> Iterator[Sample | BadSample]:
         """The last sample is kept if whole: all its bytes, and every file that the one before it had."""
         lost = ""
         if held and suffixes and held.suffixes >= suffixes and self._is_whole(held):
@@ -108,7 +110,7 @@ class _TarSamples:
             n_samples=self._n_lost(),
         )
 
-    def _is_whole(self, group: Group) -> bool:
+    def _is_whole(self, group: SampleFiles) -> bool:
         try:
             for _, member in group.files:
                 if member.is_plain and member.size <= MAX_IMAGE_BYTES:
@@ -117,7 +119,7 @@ class _TarSamples:
             return False
         return True
 
-    def _convert(self, group: Group) -> Iterator[Sample | BadSample]:
+    def _convert(self, group: SampleFiles) -> Iterator[Sample | BadSample]:
         self.n_samples += 1
         key = f"{self.shard.name}/{group.key}"
         refused = self._refuse(key, group)
@@ -136,10 +138,10 @@ class _TarSamples:
         described = self._describe(group, record)
         yield Sample(key, self.tar.read(image), **described._asdict(), parts=record.parts())
 
-    def _images(self, group: Group) -> list[tuple[str, Member]]:
+    def _images(self, group: SampleFiles) -> list[tuple[str, Member]]:
         return group.images(self.shard.options.image_key)
 
-    def _refuse(self, key: str, group: Group) -> BadSample | None:
+    def _refuse(self, key: str, group: SampleFiles) -> BadSample | None:
         where = f"{self.shard.path.name}: {printable(group.key)}"
         unsafe = unsafe_because(key) or unsafe_because(group.key)
         images = [member for _, member in self._images(group)]
@@ -162,7 +164,7 @@ class _TarSamples:
             return BadSample(key, BadReason.TOO_LARGE, detail)
         return None
 
-    def _describe(self, group: Group, record: metadata.Record) -> metadata.Metadata:
+    def _describe(self, group: SampleFiles, record: metadata.Record) -> metadata.Metadata:
         options = self.shard.options
         label = (options.label_key or "").lower()
         names = (

@@ -18,34 +18,38 @@ from torch import Tensor
 from indexer.training.image_stream import ImageStream, StreamedImage
 from indexer.training.sae_config import EMBED_BATCH, Plan
 from indexer.training.seeds import seeded
-from scopeview.calibration import Tapped
-from scopeview.clip import Taps
 from scopeview.errors import InputError
-from scopeview.sae import Standardization
+from scopeview.sae.autoencoder import Standardization
+from scopeview.sae.calibration import CalibrationModel
 from scopeview.slots import EMBED, Layer
+from scopeview.vision.clip import ResidualActivations
 
 _EMBED_MEMORY = 16_384
 
 
-class Place(NamedTuple):
+class StreamPosition(NamedTuple):
     """Where a run is: the step to make next, and the sample with which the buffer of that step begins."""
 
     step: int
     sample: int
 
 
-class Batch(NamedTuple):
+class ActivationBatch(NamedTuple):
     """One step's tokens by layer, in fp32; `after` is the place once the step is made."""
 
     tokens: dict[Layer, Float[Tensor, "token d_in"]]
-    after: Place
+    after: StreamPosition
 
 
 class Activations:
     """Batches of activations, from any place on, to the plan's last step."""
 
     def __init__(
-        self, plan: Plan, clip: Tapped, statistics: Mapping[Layer, Standardization], device: torch.device
+        self,
+        plan: Plan,
+        clip: CalibrationModel,
+        statistics: Mapping[Layer, Standardization],
+        device: torch.device,
     ) -> None:
         self._plan, self._clip, self._device = plan, clip, device
         self._statistics = {layer: stats.to(device) for layer, stats in statistics.items()}
@@ -59,7 +63,9 @@ class Activations:
         order = torch.randperm(len(tokens), generator=seeded(self._plan.seed, 0, 1))
         return tokens[order[:n].to(tokens.device)].float()
 
-    def batches(self, stream: ImageStream, place: Place, *, again_from: int | None) -> Iterator[Batch]:
+    def batches(
+        self, stream: ImageStream, place: StreamPosition, *, again_from: int | None
+    ) -> Iterator[ActivationBatch]:
         """Raises `InputError` when the pictures run out before the last step."""
         size = self._plan.buffer_steps
         first, begin = place.step - place.step % size, place.sample
@@ -70,8 +76,8 @@ class Activations:
                 self._buffer = self._fill([crop for crop, _ in taken])
                 end = taken[-1].next_sample
                 for step in range(max(first, place.step), last + 1):
-                    after = Place(step + 1, end if step == last else begin)
-                    yield Batch(self._deal(self._buffer, first // size, step - first), after)
+                    after = StreamPosition(step + 1, end if step == last else begin)
+                    yield ActivationBatch(self._deal(self._buffer, first // size, step - first), after)
                 first, begin = last + 1, end
 
     def _take(
@@ -154,5 +160,5 @@ class EmbedMemory:
         self._n_seen = state["n_seen"]
 
 
-def _tokens(taps: Taps, layer: Layer) -> Float[Tensor, "image token d_in"]:
+def _tokens(taps: ResidualActivations, layer: Layer) -> Float[Tensor, "image token d_in"]:
     return taps.embedding[:, None] if layer == EMBED else taps.residuals[layer]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from scopeview.errors import ConfigMismatchError, InputError
-from scopeview.store.files import LOCK, write_json, written_aside
+from scopeview.store.files import LOCK, atomic_write, write_json
 
 CONFIG = "training.json"
 CHECKPOINT = "checkpoint.pt"
@@ -24,7 +24,7 @@ LOG = "log.jsonl"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run's files. Hold `indexer.run.locked(path)` while using it: it keeps a second writer out."""
+    """One run's files. While using it, hold `indexer.run_config.locked(path)`: no second run writes then."""
 
     path: Path
 
@@ -64,7 +64,7 @@ class RunFolder:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replaces the checkpoint. `state` is nested dicts and lists of tensors, numbers and strings."""
-        with written_aside(self.path / CHECKPOINT) as part:
+        with atomic_write(self.path / CHECKPOINT) as part:
             torch.save(dict(state), part)
 
     def result(self) -> dict[str, Any] | None:

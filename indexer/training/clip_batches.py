@@ -17,19 +17,19 @@ from torch.utils.data import DataLoader, Dataset
 
 from indexer.training.clip_concepts import shares_of, subjects_of
 from indexer.training.clip_config import ClipSettings
+from indexer.training.clip_tokenizer import encode, make_tokenizer
 from indexer.training.clip_windows import NO_REGION, WHOLE, Regions, Window, regions_of, window_on
-from indexer.training.clip_words import encode, make_tokenizer
 from indexer.world.captions import Caption
-from indexer.world.cast import Difference
-from indexer.world.draws import Draws
+from indexer.world.sampling import Draws
 from indexer.world.scene import Scene, make_scene, make_twins
+from indexer.world.scene_objects import Difference
 
 _GROUP = 6
 _COLOUR_EVERY = 3  # of three groups of twins, one differs in colour and two in kind
 _AHEAD = 4  # batches a worker
 
 
-class Batch(NamedTuple):
+class SceneBatch(NamedTuple):
     pixels: UInt8[Tensor, "batch 3 height width"]
     words: Int64[Tensor, "batch token"]
     also_true: Bool[Tensor, "image caption"]
@@ -47,7 +47,7 @@ class Batch(NamedTuple):
     """As `subjects_of` gives them."""
 
 
-class Batches(Dataset[Batch]):
+class Batches(Dataset[SceneBatch]):
     """Every batch of a run, by step."""
 
     def __init__(self, settings: ClipSettings) -> None:
@@ -56,7 +56,7 @@ class Batches(Dataset[Batch]):
     def __len__(self) -> int:
         return self._settings.n_steps
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> SceneBatch:
         scenes = draw_scenes(self._settings, step)
         windows = [self._window(scene, step) for scene in scenes]
         pixels = np.stack([window.pixels(scene) for scene, window in zip(scenes, windows, strict=True)])
@@ -66,7 +66,7 @@ class Batches(Dataset[Batch]):
         regions = [regions_of(scene, window) for scene, window in zip(scenes, windows, strict=True)]
         named = (*self._named(captions, facts), shares_of(facts))
         parts = (pixels, *named, patches, *self._regions(regions))
-        return Batch(*(torch.from_numpy(np.ascontiguousarray(part)) for part in parts))
+        return SceneBatch(*(torch.from_numpy(np.ascontiguousarray(part)) for part in parts))
 
     def _window(self, scene: Scene, step: int) -> Window:
         return WHOLE if self._settings.is_whole(step) else window_on(scene, self._settings.window)
@@ -123,7 +123,7 @@ def claims_met(
     return met
 
 
-def stream(settings: ClipSettings, first_step: int, n_workers: int) -> Iterator[Batch]:
+def stream(settings: ClipSettings, first_step: int, n_workers: int) -> Iterator[SceneBatch]:
     """Batches from `first_step` to the last, in order, drawn ahead by worker processes (0: by this one)."""
     loader = DataLoader(
         Batches(settings),

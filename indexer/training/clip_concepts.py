@@ -16,8 +16,8 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 from indexer.training.clip_config import ClipSettings
 from indexer.world.backgrounds import background_kinds
+from indexer.world.kinds import kinds
 from indexer.world.palette import COLOURS
-from indexer.world.things import kinds
 
 _BACKGROUND_WEIGHT = 0.5  # of a patch of a background, of which there are more than of things
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from indexer.training.schedule import Schedule
 from scopeview.errors import InputError
-from scopeview.recipe import Dtype
+from scopeview.model_spec import Dtype
 
 IMAGE_PX, PATCH_PX = 128, 8
 GRID = IMAGE_PX // PATCH_PX

@@ -18,19 +18,19 @@ from torch.nn.functional import normalize
 from indexer.world import Scene, make_scene
 from indexer.world.backgrounds import background_kinds
 from indexer.world.captions import a, place_prompts
+from indexer.world.kinds import kinds
 from indexer.world.palette import COLOURS
-from indexer.world.things import kinds
-from scopeview.clip import Clip
 from scopeview.errors import InputError
 from scopeview.progress import Task, task
-from scopeview.text import TextEncoder
+from scopeview.vision.clip import Clip
+from scopeview.vision.text import TextEncoder
 
 _BATCH_SIZE = 32
 AMONG = 100
 """Captions that an image's own is to be found among."""
 
 
-class Figure(NamedTuple):
+class Accuracy(NamedTuple):
     """A share of right answers, and what guessing would give."""
 
     accuracy: float
@@ -42,10 +42,10 @@ class Figure(NamedTuple):
 class ClipFigures:
     model: str
     seed: int
-    kind: Figure
-    colour: Figure
-    background: Figure
-    retrieval: Figure
+    kind: Accuracy
+    colour: Accuracy
+    background: Accuracy
+    retrieval: Accuracy
     by_kind: dict[str, float]
     """Accuracy of the kind, by the true kind."""
 
@@ -76,10 +76,10 @@ def evaluate_clip(model: str, *, seed: int, n_images: int = 500, device: str = "
         for found, truth in zip(guesses, _TRUTHS, strict=True)
     ]
     kind, colour, background = (
-        Figure(float(np.mean(hits)), 1 / len(prompts()), n_images)
+        Accuracy(float(np.mean(hits)), 1 / len(prompts()), n_images)
         for hits, prompts in zip(right, _QUESTIONS, strict=True)
     )
-    retrieval = Figure(_retrieval(texts, seen_many, many), 1 / AMONG, len(many))
+    retrieval = Accuracy(_retrieval(texts, seen_many, many), 1 / AMONG, len(many))
     return ClipFigures(model, seed, kind, colour, background, retrieval, _by_kind(right[0], single))
 
 

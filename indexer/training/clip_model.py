@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
 from indexer.training.clip_config import IMAGE_PX, PATCH_PX, TEXT_TOKENS, ClipSettings
-from indexer.training.clip_start import look_at_neighbours
-from indexer.training.clip_words import END, PAD, SPECIAL, START, make_tokenizer, save_tokenizer
+from indexer.training.clip_init import look_at_neighbours
+from indexer.training.clip_tokenizer import END, PAD, SPECIAL, START, make_tokenizer, save_tokenizer
 
 _MLP_RATIO = 4
 _ACTIVATION = "gelu"  # one kernel; CLIP's own `quick_gelu` takes three
@@ -84,9 +84,9 @@ def save_clip(folder: Path, model: CLIPModel) -> None:
     (folder / "preprocessor_config.json").write_text(content, encoding="utf-8")
     save_tokenizer(folder)
     tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    aside = folder / "model.safetensors.tmp"
-    save_file(tensors, aside, metadata={"format": "pt"})
-    aside.replace(folder / "model.safetensors")
+    temporary = folder / "model.safetensors.tmp"
+    save_file(tensors, temporary, metadata={"format": "pt"})
+    temporary.replace(folder / "model.safetensors")
 
 
 def _config(settings: ClipSettings) -> CLIPConfig:

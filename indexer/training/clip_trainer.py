@@ -17,20 +17,20 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import CLIPModel
 
-from indexer.run import locked
+from indexer.run_config import locked
 from indexer.training.checkpoint import RunFolder
-from indexer.training.clip_batches import Batch, stream, training_world
+from indexer.training.clip_batches import SceneBatch, stream, training_world
 from indexer.training.clip_concepts import Heads
 from indexer.training.clip_config import ClipRequest, ClipSettings, check_settings
 from indexer.training.clip_loss import contrast, mean_by_region, region_contrast
 from indexer.training.clip_model import embed_images, embed_texts, new_clip, save_clip
+from indexer.training.interrupts import pausable
 from indexer.training.log import TrainingLog, training_log
-from indexer.training.pause import pausable
 from indexer.world import make_scene
-from scopeview import weights
 from scopeview.errors import ScopeviewError
+from scopeview.model_spec import Dtype, pick_device, pick_dtype
 from scopeview.progress import Task, task
-from scopeview.recipe import Dtype, pick_device, pick_dtype
+from scopeview.vision import weights
 
 _MAX_LOGIT_SCALE = math.log(100)
 _BETAS = (0.9, 0.98)
@@ -123,8 +123,8 @@ class _Training:
                 if asked() and not is_last:
                     raise KeyboardInterrupt
 
-    def _step(self, batch: Batch, step: int) -> "_Found":
-        batch = Batch(*(part.to(self._device, non_blocking=True) for part in batch))
+    def _step(self, batch: SceneBatch, step: int) -> "_Found":
+        batch = SceneBatch(*(part.to(self._device, non_blocking=True) for part in batch))
         found = self._look(batch, with_texts=self._settings.has_texts(step))
         self._learning.zero_grad(set_to_none=True)
         found.loss.backward()  # type: ignore[no-untyped-call]
@@ -137,7 +137,7 @@ class _Training:
             self._model.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)
         return found
 
-    def _look(self, batch: Batch, *, with_texts: bool) -> "_Found":
+    def _look(self, batch: SceneBatch, *, with_texts: bool) -> "_Found":
         with self._autocast():
             seen = embed_images(self._model, batch.pixels, batch.patches)
         shown = batch.region_of_patch >= 0
@@ -150,7 +150,7 @@ class _Training:
         )
 
     def _with_texts(
-        self, found: "_Found", images: Tensor, patches: Tensor, regions: Tensor, batch: Batch
+        self, found: "_Found", images: Tensor, patches: Tensor, regions: Tensor, batch: SceneBatch
     ) -> "_Found":
         """With the contrasts of images and captions, and of patches and the names of what they show."""
         with self._autocast():

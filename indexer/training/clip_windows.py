@@ -14,12 +14,12 @@ from indexer.world.captions import (
     thing_caption_of,
     thing_facts_of,
 )
-from indexer.world.draws import Draws
 from indexer.world.masks import Mask
+from indexer.world.sampling import Draws
 from indexer.world.scene import Scene
 
 NO_REGION = -1
-_MOST = 0.5  # of a patch, for it to show a thing
+_MIN_SHARE = 0.5  # of a patch, for it to show a thing
 
 
 class Window(NamedTuple):
@@ -80,5 +80,5 @@ def _shown(masks: Sequence[Mask]) -> Int64[np.ndarray, " patch"]:
     """The thing that covers most of each patch of the grid; the number after the last where none does."""
     blocks = np.stack(masks).reshape(-1, GRID, PATCH_PX, GRID, PATCH_PX)
     cover = blocks.mean(axis=(2, 4)).reshape(len(masks), -1)
-    shown = np.where(cover.max(axis=0) > _MOST, cover.argmax(axis=0), NO_REGION)
+    shown = np.where(cover.max(axis=0) > _MIN_SHARE, cover.argmax(axis=0), NO_REGION)
     return np.where(cover.sum(axis=0) == 0, len(masks), shown).astype(np.int64)

@@ -16,12 +16,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from indexer.prepare import Blocked, Preparer, ordered
-from indexer.run import shard_list
+from indexer.run_config import shard_list
 from indexer.sources import BadSample, Sample, Source, open_source
 from indexer.world import make_scene
 from scopeview.errors import BadReason, InputError, TooManyBadImagesError
-from scopeview.preprocess import Preprocessing
 from scopeview.slots import parse_number
+from scopeview.vision.preprocess import Preprocessing
 
 WORLD = "world:"
 _MAX_BAD_SHARE = 0.1

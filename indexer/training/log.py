@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scopeview.store.files import written_aside
+from scopeview.store.files import atomic_write
 
 
 class TrainingLog:
@@ -63,7 +63,7 @@ def _drop_from(path: Path, first_step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in read_log(path) if line["step"] < first_step]
-    with written_aside(path) as part:
+    with atomic_write(path) as part:
         part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
 

@@ -10,10 +10,10 @@ from rich.table import Table
 
 from indexer.training.sae_config import Plan, TrainRequest
 from indexer.training.sae_state import Learner
-from scopeview.calibration import Calibration, measure
+from scopeview.cli.info import results_console
 from scopeview.hub import Resolved
 from scopeview.importers import native
-from scopeview.info import results_console
+from scopeview.sae.calibration import Calibration, measure
 from scopeview.slots import Layer
 
 

@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 from indexer.training.sae_config import SaeSettings
 from indexer.training.sae_loss import Outcome, aux_gradients, relu_gradients, topk_gradients
 from indexer.training.sae_model import TrainedSae
-from scopeview import metrics
+from scopeview.sae import metrics
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Learner:
         """Learns from one batch of standardised tokens. Figures only when asked: they make a GPU wait."""
         self._adam.zero_grad()
         outcome = self._gradients(x)
-        aux_loss = self._revive(x, outcome)
+        aux_loss = self._resurrect(x, outcome)
         self._remember(outcome, len(x))
         self.sae.drop_radial_gradient()
         norm = clip_grad_norm_(self.sae.parameters(), self.settings.max_gradient_norm)
@@ -82,7 +82,7 @@ class Learner:
         assert self.settings.k is not None
         return topk_gradients(self.sae, x, self.settings.k, low_precision=self._low_precision)
 
-    def _revive(self, x: Tensor, outcome: Outcome) -> Tensor:
+    def _resurrect(self, x: Tensor, outcome: Outcome) -> Tensor:
         dead = self.dead
         if len(dead) == 0 or self.settings.aux_k == 0:
             return x.new_zeros(())

@@ -18,25 +18,25 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from indexer.prepare import batched
-from indexer.run import locked
-from indexer.training.activations import Activations, EmbedMemory, Place
+from indexer.run_config import locked
+from indexer.training.activations import Activations, EmbedMemory, StreamPosition
 from indexer.training.checkpoint import RunFolder
 from indexer.training.image_stream import ImageStream, open_stream
+from indexer.training.interrupts import pausable
 from indexer.training.log import TrainingLog, training_log
-from indexer.training.pause import pausable
 from indexer.training.sae_config import Plan, TrainRequest, check_request, make_plan
 from indexer.training.sae_result import Trained, write_saes
 from indexer.training.sae_state import Learner, StepFigures
-from scopeview import weights
-from scopeview.calibration import Calibration, calibrate
-from scopeview.clip import Clip, check_layers, read_info, resolve_model
 from scopeview.errors import InputError, ScopeviewError
 from scopeview.hub import Resolved
-from scopeview.preprocess import Preprocessing
+from scopeview.model_spec import DTYPES, pick_device, pick_dtype
 from scopeview.progress import Task, task
-from scopeview.recipe import DTYPES, pick_device, pick_dtype
-from scopeview.sae import Standardization
+from scopeview.sae.autoencoder import Standardization
+from scopeview.sae.calibration import Calibration, calibrate
 from scopeview.slots import EMBED, Layer
+from scopeview.vision import weights
+from scopeview.vision.clip import Clip, check_layers, read_info, resolve_model
+from scopeview.vision.preprocess import Preprocessing
 
 
 def train_saes(request: TrainRequest) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class _Training:
     def run(self) -> dict[str, Any]:
         clip = Clip.load(self._model, device=str(self._device), dtype=DTYPES[self._plan.dtype])
         calibration, first_sample = self._calibrate(clip)
-        place = self._resume(Place(0, first_sample))
+        place = self._resume(StreamPosition(0, first_sample))
         activations = Activations(self._plan, clip, calibration.statistics, self._device)
         self._train(activations, place, first_sample)
         trained = Trained(
@@ -134,7 +134,7 @@ class _Training:
         check_varied(found.statistics)
         return found, taken[0]
 
-    def _train(self, activations: Activations, place: Place, first_sample: int) -> None:
+    def _train(self, activations: Activations, place: StreamPosition, first_sample: int) -> None:
         again_from = first_sample if self._request.repeat else None
         started, before = time.monotonic(), self._seconds
         n_done, n_images = place.step * self._plan.batch_size, self._plan.n_images
@@ -175,7 +175,7 @@ class _Training:
             log.write(step, {"lr": lr, "layers": {str(at): asdict(found) for at, found in figures.items()}})
             progress.note({str(layer): _brief(found) for layer, found in figures.items()})
 
-    def _save(self, place: Place) -> None:
+    def _save(self, place: StreamPosition) -> None:
         self._run.save(
             {
                 "step": place.step,
@@ -186,7 +186,7 @@ class _Training:
             }
         )
 
-    def _resume(self, start: Place) -> Place:
+    def _resume(self, start: StreamPosition) -> StreamPosition:
         state = self._run.load(self._device)
         if state is None:
             return start
@@ -195,7 +195,7 @@ class _Training:
         for layer, memory in self._memory.items():
             memory.load(state["memory"][str(layer)])
         self._seconds = state["seconds"]
-        return Place(state["step"], state["sample"])
+        return StreamPosition(state["step"], state["sample"])
 
 
 def _check_learning(step: int, figures: Mapping[Layer, StepFigures]) -> None:

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
+from indexer.world.background_canvas import SHEET_PX, fade, finished, sheet
 from indexer.world.canvas import PICTURE_PX
-from indexer.world.draws import Draws
 from indexer.world.landscapes import grass, night, snow, water
 from indexer.world.palette import INK, PAPER, TINTS, TOO_NEAR, Rgb, mix, shade
-from indexer.world.sheet import SHEET_PX, fade, finished, sheet
+from indexer.world.sampling import Draws
 
 
 class Background(NamedTuple):
@@ -27,7 +27,7 @@ _OWN_COLOURS: dict[str, tuple[str, ...]] = {
     "snow": ("white",),
     "water": ("blue", "teal"),
 }
-MOST_AVOIDED = max(len(names) for names in (*_OWN_COLOURS.values(), *TOO_NEAR.values()))
+MAX_AVOIDED = max(len(names) for names in (*_OWN_COLOURS.values(), *TOO_NEAR.values()))
 """No background goes with fewer colours than all but so many."""
 
 _JITTER = 3  # of 255

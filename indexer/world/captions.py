@@ -11,9 +11,9 @@ from itertools import permutations
 from typing import NamedTuple
 
 from indexer.world.backgrounds import Background
-from indexer.world.draws import Draws
+from indexer.world.kinds import Thing, kinds
 from indexer.world.palette import COLOURS, TINTS
-from indexer.world.things import Thing, kinds
+from indexer.world.sampling import Draws
 
 _BACKDROPS: dict[str, tuple[str, ...]] = {
     "plain": ("on a plain {tint} background", "on {tint}", "on plain {tint} paper"),

@@ -1,6 +1,6 @@
 """Kinds that live: plants and animals."""
 
-from indexer.world.geometry import Outline, arc, box, disc, ellipse, mirrored, turned
+from indexer.world.geometry import Outline, arc, box, disc, ellipse, mirrored, rotated
 from indexer.world.kind import Kind, Layer
 
 
@@ -13,7 +13,7 @@ def animals() -> list[Kind]:
 
 
 def _flower() -> Kind:
-    petals = (turned(ellipse(0, -0.72, 0.2, 0.3), turn, (0, -0.28)) for turn in range(0, 360, 60))
+    petals = (rotated(ellipse(0, -0.72, 0.2, 0.3), turn, (0, -0.28)) for turn in range(0, 360, 60))
     layers = (
         Layer("leaf", box(-0.06, -0.2, 0.06, 0.98)),
         Layer("leaf", ellipse(0.26, 0.62, 0.28, 0.12, -32)),

@@ -49,7 +49,7 @@ def arc(x: Length, y: Length, rx: Length, ry: Length, start: int, end: int, n_po
 
 
 def ellipse(x: Length, y: Length, rx: Length, ry: Length, turn_degrees: int = 0) -> Outline:
-    return turned(arc(x, y, rx, ry, 0, 360), turn_degrees, (x, y))
+    return rotated(arc(x, y, rx, ry, 0, 360), turn_degrees, (x, y))
 
 
 def disc(x: Length, y: Length, radius: Length) -> Outline:
@@ -79,7 +79,7 @@ def heart() -> Outline:
     )
 
 
-def turned(outline: Outline, degrees: int, about: Point = (0.0, 0.0)) -> Outline:
+def rotated(outline: Outline, degrees: int, about: Point = (0.0, 0.0)) -> Outline:
     angle = math.radians(degrees)
     cos, sin = math.cos(angle), math.sin(angle)
     ox, oy = about

@@ -2,9 +2,9 @@
 
 from PIL import Image, ImageDraw
 
-from indexer.world.draws import Draws
+from indexer.world.background_canvas import SHEET_PX, fade, finished, sheet
 from indexer.world.palette import COLOURS, PAPER, Rgb, mix
-from indexer.world.sheet import SHEET_PX, fade, finished, sheet
+from indexer.world.sampling import Draws
 
 _BLACK = Rgb(0, 0, 0)
 

@@ -7,18 +7,18 @@ from typing import Any
 
 from PIL import Image
 
-from indexer.world.backgrounds import MOST_AVOIDED, Background, paint_background
+from indexer.world.backgrounds import MAX_AVOIDED, Background, paint_background
 from indexer.world.canvas import Silhouette, paint
 from indexer.world.captions import Caption, brief_caption_of, caption_of, facts_of, with_plural_verb
-from indexer.world.cast import Change, Difference, Role, cast
-from indexer.world.draws import Draws
+from indexer.world.kinds import Thing, colouring
+from indexer.world.kinds import kinds as all_kinds
 from indexer.world.masks import Mask, runs_of, visible_masks
 from indexer.world.palette import COLOURS
-from indexer.world.things import Thing, colouring
-from indexer.world.things import kinds as all_kinds
+from indexer.world.sampling import Draws
+from indexer.world.scene_objects import Difference, Role, TwinChange, cast
 from scopeview.errors import InputError
 
-_FIRST = Change("kind", 0)
+_FIRST = TwinChange("kind", 0)
 
 
 @dataclass(frozen=True)
@@ -102,15 +102,15 @@ def make_twins(
     if not 1 <= n <= (most := most_twins(difference)):
         raise InputError(f"{n} scenes cannot all differ in {difference} alone: 1 to {most} can")
     names = list(all_kinds())
-    return [_make(seed, number, names, n_things, Change(difference, twin)) for twin in range(n)]
+    return [_make(seed, number, names, n_things, TwinChange(difference, twin)) for twin in range(n)]
 
 
 def most_twins(difference: Difference) -> int:
     """On the background that goes with the fewest colours, where it is colours that differ."""
-    return len(all_kinds()) if difference == "kind" else len(COLOURS) - MOST_AVOIDED
+    return len(all_kinds()) if difference == "kind" else len(COLOURS) - MAX_AVOIDED
 
 
-def _make(seed: int, number: int, names: Sequence[str], n_things: int | None, change: Change) -> Scene:
+def _make(seed: int, number: int, names: Sequence[str], n_things: int | None, change: TwinChange) -> Scene:
     draws = Draws(seed, number)
     image, behind = paint_background(draws)
     drawn = draws.choice((1, 1, 2, 2, 3, 4))

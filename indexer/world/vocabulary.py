@@ -2,8 +2,8 @@
 
 from indexer.world.backgrounds import background_kinds, tinted_kinds
 from indexer.world.captions import a, place_prompts
+from indexer.world.kinds import kinds
 from indexer.world.palette import COLOURS, TINTS
-from indexer.world.things import kinds
 
 
 def world_vocabulary() -> list[str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from indexer.world.kinds import check_kinds
 from indexer.world.scene import Scene, make_scene
-from indexer.world.things import check_kinds
 
 _JPEG_QUALITY = 92
 
@@ -36,13 +36,13 @@ def write_world(
     tars: list[Path] = []
     for start in range(0, n_images, images_per_shard):
         path = out / f"{len(tars):05d}.tar"
-        aside = path.with_name(path.name + ".tmp")
-        with tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
+        temporary = path.with_name(path.name + ".tmp")
+        with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
             for number in range(start, min(start + images_per_shard, n_images)):
                 _add_scene(tar, f"{number:09d}", make_scene(seed, number, kinds=checked))
                 if progress is not None:
                     progress()
-        aside.replace(path)
+        temporary.replace(path)
         tars.append(path)
     return tars
 

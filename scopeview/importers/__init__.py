@@ -1,4 +1,4 @@
-"""SAE checkpoints of every supported format, read into one `scopeview.sae.Sae`.
+"""SAE checkpoints of every supported format, read into one `scopeview.sae.autoencoder.Sae`.
 
 `read_suite` finds and checks what a folder or a Hugging Face repository holds without loading any weights;
 `load_sae` loads one of them. Whatever is wrong with a file is a `CheckpointError` that names it, and is found

@@ -6,7 +6,7 @@ say its k. So k = 32 is assumed for the suite's own files alone; any other file 
 A `.pt` is a zip with a pickle inside. It is only ever read with `weights_only=True` (nothing executes), and
 is written once as safetensors to a cache (`SCOPEVIEW_CACHE`, else `~/.cache/scopeview`), under the sha256 of
 the file it came from; later loads read that. The optimizer's state and all else but the three weights is
-ignored. The figures that the authors published are in `scopeview.published`.
+ignored. The figures that the authors published are in `scopeview.sae.reference_metrics`.
 """
 
 import os
@@ -28,11 +28,11 @@ from scopeview.errors import CheckpointError
 from scopeview.hub import cached_repo_id
 from scopeview.importers.file_kind import file_kind
 from scopeview.importers.source import (
-    Found,
     Loaded,
     SaeSource,
     Stated,
     TensorSpec,
+    WeightFile,
     check_finite,
     check_k,
     check_stated,
@@ -42,8 +42,8 @@ from scopeview.importers.source import (
     read_tensors,
     whole_number,
 )
-from scopeview.model_match import TrainedOn
-from scopeview.sae import Architecture, SaeConfig, Weights
+from scopeview.sae.autoencoder import Architecture, SaeConfig, Weights
+from scopeview.sae.model_match import TrainedOn
 from scopeview.slots import Layer, parse_layer
 from scopeview.store.files import file_sha256
 
@@ -76,14 +76,14 @@ def patterns(layers: Sequence[Layer] | None) -> list[str]:
     return [f"{layer}_resid/*.pt" for layer in layers] if layers is not None else ["*_resid/*.pt"]
 
 
-def find(root: Path) -> Iterator[Found]:
+def find(root: Path) -> Iterator[WeightFile]:
     """The `.pt` files of a suite folder or of one layer's folder."""
     for path in [*sorted(root.glob("*_resid/*.pt")), *sorted(root.glob("*.pt"))]:
         if (found := _by_folder(path)) is not None:
             yield found
 
 
-def find_file(path: Path, layers: Sequence[Layer] | None) -> Found:
+def find_file(path: Path, layers: Sequence[Layer] | None) -> WeightFile:
     """A file by itself: its folder's name says its layer, or the one layer that is asked for is its."""
     found = _by_folder(path)
     if found is not None:
@@ -94,17 +94,17 @@ def find_file(path: Path, layers: Sequence[Layer] | None) -> Found:
             f"cannot tell which layer {path} is for; expected --layers with its one layer, such as --layers "
             "22, or the file in a folder such as 22_resid"
         )
-    return Found("clip-scope", layers[0], path, path.name)
+    return WeightFile("clip-scope", layers[0], path, path.name)
 
 
-def _by_folder(path: Path) -> Found | None:
+def _by_folder(path: Path) -> WeightFile | None:
     folder = _FOLDER.fullmatch(path.absolute().parent.name)
     if folder is None:
         return None
-    return Found("clip-scope", parse_layer(folder[1]), path, f"{folder[0]}/{path.name}")
+    return WeightFile("clip-scope", parse_layer(folder[1]), path, f"{folder[0]}/{path.name}")
 
 
-def read(found: Found, stated: Stated) -> SaeSource:
+def read(found: WeightFile, stated: Stated) -> SaeSource:
     """Checks the file's structure, widths and types; the numbers are only mapped, not read."""
     sha256 = file_sha256(found.path)
     sizes = _converted_sizes(_converted_path(sha256)) or _checked_sizes(found.path)
@@ -124,7 +124,7 @@ def read(found: Found, stated: Stated) -> SaeSource:
     return SaeSource("clip-scope", found.path, config, trained_on, () if of_suite else (_STANDARDIZED,))
 
 
-def is_of_suite(found: Found, sizes: Sizes) -> bool:
+def is_of_suite(found: WeightFile, sizes: Sizes) -> bool:
     """Is it one of the files that CLIP-Scope's authors released?"""
     if cached_repo_id(found.path) == SUITE:
         return True
@@ -257,8 +257,8 @@ def _convert(source: SaeSource, converted: Path) -> None:
     check_finite(source.path, weights)
     try:
         converted.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=converted.parent) as aside:
-            written = Path(aside) / converted.name
+        with tempfile.TemporaryDirectory(dir=converted.parent) as temporary:
+            written = Path(temporary) / converted.name
             save_file(weights, written, metadata={"stated_k": stated_k, "source": source.config.source})
             written.replace(converted)
     except OSError as error:

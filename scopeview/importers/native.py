@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from scopeview.errors import CheckpointError
 from scopeview.importers.source import (
     CONFIG_NAME,
-    Found,
     Loaded,
     SaeSource,
     Stated,
+    WeightFile,
     WholeNumber,
     check_finite,
     check_k,
@@ -30,10 +30,10 @@ from scopeview.importers.source import (
     read_json,
     read_tensors,
 )
-from scopeview.model_match import TrainedOn
-from scopeview.sae import Architecture, Normalization, Sae, SaeConfig, Standardization, Weights
+from scopeview.sae.autoencoder import Architecture, Normalization, Sae, SaeConfig, Standardization, Weights
+from scopeview.sae.model_match import TrainedOn
 from scopeview.slots import Embed, Layer
-from scopeview.store.files import file_sha256, write_json, written_aside
+from scopeview.store.files import atomic_write, file_sha256, write_json
 
 FORMAT: Literal["scopeview-sae"] = "scopeview-sae"
 VERSION: Literal[1] = 1
@@ -82,7 +82,7 @@ def patterns(layers: Sequence[Layer] | None) -> list[str]:
     return folder_patterns(layers, (CONFIG_NAME, WEIGHTS_NAME))
 
 
-def find(root: Path) -> Iterator[Found]:
+def find(root: Path) -> Iterator[WeightFile]:
     """Every folder of ours at or directly below `root`."""
     for path in [root / CONFIG_NAME, *sorted(root.glob(f"*/{CONFIG_NAME}"))]:
         if path.is_file() and read_json(path).get("format") == FORMAT:
@@ -90,10 +90,10 @@ def find(root: Path) -> Iterator[Found]:
             weights = path.with_name(WEIGHTS_NAME)
             if not weights.is_file():
                 raise CheckpointError(f"{path} has no {WEIGHTS_NAME} beside it")
-            yield Found(FORMAT, config.layer, weights, weights.relative_to(root).as_posix())
+            yield WeightFile(FORMAT, config.layer, weights, weights.relative_to(root).as_posix())
 
 
-def read(found: Found, stated: Stated) -> SaeSource:
+def read(found: WeightFile, stated: Stated) -> SaeSource:
     path = found.path
     config = read_config(path.with_name(CONFIG_NAME), NativeConfig)
     header = read_header(path)
@@ -144,7 +144,7 @@ def save(sae: Sae, folder: Path, provenance: Mapping[str, object] | None = None)
     tensors = dict(sae.named_buffers())
     if stats is not None:
         tensors |= {"input_mean": stats.mean, "input_std": stats.std}
-    with written_aside(folder / WEIGHTS_NAME) as part:
+    with atomic_write(folder / WEIGHTS_NAME) as part:
         save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, part)
     config = NativeConfig(
         format=FORMAT,
@@ -169,6 +169,6 @@ _SHARED = (
 )
 
 
-def _sae_config(config: NativeConfig, found: Found, k: int | None) -> SaeConfig:
+def _sae_config(config: NativeConfig, found: WeightFile, k: int | None) -> SaeConfig:
     shared = {name: getattr(config, name) for name in _SHARED} | {"k": k}
     return SaeConfig(**shared, source=found.name, sha256=file_sha256(found.path))

@@ -18,10 +18,10 @@ from pydantic import AliasChoices, AliasPath, BaseModel, BeforeValidator, Config
 from scopeview.errors import CheckpointError
 from scopeview.importers.source import (
     CONFIG_NAME,
-    Found,
     Loaded,
     SaeSource,
     Stated,
+    WeightFile,
     WholeNumber,
     check_finite,
     check_k,
@@ -33,8 +33,8 @@ from scopeview.importers.source import (
     read_json,
     read_tensors,
 )
-from scopeview.model_match import TrainedOn
-from scopeview.sae import Architecture, SaeConfig, Weights
+from scopeview.sae.autoencoder import Architecture, SaeConfig, Weights
+from scopeview.sae.model_match import TrainedOn
 from scopeview.slots import Layer
 from scopeview.store.files import file_sha256
 
@@ -94,7 +94,7 @@ def patterns(layers: Sequence[Layer] | None) -> list[str]:
     return folder_patterns(layers, (CONFIG_NAME, WEIGHTS_NAME))
 
 
-def find(root: Path) -> Iterator[Found]:
+def find(root: Path) -> Iterator[WeightFile]:
     """Every SAELens folder at or below `root`."""
     for path in sorted(root.rglob(WEIGHTS_NAME)):
         config_path = path.with_name(CONFIG_NAME)
@@ -102,10 +102,10 @@ def find(root: Path) -> Iterator[Found]:
             raise CheckpointError(f"{path} has no {CONFIG_NAME} beside it")
         if "format" not in read_json(config_path):
             layer = _layer_of(config_path, read_config(config_path, SaeLensConfig))
-            yield Found("saelens", layer, path, path.relative_to(root).as_posix())
+            yield WeightFile("saelens", layer, path, path.relative_to(root).as_posix())
 
 
-def read(found: Found, stated: Stated) -> SaeSource:
+def read(found: WeightFile, stated: Stated) -> SaeSource:
     config_path = found.path.with_name(CONFIG_NAME)
     config = read_config(config_path, SaeLensConfig)
     _refuse_unsupported(config_path, config)

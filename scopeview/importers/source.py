@@ -13,10 +13,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from scopeview.errors import CheckpointError
-from scopeview.model_match import TrainedOn
-from scopeview.sae import Architecture, SaeConfig, Standardization, Weights
+from scopeview.sae.autoencoder import Architecture, SaeConfig, Standardization, Weights
+from scopeview.sae.model_match import TrainedOn
 from scopeview.slots import Layer
-from scopeview.weights import plain_name
+from scopeview.vision.weights import plain_name
 
 Format = Literal["clip-scope", "scopeview-sae", "saelens"]
 WEIGHT_DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -44,7 +44,7 @@ class SaeSource:
         return self.config.layer
 
 
-class Found(NamedTuple):
+class WeightFile(NamedTuple):
     """A weight file, the layer it is for, and its name within the suite."""
 
     format: Format

@@ -14,11 +14,19 @@ from scopeview.errors import CheckpointError
 from scopeview.hub import resolve
 from scopeview.importers import clipscope, native, saelens
 from scopeview.importers.file_kind import file_kind
-from scopeview.importers.source import CONFIG_NAME, NOTHING_STATED, Format, Found, Loaded, SaeSource, Stated
-from scopeview.sae import Sae, SaeConfig
+from scopeview.importers.source import (
+    CONFIG_NAME,
+    NOTHING_STATED,
+    Format,
+    Loaded,
+    SaeSource,
+    Stated,
+    WeightFile,
+)
+from scopeview.sae.autoencoder import Sae, SaeConfig
 from scopeview.slots import EMBED, Layer
 
-_READ: dict[Format, Callable[[Found, Stated], SaeSource]] = {
+_READ: dict[Format, Callable[[WeightFile, Stated], SaeSource]] = {
     "clip-scope": clipscope.read,
     "scopeview-sae": native.read,
     "saelens": saelens.read,
@@ -81,7 +89,7 @@ def check_fits(config: SaeConfig, width: int) -> None:
         )
 
 
-def _find(path: Path, layers: Sequence[Layer] | None) -> Iterator[Found]:
+def _find(path: Path, layers: Sequence[Layer] | None) -> Iterator[WeightFile]:
     """All in a folder; of a file, the one SAE that it belongs to."""
     if not path.is_file():
         for module in (clipscope, native, saelens):
@@ -98,16 +106,18 @@ def _find(path: Path, layers: Sequence[Layer] | None) -> Iterator[Found]:
         yield clipscope.find_file(path, layers)
 
 
-def _choose(ref: str, root: Path, found: Sequence[Found], layers: Sequence[Layer] | None) -> list[Found]:
+def _choose(
+    ref: str, root: Path, found: Sequence[WeightFile], layers: Sequence[Layer] | None
+) -> list[WeightFile]:
     if not found:
         raise CheckpointError(f"no SAE found in {ref}{_what_is_there(root)}; expected {_EXPECTED}")
-    by_layer: dict[Layer, list[Found]] = {}
+    by_layer: dict[Layer, list[WeightFile]] = {}
     for one in sorted(found, key=lambda f: _position(f.layer)):
         by_layer.setdefault(one.layer, []).append(one)
     return [_only(ref, by_layer, layer) for layer in (by_layer if layers is None else layers)]
 
 
-def _only(ref: str, by_layer: dict[Layer, list[Found]], layer: Layer) -> Found:
+def _only(ref: str, by_layer: dict[Layer, list[WeightFile]], layer: Layer) -> WeightFile:
     if layer not in by_layer:
         raise CheckpointError(
             f"{ref} has no SAE for layer {layer}; it has layers {', '.join(map(str, by_layer))}"

@@ -30,7 +30,7 @@ SMALL_BYTES = 1024**2
 
 _NOT_FOR_PAGES = frozenset({FIGURES, NORMALIZATION, REPORT, SHARD_MARKER, TOMBSTONES, "images.parquet"})
 _ADVICE = "put back a copy of it, or make the index again"
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 class _Signature(NamedTuple):
@@ -93,8 +93,8 @@ class IndexFiles:
             log.warning("%s %s; %s. Pages do without it", self._dir / name, found[name], _ADVICE)
         needed = [f"{name} {problem}" for name, problem in found.items() if is_for_pages(name)]
         if needed:
-            more = f"; and {len(needed) - _MOST_NAMED} more" if len(needed) > _MOST_NAMED else ""
-            raise DamagedError(f"{self._dir}: {'; '.join(needed[:_MOST_NAMED])}{more}: {_ADVICE}")
+            more = f"; and {len(needed) - _MAX_NAMED} more" if len(needed) > _MAX_NAMED else ""
+            raise DamagedError(f"{self._dir}: {'; '.join(needed[:_MAX_NAMED])}{more}: {_ADVICE}")
 
     def problems(self, advance: Callable[[], None] = lambda: None) -> Iterator[tuple[str, str]]:
         """Every file that is not what the manifest says, and what is wrong with it; all of them are read."""

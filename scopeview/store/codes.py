@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from scopeview.slots import Slot
-from scopeview.store.folder import IN_SLOT, IndexFolder, slot_values
+from scopeview.store.index_folder import IN_SLOT, IndexFolder, slot_values
 from scopeview.store.manifest import Manifest
 from scopeview.store.records import Hit
 

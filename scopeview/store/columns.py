@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, Shaped, UInt64
 
 from scopeview.slots import Slot
-from scopeview.store.folder import IN_SLOT, slot_values
+from scopeview.store.index_folder import IN_SLOT, slot_values
 from scopeview.store.records import MIN_GRID_IMAGES, FeatureCard, Sort
 
 LISTED = f"""(

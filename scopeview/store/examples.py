@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from scopeview.slots import ANY, Layer, Slot, Token
-from scopeview.store.folder import IN_SLOT, Run, slot_values
+from scopeview.store.feature_rows import Sampled
 from scopeview.store.images import ImageReader
-from scopeview.store.records import MIN_GRID_IMAGES, ActiveFeature, Firing, Interval, TopImage
-from scopeview.store.rows import Sampled
+from scopeview.store.index_folder import IN_SLOT, Run, slot_values
+from scopeview.store.records import MIN_GRID_IMAGES, ActivatingImages, ActiveFeature, Interval, TopImage
 
 N_INTERVALS = 5
 PER_INTERVAL = 6
@@ -47,7 +47,7 @@ class ExampleReader(ImageReader):
             for feature, image_id, activation, position in rows
         }
 
-    def firing_columns(self, slot: Slot, feature: int) -> Firing:
+    def firing_columns(self, slot: Slot, feature: int) -> ActivatingImages:
         """Every image on which the feature fires, as columns; for those who need them all."""
         run = self._run(slot, feature)
         found = self._firing_run(slot, run) if run is not None else None
@@ -57,7 +57,7 @@ class ExampleReader(ImageReader):
                 f"SELECT {firing_sql(slot)} FROM activations WHERE {IN_SLOT} AND feature = $feature",
                 {**slot_values(slot), "feature": feature},
             )
-        return Firing(found["image_id"], found["activation"], found.get("position"))
+        return ActivatingImages(found["image_id"], found["activation"], found.get("position"))
 
     def _firing_run(self, slot: Slot, run: Run) -> dict[str, np.ndarray[Any, np.dtype[Any]]] | None:
         """None where other rows lie there than were expected."""
@@ -128,7 +128,9 @@ class ExampleReader(ImageReader):
         ]
 
 
-def sampled(firing: Firing, n_intervals: int = N_INTERVALS, per_interval: int = PER_INTERVAL) -> Sampled:
+def sampled(
+    firing: ActivatingImages, n_intervals: int = N_INTERVALS, per_interval: int = PER_INTERVAL
+) -> Sampled:
     """How many images each of the equal slices of (0, max] has, the highest first, and some of each.
 
     Nothing for a feature that never fires.

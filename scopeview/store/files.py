@@ -75,7 +75,7 @@ def naming(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yields a `.part` path to write to; on success it is fsynced and renamed to `path`, else removed."""
     part = path.with_name(path.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def file_sha256(path: Path) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Keys sorted and NaN refused, so that equal content is equal bytes."""
-    with written_aside(path) as part:
+    with atomic_write(path) as part:
         part.write_text(
             json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
         )

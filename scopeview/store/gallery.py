@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32
 
 from scopeview.slots import Slot
 from scopeview.store.columns import ABSENT, LISTED, SlotColumns, in_range, read_columns, read_punsafe
-from scopeview.store.folder import IN_SLOT, IndexFolder, Run, slot_values, within
+from scopeview.store.index_folder import IN_SLOT, IndexFolder, Run, slot_values, within
 from scopeview.store.manifest import Manifest
 from scopeview.store.records import (
     MIN_GRID_IMAGES,

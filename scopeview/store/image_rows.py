@@ -13,7 +13,7 @@ from scopeview.store.records import ImageRow
 from scopeview.store.schema import SHOWN_COLUMNS
 
 ALL_ROWS = f"SELECT {SHOWN_COLUMNS} FROM images ORDER BY image_id"
-MOST = 4_000_000
+MAX_ROWS_IN_MEMORY = 4_000_000
 """Beyond so many images they are asked for one by one."""
 
 

@@ -12,9 +12,9 @@ from jaxtyping import Float16
 from scopeview.errors import DamagedError, NotFoundError
 from scopeview.slots import Slot, parse_layer
 from scopeview.store.files import codes_file, shard_dir
-from scopeview.store.folder import IndexFolder, within
-from scopeview.store.image_rows import ALL_ROWS, MOST, ImageRows
-from scopeview.store.npy import map_npy
+from scopeview.store.image_rows import ALL_ROWS, MAX_ROWS_IN_MEMORY, ImageRows
+from scopeview.store.index_folder import IndexFolder, within
+from scopeview.store.npy import open_npy
 from scopeview.store.pack import Pack
 from scopeview.store.records import ActiveFeature, Code, ImageRecord, ImageRow
 from scopeview.store.schema import SHOWN_COLUMNS
@@ -134,7 +134,7 @@ class ImageReader(IndexFolder):
 
     def keep_image_rows(self) -> None:
         """Reads what is known of the images into memory, unless they are too many; answers stay the same."""
-        if self.manifest.n_images <= MOST:
+        if self.manifest.n_images <= MAX_ROWS_IN_MEMORY:
             rows = ImageRows(self._database.table(ALL_ROWS))
             if len(rows) == self.manifest.n_images:
                 rows.rows(range(min(1, len(rows))))  # the first time, Arrow loads what it needs: 0.2 s
@@ -159,7 +159,7 @@ class ImageReader(IndexFolder):
         path = shard_dir(self.index_dir, shard) / "embeddings.npy"
         self.files.check(path)
         try:
-            return map_npy(path)
+            return open_npy(path)
         except (OSError, ValueError) as error:
             raise DamagedError(f"{path} is not readable ({error}); put back a copy of it") from error
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scopeview.errors import IndexFormatError
 from scopeview.images import Grey16
-from scopeview.model_match import ModelMatch
+from scopeview.sae.model_match import ModelMatch
 from scopeview.slots import Layer, Slot, Token, slots_of
 from scopeview.store.files import MANIFEST, read_sealed_json, write_sealed_json
 

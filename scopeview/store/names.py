@@ -3,9 +3,9 @@
 import re
 
 from scopeview.slots import Slot
-from scopeview.store.folder import IN_SLOT, IndexFolder, slot_values
 from scopeview.store.gallery import NAMED
-from scopeview.store.records import Called
+from scopeview.store.index_folder import IN_SLOT, IndexFolder, slot_values
+from scopeview.store.records import NameMatch
 
 # DuckDB's `\b` knows no letters but those of English.
 _EDGE = r"(^|$|[^\pL\pN])"
@@ -26,7 +26,7 @@ _CALLED = f"""
 class NameReader(IndexFolder):
     """The part of `IndexReader` that asks for features by name."""
 
-    def called(self, slot: Slot, words: str, *, limit: int) -> list[Called]:
+    def name_matches(self, slot: Slot, words: str, *, limit: int) -> list[NameMatch]:
         """Features that have a name with these words in it, whatever their case.
 
         At most `limit` of those whose best name has them as whole words, exactly these words first, and then
@@ -35,4 +35,4 @@ class NameReader(IndexFolder):
         words = " ".join(words.lower().split())
         whole_words = _EDGE + re.escape(words) + _EDGE
         values = {**slot_values(slot), "name": words, "whole_words": whole_words, "limit": limit}
-        return [Called(*row) for row in self.sql(_CALLED, values)]
+        return [NameMatch(*row) for row in self.sql(_CALLED, values)]

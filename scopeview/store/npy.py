@@ -14,7 +14,7 @@ import numpy as np
 _ONE_HEADER_AT_A_TIME = Lock()
 
 
-def map_npy(path: Path) -> np.ndarray[Any, np.dtype[Any]]:
+def open_npy(path: Path) -> np.ndarray[Any, np.dtype[Any]]:
     """The array, mapped and read-only. Raises `OSError`, or `ValueError` for what is no array.
 
     A mapped file that is cut ends the process that reads beyond its end: what is kept open is read instead.

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from scopeview.errors import DamagedError, IndexFormatError
-from scopeview.store.files import written_aside
+from scopeview.store.files import atomic_write
 from scopeview.store.npy import read_npy
 
 
@@ -41,7 +41,7 @@ class PackWriter:
 
     def __enter__(self) -> "PackWriter":
         with self._stack:  # nothing is left open, or behind, when the file cannot be made
-            part = self._stack.enter_context(written_aside(self._path))
+            part = self._stack.enter_context(atomic_write(self._path))
             self._handle = self._stack.enter_context(part.open("wb"))
             self._stack = self._stack.pop_all()
         return self
@@ -79,7 +79,7 @@ def add_checksums(path: Path) -> None:
 
 
 def _save(path: Path, array: np.ndarray[Any, np.dtype[Any]]) -> None:
-    with written_aside(path) as part, part.open("wb") as handle:
+    with atomic_write(path) as part, part.open("wb") as handle:
         np.save(handle, array)
 
 

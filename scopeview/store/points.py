@@ -2,8 +2,8 @@
 
 from scopeview.slots import Slot
 from scopeview.store.columns import LISTED
-from scopeview.store.folder import IndexFolder, slot_values
 from scopeview.store.gallery import NAMED
+from scopeview.store.index_folder import IndexFolder, slot_values
 from scopeview.store.records import MIN_GRID_IMAGES, Points
 
 _FIGURES = ("max", "clarity", "selectivity", "score", "x", "y")

@@ -13,16 +13,16 @@ from typing import SupportsIndex
 from scopeview.errors import NotFoundError
 from scopeview.slots import Slot, parse_layer
 from scopeview.store.codes import CodeReader
-from scopeview.store.described import DescribedReader
+from scopeview.store.density import SurveyReader
+from scopeview.store.descriptions import DescribedReader
 from scopeview.store.examples import ExampleReader
+from scopeview.store.feature_rows import FeatureStatistics
 from scopeview.store.files import grid_pack
-from scopeview.store.folder import IN_SLOT, slot_values, within
 from scopeview.store.gallery import GalleryReader
+from scopeview.store.index_folder import IN_SLOT, slot_values, within
 from scopeview.store.names import NameReader
 from scopeview.store.points import PointReader
 from scopeview.store.records import MIN_GRID_IMAGES, FeatureRecord, Histogram
-from scopeview.store.rows import Figures
-from scopeview.store.survey import SurveyReader
 from scopeview.store.vectors import Vectors
 
 _FIGURES = "n_active, sum, max, histogram, top_images, top_values, top_positions"
@@ -69,7 +69,7 @@ class IndexReader(
             top_images=self._ranked(ids, values, positions, range(1, len(ids) + 1)),
         )
 
-    def figures(self, slot: Slot, feature: int) -> Figures:
+    def figures(self, slot: Slot, feature: int) -> FeatureStatistics:
         """What the database says of a feature, its highest images by number. Raises `NotFoundError`."""
         # A slot's features lie in order, so it is known where this one is, unless some are missing. Asked so,
         # DuckDB goes there at once; a search takes it twice as long.
@@ -85,7 +85,7 @@ class IndexReader(
             )
         if not found:
             raise NotFoundError(f"layer {slot.layer} has no feature {feature} in the database")
-        return Figures(*found[0][3:])
+        return FeatureStatistics(*found[0][3:])
 
     @cached_property
     def _first_features(self) -> dict[Slot, int]:

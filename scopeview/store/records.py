@@ -98,7 +98,7 @@ class Name:
     score: float  # cosine of the word's text embedding and the feature's vector
 
 
-class Called(NamedTuple):
+class NameMatch(NamedTuple):
     """A feature that has a name with certain words in it."""
 
     feature: int
@@ -161,7 +161,7 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Firing:
+class ActivatingImages:
     """Every image on which a feature fires, by rank."""
 
     image_id: Int32[np.ndarray, " rank"]

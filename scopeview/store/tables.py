@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from scopeview.slots import Slot
 from scopeview.store.database import Database
-from scopeview.store.folder import IN_SLOT, slot_values
+from scopeview.store.index_folder import IN_SLOT, slot_values
 from scopeview.store.schema import IMAGE_COLUMNS
 
 _FEATURES = f"""

@@ -12,13 +12,13 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # starlette prefers a client that is not among our packages
     from starlette.testclient import TestClient
 
+from app.engine.text_encoders import TowerFactory
+from app.engine.worker import EncoderFactory
 from app.main import create_app
-from app.search.texts import TowerFactory
 from app.settings import Settings
-from app.upload.decoding import Crop, Decoder, decoded_crop
-from app.worker import EncoderFactory
+from app.uploads.decoding import Crop, Decoder, decoded_crop
 from scopeview.images import ImageLimits
-from scopeview.preprocess import Preprocessing
+from scopeview.vision.preprocess import Preprocessing
 from tests.app.encoder import FakeEncoder, factory_of
 from tests.app.index import SmallIndex, write_index
 from tests.app.tower import FakeTower, tower_factory

@@ -8,7 +8,7 @@ from typing import SupportsIndex
 
 import pytest
 
-from app.guarded import GuardedReader
+from app.moderation.reader import ModeratedReader
 from scopeview.slots import EMBED, Layer, Slot
 from scopeview.store.records import (
     MIN_GRID_IMAGES,
@@ -32,17 +32,17 @@ NAMES = [
 
 def describe(monkeypatch: pytest.MonkeyPatch, small_index: SmallIndex) -> None:
     """Every reader of the server answers as if the index were described."""
-    plain = GuardedReader.cards
+    plain = ModeratedReader.cards
 
-    def description(self: GuardedReader, slot: Slot, feature: int) -> Description:  # noqa: ARG001
+    def description(self: ModeratedReader, slot: Slot, feature: int) -> Description:  # noqa: ARG001
         return made_up(small_index, slot, feature)
 
-    def cards(self: GuardedReader, slot: Slot, features: Iterable[SupportsIndex]) -> dict[int, FeatureCard]:
+    def cards(self: ModeratedReader, slot: Slot, features: Iterable[SupportsIndex]) -> dict[int, FeatureCard]:
         found = plain(self, slot, features)
         return {at: _described(small_index, slot, card) for at, card in found.items()}
 
-    monkeypatch.setattr(GuardedReader, "description", description)
-    monkeypatch.setattr(GuardedReader, "cards", cards)
+    monkeypatch.setattr(ModeratedReader, "description", description)
+    monkeypatch.setattr(ModeratedReader, "cards", cards)
 
 
 def made_up(small_index: SmallIndex, slot: Slot, feature: int) -> Description:

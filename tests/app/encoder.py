@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.inference.encoders import Crop, Vectors
-from scopeview.apart import Apart, LayerApart
-from scopeview.knobs import Knobs, Turned, code_change
+from app.engine.encoders import Crop, Vectors
+from scopeview.analysis.decomposition import Decomposition, LayerDecomposition
+from scopeview.analysis.feature_edits import FeatureEdits, SteeredEmbeddings, code_change
 from scopeview.slots import EMBED, Layer
 from tests.app.index import LAYERS, K
 
@@ -32,7 +32,7 @@ class FakeEncoder:
 
     def apart(
         self, crops: Crop, layers: Sequence[Layer] | None = None, *, embedding: bool = True
-    ) -> list[Apart]:
+    ) -> list[Decomposition]:
         assert crops.shape[1:] == (3, CROP_PX, CROP_PX)
         assert crops.dtype == np.uint8
         self.batches.append(len(crops))
@@ -40,13 +40,13 @@ class FakeEncoder:
             assert self.gate.wait(30), "the test never opened the gate"
         return [_apart(int(crop.mean()), layers or LAYERS, embedding) for crop in crops]
 
-    def turn(self, crop: Crop, apart: LayerApart, knobs: Knobs) -> Turned:
+    def steer(self, crop: Crop, apart: LayerDecomposition, knobs: FeatureEdits) -> SteeredEmbeddings:
         """The sum of what is changed is added to dimension `feature`."""
         before = _embedding(int(crop.mean()))
         change = code_change(apart, knobs)
         after = before.copy()
         np.add.at(after, change.features % PROJECTION, change.difference.sum(axis=0))
-        return Turned(before, after)
+        return SteeredEmbeddings(before, after)
 
     def directions(self, layer: Layer, features: Sequence[int]) -> Vectors:
         """Even and odd features point two ways."""
@@ -61,9 +61,9 @@ class FakeEncoder:
         return {"model": "a stand-in", "device": "none", "dtype": "float32", "layers": LAYERS, "n_bytes": 0}
 
 
-def _apart(mean: int, layers: Sequence[Layer], embedding: bool) -> Apart:
+def _apart(mean: int, layers: Sequence[Layer], embedding: bool) -> Decomposition:
     found = {layer: _layer(mean, 1 if layer == EMBED else N_TOKENS) for layer in layers}
-    return Apart(found, _embedding(mean) if embedding else None)
+    return Decomposition(found, _embedding(mean) if embedding else None)
 
 
 def _embedding(mean: int) -> Vectors:
@@ -75,14 +75,14 @@ def _norms(features: np.ndarray[Any, np.dtype[Any]]) -> Vectors:
     return norms
 
 
-def _layer(mean: int, n_tokens: int) -> LayerApart:
+def _layer(mean: int, n_tokens: int) -> LayerDecomposition:
     """Feature `mean + rank` fires at CLS (12 - rank) and at token 137 (a half more), and nowhere else."""
     features = np.tile((mean + np.arange(K)) % 6, (n_tokens, 1)).astype(np.int32)
     values = np.zeros((n_tokens, K), np.float32)
     values[0] = 12 - np.arange(K)
     values[137:138] = 12.5 - np.arange(K)
     figures = np.linspace(0.5, 1, n_tokens, dtype=np.float32)
-    return LayerApart(K, features, values, _norms(features), figures, 10 * figures)
+    return LayerDecomposition(K, features, values, _norms(features), figures, 10 * figures)
 
 
 def factory_of(encoder: FakeEncoder) -> Callable[[Path], FakeEncoder]:

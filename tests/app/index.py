@@ -13,12 +13,12 @@ import duckdb
 import numpy as np
 from PIL import Image
 
-from scopeview.preprocess import Preprocessing
 from scopeview.slots import Layer, Slot, slots_of
 from scopeview.store.files import grid_pack, shard_dir
 from scopeview.store.manifest import LayerRecord, Manifest, ModelRecord, SaeFigures, write_manifest
 from scopeview.store.pack import write_pack
 from scopeview.store.schema import TABLES
+from scopeview.vision.preprocess import Preprocessing
 
 N_IMAGES, N_FEATURES, K, N_BINS, TOP_N = 64, 96, 4, 10, 20
 THUMB_PX, GRID = 48, 16

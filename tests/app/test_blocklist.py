@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.blocklist import BlockList, parse_rules
-from app.guarded import COVER, GuardedReader
+from app.moderation.blocklist import BlockList, parse_rules
+from app.moderation.reader import COVER, ModeratedReader
 from scopeview.errors import InputError
 from scopeview.slots import Slot
 from tests.app.conftest import StartSite
@@ -86,7 +86,7 @@ def test_what_was_blocked_stays_blocked_when_the_file_breaks(blocklist: Path, da
 
 
 def test_images_are_found_by_file_by_url_and_by_domain(small_index: SmallIndex, blocklist: Path) -> None:
-    with GuardedReader(small_index.index_dir, BlockList(blocklist)) as reader:
+    with ModeratedReader(small_index.index_dir, BlockList(blocklist)) as reader:
         assert reader.blocked() == set()
         write(blocklist, f"{9:064x}", f"{N_IMAGES:064x}")
         assert reader.blocked() == {9}
@@ -141,7 +141,7 @@ def test_a_blocked_image_is_not_found_and_the_next_one_is(start_site: StartSite,
 def test_the_cell_of_a_blocked_image_is_covered_and_no_other(
     small_index: SmallIndex, blocklist: Path
 ) -> None:
-    with GuardedReader(small_index.index_dir, BlockList(blocklist)) as reader:
+    with ModeratedReader(small_index.index_dir, BlockList(blocklist)) as reader:
         clear = opened(reader.grid(SLOT, 0))
         write(blocklist, f"{tops(reader)[4]:064x}")
         covered = opened(reader.grid(SLOT, 0))
@@ -156,7 +156,7 @@ def test_the_cell_of_a_blocked_image_is_covered_and_no_other(
         )
 
 
-def tops(reader: GuardedReader) -> list[int]:
+def tops(reader: ModeratedReader) -> list[int]:
     return [top.image_id for top in reader.feature(1, 0).top_images[:9]]
 
 

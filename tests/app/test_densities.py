@@ -1,7 +1,7 @@
 """The chart of densities: heights, words, and which bars the filters show."""
 
-from app.filters import Filters
 from app.pages.densities import density_bars
+from app.params.filters import Filters
 from scopeview.store.records import DensityBin
 
 BINS = [DensityBin(1, 1, 4), DensityBin(2, 3, 16), DensityBin(4, 7, 0), DensityBin(8, 8, 1)]

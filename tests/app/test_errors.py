@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.site import Site
+from app.state import AppState
 from scopeview.errors import ModelError
 from tests.app.conftest import StartSite
 from tests.app.tower import FakeTower
@@ -139,7 +139,7 @@ def test_other_methods_are_405(site: TestClient) -> None:
 def test_what_breaks_inside_is_a_500_that_tells_nothing(
     site: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state: Site = site.app.state.site  # type: ignore[attr-defined]
+    state: AppState = site.app.state.site  # type: ignore[attr-defined]
     reader = state.indexes["tiny"].reader
 
     def broken(_: int) -> None:

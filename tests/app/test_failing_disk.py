@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app.site import Site
-from app.upload.store import TOMBSTONE_S
+from app.state import AppState
+from app.uploads.store import TOMBSTONE_S
 from tests.app.conftest import StartSite
-from tests.app.pictures import API, form, picture
+from tests.app.sample_images import API, form, picture
 
 Disk = Callable[[], AbstractContextManager[None]]
 
@@ -48,8 +48,8 @@ def send(site: TestClient) -> dict[str, str]:
     return sent
 
 
-def store_of(site: TestClient) -> Site:
-    found: Site = site.app.state.site  # type: ignore[attr-defined]
+def store_of(site: TestClient) -> AppState:
+    found: AppState = site.app.state.site  # type: ignore[attr-defined]
     return found
 
 

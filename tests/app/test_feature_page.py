@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.guarded import GuardedReader
+from app.moderation.reader import ModeratedReader
 from scopeview.slots import Slot
 from tests.app.conftest import StartSite
 from tests.app.descriptions import NAMES, describe, made_up
@@ -27,7 +27,7 @@ def described(site: TestClient, small_index: SmallIndex, monkeypatch: pytest.Mon
 def folding(monkeypatch: pytest.MonkeyPatch, small_index: SmallIndex, folds: list[int]) -> None:
     """Feature 0 of layer 1 has these folds."""
     whole = replace(made_up(small_index, SLOT, 0), folds=folds)
-    monkeypatch.setattr(GuardedReader, "description", lambda *_: whole)
+    monkeypatch.setattr(ModeratedReader, "description", lambda *_: whole)
 
 
 def test_near_duplicates_are_folded_into_the_first_of_them(
@@ -96,7 +96,7 @@ def test_a_feature_that_nothing_resembles_promises_nothing(
 ) -> None:
     whole = made_up(small_index, SLOT, 0)
     alone = replace(whole, within=[], across=[replace(each, layer=99) for each in whole.across])
-    monkeypatch.setattr(GuardedReader, "description", lambda *_: alone)
+    monkeypatch.setattr(ModeratedReader, "description", lambda *_: alone)
     assert tree(described.get("/tiny/1/0").text).all(element_id="near") == []
 
 
@@ -115,7 +115,7 @@ def test_a_failed_computation_is_told_and_is_no_number(
     site: TestClient, small_index: SmallIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = replace(made_up(small_index, SLOT, 0), clarity=float("nan"), label_entropy=float("inf"))
-    monkeypatch.setattr(GuardedReader, "description", lambda *_: whole)
+    monkeypatch.setattr(ModeratedReader, "description", lambda *_: whole)
     page = tree(site.get("/tiny/1/0").text)
     for key in ("clarity", "label_entropy"):
         assert page.one("dd", cls=key).text == "could not be computed"

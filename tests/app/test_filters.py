@@ -3,7 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from app.filters import Filters
+from app.params.filters import Filters
 
 
 def test_a_blank_filter_is_one_that_was_not_set(site: TestClient) -> None:

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from app.upload.plain import MAX_FRAMES
+from app.uploads.image_validation import MAX_FRAMES
 from tests.app.conftest import StartSite
-from tests.app.pictures import API, FORM, form, picture
+from tests.app.sample_images import API, FORM, form, picture
 
 BOUNDARY = "----boundary7"
 MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}

@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from app import http_protocol
-from app.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
+from app.web import http_protocol
+from app.web.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:

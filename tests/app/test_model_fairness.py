@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.clients import CURRENT
-from app.fairness import TooManyAtOnceError
-from app.inference import asking
-from app.inference.budget import BudgetSpentError, TimeBudget
-from app.inference.fair_queue import FairQueue, Urgency
-from app.worker import MAX_WAITING_PER_CLIENT, Wanted, Worker
+from app.engine.budget import BudgetSpentError, TimeBudget
+from app.engine.fair_queue import FairQueue, Urgency
+from app.engine.fair_share import TooManyAtOnceError
+from app.engine.worker import MAX_WAITING_PER_CLIENT, EncodeRequest, Worker
+from app.services import model_requests
+from app.web.client_address import CURRENT
 from tests.app.conftest import StartSite
 from tests.app.encoder import CROP_PX, FakeEncoder, factory_of
 
-INDEX, ONE = Path("an-index"), Wanted((3,))
+INDEX, ONE = Path("an-index"), EncodeRequest((3,))
 CROP = np.full((3, CROP_PX, CROP_PX), 100, np.uint8)
 
 
@@ -85,7 +85,7 @@ def test_a_budget_may_be_used_at_once_and_comes_back_in_a_minute() -> None:
 
 
 def test_clients_whose_budget_is_whole_again_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.inference.budget._MANY_CLIENTS", 10)
+    monkeypatch.setattr("app.engine.budget._MANY_CLIENTS", 10)
     clock = Clock()
     budget = TimeBudget(30, clock)
     for number in range(100):
@@ -124,7 +124,7 @@ def test_one_client_of_many_pictures_delays_another_by_one_and_is_refused_alone(
     while worker._jobs.qsize():  # until it is in hand
         threading.Event().wait(0.005)
     for number in range(MAX_WAITING_PER_CLIENT):
-        waiting.append(worker.submit(INDEX, f"{number}", CROP, Wanted((1,))))
+        waiting.append(worker.submit(INDEX, f"{number}", CROP, EncodeRequest((1,))))
         waiting[-1].add_done_callback(lambda _: order.append("many"))
     with pytest.raises(TooManyAtOnceError):
         worker.submit(INDEX, "one more", CROP, ONE)
@@ -171,7 +171,7 @@ def test_where_the_model_is_slow_views_go_through_it_one_by_one(gated: FakeEncod
 def test_who_has_spent_its_budget_is_told_when_to_come_back_and_pages_go_on(
     start_site: StartSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "REFUSAL_S", 0)
+    monkeypatch.setattr(model_requests, "REFUSAL_S", 0)
     site = start_site(model_seconds_per_minute=10)
     heat = "/api/v1/tiny/3/0/heat?images="
     assert site.get(f"{heat}1").status_code == 200
@@ -195,8 +195,8 @@ def test_requests_that_run_the_model_wait_for_those_of_the_same_client(
 
     async def ask(client: str, image_id: int) -> None:
         CURRENT.set(client)
-        picture = asking.indexed_picture(open_index, image_id)
-        await asking.take_apart(state, open_index, [picture], ONE, site.app.state.decode_limiter)  # type: ignore[attr-defined]
+        picture = model_requests.indexed_picture(open_index, image_id)
+        await model_requests.decompose(state, open_index, [picture], ONE, site.app.state.decode_limiter)  # type: ignore[attr-defined]
 
     async def story() -> int:
         many = [asyncio.create_task(ask("many", image_id)) for image_id in range(10)]

@@ -23,7 +23,7 @@ from app.settings import Settings
 from tests.app.conftest import decoded_here
 from tests.app.encoder import FakeEncoder, factory_of
 from tests.app.index import LAYERS, N_FEATURES, N_IMAGES, TOKENS, SmallIndex
-from tests.app.pictures import API, form, picture
+from tests.app.sample_images import API, form, picture
 from tests.app.tower import FakeTower, tower_factory
 
 N_EXAMPLES = 10

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from app.logs import JsonLines, without_secrets
-from tests.app.pictures import API, form, picture
+from app.web.request_log import JsonLines, without_secrets
+from tests.app.sample_images import API, form, picture
 
 
 @pytest.fixture

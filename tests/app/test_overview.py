@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.pages.home import evenly
-from app.survey import spread
+from app.services.highlights import diversify
 from scopeview.slots import Layer, Slot
 from scopeview.store.manifest import read_manifest, write_manifest
 from scopeview.store.records import FeatureCard
@@ -68,14 +68,14 @@ def test_striking_features_are_clear_and_well_named_of_names_that_are_their_own(
     assert [int(at) for at in shown] == expected
 
 
-def called(*names: str | None, layer: int = 1) -> list[FeatureCard]:
+def cards_named(*names: str | None, layer: int = 1) -> list[FeatureCard]:
     return [FeatureCard(layer, "cls", at, 64, 9, 1.0, [], name=name) for at, name in enumerate(names)]
 
 
 def test_a_choice_takes_of_each_layer_in_turn_what_shares_no_word_with_the_others() -> None:
-    deep = called("a plain red background", "a plain blue background", "a red heart", "a fish", layer=5)
-    early = called("A FISH", "snow on a background", "night", layer=1)
-    assert [card.name for card in spread([deep, early], 9)] == [
+    deep = cards_named("a plain red background", "a plain blue background", "a red heart", "a fish", layer=5)
+    early = cards_named("A FISH", "snow on a background", "night", layer=1)
+    assert [card.name for card in diversify([deep, early], 9)] == [
         "a plain red background",
         "A FISH",
         "a plain blue background",  # nothing of its layer is unlike those two
@@ -83,9 +83,9 @@ def test_a_choice_takes_of_each_layer_in_turn_what_shares_no_word_with_the_other
         "a red heart",
         "snow on a background",
     ]
-    assert [card.name for card in spread([deep, early], 3)][-1] == "a plain blue background"
-    assert spread([[], early], 1) == early[:1]
-    assert spread([called(None, None)], 2) == called(None, None)
+    assert [card.name for card in diversify([deep, early], 3)][-1] == "a plain blue background"
+    assert diversify([[], early], 1) == early[:1]
+    assert diversify([cards_named(None, None)], 2) == cards_named(None, None)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
-from app.page_cache import FOR_EVERYONE, MAX_AGE_S, Kept, PageCache, PageCacheMiddleware
+from app.web.page_cache import FOR_EVERYONE, MAX_AGE_S, CachedAnswer, PageCache, PageCacheMiddleware
 from tests.loops import on_a_loop
 
 
@@ -136,8 +136,8 @@ def test_another_edition_and_old_age_end_it() -> None:
     assert browser.get()[2] == "/a 3"
 
 
-def kept(body: bytes = b"0123456789", headers: list[tuple[bytes, bytes]] | None = None) -> Kept:
-    return Kept(headers or [], body, "tag", None, 1e18)
+def kept(body: bytes = b"0123456789", headers: list[tuple[bytes, bytes]] | None = None) -> CachedAnswer:
+    return CachedAnswer(headers or [], body, "tag", None, 1e18)
 
 
 def test_the_least_recently_used_goes_when_it_is_full() -> None:

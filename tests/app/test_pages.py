@@ -10,26 +10,26 @@ from jinja2 import meta
 from starlette.testclient import TestClient
 
 from app.assets import TEMPLATES_DIR, Assets
-from app.pages.apart.groups import GroupsPage
-from app.pages.apart.knobs import KnobsPage
-from app.pages.apart.layers import LayersPage
-from app.pages.apart.page import ApartPage
-from app.pages.apart.similar import SimilarPage
-from app.pages.apart.versus import VersusPage
 from app.pages.api_help import ApiPage
 from app.pages.compare import ComparePage
+from app.pages.error import ProblemPage
 from app.pages.feature import EmbedPage, FeaturePage
 from app.pages.gallery import GalleryPage
 from app.pages.home import HomePage, IndexPage
-from app.pages.image import ImagePage
+from app.pages.image.activations import ApartPage
+from app.pages.image.compare import VersusPage
+from app.pages.image.groups import GroupsPage
+from app.pages.image.layers import LayersPage
+from app.pages.image.overview import ImagePage
+from app.pages.image.similar import SimilarPage
+from app.pages.image.steering import KnobsPage
 from app.pages.map import MapPage
-from app.pages.patterns import PatternsPage
-from app.pages.problem import ProblemPage
 from app.pages.render import Page, environment
 from app.pages.report import ReportPage
 from app.pages.search import SearchPage, WhichIndexPage
+from app.pages.styleguide.routes import PatternsPage
 from app.pages.uploads import DeletePage, UploadFormPage, UploadPage
-from scopeview.model_match import ModelMatch
+from scopeview.sae.model_match import ModelMatch
 from scopeview.store.manifest import TrainedOnRecord, read_manifest, write_manifest
 from tests.app.conftest import StartSite
 from tests.app.index import FEW_IMAGES, NEVER_FIRES, UNSAFE_IMAGE, write_index

@@ -18,7 +18,7 @@ from scopeview.errors import InputError
 from tests.app.conftest import StartSite
 from tests.app.encoder import FakeEncoder, factory_of
 from tests.app.index import SmallIndex
-from tests.app.pictures import BROWSER, form, picture
+from tests.app.sample_images import BROWSER, form, picture
 
 BASE_URL = "http://host.example/scope"
 _ADDRESS = re.compile(r'(?:href|src|action|formaction|content|data-[a-z-]*url|hx-(?:get|post))="([^"]*)"')

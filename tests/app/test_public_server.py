@@ -12,12 +12,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.formatting import safe_link
-from app.listening import bound_socket
+from app.web.server_socket import bound_socket
 from scopeview.errors import ScopeviewError
 from scopeview.store.schema import MAX_CAPTION_CHARS
 from tests.app.conftest import StartSite
 from tests.app.index import SmallIndex, write_index
-from tests.app.pictures import API, form, picture
+from tests.app.sample_images import API, form, picture
 from tests.nginx import free_port
 
 ELSEWHERE = {"Origin": "https://notebook.example"}

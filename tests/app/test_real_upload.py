@@ -17,7 +17,7 @@ from indexer.pipeline import run_index
 from indexer.sources import Sample, open_source
 from scopeview.images import ImageLimits, decode
 from tests.app.conftest import StartSite
-from tests.app.pictures import API, form
+from tests.app.sample_images import API, form
 from tests.conftest import PROJECT_DIR
 from tests.image_sets import ImageSets
 from tests.indexer.worlds import request, save_weights

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app import reports
+from app.moderation import reports
+from app.moderation.reports import Reports, VisitorReport
 from app.pages.report import address
-from app.problems import ProblemError
-from app.reports import Report, Reports
 from app.settings import Settings
+from app.web.errors import ProblemError
 from tests.app.conftest import StartSite
-from tests.app.pictures import BROWSER
+from tests.app.sample_images import BROWSER
 
 ADDRESS = "/tiny/images/9/report"
-REPORT = Report("2026-11-21T05:30:00Z", "tiny", 9, "image-009", "0" * 64, None, "other", "")
+REPORT = VisitorReport("2026-11-21T05:30:00Z", "tiny", 9, "image-009", "0" * 64, None, "other", "")
 
 
 def lines(upload_dir: Path) -> list[dict[str, object]]:

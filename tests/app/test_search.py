@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.guarded import GuardedReader
-from app.search.finding import N_NAMED, by_name
-from app.search.query import MAX_CHARS
-from app.site import Site
+from app.moderation.reader import ModeratedReader
+from app.params.query_text import MAX_CHARS
+from app.services.retrieval import N_NAMED, by_name
+from app.state import AppState
 from scopeview.errors import ModelError, NoTextError
 from scopeview.slots import Slot
 from scopeview.store.reader import IndexReader
-from scopeview.store.records import Called
+from scopeview.store.records import NameMatch
 from tests.app.conftest import StartSite
 from tests.app.described_index import active, told, write_described_index
 from tests.app.index import HOSTILE_CAPTIONS, N_FEATURES, NEVER_FIRES, SmallIndex
-from tests.app.pictures import BROWSER, form, picture
+from tests.app.sample_images import BROWSER, form, picture
 from tests.app.tower import FakeTower, FakeVectors, tower_factory
 
 API = "/api/v1"
@@ -37,7 +37,7 @@ def site(start_site: StartSite, tower: FakeTower, monkeypatch: pytest.MonkeyPatc
 def with_vectors(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, *, described: bool = True
 ) -> TestClient:
-    state: Site = client.app.state.site  # type: ignore[attr-defined]
+    state: AppState = client.app.state.site  # type: ignore[attr-defined]
     vectors = FakeVectors(described=described)
     monkeypatch.setitem(state.indexes["tiny"].reader.__dict__, "search", vectors)
     return client
@@ -177,7 +177,7 @@ def test_without_a_text_tower_the_page_says_why_and_names_still_count(start_site
 def test_a_model_without_a_text_tower_is_asked_once_and_leaves_no_traceback(
     start_site: StartSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("app.search.texts.RETRY_LOAD_S", 0.0)
+    monkeypatch.setattr("app.engine.text_encoders.RETRY_LOAD_S", 0.0)
     asked = []
 
     def failing(index_dir: object) -> FakeTower:
@@ -213,7 +213,7 @@ def test_words_that_nothing_matches_well_are_said_to_find_the_nearest_there_is(
     site: TestClient, monkeypatch: pytest.MonkeyPatch, usual: float | None, matches_well: bool
 ) -> None:
     """Where features are nearer to their own names than the best one is to these words."""
-    monkeypatch.setattr(GuardedReader, "usual_name_score", lambda _: usual)
+    monkeypatch.setattr(ModeratedReader, "usual_name_score", lambda _: usual)
     assert site.get(f"{API}/tiny/search?q=heart").json()["matches_well"] is matches_well
     assert ("weak-match" in site.get("/tiny/search?q=heart").text) is not matches_well
     assert site.get(f"{API}/tiny/search?image=3").json()["matches_well"] is None
@@ -308,7 +308,7 @@ def test_features_that_are_called_so_come_first_and_surest_first(
         assert (each["matched"], each["score"]) == ("red heart", 0.03125)
         assert each["name"] != "red heart"
     html = client.get("/told/search?q=red+heart").text
-    assert html.index("Features that are called so") < html.index("among their other names")
+    assert html.index("Features with this name") < html.index("among their other names")
     assert "also <bdi>red heart</bdi>" in html
 
 
@@ -325,15 +325,15 @@ def test_a_part_of_a_word_is_found_too_but_is_no_name(start_site: StartSite, des
 
 def test_the_exact_name_comes_before_longer_ones(start_site: StartSite, described: SmallIndex) -> None:
     reader: Any = start_site(index_dirs=[described.index_dir]).app.state.site.indexes["told"]  # type: ignore[attr-defined]
-    called = [
-        Called(1, 1, "night sky", 0.9, True),
-        Called(2, 1, "Night", 0.1, True),
-        Called(4, 2, "night", 0.2, False),
-        Called(5, 3, "night", 0.8, False),
-        Called(6, 2, "night", 0.3, False),
+    name_matches = [
+        NameMatch(1, 1, "night sky", 0.9, True),
+        NameMatch(2, 1, "Night", 0.1, True),
+        NameMatch(4, 2, "night", 0.2, False),
+        NameMatch(5, 3, "night", 0.8, False),
+        NameMatch(6, 2, "night", 0.3, False),
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader.reader, "called", lambda *_, **__: called)
+        patch.setattr(reader.reader, "name_matches", lambda *_, **__: name_matches)
         named = by_name(reader, SLOTS[:1], "night")
     assert [found.card.feature for found in named.named] == [2, 1]
     assert [found.card.feature for found in named.also_named] == [6, 4, 5]
@@ -342,12 +342,12 @@ def test_the_exact_name_comes_before_longer_ones(start_site: StartSite, describe
 @pytest.mark.parametrize("words", ["(", "[a-", "\\", "c++", "%", "_", "$name"])
 def test_signs_of_patterns_are_letters_like_others(described: SmallIndex, words: str) -> None:
     with IndexReader(described.index_dir) as reader:
-        assert reader.called(SLOTS[0], words, limit=3) == []
+        assert reader.name_matches(SLOTS[0], words, limit=3) == []
 
 
 def test_letters_of_any_script_make_words(described: SmallIndex) -> None:
     with IndexReader(described.index_dir) as reader:
-        whole, part = (reader.called(SLOTS[0], words, limit=3) for words in ("مرحبا", "مرحب"))
+        whole, part = (reader.name_matches(SLOTS[0], words, limit=3) for words in ("مرحبا", "مرحب"))
     assert whole
     assert all(found.is_its_name for found in whole[:1])
     assert not any(found.is_its_name for found in part)

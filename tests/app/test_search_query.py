@@ -5,26 +5,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.formatting import layer_name
-from app.search.query import Place, place_in
+from app.params.query_text import FeatureRef, feature_ref_in
 
 
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("31415", Place(None, 31415)),
-        ("#7", Place(None, 7)),
-        ("22:31415", Place(22, 31415)),
-        ("L22 · 31415", Place(22, 31415)),
-        ("l22/31415", Place(22, 31415)),
-        (" 22 : 5 ", Place(22, 5)),
-        ("L 22, 5", Place(22, 5)),
-        ("embed · 5", Place("embed", 5)),
-        ("EMBED:5", Place("embed", 5)),
-        ("0:0", Place(0, 0)),
+        ("31415", FeatureRef(None, 31415)),
+        ("#7", FeatureRef(None, 7)),
+        ("22:31415", FeatureRef(22, 31415)),
+        ("L22 · 31415", FeatureRef(22, 31415)),
+        ("l22/31415", FeatureRef(22, 31415)),
+        (" 22 : 5 ", FeatureRef(22, 5)),
+        ("L 22, 5", FeatureRef(22, 5)),
+        ("embed · 5", FeatureRef("embed", 5)),
+        ("EMBED:5", FeatureRef("embed", 5)),
+        ("0:0", FeatureRef(0, 0)),
     ],
 )
-def test_a_number_is_a_feature(text: str, place: Place) -> None:
-    assert place_in(text) == place
+def test_a_number_is_a_feature(text: str, place: FeatureRef) -> None:
+    assert feature_ref_in(text) == place
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,15 @@ def test_a_number_is_a_feature(text: str, place: Place) -> None:
     ],
 )
 def test_everything_else_is_words(text: str) -> None:
-    assert place_in(text) is None
+    assert feature_ref_in(text) is None
 
 
 @given(st.integers(0, 2**31 - 1), st.one_of(st.integers(0, 99), st.just("embed")))
 def test_what_pages_write_is_read(feature: int, layer: object) -> None:
     assert layer == "embed" or isinstance(layer, int)
-    assert place_in(f"{layer_name(layer)} · {feature}") == Place(layer, feature)
+    assert feature_ref_in(f"{layer_name(layer)} · {feature}") == FeatureRef(layer, feature)
 
 
 @given(st.text(max_size=50))
 def test_no_text_breaks_it(text: str) -> None:
-    place_in(text)
+    feature_ref_in(text)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.app.index import SmallIndex
-from tests.app.pictures import API
+from tests.app.sample_images import API
 
 ROOT = Path(__file__).resolve().parents[2]
 HUNG_S = 100

@@ -18,7 +18,7 @@ from indexer.pipeline import run_index
 from scopeview import open_index
 from scopeview.slots import Slot
 from tests.app.conftest import StartSite
-from tests.app.pictures import API, form
+from tests.app.sample_images import API, form
 from tests.indexer.worlds import request, save_weights
 
 N_IMAGES, LAYERS = 8, (1, 3)

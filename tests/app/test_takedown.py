@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
 from tests.app.conftest import StartSite
-from tests.app.pictures import API, BROWSER, FORM, form, picture
+from tests.app.sample_images import API, BROWSER, FORM, form, picture
 from tests.app.test_blocklist import write
 from tests.app.test_reports import lines
 

@@ -10,14 +10,14 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from app.problems import ProblemError
-from app.upload.decoding import Crop, ProcessDecoder, decoded_crop
-from app.upload.form import Pace, read_picture
+from app.uploads.decoding import Crop, ProcessDecoder, decoded_crop
+from app.uploads.multipart import Pace, read_picture
+from app.web.errors import ProblemError
 from scopeview.errors import BadReason, ImageError
 from scopeview.images import ImageLimits
-from scopeview.preprocess import Preprocessing
+from scopeview.vision.preprocess import Preprocessing
 from tests.app.conftest import StartSite
-from tests.app.pictures import API, picture
+from tests.app.sample_images import API, picture
 from tests.loops import on_a_loop
 
 PREPROCESSING = Preprocessing.from_config({"size": 128, "crop_size": 128})

@@ -7,11 +7,11 @@ import pytest
 from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.clients import counted
-from app.problems import ProblemError
-from app.upload.rate import UploadRate
+from app.uploads.rate_limit import UploadRate
+from app.web.client_address import counted
+from app.web.errors import ProblemError
 from tests.app.conftest import StartSite
-from tests.app.pictures import API, BROWSER, FORM, form, picture
+from tests.app.sample_images import API, BROWSER, FORM, form, picture
 
 
 class Clock:
@@ -26,7 +26,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Stands still; the rest of the process goes by its own."""
     clock = Clock()
-    for module in ("limits.storage.memory", "limits.strategies", "app.upload.rate"):
+    for module in ("limits.storage.memory", "limits.strategies", "app.uploads.rate_limit"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=clock.time))
     return clock
 

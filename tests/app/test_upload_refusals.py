@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from scopeview.errors import ModelError
 from tests.app.conftest import StartSite
 from tests.app.encoder import FakeEncoder
-from tests.app.pictures import API, FORM, form, picture
+from tests.app.sample_images import API, FORM, form, picture
 
 
 @pytest.mark.parametrize(

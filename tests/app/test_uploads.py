@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from tests.app.conftest import StartSite
 from tests.app.index import K
-from tests.app.pictures import API, BROWSER, FORM, form, picture
+from tests.app.sample_images import API, BROWSER, FORM, form, picture
 
 
 def test_a_script_gets_201_with_url_codes_expiry_and_delete_key(site: TestClient) -> None:

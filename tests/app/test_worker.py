@@ -10,26 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.worker import (
+from app.engine.worker import (
     BusyError,
     DeviceFailedError,
     EncoderAbsentError,
+    EncodeRequest,
     TooSlowError,
-    Wanted,
     Worker,
     scopeview_encoders,
 )
-from scopeview.apart import Apart
+from scopeview.analysis.decomposition import Decomposition
 from tests.app.encoder import CROP_PX, FakeEncoder, factory_of
 from tests.app.index import LAYERS
 
 INDEX = Path("an-index")
 CROP = np.full((3, CROP_PX, CROP_PX), 100, np.uint8)
-ALL = Wanted(tuple(LAYERS), embedding=True)
-ONE = Wanted((3,))
+ALL = EncodeRequest(tuple(LAYERS), embedding=True)
+ONE = EncodeRequest((3,))
 
 
-def feature(apart: Apart) -> int:
+def feature(apart: Decomposition) -> int:
     """The one that fires highest: it tells the pictures apart."""
     return int(apart.layers[3].features[0, 0])
 
@@ -89,7 +89,7 @@ def test_what_is_known_of_a_picture_is_not_worked_out_again(worker: Worker, enco
     assert worker.known(INDEX, "a", ALL) is None
     assert worker.known(Path("another"), "a", ONE) is None
     worker.submit(INDEX, "a", CROP, ALL).result(10)
-    worker.submit(INDEX, "a", CROP, Wanted((1,))).result(10)
+    worker.submit(INDEX, "a", CROP, EncodeRequest((1,))).result(10)
     assert encoder.batches == [1, 1]
 
 
@@ -103,7 +103,7 @@ def test_what_is_urgent_goes_first(worker: Worker, encoder: FakeEncoder) -> None
     while worker._jobs.qsize():  # until it is in hand
         threading.Event().wait(0.005)
     for name, urgent in (("patient", False), ("urgent", True)):
-        waiting = worker.submit(INDEX, name, CROP, Wanted((1,)) if urgent else ONE, urgent=urgent)
+        waiting = worker.submit(INDEX, name, CROP, EncodeRequest((1,)) if urgent else ONE, urgent=urgent)
         waiting.add_done_callback(partial(_note, order, name))
     open_gate(encoder)
     first.result(10)
@@ -141,7 +141,7 @@ def test_anything_else_runs_with_the_encoder_in_the_workers_thread(
 
 def test_a_device_that_fails_is_told_and_the_model_is_loaded_again() -> None:
     class Failing(FakeEncoder):
-        def apart(self, *_: object, **__: object) -> list[Apart]:
+        def apart(self, *_: object, **__: object) -> list[Decomposition]:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     loaded = [Failing(), FakeEncoder()]
@@ -201,7 +201,7 @@ def test_what_waits_at_the_end_is_refused(encoder: FakeEncoder) -> None:
     worker.submit(INDEX, "a", CROP, ALL).result(10)
     assert encoder.gate is not None
     encoder.gate.clear()
-    in_hand = worker.submit(INDEX, "b", CROP, ALL)
+    current = worker.submit(INDEX, "b", CROP, ALL)
     while worker._jobs.qsize():
         threading.Event().wait(0.005)
     waiting = worker.submit(INDEX, "c", CROP, ALL)
@@ -211,7 +211,7 @@ def test_what_waits_at_the_end_is_refused(encoder: FakeEncoder) -> None:
         threading.Event().wait(0.005)
     open_gate(encoder)
     stopping.join()
-    assert feature(in_hand.result(10)) == 100 % 6
+    assert feature(current.result(10)) == 100 % 6
     with pytest.raises(TooSlowError):
         waiting.result(10)
 
@@ -229,7 +229,7 @@ def test_a_failed_load_is_remembered_and_then_tried_again(monkeypatch: pytest.Mo
             worker.encoder(INDEX)
     assert len(calls) == 1
     later = time.monotonic() + 61
-    monkeypatch.setattr("app.inference.encoders.time.monotonic", lambda: later)
+    monkeypatch.setattr("app.engine.encoders.time.monotonic", lambda: later)
     with pytest.raises(EncoderAbsentError):
         worker.encoder(INDEX)
     assert len(calls) == 2
@@ -237,7 +237,7 @@ def test_a_failed_load_is_remembered_and_then_tried_again(monkeypatch: pytest.Mo
 
 def test_switched_off_means_absent() -> None:
     worker = Worker(scopeview_encoders("off"), bound=1, batch=1, deadline_s=1)
-    assert worker.why_absent(INDEX) == "the operator of this server has switched them off"
+    assert worker.unavailable_reason(INDEX) == "the operator of this server has switched them off"
     with pytest.raises(EncoderAbsentError):
         worker.encoder(INDEX)
 
@@ -292,7 +292,7 @@ def test_a_thread_that_hangs_in_the_device_is_replaced_and_so_is_its_model() -> 
     while not hung.batches:
         threading.Event().wait(0.005)
     worker._deadline_s = 10  # those that come now have time
-    while not worker._hangs():
+    while not worker._is_stalled():
         threading.Event().wait(0.005)
     assert feature(worker.submit(INDEX, "b", CROP, ALL).result(10)) == 100 % 6
     assert not loaded

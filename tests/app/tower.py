@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.search.texts import Vector
+from app.engine.text_encoders import Vector
 from scopeview.slots import Slot
 from scopeview.store.records import Hit
 from scopeview.store.vectors import Modality

@@ -12,8 +12,8 @@ from bench.agreement import by_layer, compare
 from bench.encode import Sizes, measure, report, shared_saes
 from bench.reference_loop import ReferenceLoop
 from indexer.sources import open_source
-from scopeview.clip import Clip
-from scopeview.encoder import Encoder
+from scopeview.vision.clip import Clip
+from scopeview.vision.encoder import Encoder
 from tests.models import save_random_clip
 
 LAYERS = (0, 2)

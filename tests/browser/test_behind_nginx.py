@@ -9,7 +9,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.encoder import FakeEncoder, factory_of
 from tests.app.index import write_index
-from tests.app.pictures import picture
+from tests.app.sample_images import picture
 from tests.app.tower import FakeTower, tower_factory
 from tests.browser.conftest import OpenPage, served
 from tests.nginx import free_port, nginx, subpath_config

@@ -27,7 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "device_scale_factor": 2,
     },
 }
-MOST_BYTES = 100_000
+MAX_BYTES = 100_000
 LOAD_ALL = """() => Promise.all([...document.images].map((img) => {
   img.loading = "eager";
   return img.decode();
@@ -78,7 +78,7 @@ def test_a_first_visit_costs_little_beside_the_pictures(
     watched.page.on("response", lambda answer: answers.append(answer))
     watched.goto(addresses[name])
     texts = [each for each in answers if each.request.resource_type in ("document", "stylesheet", "script")]
-    assert sum(each.request.sizes()["responseBodySize"] for each in texts) < MOST_BYTES
+    assert sum(each.request.sizes()["responseBodySize"] for each in texts) < MAX_BYTES
     assert len(texts) >= 6
 
 

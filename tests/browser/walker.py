@@ -27,7 +27,7 @@ POINT = """(tag) => {
   const box = u.over.getBoundingClientRect();
   return [box.left + u.valToPos(xs[0], "x"), box.top + u.valToPos(ys[0], "y")];
 }"""
-MOST_RING_PX = 6.0
+MAX_RING_PX = 6.0
 """Two of the line, two between it and the control, and room."""
 
 
@@ -99,7 +99,7 @@ class Walker:
                     self.reach(control)
             except Exception as error:
                 raise AssertionError(f"{self.hand}, {self.page.url}: {control}") from error
-            assert self.page.evaluate("controls.ringPx()") <= MOST_RING_PX, control
+            assert self.page.evaluate("controls.ringPx()") <= MAX_RING_PX, control
         self.known |= self.used
 
     def open(self) -> None:
@@ -149,7 +149,7 @@ class Walker:
         self.page.evaluate("went = []")
         self.of(control, "it.focus({ focusVisible: true })")
         assert self.of(control, "it === document.activeElement"), "the keys do not reach it"
-        assert self.page.evaluate("controls.ringPx()") <= MOST_RING_PX
+        assert self.page.evaluate("controls.ringPx()") <= MAX_RING_PX
 
     def went(self) -> str:
         """Where the page was led."""

@@ -10,9 +10,9 @@ from torch import Tensor
 from transformers import CLIPModel
 from transformers.utils.logging import disable_progress_bar
 
-from scopeview.clip import Clip
 from scopeview.images import ImageLimits, decode
 from scopeview.importers import load_sae, read_suite
+from scopeview.vision.clip import Clip
 from tests.conformance.comparison import Arrays
 
 TOKENS = ("cls", "137", "all")

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from indexer.batching import Batcher, batch_that_fits, compiled, is_out_of_memory
-from scopeview.clip import Clip
-from scopeview.encoder import Encoder
 from scopeview.errors import ScopeviewError
+from scopeview.vision.clip import Clip
+from scopeview.vision.encoder import Encoder
 from tests.models import save_random_clip
 
 GB = 1024**3
@@ -91,7 +91,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
 
 def taps(clip: Clip, layers: Sequence[int]) -> torch.Tensor:
     pixels = torch.arange(2 * 3 * 32 * 32).remainder(251).to(torch.uint8).reshape(2, 3, 32, 32)
-    return torch.cat([found.flatten() for found in clip.tap(pixels, layers, [0, 5]).residuals.values()])
+    return torch.cat(
+        [found.flatten() for found in clip.residual_stream(pixels, layers, [0, 5]).residuals.values()]
+    )
 
 
 def test_what_is_compiled_runs_instead_and_gives_the_same_taps(
@@ -111,7 +113,7 @@ def test_what_is_compiled_runs_instead_and_gives_the_same_taps(
     assert compiled(Encoder(clip, {}, ["cls"])) == "yes"
     torch.testing.assert_close(taps(clip, [0, 2]), plain, rtol=0, atol=0)
     assert calls == [{"dynamic": False}] * 2
-    clip.compile_not()
+    clip.uncompile()
     taps(clip, [0, 2])
     assert len(calls) == 2
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.build import TOP_N, BuildPlan, LayerWidth, build_slot, write_database
-from indexer.shard_output import ImageEntry, ShardMarker, ShardWriter
-from scopeview.encoder import Encoded, SlotCodes
+from indexer.shard_writer import ImageEntry, ShardMarker, ShardWriter
 from scopeview.slots import Layer, Slot
+from scopeview.vision.encoder import Encoded, SlotCodes
 from tests.indexer import twin
 
 N_FEATURES = 5

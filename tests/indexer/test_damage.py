@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from scopeview.clip import Clip
 from scopeview.errors import BadReason
 from scopeview.store.reader import IndexReader
+from scopeview.vision.clip import Clip
 from tests.command import scopeview
 from tests.indexer.sources.tars import write_tar
 from tests.indexer.tiny import index_words, jpeg, write_model, write_suite
@@ -109,7 +109,7 @@ def test_every_bad_sample_is_in_the_report_by_name_and_counted_by_reason(refused
 def test_with_a_higher_threshold_it_goes_on_without_encoding_again(
     world: Path, refused: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Clip, "tap", None)
+    monkeypatch.setattr(Clip, "residual_stream", None)
     ended = scopeview(*index_words(world, refused), "--max-bad", "0.5")
     assert ended.code == 0, ended.err
     assert "left out: 2 corrupt image" in ended.out
@@ -141,7 +141,7 @@ def test_a_set_without_one_usable_image_says_why(world: Path, tmp_path: Path) ->
 def test_images_whose_activations_overflow_are_left_out(world: Path, tmp_path: Path) -> None:
     words = index_words(world, tmp_path / "index")
     project = Clip._project
-    enter = Clip._enter
+    enter = Clip._embed
     dark: list[Any] = []
 
     def entering(self: Clip, pixels: Any) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.space import building_needs, encoding_needs, is_disk_full, room_in
+from indexer.disk_space import building_needs, disk_full_guard, encoding_needs, is_disk_full
 from scopeview.errors import DiskFullError, ScopeviewError
 from scopeview.store.files import naming, write_json
 from tests.command import Ended, scopeview_until
@@ -33,7 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_where_the_estimate_would_have_fitted_nothing_is_said_to_be_missing(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     expected = pytest.raises(DiskFullError, match=r"are free, where about 55\.1 kB were expected")
-    with expected as caught, room_in(tmp_path, lambda: min(55_100, free)):
+    with expected as caught, disk_full_guard(tmp_path, lambda: min(55_100, free)):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
     assert "missing" not in str(caught.value)
 
@@ -86,13 +86,13 @@ def test_however_a_library_says_it_a_full_disk_is_one(tmp_path: Path, error: Exc
     expected = pytest.raises(
         DiskFullError, match=r"codes\.parquet: no room left.* about \d+\.\d GB are missing"
     )
-    with expected, room_in(tmp_path, lambda: 10**18), naming(tmp_path / "codes.parquet"):
+    with expected, disk_full_guard(tmp_path, lambda: 10**18), naming(tmp_path / "codes.parquet"):
         raise error
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), ValueError("no such layer")])
 def test_other_errors_stay_what_they_are(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(type(error), match=str(error.args[-1])), room_in(tmp_path, lambda: None):
+    with pytest.raises(type(error), match=str(error.args[-1])), disk_full_guard(tmp_path, lambda: None):
         raise error
 
 
@@ -105,7 +105,7 @@ def test_the_cause_of_an_error_counts_and_names_the_file(tmp_path: Path) -> None
             raise RuntimeError("the writer ended") from error
 
     expected = pytest.raises(DiskFullError, match=r"thumbs\.pack: .*needs more than the ")
-    with expected, room_in(tmp_path, lambda: None):
+    with expected, disk_full_guard(tmp_path, lambda: None):
         write()
 
 

@@ -11,27 +11,27 @@ import torch
 from PIL import Image
 
 from indexer.build import TOP_N, BuildPlan, LayerWidth, build_slot, write_database
-from indexer.grids import CELL_PX
 from indexer.pipeline import run_index
-from indexer.shard_output import ImageEntry, ShardMarker, ShardWriter
+from indexer.shard_writer import ImageEntry, ShardMarker, ShardWriter
 from indexer.sources import Sample, open_source
-from scopeview.encoder import Encoded, Encoder, SlotCodes
+from indexer.sprites import CELL_PX
 from scopeview.images import ImageLimits, decode
-from scopeview.recipe import load_encoder
+from scopeview.model_spec import load_encoder
 from scopeview.slots import Slot
 from scopeview.store.reader import IndexReader
+from scopeview.vision.encoder import Encoded, Encoder, SlotCodes
 from tests.image_sets import ImageSets
 from tests.indexer import twin
 from tests.indexer.worlds import N_FEATURES, request, save_weights
 
-MOST_IMAGES = 300
+MAX_IMAGES = 300
 
 
 @pytest.fixture(scope="module")
 def photos(images: ImageSets, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexReader]:
     """Photographs through the whole pipeline."""
     folder = tmp_path_factory.mktemp("photos")
-    limit = min(images.n_photos, MOST_IMAGES)
+    limit = min(images.n_photos, MAX_IMAGES)
     run_index(request(images.photos, save_weights(folder), folder / "index", limit=limit))
     with IndexReader(folder / "index") as reader:
         yield reader

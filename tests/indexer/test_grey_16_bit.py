@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from indexer.pipeline import IndexRequest, run_index
-from scopeview.recipe import load_encoder
+from scopeview.model_spec import load_encoder
 from scopeview.store.reader import IndexReader
 from tests.indexer.tiny import write_model, write_suite
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scopeview.recipe import recipe_of
+from scopeview.model_spec import recipe_of
 from scopeview.store.manifest import read_manifest
 from tests.command import Ended, scopeview
 from tests.indexer.tiny import N_FEATURES, PROJECTION, WIDTH, K, write_model, write_source

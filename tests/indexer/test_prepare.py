@@ -19,7 +19,7 @@ from indexer.prepare import Prepared, Preparer, batched, ordered
 from indexer.sources import BadSample, Sample
 from scopeview.errors import BadReason
 from scopeview.images import Grey16
-from scopeview.preprocess import CONFIG_NAME, Preprocessing
+from scopeview.vision.preprocess import CONFIG_NAME, Preprocessing
 from tests.models import preprocessor_config
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from indexer.encode import ShardEncoder
-from scopeview.clip import Clip
+from scopeview.vision.clip import Clip
 from tests.command import Ended, scopeview
 from tests.indexer.tiny import N_FEATURES, WIDTH, K, index_words, jpeg, write_model, write_suite, write_world
 from tests.saes import random_tensors, save_random_clipscope
@@ -37,7 +37,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("a picture was computed on, though the input is wrong")
 
     monkeypatch.setattr(Clip, "forward", refuse)
-    monkeypatch.setattr(Clip, "tap", refuse)
+    monkeypatch.setattr(Clip, "residual_stream", refuse)
     monkeypatch.setattr(ShardEncoder, "encode", refuse)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from indexer.parts import count_left, in_words
-from indexer.report import Report, summarize
-from indexer.shard_output import ShardMarker
+from indexer.report import RunReport, summarize
+from indexer.shard_writer import ShardMarker
 from indexer.sources import SourceOptions
 from indexer.sources.sample import Parts
 from scopeview.errors import BadReason, TooManyBadImagesError
@@ -84,7 +84,7 @@ def test_only_the_first_thousand_are_listed_but_all_are_counted() -> None:
 def test_it_is_written_as_it_is(tmp_path: Path) -> None:
     report = summarize(MARKERS)
     report.write(tmp_path)
-    assert Report(**json.loads((tmp_path / "report.json").read_bytes())) == report
+    assert RunReport(**json.loads((tmp_path / "report.json").read_bytes())) == report
 
 
 def test_the_threshold_itself_is_allowed() -> None:

@@ -23,10 +23,10 @@ KILLS = [(task, which) for task in TASKS for which in range(4)]
 NAMED = [
     Moment(name, call)
     for name, call in {
-        "indexer.run.write_sealed_json": 1,
+        "indexer.run_config.write_sealed_json": 1,
         "indexer.calibrate._write_figures": 1,
-        "indexer.shard_output.ShardWriter.finish": 3,
-        "indexer.shard_output.sync_folder": 1,
+        "indexer.shard_writer.ShardWriter.finish": 3,
+        "indexer.shard_writer.sync_folder": 1,
         "indexer.build_sql.insert_slot": 4,
         "indexer.describe.stage.write_database": 1,
         "indexer.pipeline.write_manifest": 1,
@@ -104,7 +104,7 @@ def test_a_run_killed_again_and_again_at_its_writes_ends_all_the_same(
 @pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"])
 @pytest.mark.parametrize(
     "function",
-    ["scopeview.clip.Clip.tap", "indexer.shard_output.ShardWriter.add", "indexer.build._copy"],
+    ["scopeview.vision.clip.Clip.tap", "indexer.shard_writer.ShardWriter.add", "indexer.build._copy"],
 )
 def test_ctrl_c_and_sigterm_end_with_their_codes_and_say_how_to_go_on(
     world: Path,

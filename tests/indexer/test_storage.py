@@ -8,8 +8,8 @@ import fsspec
 import pytest
 
 from indexer.build import BuildPlan, LayerWidth, build_slot, slot_parts
-from indexer.elsewhere import build_slot_elsewhere
-from indexer.shard_output import read_marker
+from indexer.remote_worker import build_slot_remote
+from indexer.shard_writer import read_marker
 from indexer.storage import Remote, SharedFolder, Storage, check_shared, storage_for
 from scopeview.errors import InputError
 from scopeview.slots import Slot
@@ -63,7 +63,7 @@ def test_a_slot_worked_out_elsewhere_is_the_one_worked_out_here(
     hand_over(made, storage)
     markers = [marker for number in range(N_SHARDS) if (marker := read_marker(made, number))]
     plan = BuildPlan(tmp_path / "here", markers, [SLOT], {"embed": LayerWidth(N_FEATURES, K)})
-    build_slot_elsewhere(plan, SLOT, storage)
+    build_slot_remote(plan, SLOT, storage)
     names = [path.relative_to(plan.index_dir).as_posix() for path in slot_parts(plan, SLOT)]
     storage.get(names, plan.index_dir)
     local = BuildPlan(tmp_path / "local", markers, [SLOT], {"embed": LayerWidth(N_FEATURES, K)})

@@ -8,7 +8,7 @@ import pytest
 
 from indexer.timing import DECODE_WAIT, DEVICE, WRITE_WAIT, Timing
 from scopeview.progress import Task
-from scopeview.stopwatch import Stopwatch
+from scopeview.timers import Stopwatch
 
 
 class Shown(Task):

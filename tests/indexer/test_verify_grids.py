@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from indexer.grids import compose
+from indexer.sprites import compose
 from indexer.verify import shows
 from scopeview.images import encode_webp
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from indexer.build import N_BINS
-from scopeview.encoder import SlotCodes
+from scopeview.vision.encoder import SlotCodes
 
 Dense = np.ndarray[Any, np.dtype[np.float32]]
 

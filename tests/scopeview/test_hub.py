@@ -211,7 +211,9 @@ def test_a_hub_that_is_down_is_a_transfer_error(session: Session) -> None:
 def test_a_model_whose_weights_are_only_pickled_is_fetched_all_the_same(session: Session) -> None:
     files = session.hub.repos[MODEL].files
     files["pytorch_model.bin"] = files.pop("model.safetensors")
-    script = "import sys; from scopeview.clip import resolve_model; print(resolve_model(sys.argv[1]).path)"
+    script = (
+        "import sys; from scopeview.vision.clip import resolve_model; print(resolve_model(sys.argv[1]).path)"
+    )
     folder = Path(session.python(script, MODEL).strip())
     assert {path.name for path in folder.iterdir()} == {
         "config.json",

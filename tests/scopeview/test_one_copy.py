@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from scopeview.encoder import Encoder
-from scopeview.recipe import plan_recipe
-from scopeview.sae import Standardization
+from scopeview.model_spec import plan_recipe
+from scopeview.sae.autoencoder import Standardization
+from scopeview.vision.encoder import Encoder
 from tests.indexer.tiny import WIDTH, write_model, write_suite
 
 MAPS = Path("/proc/self/maps")

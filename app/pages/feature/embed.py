@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.pages.feature.intro import IntroView
+from app.pages.feature.summary import SummaryView
 from app.pages.render import Page
 
 
@@ -11,4 +11,4 @@ class EmbedPage(Page):
     template = "feature_embed.html"
     for_everyone = True
 
-    intro: IntroView
+    intro: SummaryView

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import get_args
 
 from app.formatting import at_token, fraction, heat
-from app.pages.feature.state import Scale, State
-from app.pages.frame import Link
-from app.sheet import Sheet
-from app.site import OpenIndex
+from app.pages.feature.url_state import FeatureUrl, Scale
+from app.pages.layout import Link
+from app.services.feature_details import FeatureDetails
+from app.state import OpenIndex
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class HistogramView:
     scales: list[Link]  # the one in use is current
 
 
-def histogram(index: OpenIndex, sheet: Sheet, state: State) -> HistogramView | None:
+def histogram(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> HistogramView | None:
     """None where it never fires."""
     record = sheet.record
     if record.max_activation is None:

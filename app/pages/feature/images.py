@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.formatting import safe_link, short
-from app.pages.feature.state import State
-from app.pages.frame import Link
+from app.pages.cards import RankedView, bar, mark_at, picture_of
+from app.pages.feature.url_state import FeatureUrl
+from app.pages.layout import Link
 from app.pages.paging import Paging, paged
-from app.pages.parts import RankedView, bar, mark_at, picture_of
-from app.sheet import Sheet
-from app.site import OpenIndex
+from app.services.feature_details import FeatureDetails
+from app.state import OpenIndex
 from scopeview.slots import Slot
 from scopeview.store.records import FeatureRecord, TopImage
 
@@ -18,7 +18,7 @@ IMAGES_PER_PAGE = 20
 
 
 @dataclass(frozen=True)
-class GroupView:
+class FoldedImageView:
     """An image with those of lower rank that nearly duplicate it."""
 
     first: RankedView
@@ -29,19 +29,19 @@ class GroupView:
 class RankingView:
     """One page of all images on which a feature fires."""
 
-    groups: list[GroupView]  # by rank
+    groups: list[FoldedImageView]  # by rank
     paging: Paging
     n_alike: int  # of the highest images, those that nearly duplicate a higher one
     folding: Link | None  # the page with them shown each, or folded; None where there are none
 
 
-def highest(index: OpenIndex, sheet: Sheet) -> list[RankedView]:
+def highest(index: OpenIndex, sheet: FeatureDetails) -> list[RankedView]:
     """The images that the index stores of the feature: a page shows them in more than one place."""
     return [ranked(index, sheet.slot, sheet.record, top) for top in sheet.record.top_images]
 
 
 def ranking(
-    index: OpenIndex, sheet: Sheet, state: State, page: int, stored: Sequence[RankedView]
+    index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl, page: int, stored: Sequence[RankedView]
 ) -> RankingView:
     """`stored`: see `highest`. Raises a 422 for a page past the last."""
     slot, record = sheet.slot, sheet.record
@@ -58,7 +58,9 @@ def ranking(
     )
 
 
-def _of_page(index: OpenIndex, sheet: Sheet, page: int, stored: Sequence[RankedView]) -> Sequence[RankedView]:
+def _of_page(
+    index: OpenIndex, sheet: FeatureDetails, page: int, stored: Sequence[RankedView]
+) -> Sequence[RankedView]:
     slot, record = sheet.slot, sheet.record
     wanted = min(IMAGES_PER_PAGE, record.n_active)
     if page == 1 and len(stored) >= wanted:
@@ -83,22 +85,22 @@ def ranked(index: OpenIndex, slot: Slot, record: FeatureRecord, top: TopImage) -
     )
 
 
-def grouped(images: Sequence[RankedView], folds: Sequence[int]) -> list[GroupView]:
+def grouped(images: Sequence[RankedView], folds: Sequence[int]) -> list[FoldedImageView]:
     """By rank. `folds` as in `Description`; empty: nothing is folded.
 
     An image is folded only into one that is here; what nearly duplicates a folded one goes where that went.
     """
-    groups: dict[int, GroupView] = {}
+    groups: dict[int, FoldedImageView] = {}
     for image in images:
         head = _head(image.rank, folds)
         if head in groups:
             groups[head].alike.append(image)
         else:
-            groups[head] = GroupView(image)
+            groups[head] = FoldedImageView(image)
     return list(groups.values())
 
 
-def folds_of(sheet: Sheet, state: State) -> list[int]:
+def folds_of(sheet: FeatureDetails, state: FeatureUrl) -> list[int]:
     """Empty where nothing is to be folded."""
     return sheet.description.folds if sheet.description and state.alike == "fold" else []
 
@@ -109,7 +111,7 @@ def _head(rank: int, folds: Sequence[int]) -> int:
     return rank
 
 
-def _folding(index: OpenIndex, sheet: Sheet, state: State) -> Link | None:
+def _folding(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> Link | None:
     folds = sheet.description.folds if sheet.description else []
     if all(first == rank for rank, first in enumerate(folds, start=1)):
         return None

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from app.pages.cards import RankedView
 from app.pages.feature.images import ranked
-from app.pages.parts import RankedView
-from app.sheet import Sheet
-from app.site import OpenIndex
+from app.services.feature_details import FeatureDetails
+from app.state import OpenIndex
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class IntervalView:
     images: list[RankedView]  # an even sample of them
 
 
-def intervals(index: OpenIndex, sheet: Sheet) -> list[IntervalView]:
+def intervals(index: OpenIndex, sheet: FeatureDetails) -> list[IntervalView]:
     """Highest first; empty where it never fires."""
     record = sheet.record
     return [

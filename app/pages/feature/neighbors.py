@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.formatting import layer_name, token_name
-from app.pages.feature.intro import itself
-from app.pages.feature.state import State
-from app.pages.frame import Link
-from app.pages.parts import FeatureView, NearLink, NearView, feature_name, feature_view
-from app.sheet import Near, Sheet
-from app.site import OpenIndex
+from app.pages.cards import FeatureView, NearLink, NeighborView, feature_name, feature_view
+from app.pages.feature.summary import itself
+from app.pages.feature.url_state import FeatureUrl
+from app.pages.layout import Link
+from app.services.feature_details import FeatureDetails, Near
+from app.state import OpenIndex
 from scopeview.slots import EMBED, Layer, Slot
 from scopeview.store.records import NEIGHBOR_KINDS, NeighborKind
 
@@ -35,10 +35,10 @@ TERMS: dict[NeighborKind, tuple[str, str, str]] = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class LayerCell:
     """What it resembles at one other layer, in one way."""
 
-    best: NearView
+    best: NeighborView
     others: list[NearLink]  # best first
 
 
@@ -48,7 +48,7 @@ class KindView:
 
     term: str  # the heading
     words: str  # what the kind is
-    near: list[NearView]  # best first
+    near: list[NeighborView]  # best first
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class LineageRow:
 
     term: str
     words: str
-    cells: list[Cell | None]  # by column; None where there is nothing, as at this feature's own layer
+    cells: list[LayerCell | None]  # by column; None where there is nothing, as at this feature's own layer
     never_compared: list[bool]  # by column: this kind says nothing between the two layers
 
 
@@ -70,7 +70,7 @@ class Lineage:
     rows: list[LineageRow]
 
 
-def kinds(index: OpenIndex, sheet: Sheet, state: State) -> list[KindView]:
+def kinds(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> list[KindView]:
     """Neighbours within the layer; kinds without any are left out."""
     found = _by_kind(sheet.within)
     every = [
@@ -84,7 +84,7 @@ def kinds(index: OpenIndex, sheet: Sheet, state: State) -> list[KindView]:
     return [kind for kind in every if kind.near]
 
 
-def lineage(index: OpenIndex, sheet: Sheet, state: State) -> Lineage | None:
+def lineage(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> Lineage | None:
     """None where nothing is known of other layers."""
     if not sheet.across:
         return None
@@ -102,16 +102,18 @@ def lineage(index: OpenIndex, sheet: Sheet, state: State) -> Lineage | None:
     return Lineage(itself(index, sheet), [_column(index, sheet, layer) for layer in layers], rows)
 
 
-def _column(index: OpenIndex, sheet: Sheet, layer: Layer) -> Link:
+def _column(index: OpenIndex, sheet: FeatureDetails, layer: Layer) -> Link:
     there = index.slot_at(layer, sheet.slot.token)
     words = "" if there.token == sheet.slot.token else f"at {token_name(there.token)}"
     return Link(layer_name(layer), "", layer == sheet.slot.layer, words)
 
 
-def _cell(index: OpenIndex, sheet: Sheet, found: Sequence[Near], state: State) -> Cell | None:
+def _cell(
+    index: OpenIndex, sheet: FeatureDetails, found: Sequence[Near], state: FeatureUrl
+) -> LayerCell | None:
     if not found:
         return None
-    return Cell(_view(index, sheet, found[0], state), [_link(index, near, state) for near in found[1:]])
+    return LayerCell(_view(index, sheet, found[0], state), [_link(index, near, state) for near in found[1:]])
 
 
 def _by_kind(found: Sequence[Near]) -> Mapping[tuple[NeighborKind, Layer], Sequence[Near]]:
@@ -122,9 +124,9 @@ def _by_kind(found: Sequence[Near]) -> Mapping[tuple[NeighborKind, Layer], Seque
     return groups
 
 
-def _view(index: OpenIndex, sheet: Sheet, near: Near, state: State) -> NearView:
+def _view(index: OpenIndex, sheet: FeatureDetails, near: Near, state: FeatureUrl) -> NeighborView:
     card = near.card
-    return NearView(
+    return NeighborView(
         feature=feature_view(index, card, sheet.rows, card.top_image_ids, url=_url(index, near, state)),
         name=card.name,
         score=near.neighbor.score,
@@ -132,11 +134,11 @@ def _view(index: OpenIndex, sheet: Sheet, near: Near, state: State) -> NearView:
     )
 
 
-def _link(index: OpenIndex, near: Near, state: State) -> NearLink:
+def _link(index: OpenIndex, near: Near, state: FeatureUrl) -> NearLink:
     card = near.card
     label = feature_name(card.layer, card.feature)
     return NearLink(_url(index, near, state), label, card.name, near.neighbor.score)
 
 
-def _url(index: OpenIndex, near: Near, state: State) -> str:
+def _url(index: OpenIndex, near: Near, state: FeatureUrl) -> str:
     return state.beside_url(index, Slot(near.card.layer, near.card.token), near.card.feature)

@@ -9,26 +9,34 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.api.uploads import PRIVATE
+from app.pages.cards import FeatureView, feature_name, feature_views
 from app.pages.feature.embed import EmbedPage
-from app.pages.feature.heat import HeatView, heat_view
+from app.pages.feature.heatmap import FeatureHeatmapView, heat_view
 from app.pages.feature.histogram import HistogramView, histogram
 from app.pages.feature.images import RankingView, highest, ranking
 from app.pages.feature.intervals import IntervalView, intervals
-from app.pages.feature.intro import IntroView, intro
 from app.pages.feature.neighbors import KindView, Lineage, kinds, lineage
+from app.pages.feature.pinned_image import ImageQuery, UploadQuery, Yours, YoursView, yours, yours_view
 from app.pages.feature.positions import PositionsView, positions, why_no_positions
-from app.pages.feature.sharing import ShareView, sharing
-from app.pages.feature.state import Alike, AlikeQuery, EmbedQuery, NearQuery, Scale, ScaleQuery, State
+from app.pages.feature.share import ShareView, sharing
+from app.pages.feature.summary import SummaryView, intro
 from app.pages.feature.tokens import TokenView, tokens
-from app.pages.feature.yours import ImageQuery, UploadQuery, Yours, YoursView, yours, yours_view
-from app.pages.frame import URLS, Frame, Link, frame_for
-from app.pages.parts import FeatureView, feature_name, feature_views
-from app.pages.preview import preview_of_feature
+from app.pages.feature.url_state import (
+    Alike,
+    AlikeQuery,
+    EmbedQuery,
+    FeatureUrl,
+    NearQuery,
+    Scale,
+    ScaleQuery,
+)
+from app.pages.layout import URLS, Frame, Link, frame_for
 from app.pages.render import Page, base_url_of, render, wanted_block
-from app.params import FeaturePath, IndexDep, PageQuery, SiteDep, SlotDep
-from app.security import EMBEDDABLE
-from app.sheet import Sheet, indexed, read_sheet
-from app.site import OpenIndex, Site
+from app.pages.social_card import preview_of_feature
+from app.params.common import FeaturePath, IndexDep, PageQuery, SiteDep, SlotDep
+from app.services.feature_details import FeatureDetails, indexed, read_feature_details
+from app.state import AppState, OpenIndex
+from app.web.security import EMBEDDABLE
 from scopeview.slots import Slot
 
 router = APIRouter(include_in_schema=False)
@@ -40,10 +48,10 @@ class FeaturePage(Page):
     for_everyone = True
     blocks = frozenset({"more", "near"})
 
-    intro: IntroView
+    intro: SummaryView
     yours: YoursView | None  # the picture from which one came
     described: bool  # whether the index says more than counts
-    heat: HeatView  # of every picture here
+    heat: FeatureHeatmapView  # of every picture here
     histogram: HistogramView | None  # None when it never fires
     positions: PositionsView | None
     why_no_positions: str  # where there are none
@@ -106,15 +114,15 @@ class _Asked(NamedTuple):
 
 def _answer(
     request: Request,
-    site: Site,
+    site: AppState,
     index: OpenIndex,
     slot: Slot,
     feature: int,
     beside: Yours | None,
     asked: _Asked,
 ) -> HTMLResponse:
-    sheet = read_sheet(index, slot, feature, near=asked.near)
-    state = State(asked.scale, asked.alike, beside.pictured.at.beside if beside else {})
+    sheet = read_feature_details(index, slot, feature, near=asked.near)
+    state = FeatureUrl(asked.scale, asked.alike, beside.pictured.at.beside if beside else {})
     if asked.embed:
         view = EmbedPage(_frame(index, sheet, state), intro(index, sheet, state, highest(index, sheet)))
         return render(request, view, headers={"Content-Security-Policy": EMBEDDABLE})
@@ -126,10 +134,10 @@ def _answer(
 
 
 def _page(
-    site: Site,
+    site: AppState,
     index: OpenIndex,
-    sheet: Sheet,
-    state: State,
+    sheet: FeatureDetails,
+    state: FeatureUrl,
     asked: _Asked,
     base_url: str,
     beside: Yours | None,
@@ -159,7 +167,7 @@ def _page(
     )
 
 
-def _frame(index: OpenIndex, sheet: Sheet, state: State) -> Frame:
+def _frame(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> Frame:
     slot, feature = sheet.slot, sheet.record.feature
     return frame_for(
         index,
@@ -172,7 +180,7 @@ def _frame(index: OpenIndex, sheet: Sheet, state: State) -> Frame:
     )
 
 
-def _near_piece(index: OpenIndex, sheet: Sheet, state: State, asked: _Asked) -> NearPiece:
+def _near_piece(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl, asked: _Asked) -> NearPiece:
     return NearPiece(
         frame=_frame(index, sheet, state),
         near_url=_near_url(index, sheet, state, asked),
@@ -181,7 +189,7 @@ def _near_piece(index: OpenIndex, sheet: Sheet, state: State, asked: _Asked) -> 
     )
 
 
-def _near_url(index: OpenIndex, sheet: Sheet, state: State, asked: _Asked) -> str | None:
+def _near_url(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl, asked: _Asked) -> str | None:
     """None where they are told already, or nothing is known to resemble it."""
     described = sheet.description
     if asked.near or described is None or not indexed(index, [*described.within, *described.across]):
@@ -189,11 +197,11 @@ def _near_url(index: OpenIndex, sheet: Sheet, state: State, asked: _Asked) -> st
     return state.url(index, sheet.slot, sheet.record.feature, near=True)
 
 
-def _live(index: OpenIndex, sheet: Sheet, feature: int | None, state: State) -> Link | None:
+def _live(index: OpenIndex, sheet: FeatureDetails, feature: int | None, state: FeatureUrl) -> Link | None:
     return None if feature is None else Link(str(feature), state.url(index, sheet.slot, feature))
 
 
-def _alive(index: OpenIndex, sheet: Sheet, state: State) -> list[FeatureView]:
+def _alive(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> list[FeatureView]:
     """The nearest features that do fire."""
     near = [feature for feature in (sheet.previous, sheet.following) if feature is not None]
     cards = index.reader.cards(sheet.slot, near).values()

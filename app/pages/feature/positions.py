@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from app.formatting import fraction, heat
-from app.sheet import Sheet
-from app.site import OpenIndex
-from scopeview.patches import Cell
+from app.services.feature_details import FeatureDetails
+from app.state import OpenIndex
 from scopeview.slots import ANY, EMBED
+from scopeview.vision.patches import GridCell
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class PositionsView:
     n_images: int  # on which it fires at any token: those at a patch and those at CLS
     differs: bool  # whether the page's own token counts other images
     n_patches: int  # images whose maximum is at some patch
-    peak: Cell | None  # the fullest cell; None where all are empty
+    peak: GridCell | None  # the fullest cell; None where all are empty
     highest: int  # images there
     paths: list[tuple[int, str]]  # (step of the activation colours, the cells that wear it as an SVG path)
 
 
-def positions(index: OpenIndex, sheet: Sheet) -> PositionsView | None:
+def positions(index: OpenIndex, sheet: FeatureDetails) -> PositionsView | None:
     """None where it is not known: `why_no_positions` says why."""
     if sheet.description is None or sheet.description.positions is None:
         return None
@@ -38,13 +38,13 @@ def positions(index: OpenIndex, sheet: Sheet) -> PositionsView | None:
         n_images=sum(counts) + (sheet.description.at_cls or 0),
         differs=sheet.slot.token != ANY,
         n_patches=sum(counts),
-        peak=Cell(*divmod(counts.index(highest), grid)) if highest else None,
+        peak=GridCell(*divmod(counts.index(highest), grid)) if highest else None,
         highest=highest,
         paths=_paths(counts, grid, highest),
     )
 
 
-def why_no_positions(index: OpenIndex, sheet: Sheet) -> str:
+def why_no_positions(index: OpenIndex, sheet: FeatureDetails) -> str:
     """In words for a visitor."""
     if sheet.slot.layer == EMBED:
         return "The embedding is one vector for the whole picture: it has no patches."

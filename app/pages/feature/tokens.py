@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from app.formatting import token_name, token_words
-from app.pages.feature.state import State
-from app.pages.parts import FeatureView, feature_view
-from app.sheet import AtToken, Sheet
-from app.site import OpenIndex
+from app.pages.cards import FeatureView, feature_view
+from app.pages.feature.url_state import FeatureUrl
+from app.services.feature_details import AtToken, FeatureDetails
+from app.state import OpenIndex
 from scopeview.slots import Slot
 
 
@@ -24,12 +24,12 @@ class TokenView:
     shared: list[tuple[int, int]]  # (column, row) of the shared ones in the 3 x 3 grid
 
 
-def tokens(index: OpenIndex, sheet: Sheet, state: State) -> list[TokenView]:
+def tokens(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> list[TokenView]:
     """In index order, the token at hand among them."""
     return [_view(index, sheet, at, state) for at in sheet.tokens]
 
 
-def _view(index: OpenIndex, sheet: Sheet, at: AtToken, state: State) -> TokenView:
+def _view(index: OpenIndex, sheet: FeatureDetails, at: AtToken, state: FeatureUrl) -> TokenView:
     card = at.card
     current = card.token == sheet.slot.token
     cells = [place for place, image_id in enumerate(card.top_image_ids) if image_id in at.shared]

@@ -11,12 +11,12 @@ from transformers import AutoTokenizer, CLIPModel
 from indexer.demo.build import MODEL_DIR, demo_model
 from indexer.demo.card import write_card
 from indexer.world import make_scene
-from scopeview.clip import Clip
 from scopeview.errors import InputError
 from scopeview.importers import load_sae, read_suite
-from scopeview.metrics import explained_variance
-from scopeview.recipe import plan_recipe
+from scopeview.model_spec import plan_recipe
+from scopeview.sae.metrics import explained_variance
 from scopeview.slots import EMBED
+from scopeview.vision.clip import Clip
 
 MAX_BYTES = 25_000_000
 

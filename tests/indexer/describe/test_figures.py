@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from indexer.describe.alike import Alike
 from indexer.describe.clarity import clarity, label_entropy
-from indexer.describe.cofiring import Firing, nearest_cofiring
+from indexer.describe.cofiring import ActivationMatrix, nearest_cofiring
 from indexer.describe.embeddings import Embeddings
 from indexer.describe.layout import lay_out
 from indexer.describe.names import nearest_words
+from indexer.describe.near_duplicates import Alike
 from indexer.describe.nearest import nearest_rows
-from indexer.describe.places import selectivity
-from indexer.describe.tops import SlotTops
+from indexer.describe.peak_positions import selectivity
+from indexer.describe.top_images import SlotTops
 from indexer.describe.vectors import feature_vectors
 from scopeview.images import ImageLimits, decode, encode_webp
 from scopeview.store.vectors import unit_rows
@@ -139,7 +139,7 @@ def test_cofiring_is_the_jaccard_of_the_images(seed: int, least: int, same: bool
     a, b = (draws.random((8, 20)) < 0.3 for _ in range(2))
     b = a if same else b
     asking, among = (
-        Firing(sparse.csr_array(table.astype(np.int32)), table.sum(axis=1).astype(np.int32))
+        ActivationMatrix(sparse.csr_array(table.astype(np.int32)), table.sum(axis=1).astype(np.int32))
         for table in (a, b)
     )
     found = nearest_cofiring(asking, among, 3, least, same=same)

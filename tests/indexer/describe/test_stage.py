@@ -12,7 +12,7 @@ from scopeview.importers import load_sae, read_suite
 from scopeview.slots import ANY, EMBED, Slot
 from scopeview.store.reader import DatabaseReader, IndexReader
 from scopeview.store.records import Description, NeighborKind
-from scopeview.text import TextEncoder
+from scopeview.vision.text import TextEncoder
 from tests.indexer.describe.small import N_FEATURES, TWINS, WORDS, Plain, request, write_world
 
 TEMPLATES = ("{}", "a picture of {}", "a photo of {}")

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.training.clip_batches import Batch, Batches, claims_met, draw_scenes, stream, training_world
+from indexer.training.clip_batches import Batches, SceneBatch, claims_met, draw_scenes, stream, training_world
 from indexer.training.clip_windows import NO_REGION
 from indexer.world import make_scene
 from tests.indexer.training.clips import BATCH_SIZE, tiny
 
 
-def same(one: Batch, other: Batch) -> bool:
+def same(one: SceneBatch, other: SceneBatch) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 

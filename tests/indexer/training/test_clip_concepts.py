@@ -6,7 +6,7 @@ import torch
 from indexer.training.clip_concepts import Heads, concepts, shares_of, subjects, subjects_of
 from indexer.world import make_scene
 from indexer.world.captions import place_facts_of, thing_facts_of
-from indexer.world.things import kinds
+from indexer.world.kinds import kinds
 from tests.indexer.training.clips import tiny
 
 

@@ -13,7 +13,7 @@ from indexer.training.clip_eval import (
 )
 from indexer.training.clip_model import new_clip, save_clip
 from indexer.world.captions import vocabulary
-from indexer.world.things import kinds
+from indexer.world.kinds import kinds
 from scopeview.errors import InputError
 from tests.indexer.training.clips import tiny
 

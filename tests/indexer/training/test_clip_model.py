@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, CLIPModel
 from indexer.training.clip_model import embed_images, embed_texts, new_clip, save_clip
 from indexer.training.clip_windows import WHOLE, Window
 from indexer.world import make_scene
-from scopeview.clip import Clip
+from scopeview.vision.clip import Clip
 from tests.indexer.training.clips import tiny
 
 

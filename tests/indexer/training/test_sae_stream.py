@@ -11,15 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from indexer.training.activations import Activations, Batch, EmbedMemory, Place
+from indexer.training.activations import ActivationBatch, Activations, EmbedMemory, StreamPosition
 from indexer.training.image_stream import ImageStream, StreamedImage, open_stream
 from indexer.training.sae_config import Plan, SaeSettings
 from indexer.training.schedule import Schedule
-from scopeview.clip import Taps
 from scopeview.errors import InputError, TooManyBadImagesError
-from scopeview.preprocess import Preprocessing
-from scopeview.sae import Standardization
+from scopeview.sae.autoencoder import Standardization
 from scopeview.slots import EMBED
+from scopeview.vision.clip import ResidualActivations
+from scopeview.vision.preprocess import Preprocessing
 from tests.indexer.training.saes_in_training import settings
 from tests.models import preprocessor_config
 
@@ -43,6 +43,9 @@ def pictures(tmp_path: Path) -> Path:
         Image.new("RGB", (8, 8), (number, number, number)).save(folder / f"{number}.png")
     (folder / "3b.png").write_bytes(b"no picture")
     return folder
+
+
+START = StreamPosition(0, 0)
 
 
 def _greys(images: Sequence[StreamedImage]) -> list[int]:
@@ -100,11 +103,11 @@ def test_too_many_bad_pictures_end_the_stream(tmp_path: Path, preprocessing: Pre
 class _Numbered:
     """A model under which token t of the picture of grey g has the activations g * 10 + t."""
 
-    def forward(self, pixels: torch.Tensor, layers: Sequence[int]) -> Taps:
+    def forward(self, pixels: torch.Tensor, layers: Sequence[int]) -> ResidualActivations:
         grey = pixels[:, 0, 0, 0].float()
         tokens = grey[:, None] * 10 + torch.arange(N_TOKENS)
         residual = tokens[:, :, None].expand(-1, -1, D_IN)
-        return Taps(dict.fromkeys(layers, residual), grey[:, None].expand(-1, D_IN))
+        return ResidualActivations(dict.fromkeys(layers, residual), grey[:, None].expand(-1, D_IN))
 
 
 class _Greys:
@@ -135,7 +138,7 @@ def _activations(n_steps: int) -> Activations:
     return Activations(_plan(n_steps), _Numbered(), {1: stats, EMBED: stats}, torch.device("cpu"))
 
 
-def _batches(n_steps: int, place: Place = Place(0, 0), n_images: int = 20) -> list[Batch]:  # noqa: B008
+def _batches(n_steps: int, place: StreamPosition = START, n_images: int = 20) -> list[ActivationBatch]:
     stream: ImageStream = _Greys(n_images)
     return list(_activations(n_steps).batches(stream, place, again_from=None))
 
@@ -161,7 +164,7 @@ def test_from_any_place_on_the_same_tokens_are_dealt() -> None:
 
 def test_some_tokens_are_of_the_buffer_in_another_order_and_no_more_than_there_are() -> None:
     activations = _activations(3)
-    next(activations.batches(_Greys(20), Place(0, 0), again_from=None))
+    next(activations.batches(_Greys(20), StreamPosition(0, 0), again_from=None))
     in_order = [10.0 * image + token for image in range(6) for token in range(N_TOKENS)]
     everything = activations.some_tokens(1, 10_000)[:, 0].tolist()
     assert sorted(everything) == in_order != everything

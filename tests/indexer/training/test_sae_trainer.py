@@ -21,13 +21,13 @@ from indexer.training.log import read_log
 from indexer.training.sae_config import TrainRequest
 from indexer.training.sae_trainer import check_varied, train_saes
 from scopeview.__main__ import cli
-from scopeview.calibration import calibrate
-from scopeview.clip import Clip
-from scopeview.encoder import Encoder
 from scopeview.errors import ConfigMismatchError, InputError
 from scopeview.importers import load_sae, read_suite
-from scopeview.sae import Sae, Standardization
+from scopeview.sae.autoencoder import Sae, Standardization
+from scopeview.sae.calibration import calibrate
 from scopeview.slots import EMBED, Layer, Slot
+from scopeview.vision.clip import Clip
+from scopeview.vision.encoder import Encoder
 from tests.models import save_random_clip
 
 LAYERS: tuple[Layer, ...] = (0, 1, EMBED)

@@ -2,9 +2,9 @@ import pytest
 
 from indexer.world.backgrounds import Background
 from indexer.world.captions import brief_caption_of, caption_of, facts_of, vocabulary, with_plural_verb
-from indexer.world.draws import Draws
+from indexer.world.kinds import Thing
+from indexer.world.sampling import Draws
 from indexer.world.scene import make_scene
-from indexer.world.things import Thing
 
 SOMEWHERE = (0, 0, 10, 10)
 PLAIN = Background("plain", "mint", ())

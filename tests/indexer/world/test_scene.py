@@ -8,11 +8,11 @@ from PIL import Image
 from indexer.world import Scene, make_scene, make_twins
 from indexer.world.backgrounds import background_kinds
 from indexer.world.canvas import PICTURE_PX
-from indexer.world.cast import Difference
-from indexer.world.draws import Draws
+from indexer.world.kinds import check_kinds, kinds
 from indexer.world.palette import COLOURS, TINTS
+from indexer.world.sampling import Draws
 from indexer.world.scene import most_twins
-from indexer.world.things import check_kinds, kinds
+from indexer.world.scene_objects import Difference
 from scopeview.errors import InputError
 
 

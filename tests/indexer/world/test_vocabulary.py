@@ -1,6 +1,6 @@
 """The world's vocabulary names every concept that has words, as captions word it."""
 
-from indexer.truth.concepts import concepts
+from indexer.evaluation.concepts import concepts
 from indexer.world.captions import vocabulary
 from indexer.world.vocabulary import world_vocabulary
 

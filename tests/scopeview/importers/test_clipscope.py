@@ -12,8 +12,8 @@ from torch import Tensor
 
 from scopeview.errors import CheckpointError
 from scopeview.importers import Stated, clipscope, load_sae, read_suite
-from scopeview.importers.source import Found
-from scopeview.model_match import TrainedOn
+from scopeview.importers.source import WeightFile
+from scopeview.sae.model_match import TrainedOn
 from tests.saes import random_tensors, save_random_clipscope
 
 
@@ -81,7 +81,7 @@ def test_without_size_keys_a_file_of_the_suite_has_the_shapes_widths_and_the_sui
 
 def test_a_copy_of_a_file_of_the_suite_is_known_by_its_name_and_widths() -> None:
     def is_known(name: str, d_in: int = 1024, n_features: int = 65_536) -> bool:
-        found = Found("clip-scope", 22, Path("/copies") / name, name)
+        found = WeightFile("clip-scope", 22, Path("/copies") / name, name)
         return clipscope.is_of_suite(found, clipscope.Sizes(d_in, n_features, None))
 
     assert is_known("22_resid/1200013184.pt")

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from scopeview.errors import CheckpointError
 from scopeview.importers import Stated, load_sae, read_suite
-from scopeview.model_match import TrainedOn
-from scopeview.sae import Sae, Standardization
+from scopeview.sae.autoencoder import Sae, Standardization
+from scopeview.sae.model_match import TrainedOn
 from tests.saes import random_tensors, save_random_native
 
 

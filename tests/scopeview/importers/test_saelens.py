@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from scopeview.errors import CheckpointError
 from scopeview.importers import load_sae, read_suite
-from scopeview.model_match import TrainedOn
-from scopeview.sae import Sae
+from scopeview.sae.autoencoder import Sae
+from scopeview.sae.model_match import TrainedOn
 from tests.saes import save_random_saelens
 
 Dense = NDArray[np.float64]

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from scopeview.slots import Slot
-from scopeview.store.files import grid_pack, shard_dir, write_json, written_aside
+from scopeview.store.files import atomic_write, grid_pack, shard_dir, write_json
 
 
 def test_the_file_appears_only_when_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    with written_aside(path) as part:
+    with atomic_write(path) as part:
         part.write_text("new")
         assert not path.exists()
     assert path.read_text() == "new"
@@ -23,7 +23,7 @@ def test_a_file_that_is_there_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("a longer one that was there before")
     with path.open() as reader:
-        with written_aside(path) as part:
+        with atomic_write(path) as part:
             part.write_text("new")
         assert reader.read() == "a longer one that was there before"  # who has it open keeps the old one
     assert path.read_text() == "new"
@@ -35,7 +35,7 @@ def test_an_error_leaves_the_old_file_and_nothing_behind(tmp_path: Path, error: 
     path.write_text("old")
 
     def fail_half_way() -> None:
-        with written_aside(path) as part:
+        with atomic_write(path) as part:
             part.write_text("half")
             raise error
 
@@ -48,14 +48,14 @@ def test_an_error_leaves_the_old_file_and_nothing_behind(tmp_path: Path, error: 
 def test_a_place_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
-    with pytest.raises(OSError, match="folder"), written_aside(path) as part:
+    with pytest.raises(OSError, match="folder"), atomic_write(path) as part:
         part.write_text("whole")
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_a_killed_run_left_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "file.part").write_text("half of an earlier run")
-    with written_aside(tmp_path / "file") as part:
+    with atomic_write(tmp_path / "file") as part:
         assert not part.exists()
         part.write_text("new")
     assert (tmp_path / "file").read_text() == "new"

@@ -8,7 +8,7 @@ import pytest
 from scopeview.errors import NotFoundError
 from scopeview.slots import Slot
 from scopeview.store.columns import SlotColumns, in_range, read_columns, read_punsafe
-from scopeview.store.image_rows import MOST
+from scopeview.store.image_rows import MAX_ROWS_IN_MEMORY
 from scopeview.store.reader import IndexReader
 from tests.app.index import N_FEATURES, N_IMAGES, SmallIndex
 from tests.scopeview.store.conftest import Changed
@@ -69,7 +69,7 @@ def test_too_many_images_stay_where_they_are(small: SmallIndex, monkeypatch: pyt
         reader.warm()
         monkeypatch.setattr(reader, "sql", lambda *_: [])
         assert reader.image_rows([1]) == {}
-    assert MOST >= 1_000_000
+    assert MAX_ROWS_IN_MEMORY >= 1_000_000
 
 
 def test_columns_hold_what_each_feature_has(reader: IndexReader) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scopeview.store.npy import map_npy
+from scopeview.store.npy import open_npy
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def test_one_header_is_read_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(np, "load", slow_load)
     with ThreadPoolExecutor(4) as pool:
-        sums = list(pool.map(lambda _: int(map_npy(path).sum()), range(12)))
+        sums = list(pool.map(lambda _: int(open_npy(path).sum()), range(12)))
     assert sums == [21] * 12
     assert most == [1] * 12
 
 
 def test_what_is_opened_cannot_be_changed(path: Path) -> None:
     with pytest.raises(ValueError, match="read-only"):
-        map_npy(path)[0] = 1
+        open_npy(path)[0] = 1

@@ -9,19 +9,19 @@ import pytest
 
 from scopeview.errors import IndexFormatError
 from scopeview.slots import Slot
-from scopeview.store.pack import write_pack
-from scopeview.store.records import Neighbor
-from scopeview.store.rows import (
+from scopeview.store.feature_rows import (
     SECTIONS,
     Described,
     FeatureRow,
-    Figures,
+    FeatureStatistics,
     Placed,
     Sampled,
     open_rows,
     packed,
     slot_rows,
 )
+from scopeview.store.pack import write_pack
+from scopeview.store.records import Neighbor
 
 
 def row(**sections: list[Any] | str) -> FeatureRow:
@@ -61,7 +61,7 @@ def test_a_row_says_what_was_packed() -> None:
         sample_positions=[1, 2, 3],
     )
     values = [0.5, 0.25, 0.125]
-    assert found.figures() == Figures(3, 0.1, 0.5, [2, 0, 1], [70_000, 4, 5], values, [256, 0, 1])
+    assert found.figures() == FeatureStatistics(3, 0.1, 0.5, [2, 0, 1], [70_000, 4, 5], values, [256, 0, 1])
     described = found.described()
     assert described.names == ["red heart", "مرحبا"]
     assert described.clarity is not None
@@ -90,7 +90,7 @@ def test_neighbours_come_list_by_list() -> None:
 
 def test_what_has_no_values_is_none_or_an_empty_list() -> None:
     found = row(n_active=[0], sum=[0.0])
-    assert found.figures() == Figures(0, 0.0, None, [], [], [], None)
+    assert found.figures() == FeatureStatistics(0, 0.0, None, [], [], [], None)
     assert found.described() == Described([], [], None, None, [], None, None)
     assert found.placed() == Placed(None, None, None)
     assert found.neighbors([]) == []

@@ -1,0 +1,183 @@
+"""`.../layers`: a picture's heaviest groups layer by layer, and which of their features are alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from app.api.image import IMAGE, RESPONSES, UPLOAD, place_of
+from app.api.index import FOUND
+from app.api.schemas.common import _Model
+from app.api.schemas.image import TOKENS, OfPictureOut
+from app.api.uploads import PRIVATE
+from app.engine.fair_share import FairLimiter
+from app.pages.image.view_state import deepest
+from app.params.common import WHOLE, IndexDep, SiteDep
+from app.params.view_params import TokensQuery, known_selection
+from app.services.images import ImageSubject, Subject, UploadSubject, layers_of
+from app.services.layer_flow import N_FEATURES, N_GROUPS, HeavyGroup, LayerColumn, layer_flow
+from app.state import AppState, OpenIndex
+from app.urls import Urls
+from scopeview.analysis.decomposition import LayerDecomposition
+from scopeview.analysis.grouping import MAX_GROUPS
+from scopeview.analysis.token_selection import Selection
+from scopeview.slots import CLS, Layer
+from scopeview.store.records import NeighborKind
+
+GroupsQuery = Annotated[
+    int, Field(ge=1, le=MAX_GROUPS), WHOLE, Query(description="groups of each layer, at most")
+]
+MembersQuery = Annotated[int, Field(ge=1, le=50), WHOLE, Query(description="features of each group, at most")]
+
+router = APIRouter(tags=["pictures"])
+
+
+class NodeOut(_Model):
+    feature: int
+    name: str | None = Field(description="its best name; null where it has none")
+    activation: float = Field(description="the highest at the tokens selected")
+    mass: float = Field(description="activation times the length of the decoder row, summed over the tokens")
+    url: str
+
+
+class NodeGroupOut(_Model):
+    name: str = Field(description="what most of its mass is called")
+    share: float = Field(description="of the mass of all features active here")
+    mass: float
+    n_features: int = Field(description="all of the group, listed or not")
+    features: list[NodeOut] = Field(description="heaviest first")
+
+
+class LinkOut(_Model):
+    kind: NeighborKind = Field(description="decoder: cosine of decoder rows; cofiring: Jaccard over images")
+    feature: int = Field(description="listed in this layer")
+    other: int = Field(description="listed in the next layer")
+    score: float
+
+
+class ColumnOut(_Model):
+    layer: Layer
+    token: str = Field(description="whose names these are")
+    n_features: int = Field(description="that fire at the tokens selected")
+    n_groups: int = Field(description="that they make, listed or not")
+    explained_variance: float | None
+    groups: list[NodeGroupOut] = Field(description="heaviest first")
+    links: list[LinkOut] = Field(description="to the next layer, strongest first; empty for the last")
+
+
+class LayersOut(OfPictureOut):
+    tokens: str = Field(description=TOKENS)
+    approximate: bool = Field(
+        description="true for an indexed image at tokens whose codes the index does not store: values are"
+        " then computed again from its thumbnail, which is lossy"
+    )
+    layers: list[ColumnOut] = Field(description="every block, in index order")
+
+
+@dataclass(frozen=True)
+class LayersView:
+    """Where one looks, and how much of it is listed."""
+
+    site: AppState
+    index: OpenIndex
+    selection: Selection
+    n_groups: int
+    n_features: int
+    decoding: FairLimiter
+
+
+def view_of(
+    request: Request,
+    response: Response,
+    site: SiteDep,
+    index: IndexDep,
+    tokens: TokensQuery = CLS,
+    groups: GroupsQuery = N_GROUPS,
+    features: MembersQuery = N_FEATURES,
+) -> LayersView:
+    """Raises a 422 naming the tokens there are."""
+    response.headers.update(PRIVATE)
+    selection = known_selection(index, deepest(index), tokens)
+    return LayersView(site, index, selection, groups, features, request.app.state.decode_limiter)
+
+
+ViewDep = Annotated[LayersView, Depends(view_of)]
+
+
+@router.get(
+    f"{IMAGE}/layers",
+    summary="An image through the layers",
+    response_description=FOUND,
+    responses=RESPONSES,
+)
+async def image_layers(subject: ImageSubject, view: ViewDep) -> LayersOut:
+    return await _layers(subject, view)
+
+
+@router.get(
+    f"{UPLOAD}/layers",
+    summary="An upload through the layers",
+    response_description=FOUND,
+    responses=RESPONSES,
+)
+async def upload_layers(subject: UploadSubject, view: ViewDep) -> LayersOut:
+    return await _layers(subject, view)
+
+
+async def _layers(subject: Subject, view: LayersView) -> LayersOut:
+    found = await layers_of(view.site, view.index, subject, view.index.blocks, view.decoding)
+    return await run_in_threadpool(_out, subject, view, found)
+
+
+def _out(subject: Subject, view: LayersView, found: Mapping[Layer, LayerDecomposition]) -> LayersOut:
+    site, index = view.site, view.index
+    encoder = site.worker.encoder(index.reader.index_dir)
+    columns = layer_flow(
+        index, encoder, found, view.selection, n_groups=view.n_groups, n_features=view.n_features
+    )
+    return LayersOut(
+        **place_of(index, subject),
+        tokens=view.selection.text,
+        approximate=not all(each.is_exact_at(view.selection.positions) for each in found.values()),
+        layers=[_column(index, column, site.json_urls) for column in columns],
+    )
+
+
+def _column(index: OpenIndex, column: LayerColumn, urls: Urls) -> ColumnOut:
+    return ColumnOut(
+        layer=column.layer,
+        token=column.cards.slot.token,
+        n_features=column.n_features,
+        n_groups=column.n_groups,
+        explained_variance=column.explained_variance,
+        groups=[_group(index, column, group, urls) for group in column.groups],
+        links=[
+            LinkOut(kind=link.kind, feature=link.feature, other=link.other, score=link.score)
+            for link in column.links
+        ],
+    )
+
+
+def _group(index: OpenIndex, column: LayerColumn, group: HeavyGroup, urls: Urls) -> NodeGroupOut:
+    slot = column.cards.slot
+    return NodeGroupOut(
+        name=group.names[0],
+        share=group.share,
+        mass=group.mass,
+        n_features=group.n_features,
+        features=[
+            NodeOut(
+                feature=active.feature,
+                name=column.cards.cards[active.feature].name,
+                activation=active.activation,
+                mass=active.mass,
+                url=urls.feature(index.slug, slot.layer, active.feature, slot.token),
+            )
+            for active in group.features
+        ],
+    )

@@ -1,0 +1,1 @@
+"""The schemas of `/api/v1`, as OpenAPI describes them."""

@@ -1,0 +1,124 @@
+"""A feature's sheet to the shapes of `/api/v1`. Pure: nothing is read here."""
+
+from collections.abc import Sequence
+
+from app.api.schemas import feature as models
+from app.api.serializers.store_records import grid_url, provenance, top_image
+from app.finite_metrics import description_figures, finite
+from app.services.feature_details import AtToken, FeatureDetails, Near
+from app.state import OpenIndex
+from app.urls import Urls
+from scopeview.slots import Slot
+from scopeview.store.records import Description, FeatureRecord, Interval, TopImage
+
+
+def feature_out(index: OpenIndex, sheet: FeatureDetails, urls: Urls) -> models.FeatureOut:
+    feature, described = sheet.record, sheet.description
+    return models.FeatureOut(
+        index=index.slug,
+        layer=feature.layer,
+        token=feature.token,
+        feature=feature.feature,
+        url=urls.feature(index.slug, feature.layer, feature.feature, feature.token),
+        n_images=feature.n_images,
+        n_active=feature.n_active,
+        density=feature.density,
+        max_activation=feature.max_activation,
+        mean_activation=feature.mean_activation,
+        histogram=models.HistogramOut(edges=feature.histogram.edges, counts=feature.histogram.counts),
+        grid_url=grid_url(index, feature, urls),
+        top_images=[top_image(index, image, urls) for image in feature.top_images],
+        folds=described.folds if described else [],
+        names=[models.NameOut(word=each.word, score=each.score) for each in described.names]
+        if described
+        else [],
+        neighbors=[_neighbor(index, near, urls) for near in [*sheet.within, *sheet.across]],
+        description=_description(described) if described else None,
+        tokens=[_at_token(index, at, urls) for at in sheet.tokens],
+        positions=_positions(index, described) if described else None,
+        intervals=[_interval(index, each, feature, urls) for each in sheet.intervals],
+        previous=sheet.previous,
+        following=sheet.following,
+        provenance=provenance(index.manifest, feature.layer),
+    )
+
+
+def feature_images_out(
+    index: OpenIndex,
+    slot: Slot,
+    record: FeatureRecord,
+    found: Sequence[TopImage],
+    urls: Urls,
+    following: str | None,
+) -> models.FeatureImagesOut:
+    return models.FeatureImagesOut(
+        index=index.slug,
+        layer=slot.layer,
+        token=slot.token,
+        feature=record.feature,
+        n_active=record.n_active,
+        images=[top_image(index, top, urls) for top in found],
+        next=following,
+    )
+
+
+def _description(described: Description) -> models.DescriptionOut:
+    figures = description_figures(described)
+    return models.DescriptionOut(
+        **{name: finite(value) for name, value in figures.items()},
+        failed=[name for name, value in figures.items() if value is not None and finite(value) is None],
+    )
+
+
+def _positions(index: OpenIndex, described: Description) -> models.PositionsOut | None:
+    if described.positions is None:
+        return None
+    grid = index.manifest.model.grid_size
+    return models.PositionsOut(grid=grid, counts=described.positions, at_cls=described.at_cls)
+
+
+def _neighbor(index: OpenIndex, near: Near, urls: Urls) -> models.NeighborOut:
+    neighbor, card = near.neighbor, near.card
+    return models.NeighborOut(
+        kind=neighbor.kind,
+        layer=neighbor.layer,
+        feature=neighbor.feature,
+        score=neighbor.score,
+        name=card.name,
+        n_active=card.n_active,
+        density=card.density,
+        max_activation=card.max_activation,
+        url=urls.feature(index.slug, card.layer, card.feature, card.token),
+    )
+
+
+def _at_token(index: OpenIndex, at: AtToken, urls: Urls) -> models.AtTokenOut:
+    card = at.card
+    return models.AtTokenOut(
+        token=card.token,
+        n_active=card.n_active,
+        density=card.density,
+        top_image_ids=card.top_image_ids,
+        n_shared=len(at.shared),
+        n_compared=at.n_compared,
+        url=urls.feature(index.slug, card.layer, card.feature, card.token),
+    )
+
+
+def _interval(index: OpenIndex, each: Interval, record: FeatureRecord, urls: Urls) -> models.IntervalOut:
+    return models.IntervalOut(
+        low=each.low,
+        high=each.high,
+        n_images=each.n_images,
+        of_firing=each.n_images / record.n_active,
+        of_all=each.n_images / record.n_images,
+        images=[
+            models.ExampleOut(
+                rank=top.rank,
+                image_id=top.image_id,
+                activation=top.activation,
+                thumb_url=urls.thumb(index.slug, top.image_id, index.version),
+            )
+            for top in each.images
+        ],
+    )

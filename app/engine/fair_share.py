@@ -1,0 +1,227 @@
+"""Who may go next, where many clients want the same few places: each client in turn, however many it sends.
+
+A first-come queue gives a client that opens sixty connections sixty turns to one of everybody else's. For one
+event loop; knows nothing of HTTP but the refusal.
+"""
+
+import asyncio
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from types import TracebackType
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.engine.budget import TimeBudget
+from app.web.client_address import current_client
+from app.web.errors import ProblemError
+
+Refuse = Callable[[Request, Exception], Awaitable[Response]]
+"""Makes an error an answer."""
+
+WORK_S_PER_MINUTE, AT_ONCE_S = 15.0, 3.0
+"""Of work on pages, beside other clients: a gallery with its images takes 0.1 s."""
+REQUEST_S = 0.002
+"""What any request costs before and after its turn."""
+REST_TIMES, MIN_REST_S, MAX_REST_S = 3.0, 0.02, 1.0
+OTHERS_S = 5.0
+"""So long ago another client's last request still counts as company."""
+
+_ALWAYS = ("/healthz", "/readyz", "/metrics")
+
+
+class TooManyAtOnceError(ProblemError):
+    def __init__(self, waiting: int, retry_s: int = 5) -> None:
+        detail = (
+            f"{waiting} requests from your address are waiting for an answer already."
+            " Wait for those, then try again."
+        )
+        super().__init__(429, "too_many_at_once", detail, {"Retry-After": str(retry_s)})
+
+
+class FairLimiter:
+    """At most `total` at a time, and at most `per_client` of any one client; the others wait.
+
+    As a context manager it counts for the client whose request this is.
+    """
+
+    def __init__(self, total: int, per_client: int, *, max_waiting: int) -> None:
+        """`max_waiting` requests of one client may wait; one more is refused."""
+        self._total, self._per_client, self._max_waiting = total, per_client, max_waiting
+        self._running = Counter[str]()
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = (
+            OrderedDict()
+        )  # whose turn is next: first
+
+    @property
+    def n_running(self) -> int:
+        return self._running.total()
+
+    @asynccontextmanager
+    async def place(self, client: str) -> AsyncIterator[None]:
+        """Raises `TooManyAtOnceError`."""
+        await self.acquire(client)
+        try:
+            yield
+        finally:
+            self.release(client)
+
+    async def __aenter__(self) -> None:
+        await self.acquire(current_client())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release(current_client())
+
+    async def acquire(self, client: str) -> None:
+        """Raises `TooManyAtOnceError`. `release` as often as this returns."""
+        if client not in self._waiting and self._has_room(client):
+            self._running[client] += 1
+            return
+        line = self._waiting.setdefault(client, deque())
+        if len(line) >= self._max_waiting:
+            raise TooManyAtOnceError(len(line))
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        line.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self._give_up(client, turn)
+            raise
+
+    def release(self, client: str) -> None:
+        self._running[client] -= 1
+        if not self._running[client]:
+            del self._running[client]
+        self._start_waiting()
+
+    def _has_room(self, client: str) -> bool:
+        return self.n_running < self._total and self._running[client] < self._per_client
+
+    def _start_waiting(self) -> None:
+        while client := next((each for each in self._waiting if self._has_room(each)), None):
+            line = self._waiting.pop(client)
+            turn = line.popleft()
+            if line:
+                self._waiting[client] = line  # behind the others
+            if not turn.done():  # else whoever waited has gone
+                self._running[client] += 1
+                turn.set_result(None)
+
+    def _give_up(self, client: str, turn: "asyncio.Future[None]") -> None:
+        """The turn may have come in the same moment: then it goes to the next."""
+        if turn.done() and not turn.cancelled():
+            self.release(client)
+            return
+        line = self._waiting.get(client)
+        if line is not None and turn in line:
+            line.remove(turn)
+            if not line:
+                del self._waiting[client]
+
+
+class Turn:
+    """One request's place among those that are worked on. Given back early, it is not given back again."""
+
+    def __init__(self, limiter: FairLimiter, client: str, rests: "Rests") -> None:
+        self._limiter, self._client, self._rests = limiter, client, rests
+        self.is_taken, self._taken_s = False, 0.0
+
+    async def take(self) -> None:
+        """Raises `TooManyAtOnceError`."""
+        await self._limiter.acquire(self._client)
+        self.is_taken, self._taken_s = True, time.monotonic()
+
+    def give_back(self) -> None:
+        if not self.is_taken:
+            return
+        self.is_taken = False
+        rest_s = self._rests.after(self._client, time.monotonic() - self._taken_s)
+        if rest_s:
+            asyncio.get_running_loop().call_later(rest_s, self._limiter.release, self._client)
+        else:
+            self._limiter.release(self._client)
+
+
+class Rests:
+    """How long a place stays taken after a request of a client that keeps the server busy while others come.
+
+    Alone, a client is never held up. Beside others it may use `AT_ONCE_S` of work at once and
+    `WORK_S_PER_MINUTE` after that; a client that wants more rests after each request three times as long as
+    that took, so that others' pages find the processor free.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._budget, self._clock = TimeBudget(WORK_S_PER_MINUTE, clock, at_once_s=AT_ONCE_S), clock
+        self._seen = OrderedDict[str, float]()  # the two clients that came last, and when
+
+    def saw(self, client: str) -> None:
+        self._seen[client] = self._clock()
+        self._seen.move_to_end(client)
+        while len(self._seen) > 2:
+            self._seen.popitem(last=False)
+
+    def after(self, client: str, worked_s: float) -> float:
+        """Seconds, after a request that was worked on for so long."""
+        self._budget.spend(client, worked_s + REQUEST_S)
+        if self._is_alone(client) or self._budget.owed_s(client) is None:
+            return 0.0
+        return min(max(REST_TIMES * worked_s, MIN_REST_S), MAX_REST_S)
+
+    def _is_alone(self, client: str) -> bool:
+        since_s = self._clock() - OTHERS_S
+        return not any(seen_s >= since_s for other, seen_s in self._seen.items() if other != client)
+
+
+_turn: ContextVar[Turn | None] = ContextVar("turn", default=None)
+
+
+@asynccontextmanager
+async def out_of_turn() -> AsyncIterator[None]:
+    """Around a wait for what has places of its own, such as the model: the turn is others' meanwhile."""
+    turn = _turn.get()
+    if turn is None or not turn.is_taken:
+        yield
+        return
+    turn.give_back()
+    yield
+    await turn.take()
+
+
+class TakeTurns:
+    """Works on so many requests of one client at a time; the others wait, and cost nothing.
+
+    Until the answer begins: whoever reads it slowly keeps no place. A client that keeps the server busy while
+    others come rests between its requests (`Rests`). What is sent to us waits for its sender,
+    so it has other bounds (`Senders`), and whoever watches over the server is always answered.
+    """
+
+    def __init__(self, app: ASGIApp, turns: FairLimiter, refuse: Refuse) -> None:
+        self.app, self.turns, self.refuse = app, turns, refuse
+        self.rests = Rests()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] == "POST" or scope["path"].endswith(_ALWAYS):
+            await self.app(scope, receive, send)
+            return
+        turn = Turn(self.turns, current_client(), self.rests)
+        self.rests.saw(current_client())
+
+        async def sending(message: Message) -> None:
+            turn.give_back()
+            await send(message)
+
+        try:
+            await turn.take()
+            _turn.set(turn)
+            await self.app(scope, receive, sending)
+        except TooManyAtOnceError as error:
+            answer = await self.refuse(Request(scope), error)
+            await answer(scope, receive, send)
+        finally:
+            turn.give_back()

@@ -1,0 +1,309 @@
+"""The inference worker: one thread that takes pictures apart, behind a bound, a deadline and small batches.
+
+Pages never come here. What it has worked out is remembered by picture, so that another feature, patch or
+group of the same one costs no forward pass. When the device fails, those who wait hear of it (503) and the
+model is loaded afresh; a thread that hangs in it, or died, is left to itself and another takes over. All of
+these threads let those go first that make pages.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from app.engine.budget import TimeBudget
+from app.engine.decomposition_cache import DecompositionCache
+from app.engine.encoders import Crop, EncoderFactory, EncoderProtocol, Encoders, scopeview_encoders
+from app.engine.errors import BusyError, DeviceFailedError, EncoderAbsentError, TooSlowError
+from app.engine.fair_queue import FairQueue, Urgency
+from app.engine.fair_share import TooManyAtOnceError
+from app.engine.jobs import CallJob, EncodeRequest, Job, PictureJob, can_batch, is_pending, resolve
+from app.engine.thread_priority import yield_to_pages
+from app.web.client_address import current_client
+from app.web.errors import ProblemError
+from scopeview.analysis.decomposition import Decomposition
+
+__all__ = [
+    "BusyError",
+    "Crop",
+    "DeviceFailedError",
+    "EncodeRequest",
+    "EncoderAbsentError",
+    "EncoderFactory",
+    "EncoderProtocol",
+    "TooSlowError",
+    "Worker",
+    "scopeview_encoders",
+]
+
+log = logging.getLogger("scopeview.worker")
+
+MAX_WAITING = 1024
+MAX_WAITING_PER_CLIENT = 128
+"""Pictures of one client in the queue: four requests of 24, and some."""
+MEMORY_BYTES = 64 * 1024**2
+POOL_SIZE = 2
+"""A 50-megapixel picture is 150 MB of pixels; these many are decoded at one time."""
+VIEWS_S = 0.05
+"""So long, or one picture, views of others are waited for: a batch cannot be stopped."""
+STALLED_S = 120.0
+"""What has been in hand for so long, and for two deadlines, hangs: nobody waits for it any more."""
+
+Answer = TypeVar("Answer")
+
+
+class Worker:
+    """Call `start` once and `stop` once; every other method may be called from any thread."""
+
+    def __init__(
+        self,
+        factory: EncoderFactory | None,
+        *,
+        bound: int,
+        batch: int,
+        deadline_s: float,
+        max_waiting: int = MAX_WAITING,
+        memory_bytes: int = MEMORY_BYTES,
+        stalled_s: float = STALLED_S,
+        budget: TimeBudget | None = None,
+    ) -> None:
+        """`factory` is None where taking pictures apart is switched off; `budget` None: nobody has one."""
+        self.encoders = Encoders(factory)
+        self._bound, self._batch, self._deadline_s = bound, batch, deadline_s
+        self._max_waiting = max_waiting
+        self._stalled_s = max(stalled_s, 2 * deadline_s)
+        self._memory = DecompositionCache(memory_bytes)
+        self._places = threading.BoundedSemaphore(bound)
+        self.budget = budget or TimeBudget(0)
+        self._jobs = FairQueue[Job]()
+        self._pool = ThreadPoolExecutor(POOL_SIZE, "aside", initializer=yield_to_pages)
+        self._thread: threading.Thread | None = None  # None before the start and from the end on
+        self._replaced: set[threading.Thread] = set()
+        self._starting = threading.Lock()
+        self._picture_s = 0.0  # what one took of late; 0 before the first
+        self._current: tuple[float, Path | None] | None = None  # since when (monotonic), for which index
+
+    def start(self) -> None:
+        with self._starting:
+            self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends after the batch in hand; what is still waiting gets a 503."""
+        with self._starting:
+            thread, self._thread = self._thread, None
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._jobs.close()
+        if thread is not None:
+            thread.join(None if not self._is_stalled() else 0)
+
+    def refuse_when_full(self) -> None:
+        """Raises `BusyError` where there is no place now, before anything is read."""
+        with self.place():
+            pass
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places that bound how many uploads are in memory at one time. Raises `BusyError`."""
+        if not self._places.acquire(blocking=False):
+            raise BusyError(self._bound)
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def unavailable_reason(self, index_dir: Path) -> str | None:
+        """Why pictures cannot be taken apart for that index at this moment, or None as far as is known."""
+        return self.encoders.unavailable_reason(index_dir)
+
+    def encoder(self, index_dir: Path) -> EncoderProtocol:
+        """Loads it when it is not loaded yet, which takes seconds. Raises `EncoderAbsentError`."""
+        return self.encoders.get(index_dir)
+
+    def is_loaded(self, index_dir: Path) -> bool:
+        return self.encoders.loaded(index_dir) is not None
+
+    def known(self, index_dir: Path, key: str, wanted: EncodeRequest) -> Decomposition | None:
+        """What is remembered of the picture, when that is all that is wanted."""
+        found = self._memory.get((index_dir, key))
+        return found if found.covers(wanted.layers, embedding=wanted.embedding) else None
+
+    @property
+    def n_waiting(self) -> int:
+        """Jobs that nothing has been done for yet, roughly."""
+        return self._jobs.qsize()
+
+    def submit(
+        self, index_dir: Path, key: str, crop: Crop, wanted: EncodeRequest, *, urgent: bool = False
+    ) -> "Future[Decomposition]":
+        """At least what is wanted. The future may raise `ProblemError` or what the encoder does.
+
+        What is urgent goes first, what is remembered waits for nobody, and clients take turns. Raises
+        `BusyError` where too much is waiting already, and a 429 where it is this client's.
+        """
+        known = self.known(index_dir, key, wanted)
+        if known is not None:
+            answer: Future[Decomposition] = Future()
+            answer.set_result(known)
+            return answer
+        job = PictureJob(index_dir, key, crop, wanted, self._deadline(), current_client(), urgent)
+        return self._put(job).answer
+
+    def call(self, index_dir: Path, call: Callable[[EncoderProtocol], Answer]) -> "Future[Answer]":
+        """Runs `call` with the encoder, in the worker's thread. Raises, and may raise, as `submit`."""
+        return self._put(
+            CallJob(
+                lambda: self._with_encoder(index_dir, call), self._deadline(), index_dir, current_client()
+            )
+        ).answer
+
+    def run(self, work: Callable[[], Answer]) -> "Future[Answer]":
+        """The same for what needs the device but no encoder."""
+        return self._put(CallJob(work, self._deadline(), client=current_client())).answer
+
+    def run_in_pool(self, work: Callable[[], Answer]) -> "Future[Answer]":
+        """What a picture needs before and after the device, a few at a time."""
+        return self._pool.submit(work)
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._deadline_s
+
+    _AnyJob = TypeVar("_AnyJob", PictureJob, CallJob)
+
+    def _put(self, job: _AnyJob) -> _AnyJob:
+        self._restart()
+        if self._jobs.qsize() >= self._max_waiting:
+            raise BusyError(self._max_waiting)
+        n_waiting = self._jobs.n_waiting(job.client)
+        if n_waiting >= MAX_WAITING_PER_CLIENT:
+            raise TooManyAtOnceError(n_waiting)
+        self._jobs.put(job, job.client, Urgency.UPLOAD if job.is_upload else Urgency.VIEW)
+        return job
+
+    def _is_stalled(self) -> bool:
+        """Long past what anybody waits for the batch in hand?"""
+        current = self._current
+        return current is not None and time.monotonic() - current[0] > self._stalled_s
+
+    def _restart(self) -> None:
+        """Another thread in the place of one that died or hangs, and of the encoder that it hangs in."""
+        with self._starting:
+            thread, current = self._thread, self._current
+            if thread is None or (thread.is_alive() and not self._is_stalled()):
+                return
+            log.error("the inference thread %s: another takes over", "hangs" if thread.is_alive() else "died")
+            if current is not None and current[1] is not None:
+                self.encoders.forget(current[1])
+            self._current = None
+            self._replaced.add(thread)
+            self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+            self._thread.start()
+
+    @contextmanager
+    def _held(self, index_dir: Path | None) -> Iterator[None]:
+        """For `_hangs`. A thread that was replaced meanwhile leaves its successor's note alone."""
+        note = (time.monotonic(), index_dir)
+        self._current = note
+        try:
+            yield
+        finally:
+            if self._current is note:
+                self._current = None
+
+    def _run(self) -> None:
+        yield_to_pages()
+        while threading.current_thread() not in self._replaced:
+            job = self._jobs.take()
+            if job is None:
+                break
+            if isinstance(job, CallJob):
+                self._answer_call(job)
+            else:
+                self._answer_pictures([job, *self._alike(job)])
+        else:
+            return
+        for left in self._jobs.drain():
+            resolve(left, TooSlowError())
+
+    def _alike(self, first: PictureJob) -> list[PictureJob]:
+        """What waits for the same already, of whomever; of views as many as `VIEWS_S` is enough for."""
+        most = self._batch
+        if not first.is_upload and self._picture_s > 0:
+            most = min(most, max(int(VIEWS_S / self._picture_s), 1))
+        found = self._jobs.take_alike(
+            lambda job: isinstance(job, PictureJob) and can_batch(job, first), most - 1
+        )
+        return [job for job in found if isinstance(job, PictureJob)]
+
+    def _answer_call(self, job: CallJob) -> None:
+        if not is_pending(job):
+            return
+        try:
+            with self._held(job.index_dir), self._charged([job]):
+                resolve(job, job.call())
+        except BaseException as error:  # whoever waits must hear of it, and the thread must live
+            resolve(job, error)
+
+    def _answer_pictures(self, batch: list[PictureJob]) -> None:
+        jobs = [job for job in batch if is_pending(job)]
+        try:
+            with self._held(batch[0].index_dir), self._charged(jobs):
+                found = self._take_apart(jobs)
+        except BaseException as error:  # whoever waits must hear of it, and the thread must live
+            for job in jobs:
+                resolve(job, error)
+            return
+        for job in jobs:
+            resolve(job, found[job.key])
+
+    @contextmanager
+    def _charged(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """To those whom it is done for, in equal parts; uploads are counted by `upload_rate`."""
+        started_s = time.monotonic()
+        try:
+            yield
+        finally:
+            for job in jobs:
+                if not job.is_upload:
+                    self.budget.spend(job.client, (time.monotonic() - started_s) / len(jobs))
+
+    def _take_apart(self, jobs: list[PictureJob]) -> dict[str, Decomposition]:
+        """By key. A picture that waits twice, or that an earlier batch has seen, is looked at once."""
+        found = {job.key: self.known(job.index_dir, job.key, job.wanted) for job in jobs}
+        todo = {job.key: job for job in jobs if found[job.key] is None}
+        if todo:
+            first = next(iter(todo.values()))
+            crops = np.stack([job.crop for job in todo.values()])
+            parts = self._with_encoder(
+                first.index_dir, lambda encoder: self._timed_apart(encoder, crops, first)
+            )
+            for key, part in zip(todo, parts, strict=True):
+                found[key] = self._memory.add((first.index_dir, key), part)
+        return {key: apart for key, apart in found.items() if apart is not None}
+
+    def _timed_apart(self, encoder: EncoderProtocol, crops: Crop, first: PictureJob) -> list[Decomposition]:
+        started_s = time.monotonic()
+        parts = encoder.apart(crops, first.wanted.layers, embedding=first.wanted.embedding)
+        took_s = (time.monotonic() - started_s) / len(crops)
+        self._picture_s += (took_s - self._picture_s) / 4
+        return parts
+
+    def _with_encoder(self, index_dir: Path, call: Callable[[EncoderProtocol], Answer]) -> Answer:
+        """Raises `DeviceFailedError` for what devices raise, once the model is loaded again."""
+        encoder = self.encoders.get(index_dir)
+        try:
+            return call(encoder)
+        except ProblemError:
+            raise
+        except (RuntimeError, MemoryError) as error:
+            log.exception("the device failed; the encoder of %s is loaded again", index_dir)
+            failure = DeviceFailedError()
+            failure.__cause__ = error.with_traceback(None)  # the trace would keep the failed batch alive
+        self.encoders.reload(index_dir, encoder)
+        raise failure

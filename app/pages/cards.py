@@ -1,0 +1,199 @@
+"""What pages are made of: a picture and a feature, each introduced the same way everywhere. Pure.
+
+Tuples, of which a page is made by the hundred: a frozen dataclass takes more than twice as long to make.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from app.formatting import fraction, heat, layer_name, place, short, token_name
+from app.pages.layout import URLS
+from app.state import OpenIndex
+from scopeview.slots import Layer, Token, token_number
+from scopeview.store.records import (
+    MIN_GRID_IMAGES,
+    ActiveFeature,
+    FeatureCard,
+    FeatureRecord,
+    ImageRow,
+    TopImage,
+)
+from scopeview.vision.patches import cell_of
+
+SPRITE_PX = 336
+
+
+class Mark(NamedTuple):
+    """A patch to outline on a picture, in units of one patch of a `grid` x `grid` grid."""
+
+    x: int
+    y: int
+    grid: int
+    words: str  # for those who do not see it
+
+
+class PictureView(NamedTuple):
+    """A square picture that links to its page."""
+
+    src: str
+    alt: str
+    url: str | None  # None: it is on its own page already
+    unsafe: bool  # blurred until it is clicked
+    size_px: int
+    mark: Mark | None = None
+    gone: bool = False  # on the operator's block-list: an empty cell stands for it
+    report: str | None = None  # where one says that it should not be shown; None: it is not ours to show
+
+
+class Bar(NamedTuple):
+    """A value as a part of a maximum, in the colours of activation."""
+
+    value: float
+    part: float  # 0 to 1
+    step: int  # 0 to 9, of the colours
+
+
+class FeatureView(NamedTuple):
+    """`L22 · 31415  red heart` with its pictures, its density and a link to copy."""
+
+    name: str  # `L22 · 31415`
+    token: str  # as it is shown: `CLS`, `137`, `any`
+    url: str
+    n_active: int
+    n_images: int
+    density: float
+    max_activation: float | None  # None when it never fires
+    word: str | None  # its best name; None where it has none
+    word_score: float | None  # the name's cosine
+    sprite: str | None  # URL of the 3 x 3 grid; None below nine images
+    thumbs: list[PictureView]  # at most nine, where there is no sprite
+    unsafe: bool  # one of its nine pictures is
+    size_px: int  # of the sprite
+    bar: Bar | None  # its activation on the picture at hand
+    place: str | None  # where in that picture, for the token `any`
+
+
+class RankedView(NamedTuple):
+    """One image at its rank."""
+
+    rank: int
+    image_id: int
+    picture: PictureView
+    bar: Bar  # as a part of the feature's maximum
+    caption: str  # one line
+    place: str | None  # where the maximum is, for the token `any`
+    source: str | None  # http or https
+
+
+class NeighborView(NamedTuple):
+    """One neighbour."""
+
+    feature: FeatureView
+    name: str | None  # its best name
+    score: float
+    score_term: str  # `cosine`
+
+
+class NearLink(NamedTuple):
+    """One neighbour in a line."""
+
+    url: str
+    label: str  # `L22 · 31415`
+    name: str | None  # its best name
+    score: float
+
+
+def feature_name(layer: Layer, feature: int) -> str:
+    return f"{layer_name(layer)} · {feature}"
+
+
+def bar(value: float, highest: float | None) -> Bar:
+    part = fraction(value, highest)
+    return Bar(value, part, heat(part))
+
+
+def mark_at(index: OpenIndex, token: Token, position: int | None) -> Mark | None:
+    """The patch a value was read at: the token's own, or for `any` the one with the maximum. None for CLS."""
+    number = position if position is not None else token_number(token)
+    return None if number is None else _outline(number, index.manifest.model.grid_size)
+
+
+@lru_cache(maxsize=4096)
+def _outline(number: int, grid: int) -> Mark | None:
+    if not 1 <= number <= grid * grid:
+        return None
+    cell = cell_of(number, grid)
+    return Mark(cell.column, cell.row, grid, place(number, grid))
+
+
+def picture_of(index: OpenIndex, image: ImageRow | TopImage, mark: Mark | None = None) -> PictureView:
+    """An indexed image, small; its caption is its text alternative."""
+    if image.image_id in index.reader.blocked():
+        return PictureView("", "removed", None, unsafe=False, size_px=index.manifest.thumb_px, gone=True)
+    return PictureView(
+        src=URLS.thumb(index.slug, image.image_id, index.version),
+        alt=short(image.caption) or f"image {image.image_id}",
+        url=URLS.image(index.slug, image.image_id),
+        unsafe=index.is_unsafe(image.punsafe),
+        size_px=index.manifest.thumb_px,
+        mark=mark,
+        report=URLS.report(index.slug, image.image_id),
+    )
+
+
+def feature_view(
+    index: OpenIndex,
+    card: FeatureCard | FeatureRecord,
+    rows: Mapping[int, ImageRow],
+    top_image_ids: Sequence[int],
+    found: ActiveFeature | None = None,
+    *,
+    url: str | None = None,
+) -> FeatureView:
+    """`rows` holds the top images of a feature without a grid, which shows them one by one.
+
+    `url` is where the feature leads to, if not to its plain page.
+
+    `found` is the feature's value on the picture that is being looked at.
+    """
+    where = found.position if found else None
+    return FeatureView(
+        name=feature_name(card.layer, card.feature),
+        token=token_name(card.token),
+        url=url or URLS.feature(index.slug, card.layer, card.feature, card.token),
+        n_active=card.n_active,
+        n_images=card.n_images,
+        density=card.density,
+        max_activation=card.max_activation,
+        word=card.name if isinstance(card, FeatureCard) else None,
+        word_score=card.name_score if isinstance(card, FeatureCard) else None,
+        sprite=_sprite(index, card, top_image_ids) if card.has_grid else None,
+        thumbs=[] if card.has_grid else [picture_of(index, rows[at]) for at in top_image_ids if at in rows],
+        unsafe=_is_unsafe(index, card),
+        size_px=SPRITE_PX,
+        bar=bar(found.activation, card.max_activation) if found else None,
+        place=None if where is None else place(where, index.manifest.model.grid_size),
+    )
+
+
+def _is_unsafe(index: OpenIndex, card: FeatureCard | FeatureRecord) -> bool:
+    if isinstance(card, FeatureCard):
+        return index.is_unsafe(card.punsafe)
+    return any(index.is_unsafe(top.punsafe) for top in card.top_images[:MIN_GRID_IMAGES])
+
+
+def _sprite(index: OpenIndex, card: FeatureCard | FeatureRecord, top_image_ids: Sequence[int]) -> str:
+    version = index.grid_version(top_image_ids)
+    return URLS.grid(index.slug, card.layer, card.token, card.feature, version)
+
+
+def rows_without_grid(index: OpenIndex, cards: Iterable[FeatureCard]) -> dict[int, ImageRow]:
+    """What `feature_view` needs of the images, asked for once for all of these cards."""
+    ids = {image_id for card in cards if not card.has_grid for image_id in card.top_image_ids}
+    return index.reader.image_rows(sorted(ids))
+
+
+def feature_views(index: OpenIndex, cards: Collection[FeatureCard]) -> list[FeatureView]:
+    rows = rows_without_grid(index, cards)
+    return [feature_view(index, card, rows, card.top_image_ids) for card in cards]

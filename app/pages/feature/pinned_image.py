@@ -1,0 +1,131 @@
+"""The picture that a feature's page was reached from: it stays first there, under the feature's heat."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Query
+from starlette.requests import Request
+
+from app.formatting import significant
+from app.pages.cards import Bar, PictureView, bar, feature_name
+from app.pages.image.active_features import MarkedHistogram, marked, where_words
+from app.pages.image.header import picture_view
+from app.pages.image.image_ref import Pictured, of_image, of_upload
+from app.pages.image.patch_grid import HeatmapView, heat_over
+from app.params.common import Number
+from app.services.images import layer_of
+from app.state import AppState, OpenIndex
+from app.web.errors import ProblemError
+from scopeview.analysis.decomposition import LayerDecomposition
+from scopeview.analysis.heatmap import feature_heatmaps
+from scopeview.analysis.token_selection import ActiveFeatureSummary, Selection, summarize
+from scopeview.slots import ANY, EMBED, Slot, token_number
+from scopeview.store.records import FeatureRecord
+
+ImageQuery = Annotated[Number | None, Query(description="the image that stays first on the page")]
+UploadQuery = Annotated[
+    str | None, Query(max_length=40, description="the upload that stays first on the page")
+]
+
+
+@dataclass(frozen=True)
+class Yours:
+    """A picture, and what the layer makes of it; `why_not` says in words why that is not known."""
+
+    pictured: Pictured
+    found: LayerDecomposition | None = None
+    why_not: str = ""
+
+    @property
+    def is_fleeting(self) -> bool:
+        """Not to be kept for others: an upload, or what is not known at this moment."""
+        return self.pictured.upload is not None or bool(self.why_not)
+
+
+@dataclass(frozen=True)
+class YoursView:
+    """The same as it is shown."""
+
+    title: str  # `Your image`
+    picture: PictureView  # leads back to where one came from
+    bar: Bar  # the activation at the page's token, as a part of the highest in the index
+    words: str  # where in the picture it fires
+    heat: HeatmapView | None
+    size: int
+    histogram: MarkedHistogram | None
+    back: str
+    why_not: str
+
+
+async def yours(
+    request: Request,
+    site: AppState,
+    index: OpenIndex,
+    slot: Slot,
+    feature: int,
+    image: int | None,
+    upload: str | None,
+) -> Yours | None:
+    """None where the address names no picture. Raises as the picture's own page does."""
+    if image is None and upload is None:
+        return None
+    pictured = of_image(index, image) if image is not None else of_upload(site, index, upload or "")
+    try:
+        decoding = request.app.state.decode_limiter
+        known = [feature] if feature < index.n_features(slot.layer) else []
+        found = await layer_of(site, index, pictured.subject, slot.layer, decoding, known)
+        return Yours(pictured, found)
+    except ProblemError as error:  # the page goes on without
+        return Yours(pictured, why_not=error.answer.detail)
+
+
+def yours_view(index: OpenIndex, slot: Slot, record: FeatureRecord, given: Yours | None) -> YoursView | None:
+    if given is None:
+        return None
+    at, found = given.pictured.at, given.found
+    tokens = slot.token if slot.layer != EMBED else ANY
+    back = at.url("apart", layer=slot.layer, tokens=tokens, feature=record.feature)
+    size = index.manifest.model.grid_size
+    value = _value(found, slot, record.feature) if found else 0.0
+    has_heat = found is not None and found.n_tokens > 1
+    whole = _whole(found, record.feature) if found else None
+    return YoursView(
+        title=at.name.capitalize(),
+        picture=picture_view(index, given.pictured)._replace(url=back),
+        bar=bar(value, record.max_activation),
+        words=_words(whole, found, size) if whole and found else "is silent here",
+        heat=_heat(index, slot, record, found, size) if has_heat and found else None,
+        size=size,
+        histogram=marked(record.histogram, value, slot, is_indexed=given.pictured.row is not None)
+        if value > 0
+        else None,
+        back=back,
+        why_not=given.why_not,
+    )
+
+
+def _words(whole: ActiveFeatureSummary, found: LayerDecomposition, size: int) -> str:
+    return f"fires {where_words(whole, found, size)}: {significant(whole.activation)}"
+
+
+def _value(found: LayerDecomposition, slot: Slot, feature: int) -> float:
+    number = token_number(slot.token)
+    values: Sequence[float] = feature_heatmaps(found, [feature])[0].tolist()
+    return max(values) if number is None or number >= len(values) else values[number]
+
+
+def _whole(found: LayerDecomposition, feature: int) -> ActiveFeatureSummary | None:
+    whole = summarize(found, Selection(ANY, None)).features
+    return next((each for each in whole if each.feature == feature), None)
+
+
+def _heat(
+    index: OpenIndex, slot: Slot, record: FeatureRecord, found: LayerDecomposition, size: int
+) -> HeatmapView:
+    """In the colours that it wears on the other pictures of the page."""
+    values = feature_heatmaps(found, [record.feature])[0]
+    there = Slot(slot.layer, ANY if ANY in index.tokens(slot.layer) else slot.token)
+    card = index.reader.cards(there, [record.feature]).get(record.feature)
+    known = card.max_activation if card else None
+    return heat_over(values, known or float(values.max()), size, feature_name(slot.layer, record.feature))

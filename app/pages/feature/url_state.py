@@ -1,0 +1,64 @@
+"""What the URL of a feature's page holds beside index, layer, feature and token. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from fastapi import Query
+
+from app.pages.layout import URLS
+from app.state import OpenIndex
+from scopeview.slots import Layer, Slot, Token
+
+Scale = Literal["log", "linear"]
+Alike = Literal["fold", "show"]
+
+ScaleQuery = Annotated[Scale, Query(description="of the histogram's counts")]
+AlikeQuery = Annotated[Alike, Query(description="near-duplicate images: folded into one, or shown each")]
+NearQuery = Annotated[Literal["0", "1"], Query(description="1: with the features that resemble it")]
+EmbedQuery = Annotated[Literal["0", "1"], Query(description="1: without what is around the page")]
+
+
+@dataclass(frozen=True)
+class FeatureUrl:
+    """Defaults are left out of URLs, so that a plain page has one URL."""
+
+    scale: Scale = "log"
+    alike: Alike = "fold"
+    beside: dict[str, Any] = field(
+        default_factory=dict
+    )  # the picture that stays first, as `image` or `upload`
+
+    def url(
+        self,
+        index: OpenIndex,
+        slot: Slot,
+        feature: int,
+        *,
+        page: int = 1,
+        scale: Scale | None = None,
+        alike: Alike | None = None,
+        near: bool = False,
+    ) -> str:
+        """Of that feature in the same state, or with the scale or the folding given."""
+        scale, alike = scale or self.scale, alike or self.alike
+        return URLS.feature(
+            index.slug,
+            slot.layer,
+            feature,
+            slot.token,
+            scale=None if scale == "log" else scale,
+            alike=None if alike == "fold" else alike,
+            page=page if page > 1 else None,
+            near=1 if near else None,
+            **self.beside,
+        )
+
+    def beside_url(self, index: OpenIndex, slot: Slot, feature: int) -> str:
+        """Of another feature, which keeps the picture and nothing else."""
+        return URLS.feature(index.slug, slot.layer, feature, slot.token, **self.beside)
+
+    def elsewhere(self, index: OpenIndex, layer: Layer, feature: int, token: Token | None) -> str:
+        """The same number at another layer or token, or the gallery where there is no such number."""
+        if feature >= index.n_features(layer):
+            return URLS.gallery(index.slug, layer, token=token)
+        return self.url(index, Slot(layer, token or index.tokens(layer)[0]), feature)

@@ -1,0 +1,203 @@
+"""`/{index}/images/{image_id}/apart` and `.../uploads/{upload_id}/apart`: which features are active where."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from app.api.uploads import PRIVATE
+from app.formatting import layer_name
+from app.pages.image import approximate
+from app.pages.image.active_features import ActiveView, active_views, read_cards
+from app.pages.image.header import HeaderView, header_view, image_frame
+from app.pages.image.image_ref import Pictured, PicturedDep
+from app.pages.image.patch_grid import TOKENS, GridView, HeatmapView, outline, patch_links
+from app.pages.image.reconstruction import ExplainedView, explained_view
+from app.pages.image.selected_feature import SelectedFeatureView, selected_feature
+from app.pages.image.view_state import TOP, Looking, deepest, selection_words, slot_of_figures
+from app.pages.layout import Frame, Link
+from app.pages.render import Page, render
+from app.params.common import IndexDep, Number, SiteDep
+from app.params.view_params import (
+    LayerQuery,
+    LeastQuery,
+    OrderQuery,
+    TokensQuery,
+    TopQuery,
+    known_features,
+    known_layer,
+    known_order,
+    known_selection,
+)
+from app.services.images import layer_of
+from app.state import AppState, OpenIndex
+from app.web.page_cache import FOR_EVERYONE
+from scopeview.analysis.decomposition import LayerDecomposition
+from scopeview.analysis.token_selection import ORDERS, summarize
+from scopeview.slots import ANY, CLS, EMBED
+
+TOPS = (12, TOP, 48, 100)
+ChosenQuery = Annotated[Number | None, Query(description="the feature whose heat lies over the picture")]
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class ApartPage(Page):
+    template = "apart.html"
+
+    subject: HeaderView
+    grid: GridView
+    heading: str  # `L6 at patch (8, 8)`
+    n_active: int  # features that fire there, listed or not
+    explained: ExplainedView
+    chosen: SelectedFeatureView | None
+    features: list[ActiveView]
+    others: list[ActiveView]  # weaker ones of an indexed image, whose activations are approximate
+    note: str | None  # which values are approximate
+    action: str  # where the form goes
+    hidden: dict[str, Any]  # what the form keeps
+    orders: list[Link]  # the label is for people, the title the query value
+    tops: list[Link]
+    least: float
+    slot_words: str  # whose grids and histograms these are
+    more: str | None  # more of the list; None where all are listed
+
+
+@router.get("/{index}/{kind}/{picture}/apart", name="apart")
+async def apart(
+    request: Request,
+    site: SiteDep,
+    index: IndexDep,
+    pictured: PicturedDep,
+    layer: LayerQuery = None,
+    tokens: TokensQuery = ANY,
+    feature: ChosenQuery = None,
+    order: OrderQuery = "activation",
+    top: TopQuery = TOP,
+    least: LeastQuery = 0.0,
+) -> Response:
+    at = deepest(index) if layer is None else known_layer(index, layer)
+    chosen = None if feature is None else known_features(index, at, str(feature))[0]
+    selection = known_selection(index, at, tokens)
+    looking = Looking(pictured.at, at, selection, chosen, known_order(order), top, least)
+    if tokens != selection.text:
+        return RedirectResponse(looking.url(), 302)  # one view has one address
+    decoding, known = request.app.state.decode_limiter, () if chosen is None else (chosen,)
+    found = await layer_of(site, index, pictured.subject, at, decoding, known)
+    return await run_in_threadpool(_answer, request, site, index, pictured, looking, found)
+
+
+def _answer(
+    request: Request,
+    site: AppState,
+    index: OpenIndex,
+    pictured: Pictured,
+    looking: Looking,
+    found: LayerDecomposition,
+) -> Response:
+    return render(request, _page(request, site, index, pictured, looking, found), headers=caching(pictured))
+
+
+def caching(pictured: Pictured) -> dict[str, str]:
+    """An indexed image looks the same to everyone."""
+    return PRIVATE if pictured.upload else {"Cache-Control": FOR_EVERYONE}
+
+
+def _page(
+    request: Request,
+    site: AppState,
+    index: OpenIndex,
+    pictured: Pictured,
+    looking: Looking,
+    found: LayerDecomposition,
+) -> ApartPage:
+    size = grid_size(index, looking)
+    here = summarize(found, looking.selection, order=looking.order, least=looking.least, top=looking.top)
+    slot = slot_of_figures(index, looking.layer, looking.selection)
+    listed = [active.feature for active in here.features]
+    cards = read_cards(index, slot, listed if looking.feature is None else [*listed, looking.feature])
+    chosen = selected_feature(index, looking, cards, found, size)
+    where = selection_words(looking.selection, looking.layer, index.manifest.model.grid_size)
+    query = looking.query()
+    views = active_views(index, looking, cards, here, found)
+    n_first = sum(active.feature in cards.cards for active in here.features[: here.n_stored or None])
+    return ApartPage(
+        frame=_frame(index, looking),
+        subject=header_view(
+            request,
+            site,
+            index,
+            pictured,
+            "apart",
+            layer=looking.layer,
+            tokens=looking.selection.text,
+        ),
+        grid=grid_view(index, looking, chosen.heat if chosen else None),
+        heading=f"{layer_name(looking.layer)} {where}",
+        n_active=here.n_active,
+        explained=explained_view(found, here, size),
+        chosen=chosen.view if chosen else None,
+        features=views[:n_first],
+        others=views[n_first:],
+        note=approximate.of_features(found, looking.selection.positions),
+        action=pictured.at.url("apart"),
+        hidden={name: query[name] for name in ("layer", "tokens", "feature") if query[name] is not None},
+        orders=[Link(order, "", order == looking.order, order) for order in ORDERS],
+        tops=[Link(str(top), "", top == looking.top) for top in sorted({*TOPS, looking.top})],
+        least=looking.least,
+        slot_words=slot.token,
+        more=_more(looking, len(here.features), here.n_active),
+    )
+
+
+def _frame(index: OpenIndex, looking: Looking) -> Frame:
+    return image_frame(
+        index,
+        looking.at,
+        layer_name(looking.layer),
+        layer=looking.layer,
+        tokens=looking.selection.text,
+        link=lambda layer, token: looking.through(layer, token).url(),
+        json_url=looking.choosing(None).url(api=True),
+    )
+
+
+def grid_size(index: OpenIndex, looking: Looking) -> int:
+    """0 where the layer has no patches."""
+    return 0 if looking.layer == EMBED else index.manifest.model.grid_size
+
+
+def grid_view(
+    index: OpenIndex, looking: Looking, heat: HeatmapView | None, to: Callable[[str], str] | None = None
+) -> GridView:
+    """`to` is the page at other tokens: the decomposition, unless another one is meant."""
+    size, selection = grid_size(index, looking), looking.selection
+    to = to or (lambda tokens: looking.on(tokens).url())
+    url = to(TOKENS)
+    switch = [
+        Link("CLS", to(CLS), selection.text == CLS, "the token for the whole picture"),
+        Link("whole picture", to(ANY), selection.text == ANY, "all patches and CLS"),
+    ]
+    return GridView(
+        size=size,
+        url=url,
+        links=patch_links(url, size),
+        outline=outline(selection.positions or (), size) if size else "",
+        tokens=selection.text,
+        switch=switch if size else [],
+        heat=heat,
+    )
+
+
+def _more(looking: Looking, n_listed: int, n_active: int) -> str | None:
+    bigger = next((top for top in (*TOPS, 2000) if top > looking.top), None)
+    if n_listed < looking.top or n_listed >= n_active or bigger is None:
+        return None
+    return Looking(
+        looking.at, looking.layer, looking.selection, looking.feature, looking.order, bigger, looking.least
+    ).url()

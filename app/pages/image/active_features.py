@@ -1,0 +1,152 @@
+"""The features that fire at what is selected, as the list beside the picture shows them. Pure."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from app.formatting import at_token, fraction, place
+from app.pages.cards import Bar, FeatureView, bar, feature_view, rows_without_grid
+from app.pages.image.image_ref import At
+from app.pages.image.view_state import Looking, selection_words
+from app.pages.layout import URLS, Link
+from app.state import OpenIndex
+from scopeview.analysis.decomposition import LayerDecomposition
+from scopeview.analysis.token_selection import ActiveFeatureSummary, SelectionSummary
+from scopeview.slots import EMBED, Slot
+from scopeview.store.records import ActiveFeature, FeatureCard, Histogram, ImageRow
+
+
+@dataclass(frozen=True)
+class MarkedHistogram:
+    """How strongly a feature fires on the images of the index, and where this picture lies among them."""
+
+    n_bins: int
+    path: str  # SVG bars, one wide and up to 10 high, on a logarithmic scale
+    marker: float  # in bins from the left; at the right end where this picture is beyond all of them
+    words: str
+
+
+@dataclass(frozen=True)
+class ActiveView:
+    """One feature that fires there."""
+
+    feature: FeatureView  # its bar is its activation here, as a part of the highest in the index
+    number: int
+    share: Bar  # of the mass of all features there
+    mass: float
+    histogram: MarkedHistogram | None
+    choose: Link  # lays its heat over the picture; current where it lies there, and then takes it away
+
+
+@dataclass(frozen=True)
+class Cards:
+    """What the index says of some features of one slot, asked for at once."""
+
+    slot: Slot
+    cards: Mapping[int, FeatureCard]
+    rows: Mapping[int, ImageRow]
+    histograms: Mapping[int, Histogram]
+
+
+def read_cards(
+    index: OpenIndex, slot: Slot, features: Iterable[int], *, with_histograms: bool = True
+) -> Cards:
+    wanted = list(features)
+    cards = index.reader.cards(slot, wanted)
+    rows = rows_without_grid(index, cards.values())
+    return Cards(slot, cards, rows, index.reader.histograms(slot, wanted) if with_histograms else {})
+
+
+def view_of(
+    index: OpenIndex, at: At, cards: Cards, feature: int, found: ActiveFeature | None = None
+) -> FeatureView:
+    """As everywhere, but that its link takes the picture along to the feature's page."""
+    card = cards.cards[feature]
+    view = feature_view(index, card, cards.rows, card.top_image_ids, found)
+    return view._replace(url=feature_url(index, at, cards.slot, feature))
+
+
+def feature_url(index: OpenIndex, at: At, slot: Slot, feature: int) -> str:
+    """Of a feature's page, with the picture first there."""
+    return URLS.feature(index.slug, slot.layer, feature, slot.token, **at.beside)
+
+
+def active_views(
+    index: OpenIndex, looking: Looking, cards: Cards, here: SelectionSummary, found: LayerDecomposition
+) -> list[ActiveView]:
+    return [
+        _view(index, looking, cards, active, found)
+        for active in here.features
+        if active.feature in cards.cards
+    ]
+
+
+def _view(
+    index: OpenIndex, looking: Looking, cards: Cards, active: ActiveFeatureSummary, layer: LayerDecomposition
+) -> ActiveView:
+    chosen = looking.feature == active.feature
+    several = looking.selection.positions is None or len(looking.selection.positions) > 1
+    found = ActiveFeature(active.feature, active.activation, active.position if several else None)
+    words = "take the heat away" if chosen else "lay its heat over the picture"
+    to = looking.choosing(None if chosen else active.feature).url()
+    return ActiveView(
+        feature=view_of(index, looking.at, cards, active.feature, found),
+        number=active.feature,
+        share=bar(active.share, 1.0),
+        mass=active.mass,
+        histogram=marked(
+            cards.histograms.get(active.feature),
+            active.activation,
+            cards.slot,
+            at=where_taken(index, looking, cards.slot),
+            is_indexed=layer.stored is not None,
+        ),
+        choose=Link("heat", to, chosen, words),
+    )
+
+
+def where_taken(index: OpenIndex, looking: Looking, slot: Slot) -> str:
+    """Where its activation was taken, in words; empty where that is the token of the histogram."""
+    if looking.selection.text == slot.token or looking.layer == EMBED:
+        return ""
+    if looking.selection.positions is None:
+        return "at any token"
+    return selection_words(looking.selection, looking.layer, index.manifest.model.grid_size)
+
+
+def marked(
+    histogram: Histogram | None, activation: float, slot: Slot, *, at: str = "", is_indexed: bool = False
+) -> MarkedHistogram | None:
+    """None where it never fires on the images of the index. No image that is among them is above them all."""
+    if histogram is None or not histogram.edges:
+        return None
+    edges, counts = histogram.edges, histogram.counts
+    fullest = math.log1p(max(counts))
+    above = sum(count for low, count in zip(edges, counts, strict=False) if low >= activation)
+    path = "".join(
+        f"M{at}.1 10V{10 - 10 * fraction(math.log1p(count), fullest):.2f}h.8V10z"
+        for at, count in enumerate(counts)
+        if count
+    )
+    total = sum(counts)
+    token = at_token(slot.token)
+    is_beyond = activation > edges[-1] and not is_indexed
+    beyond = f"stronger than on any image of the index at {token}" if is_beyond else _rank(above, total)
+    picture = f"this picture {at}" if at else "this picture"
+    return MarkedHistogram(
+        n_bins=len(counts),
+        path=path,
+        marker=fraction(activation, edges[-1]) * len(counts),
+        words=f"{picture} among the {total:,} images on which it fires at {token}: {beyond}",
+    )
+
+
+def _rank(above: int, total: int) -> str:
+    return f"about {above / total:.0%} of them fire it more" if total else "none"
+
+
+def where_words(active: ActiveFeatureSummary, found: LayerDecomposition, grid: int) -> str:
+    """`at 12 of 257 tokens, highest at patch (8, 8)`, over all tokens"""
+    about = "" if found.is_exact_at(None) else "about "
+    tokens = f"{about}{active.n_tokens} of {found.n_tokens} tokens, highest at " if found.n_tokens > 1 else ""
+    return f"at {tokens}{place(active.position, grid)}"

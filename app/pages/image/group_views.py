@@ -1,0 +1,105 @@
+"""Groups of a picture's features as pages show them: named, with heat and heaviest members. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from app.pages.cards import Bar, FeatureView, bar, feature_name
+from app.pages.image.active_features import Cards, feature_url, view_of
+from app.pages.image.image_ref import At
+from app.pages.image.patch_grid import HeatmapView, heat_over
+from app.pages.image.steering_state import KnobsState, turn_links
+from app.pages.layout import Link
+from app.state import OpenIndex
+from scopeview.analysis.decomposition import LayerDecomposition
+from scopeview.analysis.grouping import Group
+from scopeview.analysis.heatmap import mass_heat
+from scopeview.analysis.token_selection import Selection
+from scopeview.slots import Layer
+from scopeview.store.records import FeatureCard
+
+N_NAMES, N_SHOWN = 3, 4
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """Features that point the same way, and are therefore read as one thing."""
+
+    number: int  # 1 is the heaviest
+    name: str  # what most of its mass is called, if no heavier group is called so
+    also: str  # what more of it is called; empty for nothing more
+    share: Bar  # of the mass of all features there
+    n_features: int
+    heat: HeatmapView | None  # None where the layer has no patches
+    members: list[FeatureView]  # the heaviest
+    rest: list[Link]  # the others, by mass
+    choose: Link  # lays its heat over the picture
+    turns: list[Link]  # to the knobs, all of it
+
+
+def group_names(groups: Iterable[Group], cards: Mapping[int, FeatureCard], layer: Layer) -> list[list[str]]:
+    """Of each group its names. No two groups begin with the same: the heavier one has it."""
+    taken = set[str]()
+    found = []
+    for group in groups:
+        names = names_of(group, cards, layer)
+        number = feature_name(layer, int(group.features[0]))
+        own = next((name for name in names if name not in taken), f"{names[0]} ({number})")
+        taken.add(own)
+        found.append([own, *(name for name in names if name != own)][:N_NAMES])
+    return found
+
+
+def names_of(group: Group, cards: Mapping[int, FeatureCard], layer: Layer) -> list[str]:
+    """The names of its features, those of the most mass first; at least one word for it."""
+    masses: dict[str, float] = defaultdict(float)
+    for feature, mass in zip(group.features.tolist(), group.masses.tolist(), strict=True):
+        card = cards.get(feature)
+        if card is not None and card.name is not None:
+            masses[card.name] += mass
+    named = sorted(masses, key=lambda name: (-masses[name], name))
+    return named or [feature_name(layer, int(group.features[0]))]
+
+
+def group_view(
+    index: OpenIndex,
+    at: At,
+    number: int,
+    group: Group,
+    names: Sequence[str],
+    cards: Cards,
+    found: LayerDecomposition,
+    choose: Link,
+    tokens: str,
+) -> GroupView:
+    layer = cards.slot.layer
+    features = [feature for feature in group.features.tolist() if feature in cards.cards]
+    return GroupView(
+        number=number,
+        name=names[0],
+        also=", ".join(names[1:]),
+        share=bar(group.share, 1.0),
+        n_features=len(group.features),
+        heat=_heat(index, found, group, names[0]) if found.n_tokens > 1 else None,
+        members=[view_of(index, at, cards, feature) for feature in features[:N_SHOWN]],
+        rest=[_link(index, at, cards, feature) for feature in features[N_SHOWN:]],
+        choose=choose,
+        turns=turns(at, layer, tokens, group.features.tolist()),
+    )
+
+
+def turns(at: At, layer: Layer, tokens: str, features: Sequence[int]) -> list[Link]:
+    """Pages on which these features together are set to nothing, to half, to double."""
+    return turn_links(KnobsState(at, layer, Selection(tokens, None)), features)
+
+
+def _heat(index: OpenIndex, found: LayerDecomposition, group: Group, name: str) -> HeatmapView:
+    """Its mass at each patch, as a part of the most it has at one."""
+    values = mass_heat(found, group.features.tolist())
+    return heat_over(values, float(values.max()), index.manifest.model.grid_size, f"mass of {name}")
+
+
+def _link(index: OpenIndex, at: At, cards: Cards, feature: int) -> Link:
+    card = cards.cards[feature]
+    label = f"{feature} {card.name}" if card.name else str(feature)
+    return Link(label, feature_url(index, at, cards.slot, feature))

@@ -1,0 +1,144 @@
+"""What is around every page about one picture: its title, the picture itself, the ways through its parts."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+
+from app.formatting import layer_name, short
+from app.pages.cards import PictureView, picture_of
+from app.pages.image.image_ref import At, Part, Pictured
+from app.pages.image.view_state import deepest, tokens_there
+from app.pages.layout import URLS, Frame, Link, LinkTo, frame_for
+from app.state import AppState, OpenIndex
+from app.uploads.store import EXTENDED_TTL_S, Upload, may_delete
+from scopeview.slots import ANY, EMBED, Layer
+
+COOKIE = "delete_key"
+
+
+@dataclass(frozen=True)
+class KeptView:
+    """How long an upload is kept, and what whoever sent it may do; None for everyone else."""
+
+    expires_s: float  # since 1970
+    keep_url: str | None  # keeps it for longer; None where it is kept for long already
+    long_days: int
+    delete_url: str | None  # asks first
+    delete_link: str | None  # works in any browser: it has the key in it
+    outdated: bool  # the index was rebuilt since: feature numbers may mean something else
+    another: str  # the form again
+
+
+@dataclass(frozen=True)
+class HeaderView:
+    """The picture a page is about."""
+
+    title: str  # `Image 9`
+    picture: PictureView
+    caption: str  # one line; empty for none
+    tabs: list[Link]  # its parts; the one at hand is current
+    kept: KeptView | None  # None for an indexed image
+    why_not: str | None  # why it cannot be taken apart now
+
+
+def header_view(
+    request: Request,
+    site: AppState,
+    index: OpenIndex,
+    pictured: Pictured,
+    part: Part,
+    *,
+    layer: Layer | None = None,
+    tokens: str | None = None,
+) -> HeaderView:
+    """`layer` and `tokens` are kept on the way to the other parts."""
+    why_not = site.worker.unavailable_reason(index.reader.index_dir)
+    kept = None if pictured.upload is None else _kept(request, index, pictured.upload)
+    return HeaderView(
+        title=pictured.at.name.capitalize(),
+        picture=picture_view(index, pictured)._replace(url=None),
+        caption=short(pictured.row.caption) if pictured.row else "",
+        tabs=_tabs(index, pictured.at, part, layer, tokens, can_run=why_not is None),
+        kept=kept,
+        why_not=why_not,
+    )
+
+
+def picture_view(index: OpenIndex, pictured: Pictured) -> PictureView:
+    """It leads to its own page."""
+    if pictured.row is not None:
+        return picture_of(index, pictured.row)
+    assert pictured.upload is not None
+    return upload_picture(index, pictured.upload.upload_id, pictured.at.url())
+
+
+def upload_picture(index: OpenIndex, upload_id: str, url: str | None = None) -> PictureView:
+    return PictureView(
+        src=URLS.upload_picture(index.slug, upload_id),
+        alt="the uploaded picture, cut to the square that the model sees",
+        url=url,
+        unsafe=False,
+        size_px=index.manifest.model.image_px,
+    )
+
+
+def image_frame(
+    index: OpenIndex, at: At, title: str, *, layer: Layer, tokens: str, link: LinkTo, json_url: str
+) -> Frame:
+    """The rail and the switch stay on the page at hand."""
+    return frame_for(index, f"{title} · {at.name}", layer=layer, token=tokens, link=link, json_url=json_url)
+
+
+def part_link(at: At, part: Part, tokens: str, **query: Any) -> LinkTo:
+    """That part of the picture at another layer, and at a token of the switch."""
+
+    def link(layer: Layer, token: str | None) -> str:
+        there = tokens_there(layer, tokens if token is None else token)
+        return at.url(part, layer=layer, tokens=there, **query)
+
+    return link
+
+
+def _tabs(
+    index: OpenIndex, at: At, part: Part, layer: Layer | None, tokens: str | None, *, can_run: bool
+) -> list[Link]:
+    """Without a model those that need none are left."""
+    shown = deepest(index) if layer is None else layer
+    to = partial(_tab, at, part)
+    looked_at: dict[str, Any] = {"layer": shown, "tokens": tokens_there(shown, tokens or ANY)}
+    blocks: dict[str, Any] = {} if tokens is None else {"tokens": tokens}
+    needing = [
+        to("apart", f"at {layer_name(shown)}", "which features are active where", **looked_at),
+        to("groups", "groups", "features that belong together", **looked_at),
+        to("layers", "through the layers", "how the explanation changes from layer to layer", **blocks),
+        to("knobs", "knobs", "turn features up or down and see what changes", **looked_at),
+    ]
+    known: dict[str, Any] = {} if layer is None or layer == EMBED else {"layer": layer}
+    return [
+        to("", "overview", "the strongest features of every layer"),
+        *(needing if can_run else []),
+        to("similar", "similar", "images like it, by embedding and by features", **known),
+        to("compare", "compare", "beside another picture: what both have and what one has alone"),
+    ]
+
+
+def _tab(at: At, part: Part, to: Part, label: str, title: str, **query: Any) -> Link:
+    return Link(label, at.url(to, **query), to == part, title)
+
+
+def _kept(request: Request, index: OpenIndex, upload: Upload) -> KeptView:
+    key = request.cookies.get(COOKIE, "")
+    mine = may_delete(upload, key)
+    there = index.slug, upload.upload_id
+    may_keep = mine and upload.expires_s < upload.created_s + EXTENDED_TTL_S
+    return KeptView(
+        expires_s=upload.expires_s,
+        keep_url=URLS.keep_upload(*there) if may_keep else None,
+        long_days=round(EXTENDED_TTL_S / 86400),
+        delete_url=URLS.delete_upload(*there) if mine else None,
+        delete_link=URLS.delete_upload(*there, key=key) if mine else None,
+        outdated=upload.version != index.version,
+        another=URLS.uploads(index.slug),
+    )

@@ -1,0 +1,84 @@
+"""The feature that is chosen, beside the picture that wears its heat."""
+
+from dataclasses import dataclass
+
+from app.pages.cards import FeatureView, feature_name
+from app.pages.image.active_features import Cards, MarkedHistogram, marked, view_of, where_words
+from app.pages.image.group_views import turns
+from app.pages.image.patch_grid import HeatmapView, heat_over
+from app.pages.image.view_state import Looking
+from app.pages.layout import Link
+from app.state import OpenIndex
+from scopeview.analysis.decomposition import LayerDecomposition
+from scopeview.analysis.heatmap import feature_heatmaps
+from scopeview.analysis.token_selection import Selection, summarize
+from scopeview.slots import ANY, Slot
+from scopeview.store.records import ActiveFeature
+
+
+@dataclass(frozen=True)
+class SelectedFeatureView:
+    """One feature of the layer, whether it fires on the picture or not."""
+
+    feature: FeatureView
+    where: str  # at how many tokens of the whole picture, and where most; or that it is silent
+    activation: float  # the highest in the whole picture; 0 where it is silent
+    share: float  # of the mass of all features in the whole picture
+    histogram: MarkedHistogram | None
+    clear: str  # the same view without it
+    turns: list[Link]  # to the knobs
+
+
+@dataclass(frozen=True)
+class SelectedFeature:
+    view: SelectedFeatureView
+    heat: HeatmapView | None  # None where the layer has no patches
+
+
+def selected_feature(
+    index: OpenIndex, looking: Looking, cards: Cards, found: LayerDecomposition, size: int
+) -> SelectedFeature | None:
+    """None where none is chosen. `cards` has its card."""
+    feature = looking.feature
+    if feature is None or feature not in cards.cards:
+        return None
+    whole = summarize(found, Selection(ANY, None)).features
+    active = next((each for each in whole if each.feature == feature), None)
+    value = ActiveFeature(feature, active.activation if active else 0.0, None)
+    view = SelectedFeatureView(
+        feature=view_of(index, looking.at, cards, feature, value),
+        where=where_words(active, found, size) if active else "silent everywhere in this picture",
+        activation=value.activation,
+        share=active.share if active else 0.0,
+        histogram=_histogram(cards, feature, value.activation, found) if active else None,
+        clear=looking.choosing(None).url(),
+        turns=turns(looking.at, looking.layer, looking.selection.text, [feature]),
+    )
+    return SelectedFeature(view, _heat(index, looking, found, size) if found.n_tokens > 1 else None)
+
+
+def _histogram(
+    cards: Cards, feature: int, activation: float, found: LayerDecomposition
+) -> MarkedHistogram | None:
+    at = "" if cards.slot.token == ANY or found.n_tokens == 1 else "at any token"
+    return marked(
+        cards.histograms.get(feature), activation, cards.slot, at=at, is_indexed=found.stored is not None
+    )
+
+
+def _heat(index: OpenIndex, looking: Looking, found: LayerDecomposition, size: int) -> HeatmapView:
+    """A colour means the same on every picture: a part of the highest in the index."""
+    assert looking.feature is not None
+    values = feature_heatmaps(found, [looking.feature])[0]
+    highest = highest_known(index, looking, float(values.max()))
+    return heat_over(values, highest, size, feature_name(looking.layer, looking.feature))
+
+
+def highest_known(index: OpenIndex, looking: Looking, here: float) -> float:
+    """Over all tokens where that was indexed; this picture's own where the feature was never seen to fire."""
+    assert looking.feature is not None
+    slot = Slot(looking.layer, ANY)
+    if ANY not in index.tokens(looking.layer):
+        return here
+    card = index.reader.cards(slot, [looking.feature]).get(looking.feature)
+    return (card.max_activation if card else None) or here

@@ -1,0 +1,267 @@
+"""`.../knobs`: features of a picture turned up or down, and what the model then makes of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from app.api.uploads import PRIVATE
+from app.formatting import layer_name
+from app.pages.cards import Bar, FeatureView, bar
+from app.pages.image import approximate
+from app.pages.image.activations import caching, grid_view
+from app.pages.image.active_features import Cards, read_cards, view_of
+from app.pages.image.group_views import group_names
+from app.pages.image.groups import cards_of, groups_of
+from app.pages.image.header import HeaderView, header_view, image_frame
+from app.pages.image.image_ref import Pictured, PicturedDep
+from app.pages.image.patch_grid import GridView
+from app.pages.image.steering_effect import EffectView, effect_view
+from app.pages.image.steering_state import KnobsState, edit_words, turn_links
+from app.pages.image.view_state import Looking, deepest, selection_words, slot_of_figures, tokens_there
+from app.pages.layout import Link
+from app.pages.render import Page, render
+from app.params.common import IndexDep, SiteDep
+from app.params.view_params import (
+    MAX_PROMPTS,
+    EditsQuery,
+    LayerQuery,
+    PromptsQuery,
+    TokensQuery,
+    known_edits,
+    known_layer,
+    known_prompts,
+    known_selection,
+)
+from app.services.images import layer_of
+from app.services.steering import PromptEmbeddings, prompts_of, run_steered
+from app.state import AppState, OpenIndex
+from scopeview.analysis.decomposition import LayerDecomposition
+from scopeview.analysis.feature_edits import Edit, FeatureEdits, SteeredEmbeddings
+from scopeview.analysis.grouping import Group
+from scopeview.analysis.token_selection import Selection, summarize
+from scopeview.slots import ANY, Layer
+from scopeview.store.records import ActiveFeature
+
+N_OFFERED, N_WORDS, N_BLANK = 12, 6, 2
+
+TurnQuery = Annotated[str, Query(max_length=20_000, description="features to turn, with commas between")]
+AmountQuery = Annotated[
+    str, Query(max_length=20, description="what they are turned to: 4.5, or x2 for twice")
+]
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class EditView:
+    """One edit in use."""
+
+    features: str  # as the address has them
+    first: FeatureView | None  # the first of them; None where the index knows nothing of it
+    n_features: int
+    words: str  # `set to 4.5`
+    turns: list[Link]
+    undo: str  # the page without it
+    amount: str  # as one writes it: `4.5`, `x2`
+
+
+@dataclass(frozen=True)
+class OfferView:
+    """Something that could be turned."""
+
+    name: str  # of a group; empty for a feature
+    feature: FeatureView | None  # None for a group
+    n_features: int
+    share: Bar  # of the mass here
+    turns: list[Link]
+
+
+@dataclass(frozen=True)
+class KnobsPage(Page):
+    template = "apart_knobs.html"
+
+    subject: HeaderView
+    grid: GridView
+    heading: str  # `L6 at patch (8, 8)`
+    note: str | None  # which values are approximate
+    edits: list[EditView]
+    reset: str | None  # the page without any; None where there is none
+    effect: EffectView
+    prompts: list[str]  # that are compared
+    n_blank: int  # empty lines to write more into
+    groups: list[OfferView]
+    features: list[OfferView]
+    action: str  # where the forms go
+    hidden: list[tuple[str, str]]  # what the form of prompts keeps
+    kept: list[tuple[str, str]]  # what a form that turns something keeps
+
+
+@router.get("/{index}/{kind}/{picture}/knobs", name="apart_knobs")
+async def knobs(
+    request: Request,
+    site: SiteDep,
+    index: IndexDep,
+    pictured: PicturedDep,
+    layer: LayerQuery = None,
+    tokens: TokensQuery = ANY,
+    edit: EditsQuery = (),
+    prompt: PromptsQuery = (),
+    turn: TurnQuery = "",
+    to: AmountQuery = "",
+) -> Response:
+    """`turn` and `to` are what a form adds; the answer is then the address with the edit in it."""
+    at = deepest(index) if layer is None else known_layer(index, layer)
+    selection, edits = known_selection(index, at, tokens), known_edits(index, at, edit)
+    state = KnobsState(pictured.at, at, selection, edits, tuple(known_prompts(prompt)))
+    if turn:
+        (added,) = known_edits(index, at, [f"{turn}:{to}".replace(" ", "")])
+        return RedirectResponse(state.turning(added).url(), 302)
+    if tokens != selection.text:
+        return RedirectResponse(state.url(), 302)
+    edited = [feature for each in edits for feature in each.features]
+    decoding = request.app.state.decode_limiter
+    found = await layer_of(site, index, pictured.subject, at, decoding, edited)
+    texts = list(state.prompts) or await run_in_threadpool(_words_here, index, state, found)
+    knobs = FeatureEdits(at, edits, selection.positions)
+    both = await run_steered(site, index, pictured.subject, knobs, decoding)
+    compared = await prompts_of(site, index, texts)
+    return await run_in_threadpool(_answer, request, site, index, pictured, state, found, both, compared)
+
+
+def _answer(
+    request: Request,
+    site: AppState,
+    index: OpenIndex,
+    pictured: Pictured,
+    state: KnobsState,
+    found: LayerDecomposition,
+    both: SteeredEmbeddings,
+    compared: PromptEmbeddings,
+) -> Response:
+    page = _page(request, site, index, pictured, state, found, both, compared)
+    # Why nothing was compared may be over in a moment.
+    return render(request, page, headers=caching(pictured) if compared.why_not is None else PRIVATE)
+
+
+def _page(
+    request: Request,
+    site: AppState,
+    index: OpenIndex,
+    pictured: Pictured,
+    state: KnobsState,
+    found: LayerDecomposition,
+    both: SteeredEmbeddings,
+    compared: PromptEmbeddings,
+) -> KnobsPage:
+    layer, selection = state.layer, state.selection
+    made = groups_of(site.worker.encoder(index.reader.index_dir), layer, found, selection)
+    where = selection_words(selection, layer, index.manifest.model.grid_size)
+    return KnobsPage(
+        frame=image_frame(
+            index,
+            pictured.at,
+            f"knobs of {layer_name(layer)}",
+            layer=layer,
+            tokens=selection.text,
+            link=lambda to, token: _elsewhere(state, to, token),
+            json_url=state.url(api=True),
+        ),
+        subject=header_view(request, site, index, pictured, "knobs", layer=layer, tokens=selection.text),
+        grid=grid_view(
+            index, Looking(pictured.at, layer, selection), None, to=lambda tokens: _at(state, tokens).url()
+        ),
+        heading=f"{layer_name(layer)} {where}",
+        note=approximate.of_edits(found),
+        edits=_edits(index, state, found),
+        reset=KnobsState(pictured.at, layer, selection, (), state.prompts).url() if state.edits else None,
+        effect=effect_view(index, both, compared, pictured.subject.image_id),
+        prompts=list(compared.texts),
+        n_blank=min(N_BLANK, MAX_PROMPTS - len(compared.texts)),
+        groups=_groups(index, state, made),
+        features=_features(index, state, found),
+        action=pictured.at.url("knobs"),
+        hidden=state.hidden("prompt"),
+        kept=state.hidden(),
+    )
+
+
+def _at(state: KnobsState, tokens: str) -> KnobsState:
+    selection = Selection(tokens, state.selection.positions)
+    return KnobsState(state.at, state.layer, selection, state.edits, state.prompts)
+
+
+def _elsewhere(state: KnobsState, layer: Layer, token: str | None) -> str:
+    """At another layer the same numbers are other features: prompts stay, edits do not."""
+    if layer == state.layer:
+        return _at(state, token or state.selection.text).url()
+    tokens = tokens_there(layer, state.selection.text)
+    return state.at.url("knobs", layer=layer, tokens=tokens, prompt=list(state.prompts))
+
+
+def _words_here(index: OpenIndex, state: KnobsState, found: LayerDecomposition) -> list[str]:
+    """What the features with the most mass here are called: prompts to begin with."""
+    here = summarize(found, state.selection, order="mass", top=100)
+    slot = slot_of_figures(index, state.layer, state.selection)
+    cards = index.reader.cards(slot, [active.feature for active in here.features])
+    names = [cards[active.feature].name for active in here.features if active.feature in cards]
+    return list(dict.fromkeys(name for name in names if name))[:N_WORDS]
+
+
+def _edits(index: OpenIndex, state: KnobsState, found: LayerDecomposition) -> list[EditView]:
+    slot = slot_of_figures(index, state.layer, state.selection)
+    cards = read_cards(index, slot, [edit.features[0] for edit in state.edits], with_histograms=False)
+    values = {each.feature: each.activation for each in summarize(found, state.selection).features}
+    return [edit_view(index, state, cards, edit, values.get(edit.features[0], 0.0)) for edit in state.edits]
+
+
+def edit_view(index: OpenIndex, state: KnobsState, cards: Cards, edit: Edit, value: float) -> EditView:
+    """`value`: the activation of its first feature."""
+    first = edit.features[0]
+    found = ActiveFeature(first, value, None)
+    factor = "x" if edit.turn == "scale" else ""
+    return EditView(
+        features=",".join(map(str, edit.features)),
+        first=view_of(index, state.at, cards, first, found) if first in cards.cards else None,
+        n_features=len(edit.features),
+        words=edit_words(edit),
+        turns=turn_links(state, edit.features),
+        undo=state.without(edit.features).url(),
+        amount=f"{factor}{edit.amount:g}",
+    )
+
+
+def _groups(index: OpenIndex, state: KnobsState, made: Sequence[Group]) -> list[OfferView]:
+    cards = cards_of(index, state.layer, state.selection, made, 0)
+    return [
+        group_offer(state, names[0], group.features.tolist(), group.share)
+        for group, names in zip(made, group_names(made, cards.cards, state.layer), strict=True)
+    ]
+
+
+def group_offer(state: KnobsState, name: str, features: Sequence[int], share: float) -> OfferView:
+    return OfferView(name, None, len(features), bar(share, 1.0), turn_links(state, features))
+
+
+def _features(index: OpenIndex, state: KnobsState, found: LayerDecomposition) -> list[OfferView]:
+    here = summarize(found, state.selection, order="mass", top=N_OFFERED)
+    slot = slot_of_figures(index, state.layer, state.selection)
+    cards = read_cards(index, slot, [active.feature for active in here.features], with_histograms=False)
+    return [
+        feature_offer(
+            index, state, cards, ActiveFeature(active.feature, active.activation, None), active.share
+        )
+        for active in here.features[: here.n_stored or None]
+        if active.feature in cards.cards
+    ]
+
+
+def feature_offer(
+    index: OpenIndex, state: KnobsState, cards: Cards, found: ActiveFeature, share: float
+) -> OfferView:
+    view = view_of(index, state.at, cards, found.feature, found)
+    return OfferView("", view, 1, bar(share, 1.0), turn_links(state, [found.feature]))

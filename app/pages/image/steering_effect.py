@@ -1,0 +1,77 @@
+"""What turning features does, as pages show it: prompts and nearest images before and after. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.pages.cards import PictureView, picture_of
+from app.services.retrieval import FoundImage, images_near
+from app.services.steering import PromptEmbeddings
+from app.state import OpenIndex
+from scopeview.analysis.feature_edits import SteeredEmbeddings, cosine
+
+N_NEAREST = 9
+
+
+@dataclass(frozen=True)
+class PromptView:
+    """One prompt's probability among all of them, without and with the edits."""
+
+    prompt: str
+    before: float
+    after: float
+    way: str  # `up`, `down`, or `same` where it moves by less than a thousandth
+
+
+@dataclass(frozen=True)
+class NearestImageView:
+    """An indexed image near the picture's embedding."""
+
+    picture: PictureView
+    cosine: float
+    alone: bool  # among these, and not among those on the other side
+
+
+@dataclass(frozen=True)
+class EffectView:
+    """The picture run on without and with the edits."""
+
+    cosine: float  # of the two embeddings
+    prompts: list[PromptView]
+    unknown_words: Sequence[str]  # of the prompts, that the model does not know
+    why_no_prompts: str | None
+    before: list[NearestImageView]  # nearest first
+    after: list[NearestImageView]
+
+
+def effect_view(
+    index: OpenIndex, turned: SteeredEmbeddings, prompts: PromptEmbeddings, without: int | None
+) -> EffectView:
+    """`without` is the picture itself, where it is one of the index."""
+    before, after = (images_near(index, embedding, limit=N_NEAREST, without=without) for embedding in turned)
+    return EffectView(
+        cosine=cosine(turned.before, turned.after),
+        prompts=[
+            PromptView(change.prompt, change.before, change.after, _way(change.after - change.before))
+            for change in prompts.changes(turned)
+        ],
+        unknown_words=prompts.unknown_words,
+        why_no_prompts=prompts.why_not,
+        before=_near(index, before, after),
+        after=_near(index, after, before),
+    )
+
+
+def _way(difference: float) -> str:
+    if abs(difference) < 1e-3:
+        return "same"
+    return "up" if difference > 0 else "down"
+
+
+def _near(
+    index: OpenIndex, these: Sequence[FoundImage], others: Sequence[FoundImage]
+) -> list[NearestImageView]:
+    there = {found.row.image_id for found in others}
+    return [
+        NearestImageView(picture_of(index, found.row), found.score, found.row.image_id not in there)
+        for found in these
+    ]

@@ -1,0 +1,79 @@
+"""Edits as the address of the knobs has them; the page with one more, one less, one changed. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.formatting import significant
+from app.pages.image.image_ref import At
+from app.pages.layout import Link
+from scopeview.analysis.feature_edits import Edit, spell_edit
+from scopeview.analysis.token_selection import Selection
+from scopeview.slots import Layer
+
+TURNS: tuple[tuple[str, str, str], ...] = (
+    ("0", "0", "take it out"),
+    ("x0.5", "½", "half of it"),
+    ("x2", "2 ×", "twice as much"),
+)
+
+
+@dataclass(frozen=True)
+class KnobsState:
+    """All that the address holds."""
+
+    at: At
+    layer: Layer
+    selection: Selection
+    edits: tuple[Edit, ...] = ()
+    prompts: tuple[str, ...] = ()
+
+    def url(self, *, api: bool = False) -> str:
+        return self.at.url("knobs", api=api, **self.query())
+
+    def query(self) -> dict[str, Any]:
+        return {
+            "layer": self.layer,
+            "tokens": self.selection.text,
+            "edit": [spell_edit(edit) for edit in self.edits],
+            "prompt": list(self.prompts),
+        }
+
+    def without(self, features: Sequence[int]) -> "KnobsState":
+        return replace(self, edits=tuple(edit for edit in self.edits if edit.features != tuple(features)))
+
+    def turning(self, edit: Edit) -> "KnobsState":
+        """With this edit in the place of one of the same features, or as the last."""
+        if any(each.features == edit.features for each in self.edits):
+            same = (edit if each.features == edit.features else each for each in self.edits)
+            return replace(self, edits=tuple(same))
+        return replace(self, edits=(*self.edits, edit))
+
+    def hidden(self, *names: str) -> list[tuple[str, str]]:
+        """What a form keeps of the address: everything but those names."""
+        return [
+            (name, str(each))
+            for name, value in self.query().items()
+            if name not in names
+            for each in (value if isinstance(value, list) else [value])
+        ]
+
+
+def turn_links(state: KnobsState, features: Sequence[int]) -> list[Link]:
+    """One turn each for these features together; the one in use is current, and undoes itself."""
+    now = next((edit for edit in state.edits if edit.features == tuple(features)), None)
+    links = []
+    for text, label, words in TURNS:
+        scale = text.startswith("x")
+        edit = Edit(tuple(features), "scale" if scale else "set", float(text.removeprefix("x")))
+        current = now == edit
+        to = state.without(features) if current else state.turning(edit)
+        links.append(Link(label, to.url(), current, "undo it" if current else words))
+    return links
+
+
+def edit_words(edit: Edit) -> str:
+    """`set to 4.5`, `turned to half`, `2 × what it is`"""
+    if edit.turn == "set":
+        return "taken out" if edit.amount == 0 else f"set to {significant(edit.amount)}"
+    return "turned to half" if edit.amount == 0.5 else f"{significant(edit.amount)} × what it is"

@@ -1,0 +1,85 @@
+"""What the address of a decomposition holds: where one looks, and how the list is made. Pure."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.formatting import place
+from app.pages.image.image_ref import At
+from app.state import OpenIndex
+from scopeview.analysis.token_selection import Order, Selection
+from scopeview.slots import ANY, CLS, EMBED, Layer, Slot
+
+TOP = 24
+"""Features listed unless the address says otherwise."""
+
+
+@dataclass(frozen=True)
+class Looking:
+    """Defaults are left out of addresses, so that a plain view has one."""
+
+    at: At
+    layer: Layer
+    selection: Selection
+    feature: int | None = None
+    order: Order = "activation"
+    top: int = TOP
+    least: float = 0.0
+
+    def url(self, *, api: bool = False) -> str:
+        return self.at.url("apart", api=api, **self.query())
+
+    def query(self) -> dict[str, Any]:
+        return {
+            "layer": self.layer,
+            "tokens": self.selection.text,
+            "feature": self.feature,
+            "order": None if self.order == "activation" else self.order,
+            "top": None if self.top == TOP else self.top,
+            "least": f"{self.least:g}" if self.least else None,
+        }
+
+    def choosing(self, feature: int | None) -> "Looking":
+        return replace(self, feature=feature)
+
+    def on(self, tokens: str) -> "Looking":
+        """At other tokens, which are written as they are in addresses."""
+        return replace(self, selection=Selection(tokens, self.selection.positions))
+
+    def through(self, layer: Layer, token: str | None) -> "Looking":
+        """At another layer, where the feature's number means another one; or at a token of the switch."""
+        tokens = tokens_there(layer, self.selection.text if token is None else token)
+        feature = self.feature if layer == self.layer else None
+        return replace(self.on(tokens), layer=layer, feature=feature)
+
+
+def tokens_there(layer: Layer, tokens: str) -> str:
+    """The embedding has one token: what else was selected cannot be selected there."""
+    return tokens if layer != EMBED or tokens in (ANY, CLS) else ANY
+
+
+def deepest(index: OpenIndex) -> Layer:
+    """The last block, where features are the most about things; else what there is."""
+    return (index.blocks or index.layers)[-1]
+
+
+def slot_of_figures(index: OpenIndex, layer: Layer, selection: Selection) -> Slot:
+    """Whose grids, counts and histograms stand beside what is selected: its own slot's, else `any`'s."""
+    tokens = index.tokens(layer)
+    for token in (selection.text, ANY):
+        if token in tokens:
+            return Slot(layer, token)
+    return Slot(layer, tokens[0])
+
+
+def selection_words(selection: Selection, layer: Layer, grid: int) -> str:
+    """`at patch (8, 8)`, `at 12 patches and CLS`, `in the whole picture`"""
+    if layer == EMBED:
+        return "in the embedding"
+    if selection.positions is None:
+        return "in the whole picture"
+    patches = [position for position in selection.positions if position > 0]
+    has_cls = len(patches) < len(selection.positions)
+    words = place(patches[0], grid) if len(patches) == 1 else f"{len(patches)} patches"
+    if not patches:
+        return "at CLS"
+    return f"at {words} and CLS" if has_cls else f"at {words}"

@@ -1,0 +1,116 @@
+"""What is around every page: title, the line at the top that says where one is, the banner. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from app.formatting import layer_name, token_name, token_words
+from app.state import OpenIndex
+from app.urls import Urls
+from scopeview.slots import Layer, Slot, Token
+
+URLS = Urls()
+"""Pages link by path alone, so that they work behind any host name; the path prefix is part of it."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One place to go."""
+
+    label: str
+    url: str
+    current: bool = False  # this is where one is
+    title: str = ""  # one line of explanation, on hover
+
+
+@dataclass(frozen=True)
+class SearchBox:
+    """The box in the top line."""
+
+    action: str  # where it is sent
+    value: str = ""  # what it was asked
+    hidden: dict[str, str] = field(default_factory=dict)  # what goes with it: the token, the layer one is at
+    picture: str | None = None  # where a picture is sent, to search by it
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What other sites show of a link to this page: its Open Graph and Twitter card."""
+
+    title: str
+    description: str
+    url: str  # the page's own
+    image: str  # 1200 x 630, of pictures that may be shown to anyone
+    alt: str  # of the image
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Shared by all pages; on the home page and on errors there is no index."""
+
+    title: str  # of the document, without the site's name
+    index: Link | None = None
+    layers: list[Link] = field(default_factory=list)  # the rail
+    tokens: list[Link] = field(default_factory=list)  # the switch
+    upload: Link | None = None
+    random: Link | None = None
+    search: SearchBox = field(default_factory=lambda: SearchBox(URLS.search_anywhere()))
+    preview: Preview | None = None
+    json_url: str | None = None  # the same figures under /api/v1
+    random_weights: bool = False  # show the banner
+
+
+LinkTo = Callable[[Layer, Token | None], str]
+"""Where the page at hand is found at another layer or token; with no token it chooses one itself."""
+
+
+def frame_for(
+    index: OpenIndex,
+    title: str,
+    *,
+    layer: Layer | None = None,
+    token: Token | None = None,
+    link: LinkTo | None = None,
+    json_url: str | None = None,
+    preview: Preview | None = None,
+) -> Frame:
+    """`link` defaults to galleries; the layer and token given are the ones lit."""
+    to = link or (lambda at, token: URLS.gallery(index.slug, at, token=token))
+    return Frame(
+        title=f"{title} · {index.slug}",
+        index=Link(index.slug, URLS.index(index.slug), title=f"{index.manifest.n_images:,} images"),
+        layers=[_layer(index, at, token, to, at == layer) for at in index.layers],
+        tokens=[] if layer is None else _tokens(index, layer, token, to),
+        upload=Link("upload", URLS.uploads(index.slug), title="take a picture of yours apart"),
+        random=Link("random", URLS.random(index.slug, layer=layer, token=token), title="a random feature"),
+        search=search_box(index, layer, token),
+        preview=preview,
+        json_url=json_url,
+        random_weights=index.manifest.model.random_weights,
+    )
+
+
+def _layer(index: OpenIndex, layer: Layer, token: Token | None, to: LinkTo, current: bool) -> Link:
+    kept = token if token in index.tokens(layer) else None
+    words = "the final image embedding" if layer == "embed" else f"after block {layer}"
+    return Link(str(layer), to(layer, kept), current, words)
+
+
+def _tokens(index: OpenIndex, layer: Layer, token: Token | None, to: LinkTo) -> list[Link]:
+    grid_size = index.manifest.model.grid_size
+    return [
+        Link(token_name(at), to(layer, at), at == token, token_words(layer, at, grid_size))
+        for at in index.tokens(layer)
+    ]
+
+
+def search_box(index: OpenIndex, near: Layer | None, token: Token | None, value: str = "") -> SearchBox:
+    """A bare number means a feature of the layer one is at; words are looked for in all layers."""
+    given = {"token": token, "near": None if near is None else str(near)}
+    hidden = {name: text for name, text in given.items() if text is not None}
+    action = URLS.search(index.slug)
+    return SearchBox(action, value, hidden, picture=action)
+
+
+def slot_name(slot: Slot) -> str:
+    """`L22 · CLS`"""
+    return f"{layer_name(slot.layer)} · {token_name(slot.token)}"

@@ -1,0 +1,38 @@
+"""`/{index}/random`: on to a feature that has a grid, another one each time."""
+
+import secrets
+
+from fastapi import APIRouter
+from fastapi.responses import RedirectResponse
+
+from app.pages.image.overview import LayerQuery
+from app.pages.image_slots import shown
+from app.pages.layout import URLS
+from app.params.common import IndexDep, TokenQuery
+from app.state import OpenIndex
+from scopeview.errors import NotFoundError
+from scopeview.slots import Slot
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/{index}/random", name="random")
+def random_feature(index: IndexDep, layer: LayerQuery = None, token: TokenQuery = None) -> RedirectResponse:
+    slot = _pick(index, layer, token)
+    feature = index.reader.random_feature(slot, secrets.randbelow(2**31))
+    if feature is None:
+        raise NotFoundError(f"No feature at {slot.name} fires on nine images or more.")
+    url = URLS.feature(index.slug, slot.layer, feature, slot.token)
+    return RedirectResponse(url, status_code=302, headers={"Cache-Control": "no-store"})
+
+
+def _pick(index: OpenIndex, layer: str | None, token: str | None) -> Slot:
+    """One of the slots that fit the query, by preference one that has grids at all."""
+    wanted = shown(index, layer, token)
+    fitting = [
+        slot
+        for slot in index.manifest.slots
+        if wanted.layer in (None, slot.layer) and (token is None or slot.token == wanted.token)
+    ]
+    with_grids = [slot for slot in fitting if index.summaries[slot].n_active]
+    return secrets.choice(with_grids or fitting)

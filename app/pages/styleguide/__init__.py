@@ -1,0 +1,1 @@
+"""`/patterns`: every component of the pages in each of its states, on made-up data."""

@@ -1,0 +1,1 @@
+"""The path and the query string, parsed once for pages and JSON."""

@@ -1,0 +1,94 @@
+"""Where in a picture one looks, as the query of pages and JSON says it: layer, tokens, and how to list."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import Field
+
+from app.params.common import WHOLE
+from app.state import OpenIndex
+from app.web.errors import listed, unprocessable
+from scopeview.analysis.feature_edits import Edit, parse_edit
+from scopeview.analysis.token_selection import ORDERS, Order, Selection, parse_selection
+from scopeview.errors import InputError
+from scopeview.slots import EMBED, Layer, parse_layer, parse_number
+from scopeview.vision.patches import n_tokens
+
+MAX_EDITS, MAX_PROMPTS, MAX_PROMPT_CHARS = 32, 32, 200
+
+LayerQuery = Annotated[str | None, Query(description="the first of the index when not given")]
+DeepLayerQuery = Annotated[str | None, Query(description="the last block of the index when not given")]
+AnyLayerQuery = Annotated[str | None, Query(description="all of the index when not given")]
+TokensQuery = Annotated[str, Query(description="`any` (all tokens), `cls`, or numbers such as 17,33-35")]
+OrderQuery = Annotated[str, Query(description=f"one of {listed(ORDERS)}")]
+TopQuery = Annotated[int, Field(ge=1, le=2000), WHOLE, Query(description="list so many features at most")]
+LeastQuery = Annotated[float, Query(ge=0, le=1e6, description="leave out features with a lower activation")]
+ThresholdQuery = Annotated[float, Query(ge=0.01, le=1, description="share of the mass that a group holds")]
+FeaturesQuery = Annotated[str, Query(description="numbers with commas between", max_length=20_000)]
+EditsQuery = Annotated[
+    Sequence[str],
+    Query(
+        max_length=MAX_EDITS,
+        description="`12:0` sets feature 12 to 0, `12,55:x0.5` halves two; one after the other",
+    ),
+]
+PromptsQuery = Annotated[Sequence[str], Query(max_length=MAX_PROMPTS, description="texts to compare")]
+
+
+def known_layer(index: OpenIndex, layer: str | None) -> Layer:
+    """Raises a 422 naming the layers there are."""
+    try:
+        parsed = index.layers[0] if layer is None else parse_layer(layer)
+    except InputError:
+        parsed = -1
+    if parsed not in index.layers:
+        raise unprocessable("layer", layer, listed(index.layers))
+    return parsed
+
+
+def known_selection(index: OpenIndex, layer: Layer, tokens: str) -> Selection:
+    """Raises a 422 naming the tokens that the layer has."""
+    at = 1 if layer == EMBED else n_tokens(index.manifest.model.grid_size)
+    try:
+        return parse_selection(tokens, at)
+    except InputError as error:
+        raise unprocessable("tokens", tokens, str(error)) from None
+
+
+def known_order(order: str) -> Order:
+    for known in ORDERS:
+        if order == known:
+            return known
+    raise unprocessable("order", order, listed(ORDERS))
+
+
+def known_features(index: OpenIndex, layer: Layer, features: str) -> list[int]:
+    """Each once. Raises a 422."""
+    numbers = [parse_number(part) for part in features.split(",")]
+    found = list(dict.fromkeys(number for number in numbers if number is not None))
+    if None in numbers or max(found) >= index.n_features(layer):
+        raise unprocessable("features", features, f"0 to {index.n_features(layer) - 1}, with commas between")
+    return found
+
+
+def known_edits(index: OpenIndex, layer: Layer, edits: Sequence[str]) -> tuple[Edit, ...]:
+    """Raises a 422."""
+    found: list[Edit] = []
+    for text in edits:
+        try:
+            found.append(parse_edit(text))
+        except InputError as error:
+            raise unprocessable("edit", text, str(error)) from None
+        if max(found[-1].features) >= index.n_features(layer):
+            raise unprocessable("edit", text, f"of features 0 to {index.n_features(layer) - 1}")
+    return tuple(found)
+
+
+def known_prompts(prompts: Sequence[str]) -> list[str]:
+    """Each once, without those that are empty. Raises a 422 for one that is too long."""
+    found = list(dict.fromkeys(" ".join(prompt.split()) for prompt in prompts))
+    for prompt in found:
+        if len(prompt) > MAX_PROMPT_CHARS:
+            raise unprocessable("prompt", prompt, f"at most {MAX_PROMPT_CHARS} characters long")
+    return [prompt for prompt in found if prompt]

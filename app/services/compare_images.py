@@ -1,0 +1,58 @@
+"""Two pictures side by side: features that fire on both, and on one alone, slot by slot.
+
+Of the codes as they are kept. Knows no HTML, no JSON and no URL.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scopeview.slots import Slot
+from scopeview.store.records import ActiveFeature, Code
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A feature that fires on both."""
+
+    one: ActiveFeature
+    other: ActiveFeature
+
+
+@dataclass(frozen=True)
+class CodeOverlap:
+    """One slot: what fires on both, by the lower of the two values, and on one alone, by its own."""
+
+    slot: Slot
+    shared: list[Shared]
+    one: list[ActiveFeature]
+    other: list[ActiveFeature]
+
+    @property
+    def likeness(self) -> float:
+        """Features of both / features of either; 0 where nothing fires on any."""
+        either = len(self.shared) + len(self.one) + len(self.other)
+        return len(self.shared) / either if either else 0.0
+
+
+def code_overlaps(one: Iterable[Code], other: Iterable[Code], slots: Sequence[Slot]) -> list[CodeOverlap]:
+    """At those of the slots that both have a code at."""
+    here, there = (_firing(codes) for codes in (one, other))
+    return [_sides(slot, here[slot], there[slot]) for slot in slots if slot in here and slot in there]
+
+
+def _firing(codes: Iterable[Code]) -> dict[Slot, dict[int, ActiveFeature]]:
+    return {
+        Slot(code.layer, code.token): {pair.feature: pair for pair in code.features if pair.activation > 0}
+        for code in codes
+    }
+
+
+def _sides(slot: Slot, one: dict[int, ActiveFeature], other: dict[int, ActiveFeature]) -> CodeOverlap:
+    both = [Shared(one[feature], other[feature]) for feature in one if feature in other]
+    both.sort(key=lambda pair: (-min(pair.one.activation, pair.other.activation), pair.one.feature))
+    return CodeOverlap(slot, both, _alone(one, other), _alone(other, one))
+
+
+def _alone(these: dict[int, ActiveFeature], others: dict[int, ActiveFeature]) -> list[ActiveFeature]:
+    found = [pair for feature, pair in these.items() if feature not in others]
+    return sorted(found, key=lambda pair: (-pair.activation, pair.feature))

@@ -1,0 +1,129 @@
+"""From bytes to codes: admit, read, decode, crop, encode, keep. The one path of the form and the API.
+
+Whoever sends slowly holds one of the sender's own few places, and nobody else's; the places where work is
+done are taken by those whose picture is there. When the sender leaves, the work ends.
+"""
+
+import asyncio
+import hashlib
+import math
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from app.engine.errors import EncoderAbsentError, TooSlowError
+from app.engine.worker import Crop, EncodeRequest
+from app.services.model_requests import answers, crop_key, refuse_absent
+from app.state import AppState, OpenIndex
+from app.uploads.image_validation import validate_image
+from app.uploads.multipart import Pace, read_picture
+from app.uploads.request_body import Incoming
+from app.uploads.store import NewUpload
+from app.web.client_address import client_of
+from app.web.errors import ProblemError, answer_for
+from app.web.security import refuse_cross_site
+from scopeview.analysis.decomposition import codes_of
+from scopeview.images import ImageLimits, encode_square
+from scopeview.store.records import Code
+from scopeview.vision.preprocess import Preprocessing
+
+Answer = TypeVar("Answer")
+
+
+async def receive_upload(request: Request, site: AppState, index: OpenIndex) -> NewUpload:
+    """Raises `ProblemError` or `ImageError`; every outcome is counted."""
+    incoming = Incoming.of(request)
+    try:
+        kept = await _take_in(Request(request.scope, incoming.receive), incoming, site, index)
+    except Exception as error:
+        site.metrics.uploads.labels(answer_for(error).error).inc()
+        await incoming.discard(site.settings.max_upload_bytes)
+        raise
+    site.metrics.uploads.labels("kept").inc()
+    return kept
+
+
+async def _take_in(request: Request, incoming: Incoming, site: AppState, index: OpenIndex) -> NewUpload:
+    client = client_of(request)
+    refuse_cross_site(request.headers, site.settings.base_url)
+    refuse_absent(site, index)
+    await run_in_threadpool(site.uploads.refuse_when_full)  # it may have to look at all of them
+    site.worker.refuse_when_full()
+    with site.senders.place(client):
+        site.upload_rate.refuse_too_many(client)  # whom a busy server sends away is not counted
+        data = await read_picture(request, Pace.of(site.settings))
+        with site.worker.place(), site.metrics.queue.track_inprogress():
+            return await _while_sender_stays(incoming, _analyze(site, index, client, data))
+
+
+async def _analyze(site: AppState, index: OpenIndex, client: str, data: bytes) -> NewUpload:
+    await _pool(site, partial(validate_image, data))
+    sha256 = await _pool(site, partial(_accepted, site, lambda: hashlib.sha256(data).hexdigest()))
+    crop = await _decoded(site, index, client, data)
+    key = await _pool(site, partial(_accepted, site, partial(crop_key, crop)))
+    await _pool(site, partial(site.worker.encoder, index.reader.index_dir))  # the first one loads the model
+    codes = await _codes(site, index, key, crop)
+    picture = await _pool(site, partial(encode_square, crop))
+    keep = partial(site.uploads.keep, crop_sha256=key, sha256=sha256)
+    return await run_in_threadpool(keep, index.slug, index.version, picture, codes)
+
+
+def _accepted(site: AppState, sha256: Callable[[], str]) -> str:
+    """The sha256. Raises a 403 for one that the block-list names, before a model has work with it."""
+    found = sha256()
+    site.uploads.refuse_blocked(found)
+    return found
+
+
+async def _while_sender_stays(incoming: Incoming, work: Coroutine[Any, Any, Answer]) -> Answer:
+    """Cancels the work, and raises a 400, when the connection ends before it is done."""
+    working, leaving = asyncio.create_task(work), asyncio.create_task(incoming.left())
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ProblemError(400, "disconnected", "The connection ended before the picture was analyzed.")
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.wait({working, leaving})
+
+
+async def _decoded(site: AppState, index: OpenIndex, client: str, data: bytes) -> Crop:
+    """Raises `ImageError`, and a 503 where too many others are before it."""
+    settings = site.settings
+    limits = ImageLimits(settings.max_upload_bytes, settings.max_upload_pixels)
+    try:
+        async with asyncio.timeout(settings.upload_deadline_s), site.decode_places.place(client):
+            return await site.decoder(data, limits, _preprocessing(index))
+    except TimeoutError:
+        raise TooSlowError from None
+
+
+def _preprocessing(index: OpenIndex) -> Preprocessing:
+    try:
+        return Preprocessing.from_dict(index.manifest.model.preprocessing)
+    except TypeError:
+        raise EncoderAbsentError("this index does not say how its model prepares pictures") from None
+
+
+async def _pool(site: AppState, work: Callable[[], Answer]) -> Answer:
+    return await asyncio.wrap_future(site.worker.run_in_pool(work))
+
+
+async def _codes(site: AppState, index: OpenIndex, key: str, crop: Crop) -> list[Code]:
+    wanted = EncodeRequest(tuple(index.layers), embedding=True)
+    waiting = site.worker.submit(index.reader.index_dir, key, crop, wanted, urgent=True)
+    (apart,) = await answers(site, [waiting])
+    codes = await _pool(site, partial(codes_of, apart, index.manifest.slots))
+    if not all(math.isfinite(pair.activation) for code in codes for pair in code.features):
+        raise ProblemError(422, "non_finite", "The model gives no finite numbers for this picture.")
+    return codes
+
+
+def time_left_s(expires_s: float) -> int:
+    return max(int(expires_s - time.time()), 0)

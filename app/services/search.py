@@ -1,0 +1,128 @@
+"""One query, answered: its vector made of words or of a picture, and all that lies near it."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from starlette.concurrency import run_in_threadpool
+
+from app.engine.fair_share import FairLimiter
+from app.engine.text_encoders import EmbeddedText
+from app.engine.worker import EncodeRequest
+from app.params.query_text import feature_ref_in
+from app.services.images import upload_picture
+from app.services.model_requests import decompose, vectors_of
+from app.services.retrieval import (
+    Named,
+    SearchResults,
+    Vector,
+    by_name,
+    by_number,
+    features_near,
+    firing_slot,
+    has_vectors,
+    images_near,
+    is_weak,
+)
+from app.state import AppState, OpenIndex
+from scopeview.slots import Layer, Slot, Token
+
+NOT_DESCRIBED = "this index was made without feature vectors ('scopeview describe' adds them)"
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is looked for, and where: words, an indexed image or an upload, one of the three."""
+
+    token: Token
+    layer: Layer | None = None  # None: all layers
+    near: Layer | None = None  # a bare number means a feature of this layer
+    text: str = ""
+    image_id: int | None = None
+    upload_id: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.text and self.image_id is None and self.upload_id is None
+
+
+class Target(NamedTuple):
+    """The one feature that a query names."""
+
+    slot: Slot
+    feature: int
+
+
+def target_of(index: OpenIndex, query: Query) -> Target | None:
+    """Where the query leads by itself, since it is the number of a feature of one layer; None otherwise.
+
+    At the query's token, or at one where the feature fires if it is silent there.
+    """
+    place = feature_ref_in(query.text)
+    if place is None:
+        return None
+    layer = place.layer if place.layer is not None else query.near if query.layer is None else query.layer
+    if layer is None or not place.feature < index.n_features(layer):
+        return None
+    return Target(firing_slot(index, index.slot_at(layer, query.token), place.feature), place.feature)
+
+
+async def ask(site: AppState, index: OpenIndex, query: Query, decoding: FairLimiter) -> SearchResults:
+    """Names and numbers are always looked for; nearness where there are vectors on both sides.
+
+    Raises `NotFoundError` for an image or upload that there is not, and a 503 where the model is busy.
+    """
+    if query.is_empty:
+        return SearchResults()
+    vector = None if feature_ref_in(query.text) else await _vector(site, index, query, decoding)
+    return await run_in_threadpool(_find, index, query, vector)
+
+
+async def _vector(
+    site: AppState, index: OpenIndex, query: Query, decoding: FairLimiter
+) -> EmbeddedText | Vector | str:
+    """The query in CLIP's space, or why it has no place there, in words."""
+    if query.upload_id is not None:
+        return await _vector_of_upload(site, index, query.upload_id, decoding)
+    if query.image_id is not None:
+        return await run_in_threadpool(_vector_of_image, index, query.image_id)
+    (vector,) = await vectors_of(site, index, [query.text])
+    return vector
+
+
+def _vector_of_image(index: OpenIndex, image_id: int) -> Vector:
+    index.reader.refuse_blocked(image_id)
+    return index.reader.embedding(image_id).astype(np.float32)
+
+
+async def _vector_of_upload(
+    site: AppState, index: OpenIndex, upload_id: str, decoding: FairLimiter
+) -> Vector:
+    upload = await run_in_threadpool(site.uploads.get, index.slug, upload_id)
+    picture = upload_picture(site, upload)
+    (apart,) = await decompose(site, index, [picture], EncodeRequest((), embedding=True), decoding)
+    assert apart.embedding is not None, "it was asked for"
+    return apart.embedding
+
+
+def _find(index: OpenIndex, query: Query, asked: EmbeddedText | Vector | str | None) -> SearchResults:
+    vector = asked.vector if isinstance(asked, EmbeddedText) else asked
+    slots, place = index.slots_at(query.token, query.layer), feature_ref_in(query.text)
+    named = by_name(index, slots, query.text) if query.text and not place else Named([], [])
+    found = SearchResults(
+        numbered=by_number(index, slots, place) if place else [],
+        named=named.named,
+        also_named=named.also_named,
+        why_not=vector if isinstance(vector, str) else None,
+    )
+    if vector is None or isinstance(vector, str):
+        return found
+    features = features_near(index, slots, vector, "text" if query.text else "image")
+    return replace(
+        found,
+        features=features,
+        images=images_near(index, vector, without=query.image_id),
+        why_not=None if has_vectors(index, slots) else NOT_DESCRIBED,
+        unknown_words=asked.unknown_words if isinstance(asked, EmbeddedText) else [],
+        is_weak=bool(query.text) and is_weak(index, features),
+    )

@@ -1,0 +1,91 @@
+"""Images like a picture: by CLIP's embedding, and by the features that fire at one slot.
+
+For pages and JSON alike. Knows no HTML and no URL.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.concurrency import run_in_threadpool
+
+from app.engine.encoders import Vectors
+from app.engine.fair_share import FairLimiter
+from app.engine.worker import EncodeRequest
+from app.services.images import Subject
+from app.services.model_requests import decompose
+from app.services.retrieval import images_near
+from app.state import AppState, OpenIndex
+from app.web.errors import ProblemError
+from scopeview.slots import Slot
+from scopeview.store.records import Code, ImageRow
+
+N_SIMILAR = 24
+
+
+@dataclass(frozen=True)
+class SimilarImage:
+    """One image, and the cosine by which it is like the picture."""
+
+    row: ImageRow
+    cosine: float
+
+
+@dataclass(frozen=True)
+class SimilarImages:
+    """Most alike first; where a list is empty for a reason, the reason in words."""
+
+    by_embedding: list[SimilarImage]
+    by_code: list[SimilarImage]
+    why_no_embedding: str | None = None
+    why_no_code: str | None = None
+
+
+async def embedding_of(
+    site: AppState, index: OpenIndex, subject: Subject, decoding: FairLimiter
+) -> Vectors | str:
+    """CLIP's, or why there is none, in words: an upload's is worked out when it is not remembered."""
+    if subject.image_id is not None:
+        found = await run_in_threadpool(index.reader.embedding, subject.image_id)
+        return found.astype("float32")
+    try:
+        wanted = EncodeRequest((), embedding=True)
+        (apart,) = await decompose(site, index, [subject.picture], wanted, decoding)
+    except ProblemError as error:
+        return error.answer.detail
+    assert apart.embedding is not None, "it was asked for"
+    return apart.embedding
+
+
+def similar_images(index: OpenIndex, subject: Subject, slot: Slot, embedding: Vectors | str) -> SimilarImages:
+    """The picture itself, and what the block-list names, is left out."""
+    code = code_at(subject.codes, slot)
+    return SimilarImages(
+        [] if isinstance(embedding, str) else _by_embedding(index, embedding, subject.image_id),
+        _by_code(index, code, subject.image_id) if code else [],
+        embedding if isinstance(embedding, str) else None,
+        None if code else "its features at this layer were not kept, or the index was rebuilt since",
+    )
+
+
+def code_at(codes: Sequence[Code], slot: Slot) -> Code | None:
+    return next((code for code in codes if (code.layer, code.token) == (slot.layer, slot.token)), None)
+
+
+def _by_embedding(index: OpenIndex, embedding: Vectors, without: int | None) -> list[SimilarImage]:
+    return [
+        SimilarImage(found.row, found.score)
+        for found in images_near(index, embedding, limit=N_SIMILAR, without=without)
+    ]
+
+
+def _by_code(index: OpenIndex, code: Code, without: int | None) -> list[SimilarImage]:
+    hidden = {*index.reader.blocked(), without}
+    hits = index.reader.images_by_code(
+        Slot(code.layer, code.token),
+        [pair.feature for pair in code.features],
+        [pair.activation for pair in code.features],
+        limit=N_SIMILAR + min(len(hidden), N_SIMILAR),
+    )
+    shown = [hit for hit in hits if hit.number not in hidden][:N_SIMILAR]
+    rows = index.reader.image_rows([hit.number for hit in shown])
+    return [SimilarImage(rows[hit.number], hit.cosine) for hit in shown]

@@ -1,0 +1,89 @@
+"""Knobs over HTTP: the picture run on with its features turned, and texts to compare both embeddings with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from starlette.concurrency import run_in_threadpool
+
+from app.engine.encoders import Vectors
+from app.engine.fair_share import FairLimiter
+from app.engine.text_encoders import EmbeddedText
+from app.services.images import Subject, computed_layers
+from app.services.model_requests import answers, cropped, model_place, refuse_absent, vectors_of
+from app.state import AppState, OpenIndex
+from scopeview.analysis.feature_edits import FeatureEdits, SteeredEmbeddings, zero_shot
+from scopeview.errors import ModelError
+
+
+@dataclass(frozen=True)
+class PromptChange:
+    """What one prompt is to the model: its probability among all of them, without and with the edits."""
+
+    prompt: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class PromptEmbeddings:
+    """Texts as vectors, a row each, or why there are none, in words."""
+
+    texts: Sequence[str]
+    vectors: Vectors | None = None
+    logit_scale: float = 1.0
+    why_not: str | None = None
+    unknown_words: Sequence[str] = ()  # of these texts, that the model does not know
+
+    def changes(self, turned: SteeredEmbeddings) -> list[PromptChange]:
+        if self.vectors is None:
+            return []
+        before, after = (
+            zero_shot(embedding, self.vectors, self.logit_scale).tolist() for embedding in turned
+        )
+        return [PromptChange(*row) for row in zip(self.texts, before, after, strict=True)]
+
+
+async def run_steered(
+    site: AppState,
+    index: OpenIndex,
+    subject: Subject,
+    knobs: FeatureEdits,
+    decoding: FairLimiter,
+) -> SteeredEmbeddings:
+    """The picture that is kept, run without and with the edits. Raises `ProblemError`, and as `Picture.read`.
+
+    Its code is the one that the model computes of these very pixels, not the index's: what an edit takes out
+    must be what is there.
+    """
+    refuse_absent(site, index)
+    layers = await computed_layers(site, index, subject, [knobs.layer], decoding)
+    found = layers[knobs.layer]
+    async with model_place(site):
+        crop = await cropped(site, index, subject.picture, decoding)
+        waiting = site.worker.call(index.reader.index_dir, lambda encoder: encoder.steer(crop, found, knobs))
+        (answer,) = await answers(site, [waiting])
+    return answer
+
+
+async def prompts_of(site: AppState, index: OpenIndex, texts: Sequence[str]) -> PromptEmbeddings:
+    """Where one text has no vector, none are compared: probabilities are among all of them."""
+    if not texts:
+        return PromptEmbeddings([])
+    index_dir = index.reader.index_dir
+    found = await vectors_of(site, index, texts)
+    why_not = next(
+        (f"{text!r}: {answer}" for text, answer in zip(texts, found, strict=True) if isinstance(answer, str)),
+        None,
+    )
+    if why_not is not None:
+        return PromptEmbeddings(texts, why_not=why_not)
+    known = [answer for answer in found if isinstance(answer, EmbeddedText)]
+    unknown = list(dict.fromkeys(word for answer in known for word in answer.unknown_words))
+    try:
+        scale = await run_in_threadpool(lambda: site.worker.encoder(index_dir).logit_scale)
+    except ModelError:
+        return PromptEmbeddings(texts, why_not="this index's model does not say how it compares texts")
+    return PromptEmbeddings(
+        texts, np.stack([answer.vector for answer in known]), scale, unknown_words=unknown
+    )

@@ -1,0 +1,81 @@
+"""From a stranger's file to the square that the model sees, in a process of its own that can be ended.
+
+Decoders are C code that takes as long as a file makes it, and a thread cannot be stopped. A process can: at
+its deadline, when the sender has left, and when the server ends. It has low priority and a bound on its
+memory, and what makes a decoder crash ends that process and not the server. What runs in there imports no
+more than pictures need.
+"""
+
+import math
+import os
+import sys
+from functools import cache
+from typing import Protocol
+
+import anyio
+import anyio.to_process
+import numpy as np
+from anyio import BrokenWorkerProcess
+from jaxtyping import UInt8
+
+from scopeview.errors import BadReason, ImageError
+from scopeview.images import ImageLimits, decode
+from scopeview.vision.preprocess import Preprocessing
+
+N_PROCESSES = 2
+"""A 50-megapixel picture is 150 MB of pixels; these many are decoded at one time."""
+MAX_PROCESS_BYTES = 4 * 1024**3
+"""Address space of one; what asks for more is told that the picture is damaged."""
+
+Crop = UInt8[np.ndarray, "3 height width"]
+
+
+class Decoder(Protocol):
+    """Raises `ImageError`, and whatever says that it cannot be done now."""
+
+    async def __call__(self, data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop: ...
+
+
+class ProcessDecoder:
+    """Decodes in processes that are kept for the next picture. For one event loop."""
+
+    def __init__(self, deadline_s: float) -> None:
+        self._deadline_s = deadline_s
+
+    async def __call__(self, data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop:
+        """Raises `ImageError` also for what takes too long or ends the decoder; its process ends with it."""
+        try:
+            with anyio.fail_after(self._deadline_s):
+                return await anyio.to_process.run_sync(
+                    _crop_in_process, data, limits, preprocessing, cancellable=True, limiter=_unlimited()
+                )
+        except TimeoutError:
+            detail = f"decoding this picture takes longer than {self._deadline_s:g} seconds"
+            raise ImageError(BadReason.SLOW_TO_DECODE, detail) from None
+        except BrokenWorkerProcess:
+            raise ImageError(BadReason.CORRUPT, "this picture ended the program that decodes it") from None
+
+
+def decoded_crop(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop:
+    """The square that a model with that preprocessing sees. Raises `ImageError`."""
+    return preprocessing.crop(decode(data, limits, preprocessing.grey_16_bit).image)
+
+
+def _crop_in_process(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop:
+    _restrict_process()
+    return decoded_crop(data, limits, preprocessing)
+
+
+@cache
+def _restrict_process() -> None:
+    """Once: pages go first, and no picture takes all memory."""
+    if sys.platform == "linux":
+        import resource
+
+        os.nice(10)
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_PROCESS_BYTES, MAX_PROCESS_BYTES))
+
+
+def _unlimited() -> anyio.CapacityLimiter:
+    """Who may decode is decided elsewhere, fairly."""
+    return anyio.CapacityLimiter(math.inf)

@@ -1,0 +1,129 @@
+"""Reads one picture out of a multipart request, in memory and within bounds. Knows nothing of pictures."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from python_multipart.exceptions import MultipartParseError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from app.formatting import size
+from app.web.errors import ProblemError
+from app.settings import Settings
+
+FIELD = "image"
+_ENVELOPE_BYTES = 64 * 1024
+"""What a form may hold beside the picture: boundaries, part headers, small fields."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much a body may hold, and how slowly it may come."""
+
+    max_bytes: int
+    timeout_s: float  # for all of it
+    min_bytes_per_s: int  # on average, once `grace_s` are over
+    grace_s: float = 10.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Pace":
+        return cls(settings.max_upload_bytes, settings.upload_read_s, settings.upload_min_bytes_per_s)
+
+    def deadline_s(self, n_bytes: int) -> float:
+        """When more must have come, from the start, of which there are so many bytes. Pure."""
+        return min(self.timeout_s, self.grace_s + n_bytes / self.min_bytes_per_s)
+
+
+async def read_picture(request: Request, pace: Pace) -> bytes:
+    """The bytes of the field `image`. Raises `ProblemError` (408, 413, 415, 422); writes nothing to disk."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        detail = (
+            f"Send the picture as multipart/form-data, in the field {FIELD!r}; this is {kind or 'untyped'}."
+        )
+        raise ProblemError(415, "unsupported", detail)
+    _check_length(request.headers.get("content-length"), pace.max_bytes)
+    try:
+        async with asyncio.timeout(pace.deadline_s(0)) as timeout:
+            form = await _parse(request, _bounded(request.stream(), pace, timeout))
+            try:
+                return await _picture(form, pace.max_bytes)
+            finally:
+                await form.close()
+    except TimeoutError:
+        detail = (
+            f"The picture did not arrive in time: within {pace.timeout_s:.0f} seconds,"
+            f" at {size(pace.min_bytes_per_s)} a second or more."
+        )
+        raise ProblemError(408, "timeout", detail) from None
+    except ClientDisconnect:
+        raise ProblemError(
+            400, "disconnected", "The connection ended before the picture was whole."
+        ) from None
+
+
+class _InMemory(MultiPartParser):
+    """Starlette rolls large parts over to a temporary file; a picture must touch no disk."""
+
+    spool_max_size = 2**40
+
+    async def parse(self) -> FormData:
+        """Starlette closes the parts when the form is broken, but not when the stream is, nor a part that
+        never ends: it is in no form."""
+        kept: list[object] = []
+        try:
+            form = await super().parse()
+            kept += [part.file for _, part in form.multi_items() if isinstance(part, UploadFile)]
+            return form
+        finally:
+            for file in self._files_to_close_on_error:
+                if file not in kept:
+                    file.close()
+
+
+async def _parse(request: Request, stream: AsyncGenerator[bytes, None]) -> FormData:
+    parser = _InMemory(request.headers, stream, max_files=4, max_fields=16, max_part_size=_ENVELOPE_BYTES)
+    try:
+        return await parser.parse()
+    except (MultiPartException, MultipartParseError, UnicodeDecodeError) as error:
+        raise ProblemError(422, "unprocessable", f"This is not a whole multipart form: {error}.") from None
+
+
+async def _bounded(
+    stream: AsyncGenerator[bytes, None], pace: Pace, timeout: asyncio.Timeout
+) -> AsyncGenerator[bytes, None]:
+    """Content-Length may be absent (chunked): what counts is what arrives, and when."""
+    seen, started_s = 0, asyncio.get_running_loop().time()
+    async for chunk in stream:
+        seen += len(chunk)
+        if seen > pace.max_bytes + _ENVELOPE_BYTES:
+            raise _too_large(pace.max_bytes)
+        timeout.reschedule(started_s + pace.deadline_s(seen))
+        yield chunk
+
+
+async def _picture(form: FormData, max_bytes: int) -> bytes:
+    found = form.getlist(FIELD)
+    if len(found) != 1 or not isinstance(found[0], UploadFile):
+        names = ", ".join(repr(name[:40]) for name in form) or "no fields"
+        detail = f"Exactly one picture is needed, as a file in the field {FIELD!r}; this form has {names}."
+        raise ProblemError(422, "unprocessable", detail)
+    data = await found[0].read()
+    if len(data) > max_bytes:
+        raise _too_large(max_bytes)
+    if not data:
+        raise ProblemError(422, "empty", "No picture was chosen, or the file is empty.")
+    return data
+
+
+def _check_length(stated: str | None, max_bytes: int) -> None:
+    if stated is not None and stated.isdecimal() and int(stated) > max_bytes + _ENVELOPE_BYTES:
+        raise _too_large(max_bytes)
+
+
+def _too_large(max_bytes: int) -> ProblemError:
+    return ProblemError(
+        413, "too_large", f"This picture is too large: at most {size(max_bytes)} are accepted."
+    )

@@ -1,0 +1,68 @@
+"""How many pictures one client may send at a time and in a minute, so that nobody takes the others' places.
+
+Those of a minute are counted by `limits` (slowapi, which builds on it, binds routes and answers errors in
+ways of its own), in a sliding window: a burst is let through, and what is refused does not count. `limits`
+has an exact moving window too, but keeps a list for every client that ever came, and looks through all of
+them each time.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from app.engine.errors import BusyError
+from app.web.errors import ProblemError
+
+
+class UploadRate:
+    """Call from any thread."""
+
+    def __init__(self, a_minute: int) -> None:
+        """0: as many as they like."""
+        self._a_minute = a_minute
+        self._limit = RateLimitItemPerMinute(max(a_minute, 1))
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    def refuse_too_many(self, client: str) -> None:
+        """Counts this one. Raises a 429 that says when to come back for one too many of this client."""
+        if not self._a_minute or self._limiter.hit(self._limit, "upload", client):
+            return
+        reset_s = self._limiter.get_window_stats(self._limit, "upload", client).reset_time
+        wait_s = max(math.ceil(reset_s - time.time()), 1)
+        pictures = "picture" if self._a_minute == 1 else "pictures"
+        detail = (
+            f"At most {self._a_minute} {pictures} a minute are taken from one address."
+            f" The next one can be sent in {wait_s} second{'' if wait_s == 1 else 's'}."
+        )
+        raise ProblemError(429, "too_many_uploads", detail, {"Retry-After": str(wait_s)})
+
+
+class Senders:
+    """Those whose pictures are being read or analyzed. For one event loop."""
+
+    def __init__(self, total: int, per_client: int) -> None:
+        """`per_client` 0: as many as there are."""
+        self._total, self._per_client = total, per_client or total
+        self._n_sending = Counter[str]()
+
+    @contextmanager
+    def place(self, client: str) -> Iterator[None]:
+        """Raises a 429 where this client has all its places, `BusyError` where others have all there are."""
+        if self._n_sending[client] >= self._per_client:
+            detail = f"{self._per_client} pictures from your address are being taken already. Try again soon."
+            raise ProblemError(429, "too_many_at_once", detail, {"Retry-After": "5"})
+        if self._n_sending.total() >= self._total:
+            raise BusyError(self._total)
+        self._n_sending[client] += 1
+        try:
+            yield
+        finally:
+            self._n_sending[client] -= 1
+            if not self._n_sending[client]:
+                del self._n_sending[client]

@@ -1,0 +1,1 @@
+"""HTTP for any site: errors, security headers, caches, logs. Knows no index."""

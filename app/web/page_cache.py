@@ -1,0 +1,185 @@
+"""Answers that are the same for everyone, kept as they were sent: compressed, with an ETag.
+
+An index does not change while it is served, so a page of it is rendered once and then copied. Only what
+says `Cache-Control: public, no-cache` about itself is kept: whoever writes a page decides, and what shows an
+upload or sets a cookie never says so. A kept answer is for one edition (what the block-list says) and ages
+out, since some pages say whether an encoder is there. Knows nothing of pages or indexes.
+
+Whoever asks chooses what a key is made of, so no key may grow the memory: keys are hashed, an answer counts
+with its headers and what the cache itself needs for it, and names in the query that no route knows are taken
+out before anything looks at them.
+"""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote_plus
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.web.etags import matches
+
+FOR_EVERYONE = "public, no-cache"
+"""Keep it, and ask each time whether it is still the same."""
+MAX_AGE_S = 300.0
+_MAX_PART = 16  # of the whole cache that one answer may take
+_SELECTING = (
+    "accept-encoding",
+    "hx-request",
+    "hx-target",
+    "hx-boosted",
+    "hx-history-restore-request",
+    "host",
+)
+
+_ENTRY_BYTES = 2048
+"""What the cache needs for an answer beside its body and headers: key, names, objects. Counted too high."""
+_OF_A_BODY = (b"content-length", b"content-type", b"content-encoding")
+
+_Key = bytes
+
+
+@dataclass(frozen=True)
+class CachedAnswer:
+    """One answer with status 200."""
+
+    headers: list[tuple[bytes, bytes]]
+    body: bytes = field(repr=False)
+    etag: str
+    route: Any  # what the request counters name it by
+    until_s: float  # of time.monotonic()
+
+    @property
+    def n_bytes(self) -> int:
+        """The memory that it takes."""
+        return _ENTRY_BYTES + len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
+
+
+class PageCache:
+    """The most recently used answers, up to so many bytes. For one event loop: it takes no lock."""
+
+    def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """`max_bytes` of answers with their headers and keys; none larger than a sixteenth of it is kept."""
+        self.max_bytes = max_bytes
+        self.clock = clock
+        self._kept: OrderedDict[_Key, CachedAnswer] = OrderedDict()
+        self._n_bytes = 0
+
+    def get(self, key: _Key) -> CachedAnswer | None:
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        if kept.until_s < self.clock():
+            self._drop(key)
+            return None
+        self._kept.move_to_end(key)
+        return kept
+
+    def put(self, key: _Key, kept: CachedAnswer) -> None:
+        self._drop(key)
+        if kept.n_bytes * _MAX_PART > self.max_bytes:
+            return
+        self._kept[key] = kept
+        self._n_bytes += kept.n_bytes
+        while self._n_bytes > self.max_bytes:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: _Key) -> None:
+        if kept := self._kept.pop(key, None):
+            self._n_bytes -= kept.n_bytes
+
+
+class PageCacheMiddleware:
+    """Answers a GET from the cache, or keeps what comes of it. Stands outside of compression."""
+
+    def __init__(
+        self, app: ASGIApp, cache: PageCache, edition: Callable[[Scope], str], query_names: frozenset[str]
+    ) -> None:
+        """`edition` is asked at every request; answers of another edition are not used.
+
+        `query_names` are those that routes read; any other is taken out of the query of a GET, so that what
+        is told apart here and what is looked at there are the same.
+        """
+        self.app = app
+        self.cache = cache
+        self.edition = edition
+        self.query_names = query_names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET" or not self.cache.max_bytes:
+            await self.app(scope, receive, send)
+            return
+        scope["query_string"] = known_query(scope["query_string"], self.query_names)
+        headers = Headers(scope=scope)
+        key = self._key(scope, headers)
+        kept = self.cache.get(key)
+        if kept is None:
+            kept = await _Recording(scope, send, self.cache.clock).run(self.app, receive)
+            if kept is not None:
+                self.cache.put(key, kept)
+        else:
+            scope["route"] = kept.route
+        if kept is not None:
+            await _send(kept, headers.get("if-none-match", ""), send)
+
+    def _key(self, scope: Scope, headers: Headers) -> _Key:
+        selecting = [headers.get(name, "") for name in _SELECTING]
+        parts = (scope["scheme"], scope["path"], scope["query_string"], *selecting, self.edition(scope))
+        return hashlib.sha256(repr(parts).encode()).digest()
+
+
+def known_query(query: bytes, names: frozenset[str]) -> bytes:
+    """The query without the pairs whose names are not among these, the others as they were sent. Pure."""
+    pairs = query.split(b"&")
+    known = [pair for pair in pairs if unquote_plus(pair.partition(b"=")[0].decode("latin-1")) in names]
+    return query if len(known) == len(pairs) else b"&".join(known)
+
+
+class _Recording:
+    """Holds an answer back while it is being made, if it is one to keep; any other passes through at once."""
+
+    def __init__(self, scope: Scope, send: Send, clock: Callable[[], float]) -> None:
+        self._scope, self._send, self._clock = scope, send, clock
+        self._start: Message | None = None
+        self._body: list[bytes] = []
+
+    async def run(self, app: ASGIApp, receive: Receive) -> CachedAnswer | None:
+        """None where the answer has been sent already."""
+        await app(self._scope, receive, self._receive_part)
+        if self._start is None:
+            return None
+        body = b"".join(self._body)
+        etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+        headers = MutableHeaders(raw=list(self._start["headers"]))
+        headers["etag"] = etag
+        headers["content-length"] = str(len(body))
+        return CachedAnswer(headers.raw, body, etag, self._scope.get("route"), self._clock() + MAX_AGE_S)
+
+    async def _receive_part(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and _is_for_everyone(message):
+            self._start = message
+        elif message["type"] == "http.response.body" and self._start is not None:
+            self._body.append(message.get("body", b""))
+        else:
+            await self._send(message)
+
+
+def _is_for_everyone(start: Message) -> bool:
+    headers = Headers(raw=start["headers"])
+    return (
+        start["status"] == 200
+        and headers.get("cache-control") == FOR_EVERYONE
+        and "etag" not in headers  # pictures and static files answer for themselves
+        and "set-cookie" not in headers
+    )
+
+
+async def _send(kept: CachedAnswer, if_none_match: str, send: Send) -> None:
+    unchanged = matches(if_none_match, kept.etag)
+    headers = [pair for pair in kept.headers if not (unchanged and pair[0] in _OF_A_BODY)]
+    await send({"type": "http.response.start", "status": 304 if unchanged else 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if unchanged else kept.body})

@@ -1,0 +1,181 @@
+"""Does a scene look less like what it shows without its heaviest group of features?
+
+Of a scene with one thing, at one layer, the features active at the tokens are grouped, as its page does it,
+and the heaviest group is set to 0; for comparison as much mass of features that are not in it, at random (all
+of them where the group holds more than half). CLIP's zero-shot probability of the right prompt, before and
+after, says what was lost.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Float64, Int64, UInt8
+from torch import Tensor
+
+from scopeview.analysis.decomposition import LayerDecomposition, Peaks
+from scopeview.analysis.feature_edits import Edit, FeatureEdits, code_change, zero_shot
+from scopeview.analysis.grouping import group_features
+from scopeview.analysis.steering import residual_change
+from scopeview.slots import ANY, CLS, EMBED, Layer, Token
+from scopeview.vision.clip import ResidualActivations
+from scopeview.vision.encoder import Encoder
+
+_SPARE = 1.05  # the random features have at most so many times the group's mass
+
+
+class TokenPlace(NamedTuple):
+    """A layer, and the tokens whose features are grouped and removed: `cls`, or `any` for all of them."""
+
+    layer: Layer
+    token: Token
+
+
+class Removal(NamedTuple):
+    """CLIP's embedding of one scene: as it is, without its heaviest group, without as much mass at random."""
+
+    whole: Float32[np.ndarray, " projection"]
+    without_group: Float32[np.ndarray, " projection"]
+    without_random: Float32[np.ndarray, " projection"]
+    share: float
+    """Of the mass that the group holds."""
+    random_share: float
+
+
+class RemovedShares(NamedTuple):
+    """Of all scenes at one place, for one question; `lowers` counts any decrease, `halves` one to a half."""
+
+    n_scenes: int
+    share: float
+    """Mean share of the mass that was set to 0."""
+    random_share: float
+    right: float
+    """Share of the scenes whose right prompt is the likeliest before anything is removed."""
+    lowers: float
+    lowers_random: float
+    halves: float
+    halves_random: float
+    before: float
+    """Mean probability of the right prompt."""
+    after: float
+    after_random: float
+
+
+def places(layers: Sequence[Layer]) -> list[TokenPlace]:
+    """At `embed` there is the one token."""
+    return [
+        TokenPlace(layer, token) for layer in layers for token in ([CLS] if layer == EMBED else [ANY, CLS])
+    ]
+
+
+@torch.inference_mode()
+def removals(
+    encoder: Encoder, crop: UInt8[np.ndarray, "3 height width"], random: np.random.Generator
+) -> Iterator[tuple[TokenPlace, Removal]]:
+    """One scene, as the model sees it, at every place."""
+    (apart,) = encoder.apart(crop[None], embedding=False)
+    taps = encoder.clip.forward(
+        torch.from_numpy(crop)[None], [layer for layer in encoder.saes if layer != EMBED]
+    )
+    for place in places(list(encoder.saes)):
+        yield place, _removal(encoder, taps, apart.layers[place.layer], place, random)
+
+
+def shares_of(
+    found: Sequence[Removal],
+    right: Sequence[int],
+    prompts: Float32[np.ndarray, "prompt projection"],
+    logit_scale: float,
+) -> RemovedShares:
+    """`right` is the number of each scene's own prompt. At least one scene."""
+    whole, group, rest = (
+        _probabilities([getattr(removal, name) for removal in found], prompts, logit_scale)
+        for name in ("whole", "without_group", "without_random")
+    )
+    each = np.arange(len(found))
+    before, after, after_random = (table[each, right] for table in (whole, group, rest))
+    return RemovedShares(
+        n_scenes=len(found),
+        share=float(np.mean([removal.share for removal in found])),
+        random_share=float(np.mean([removal.random_share for removal in found])),
+        right=float((whole.argmax(axis=1) == right).mean()),
+        lowers=float((after < before).mean()),
+        lowers_random=float((after_random < before).mean()),
+        halves=float((after < before / 2).mean()),
+        halves_random=float((after_random < before / 2).mean()),
+        before=float(before.mean()),
+        after=float(after.mean()),
+        after_random=float(after_random.mean()),
+    )
+
+
+def random_features(
+    peaks: Peaks, without: Int64[np.ndarray, " member"], mass: float, random: np.random.Generator
+) -> list[int]:
+    """Features in random order, none of `without`, as long as they fit into that mass."""
+    chosen: list[int] = []
+    left = mass * _SPARE
+    outside = np.flatnonzero(~np.isin(peaks.features, without))
+    for row in random.permutation(outside):
+        if peaks.masses[row] <= left:
+            chosen.append(int(peaks.features[row]))
+            left -= float(peaks.masses[row])
+    return chosen
+
+
+def _removal(
+    encoder: Encoder,
+    taps: ResidualActivations,
+    layer: LayerDecomposition,
+    place: TokenPlace,
+    random: np.random.Generator,
+) -> Removal:
+    tokens = None if place.token == ANY else (0,)
+    peaks = Peaks(layer, tokens)
+    directions = encoder.directions(place.layer, peaks.features.tolist())
+    groups = group_features(peaks.features, peaks.masses, directions)
+    if not groups:  # nothing fires there, so nothing can be set to 0
+        (whole,) = _run(encoder, taps, place.layer, [])
+        return Removal(whole, whole, whole, 0.0, 0.0)
+    heaviest = groups[0]
+    others = random_features(peaks, heaviest.features, float(heaviest.masses.sum()), random)
+    changes = [
+        _change(encoder, layer, place.layer, features, tokens)
+        for features in (heaviest.features.tolist(), others)
+    ]
+    whole, without_group, without_random = _run(encoder, taps, place.layer, changes)
+    others_mass = peaks.masses[np.isin(peaks.features, others)].sum() / peaks.masses.sum()
+    return Removal(whole, without_group, without_random, heaviest.share, float(others_mass))
+
+
+def _change(
+    encoder: Encoder,
+    layer: LayerDecomposition,
+    at: Layer,
+    features: Sequence[int],
+    tokens: tuple[int, ...] | None,
+) -> Float[Tensor, "token d_in"]:
+    knobs = FeatureEdits(at, (Edit(tuple(features), "set", 0.0),), tokens)
+    return residual_change(encoder.saes[at], code_change(layer, knobs))
+
+
+def _run(
+    encoder: Encoder, taps: ResidualActivations, layer: Layer, changes: Sequence[Float[Tensor, "token d_in"]]
+) -> list[Float32[np.ndarray, " projection"]]:
+    """The embedding as it is, then with each of the changes, in one batch."""
+    if layer == EMBED:
+        embeddings = torch.cat([taps.embedding, *(taps.embedding + change for change in changes)])
+    else:
+        stream = taps.residuals[layer]
+        edited = torch.cat([stream, *(stream + change[None] for change in changes)])
+        embeddings = encoder.clip.resume(edited, layer)
+    return list(embeddings.cpu().numpy())
+
+
+def _probabilities(
+    embeddings: Sequence[Float32[np.ndarray, " projection"]],
+    prompts: Float32[np.ndarray, "prompt projection"],
+    logit_scale: float,
+) -> Float64[np.ndarray, "scene prompt"]:
+    return np.stack([zero_shot(embedding, prompts, logit_scale) for embedding in embeddings])

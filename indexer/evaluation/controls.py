@@ -1,0 +1,115 @@
+"""What a trained SAE is compared with, on the same scenes: random directions, and the dimensions themselves.
+
+random SAE   the layer's own SAE with other weights: unit decoder directions at random, the encoder their
+             transpose; width, k, bias and standardisation stay. A ReLU SAE, which has no k, gets its mean L0.
+neurons      every dimension of the layer's activation as its SAE takes it in, standardised; above 0 it fires.
+
+Both at `cls` and at `any`, in one pass: per column only the nine highest are kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from indexer.evaluation.score import N_TOP, Top
+from scopeview.sae.autoencoder import Sae, Weights
+from scopeview.slots import ANY, CLS, EMBED, Layer, Slot, slots_of
+from scopeview.vision.clip import Clip
+
+Control = Literal["random SAE", "neurons"]
+
+
+class TopScenes:
+    """The nine highest of every column of a stream of rows; of equals the earlier scene."""
+
+    def __init__(self) -> None:
+        self._values = self._scenes = self._n_fired = torch.empty(0)
+        self._n_seen = 0
+
+    def take(self, values: Float[Tensor, "scene column"]) -> None:
+        """The next scenes. A column fires on those where it is above 0."""
+        numbers = torch.arange(self._n_seen, self._n_seen + len(values), device=values.device)
+        scenes = numbers[None].expand(values.shape[1], -1)
+        if self._n_seen == 0:
+            self._values, self._scenes = values.T[:, :0], scenes[:, :0]
+            self._n_fired = torch.zeros(values.shape[1], dtype=torch.long, device=values.device)
+        both = torch.cat([self._values, values.T], dim=1)
+        highest, order = both.sort(dim=1, descending=True, stable=True)
+        self._values = highest[:, :N_TOP]
+        self._scenes = torch.cat([self._scenes, scenes], dim=1).gather(1, order[:, :N_TOP])
+        self._n_fired += (values > 0).sum(dim=0)
+        self._n_seen += len(values)
+
+    def result(self) -> Top:
+        """Of the columns that fire on at least nine scenes."""
+        fires: Int64[np.ndarray, " column"] = (self._n_fired >= N_TOP).nonzero().squeeze(1).cpu().numpy()
+        if len(fires) == 0:
+            return Top(fires, np.empty((0, N_TOP), dtype=np.int64))
+        return Top(fires, self._scenes.cpu().numpy()[fires])
+
+
+class Controls:
+    """Takes the scenes batch by batch."""
+
+    def __init__(
+        self, clip: Clip, saes: Mapping[Layer, Sae], l0s: Mapping[Layer, float], *, seed: int
+    ) -> None:
+        """`saes` on the model's device; `l0s` are used for ReLU SAEs alone."""
+        self.clip = clip
+        self._saes = {layer: random_sae(sae, l0s[layer], seed) for layer, sae in saes.items()}
+        self._tops: dict[tuple[Control, Slot], TopScenes] = {}
+
+    @torch.inference_mode()
+    def take(self, pixels: UInt8[Tensor, "batch 3 height width"]) -> None:
+        taps = self.clip.forward(pixels, [layer for layer in self._saes if layer != EMBED])
+        for layer, sae in self._saes.items():
+            tokens = taps.embedding[:, None] if layer == EMBED else taps.residuals[layer]
+            found: dict[Control, AtTokens] = {
+                "random SAE": latents(sae, tokens),
+                "neurons": _inputs(sae, tokens),
+            }
+            for control, values in found.items():
+                for slot, of_slot in zip(slots_of([layer], [CLS, ANY]), values, strict=False):
+                    self._tops.setdefault((control, slot), TopScenes()).take(of_slot)
+
+    def result(self) -> dict[tuple[Control, Slot], Top]:
+        return {key: top.result() for key, top in self._tops.items()}
+
+
+class AtTokens(NamedTuple):
+    """Activations at CLS, and the highest of all tokens."""
+
+    cls: Float[Tensor, "batch column"]
+    any: Float[Tensor, "batch column"]
+
+
+def random_sae(sae: Sae, l0: float, seed: int) -> Sae:
+    """The same but for its directions."""
+    config, device = sae.config, sae.pre_b.device
+    random = torch.Generator().manual_seed(seed)
+    directions = normalize(torch.randn(config.n_features, config.d_in, generator=random), dim=1).to(device)
+    k = max(1, round(l0)) if config.k is None else config.k
+    weights = Weights(sae.pre_b, directions.T.contiguous(), directions)
+    return Sae(replace(config, architecture="topk", k=k), weights, sae.standardization)
+
+
+def latents(sae: Sae, tokens: Float[Tensor, "batch token d_in"]) -> AtTokens:
+    """0 where a feature does not fire."""
+    batch, n_tokens, _ = tokens.shape
+    features, values = (part.view(batch, n_tokens, -1) for part in sae.encode(tokens.flatten(0, 1)))
+    silent = torch.zeros(batch, sae.config.n_features, device=values.device)
+    return AtTokens(
+        silent.scatter_reduce(1, features[:, 0], values[:, 0], "amax"),
+        silent.scatter_reduce(1, features.flatten(1), values.flatten(1), "amax"),
+    )
+
+
+def _inputs(sae: Sae, tokens: Float[Tensor, "batch token d_in"]) -> AtTokens:
+    standard = sae.normalize(tokens.flatten(0, 1)).view_as(tokens)
+    return AtTokens(standard[:, 0], standard.amax(dim=1))

@@ -1,0 +1,68 @@
+"""Which feature stands for a kind of thing, a colour or both: chosen on the scenes of an index, at `any`.
+
+Of the features whose nine top scenes all show it (`score`), the one that ranks the index's scenes best: the
+highest average precision of its activations, a scene on which it does not fire counting as not found. A thing
+that no feature's nine top scenes all show has none. Fixed before any model was measured.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from indexer.evaluation.concepts import Group, concepts
+from indexer.evaluation.score import N_TOP, Top, n_showing
+from scopeview.slots import Slot
+from scopeview.store.reader import IndexReader
+
+THING_GROUPS: tuple[Group, ...] = ("kind", "colour", "kind and colour")
+
+Ranked = Mapping[int, Int64[np.ndarray, " _"]]
+"""By feature the scenes on which it fires, highest first."""
+
+
+class ThingFeatures(NamedTuple):
+    """Of one layer: concepts that are things, in ascending order, and the feature that stands for each."""
+
+    concepts: Int64[np.ndarray, " thing"]
+    features: Int64[np.ndarray, " thing"]
+    precisions: Float64[np.ndarray, " thing"]
+    """Average precision on the index's scenes."""
+
+
+def read_ranked(reader: IndexReader, slot: Slot) -> dict[int, Int64[np.ndarray, " _"]]:
+    """All that the index knows of a slot's features."""
+    found = reader.columns(
+        "SELECT feature, image_id FROM activations WHERE layer = $layer AND token = $token"
+        " ORDER BY feature, activation DESC, image_id",
+        {"layer": str(slot.layer), "token": slot.token},
+    )
+    features, starts = np.unique(found["feature"], return_index=True)
+    scenes = np.split(found["image_id"].astype(np.int64), starts[1:])
+    return dict(zip(features.tolist(), scenes, strict=True))
+
+
+def thing_features(ranked: Ranked, top: Top, shown: Bool[np.ndarray, "scene concept"]) -> ThingFeatures:
+    """`shown` is the truth of the index's scenes. Of equals the lower feature."""
+    counts = n_showing(shown, top.scenes)
+    totals = shown.sum(axis=0)
+    best: list[tuple[int, int, float]] = []
+    for number, concept in enumerate(concepts()):
+        if concept.group not in THING_GROUPS:
+            continue
+        scored = [
+            (average_precision(shown[ranked[feature], number], int(totals[number])), -feature)
+            for feature in top.features[counts[:, number] == N_TOP].tolist()
+        ]
+        if scored:
+            precision, feature = max(scored)
+            best.append((number, -feature, precision))
+    numbers, features, precisions = np.array(best, dtype=np.float64).reshape(-1, 3).T
+    return ThingFeatures(numbers.astype(np.int64), features.astype(np.int64), precisions)
+
+
+def average_precision(found: Bool[np.ndarray, " rank"], n_relevant: int) -> float:
+    """`found` says of each scene, highest first, whether it shows the concept, as `n_relevant` of all do."""
+    ranks = np.flatnonzero(found) + 1
+    return float((np.arange(1, len(ranks) + 1) / ranks).sum() / n_relevant)

@@ -1,0 +1,153 @@
+"""Does heat peak on the thing that the feature stands for, in scenes that no index holds?
+
+In a fresh scene that shows the thing, the strongest patch of the feature's heat is a hit when such a thing
+can be seen at its very middle, as in `located`; where the feature fires at no patch there is no maximum, and
+that is a miss. CLS, which the heat on a picture does not show, is left out. Beside it: a patch at random,
+and the strongest patch of another feature, at random of those that fire in the same scene: things stand out,
+and heat that followed whatever stands out would be no heat of this thing.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from indexer.evaluation.concepts import Concept, Group, concepts
+from indexer.evaluation.heatmap_features import THING_GROUPS, ThingFeatures
+from indexer.evaluation.scenes import Truths
+from scopeview.analysis.decomposition import LayerDecomposition
+from scopeview.analysis.heatmap import feature_heatmaps
+
+
+class Pairs(NamedTuple):
+    """Of things and fresh scenes that show them, at one layer."""
+
+    concepts: Int64[np.ndarray, " pair"]
+    fires: Bool[np.ndarray, " pair"]
+    """The thing's feature, at some patch."""
+    inside: Bool[np.ndarray, " pair"]
+    """The thing is seen at the middle of the strongest patch."""
+    touching: Bool[np.ndarray, " pair"]
+    """It is seen in at least one pixel of that patch."""
+    other: Bool[np.ndarray, " pair"]
+    """`inside` for another feature."""
+    chance: Float64[np.ndarray, " pair"]
+    """`inside` for a patch picked at random."""
+
+
+class HeatShares(NamedTuple):
+    """Of the pairs of one layer and group; None where there is nothing to take a share of."""
+
+    n_things: int
+    """That have a feature."""
+    n_concepts: int
+    """In the group."""
+    n_pairs: int
+    fires: float | None
+    inside: float | None
+    touching: float | None
+    inside_firing: float | None
+    """`inside`, of the pairs in which the feature fires."""
+    other: float | None
+    chance: float | None
+
+
+class Heat(NamedTuple):
+    """Strongest patches, of some features in one picture; counted from 0."""
+
+    fires: Bool[np.ndarray, " feature"]
+    patches: Int64[np.ndarray, " feature"]
+
+
+def pairs_of(
+    layer: LayerDecomposition,
+    things: ThingFeatures,
+    truth: Truths,
+    shown: Bool[np.ndarray, " concept"],
+    random: np.random.Generator,
+) -> Pairs:
+    """Of one scene, whose truth it is."""
+    here = shown[things.concepts]
+    wanted = things.concepts[here]
+    own = _strongest(layer, things.features[here])
+    others = _strongest(layer, _others(layer, things.features[here], random))
+    n_things = truth.kinds.shape[1]
+    fits = [_fitting(concepts()[number], truth) for number in wanted]
+    fitting = np.array(fits, dtype=bool).reshape(-1, n_things)
+    seen = (fitting[:, :, None] & truth.centred[0]).any(axis=1)
+    touched = (fitting[:, :, None] & truth.touched[0]).any(axis=1)
+    each = np.arange(len(wanted))
+    return Pairs(
+        concepts=wanted,
+        fires=own.fires,
+        inside=own.fires & seen[each, own.patches],
+        touching=own.fires & touched[each, own.patches],
+        other=others.fires & seen[each, others.patches],
+        chance=seen.mean(axis=1),
+    )
+
+
+def joined(found: Sequence[Pairs]) -> Pairs:
+    """Those of several scenes; at least one."""
+    return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def shares_by_group(things: ThingFeatures, pairs: Pairs) -> dict[Group, HeatShares]:
+    """Of all scenes of one layer."""
+    groups = np.array([concept.group for concept in concepts()])
+    return {
+        group: _shares(
+            Pairs(*(column[groups[pairs.concepts] == group] for column in pairs)),
+            n_things=int((groups[things.concepts] == group).sum()),
+            n_concepts=int((groups == group).sum()),
+        )
+        for group in THING_GROUPS
+    }
+
+
+def _shares(pairs: Pairs, *, n_things: int, n_concepts: int) -> HeatShares:
+    return HeatShares(
+        n_things=n_things,
+        n_concepts=n_concepts,
+        n_pairs=len(pairs.fires),
+        fires=_mean(pairs.fires),
+        inside=_mean(pairs.inside),
+        touching=_mean(pairs.touching),
+        inside_firing=_mean(pairs.inside[pairs.fires]),
+        other=_mean(pairs.other),
+        chance=_mean(pairs.chance),
+    )
+
+
+def _strongest(layer: LayerDecomposition, features: Int64[np.ndarray, " feature"]) -> Heat:
+    patches: Float32[np.ndarray, "feature patch"] = feature_heatmaps(layer, features.tolist())[:, 1:]
+    return Heat(patches.max(axis=1, initial=0) > 0, patches.argmax(axis=1))
+
+
+def _others(
+    layer: LayerDecomposition, features: Int64[np.ndarray, " feature"], random: np.random.Generator
+) -> Int64[np.ndarray, " feature"]:
+    """For each of the features another that fires at some patch; itself where there is none."""
+    firing = np.unique(layer.features[1:][layer.values[1:] > 0]).astype(np.int64)
+    candidates = [firing[firing != feature] for feature in features]
+    picked = [
+        random.choice(among) if len(among) else feature
+        for feature, among in zip(features, candidates, strict=True)
+    ]
+    return np.array(picked, dtype=np.int64)
+
+
+def _fitting(concept: Concept, truth: Truths) -> Bool[np.ndarray, " thing"]:
+    """Which things of the scene are what the concept says."""
+    kinds, colours = truth.kinds[0], truth.colours[0]
+    fits: Bool[np.ndarray, " thing"] = kinds >= 0
+    if concept.kind is not None:
+        fits = fits & (kinds == concept.kind)
+    if concept.colour is not None:
+        fits = fits & (colours == concept.colour)
+    return fits
+
+
+def _mean(values: Bool[np.ndarray, " pair"] | Float64[np.ndarray, " pair"]) -> float | None:
+    return float(values.mean()) if len(values) else None

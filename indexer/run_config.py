@@ -1,0 +1,191 @@
+"""What one run of the indexer was asked to do, kept in `run.json` so that only the same run can be resumed.
+
+Everything that shapes the index is here, weights and images by their digests; what only shapes the running
+(batch size, device, where a folder is mounted) is not compared.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from indexer.sources import Source, SourceOptions
+from scopeview.errors import ConfigMismatchError, DamagedError, InputError
+from scopeview.images import Grey16
+from scopeview.model_spec import Recipe
+from scopeview.slots import Token
+from scopeview.store.files import LOCK, MANIFEST, RUN, read_sealed_json, write_sealed_json
+
+CONFIG_VERSION = 2
+_READING_RULES = "2"  # another number where the same files give other captions, labels or keys
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Two runs with equal configs make the same index."""
+
+    slug: str
+    source_kind: Literal["folder", "webdataset", "parquet"]
+    shards: list[list[str]]  # [name, fingerprint] of every shard, in order
+    model: str  # sha256 of the weights
+    preprocessing: dict[str, Any]
+    layers: list[str]  # in the order of the index
+    saes: dict[str, str]  # layer -> sha256 of the weights
+    tokens: list[Token]
+    normalization: dict[str, str]  # layer -> none or standardize
+    calibration_images: int
+    limit: int | None
+    dtype: Literal["float32", "bfloat16"]
+    thumb_px: int
+    vocabulary: str  # sha256 of the words that features are named after
+    blocklist: str | None = None  # digest of its rules; None without any
+    stated: dict[str, Any] | None = None  # of SAEs whose files do not say it, as keywords of `Stated`
+    reading: dict[str, str] = field(default_factory=lambda: reading_of(SourceOptions()))
+    """By which rules samples are read, and which names of their parts were asked for."""
+    version: int = CONFIG_VERSION
+
+
+@dataclass(frozen=True)
+class WeightRefs:
+    """Where the weights are: kept beside the config, not compared, read again when uploads are encoded."""
+
+    model: str
+    sae: str
+
+
+def weight_refs(recipe: Recipe) -> WeightRefs:
+    """Hub ids pinned to the commit that was used, local folders as absolute paths."""
+    suite = recipe.suite
+    return WeightRefs(
+        model=_pinned(recipe.model.repo_id, recipe.model.revision) or str(recipe.model.path.resolve()),
+        sae=_pinned(suite.repo_id, suite.revision) or str(Path(suite.ref).expanduser().resolve()),
+    )
+
+
+def stated_of(recipe: Recipe) -> dict[str, Any] | None:
+    """What the command line said of the SAEs; None for nothing."""
+    return {name: value for name, value in recipe.stated._asdict().items() if value is not None} or None
+
+
+def _pinned(repo_id: str | None, revision: str | None) -> str | None:
+    return f"{repo_id}@{revision}" if repo_id else None
+
+
+def reading_of(options: SourceOptions) -> dict[str, str]:
+    """What shapes samples; which files are read stands in the list of shards."""
+    keys = {"image": options.image_key, "caption": options.caption_key, "label": options.label_key}
+    return {"rules": _READING_RULES} | {part: key for part, key in keys.items() if key is not None}
+
+
+def shard_list(source: Source) -> list[list[str]]:
+    return [[shard.name, shard.fingerprint()] for shard in source.shards]
+
+
+@contextmanager
+def locked(index_dir: Path) -> Iterator[None]:
+    """Keeps a second writer out. Raises `InputError` when there is one already."""
+    try:
+        index_dir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"--out {index_dir} is no folder, or lies below a file; choose another") from None
+    try:
+        with FileLock(index_dir / LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise InputError(
+            f"{index_dir} is being written by another run; wait for it, or choose another --out"
+        ) from None
+
+
+def check_resumable(index_dir: Path, config: RunConfig) -> None:
+    """May this run begin, or go on, in this folder? Raises `ConfigMismatchError` naming what differs."""
+    path = index_dir / RUN
+    if path.exists():
+        before, now = _read_config(path), json.loads(json.dumps(asdict(config)))
+        if not is_finished(index_dir):
+            before["vocabulary"] = now["vocabulary"]  # nothing that is kept until then depends on the words
+        _check_same(path, before, now)
+    elif strange := _strangers(index_dir):
+        raise InputError(
+            f"{index_dir} is not empty and holds no run to resume (found {strange}); choose another --out"
+        )
+
+
+def recorded_grey_16_bit(index_dir: Path) -> Grey16:
+    """A run goes on as it began."""
+    path = index_dir / RUN
+    if not path.exists():
+        return "scaled"
+    return "scaled" if _read_config(path)["preprocessing"]["grey_16_bit"] == "scaled" else "clipped"
+
+
+def begin(index_dir: Path, config: RunConfig, refs: WeightRefs) -> None:
+    """From here on the folder belongs to this run."""
+    write_sealed_json(index_dir / RUN, {"config": asdict(config), "weights": asdict(refs)})
+
+
+def note_vocabulary(index_dir: Path, sha256: str) -> None:
+    """The finished index has been described with other words since. Raises `InputError` without a record."""
+    path = index_dir / RUN
+    changed = {"vocabulary": sha256, "version": CONFIG_VERSION}
+    config = {**_read_config(path), **changed}
+    write_sealed_json(path, {**read_sealed_json(path, dict), "config": config})
+
+
+def is_finished(index_dir: Path) -> bool:
+    return (index_dir / MANIFEST).exists()
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = read_sealed_json(path, lambda record: dict(record["config"]))
+        # Before it was recorded, 16-bit greyscale was cut off.
+        config["preprocessing"] = {"grey_16_bit": "clipped", **config["preprocessing"]}
+        return config
+    except (DamagedError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is not the record of a run ({error!r}); choose another --out, or remove the folder"
+        ) from error
+
+
+def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            raise ConfigMismatchError(
+                f"{path}: this folder was begun with another {name}: {_shown(name, before, now)}; "
+                f"{_advice(name)}"
+            )
+
+
+def _advice(name: str) -> str:
+    begin_again = "choose another --out, or remove the folder to begin again"
+    if name == "vocabulary":
+        return f"change the words of a finished index by 'scopeview describe', or {begin_again}"
+    return begin_again
+
+
+def _shown(name: str, before: dict[str, Any], now: dict[str, Any]) -> str:
+    then, today = before.get(name), now.get(name)
+    if name == "shards":
+        then, today = dict(before[name]), dict(now[name])
+        changed = _changed(then, today)
+        return f"{len(changed)} of {len(today)} differ, first {changed[0] if changed else 'their order'}"
+    if isinstance(then, dict) and isinstance(today, dict):
+        return "; ".join(
+            f"{key}: then {then.get(key)!r}, now {today.get(key)!r}" for key in _changed(then, today)
+        )
+    return f"then {then!r}, now {today!r}"
+
+
+def _changed(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [key for key in {**then, **now} if then.get(key) != now.get(key)]
+
+
+def _strangers(index_dir: Path) -> str:
+    """What is there and cannot be of an earlier run that was killed before it wrote its record."""
+    mine = (LOCK, f"{RUN}.part")
+    return ", ".join(sorted(path.name for path in index_dir.iterdir() if path.name not in mine)[:3])

@@ -1,0 +1,1 @@
+"""From sparse codes to explanations: decomposition, groups, heatmaps, steering."""

@@ -1,0 +1,56 @@
+"""What a network makes of a picture whose features were turned: the rest of it, run on the edited stream.
+
+x' = x + (decode(edited) - decode(original)), in the residual stream's own units. What the SAE does not
+explain of x stays, so that an edit that changes nothing changes nothing.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from scopeview.analysis.decomposition import LayerDecomposition
+from scopeview.analysis.feature_edits import CodeChange, FeatureEdits, SteeredEmbeddings, code_change
+from scopeview.errors import ModelError
+from scopeview.sae.autoencoder import Sae
+from scopeview.slots import EMBED
+from scopeview.vision.clip import Clip
+from scopeview.vision.weights import read_tensors
+
+_LOGIT_SCALE = "logit_scale"
+
+
+@torch.inference_mode()
+def steer(
+    clip: Clip,
+    sae: Sae,
+    crop: UInt8[np.ndarray, "3 height width"],
+    apart: LayerDecomposition,
+    knobs: FeatureEdits,
+) -> SteeredEmbeddings:
+    """`apart` is the picture at the knobs' layer, as this SAE takes it apart."""
+    pixels = torch.from_numpy(crop)[None]
+    change = residual_change(sae, code_change(apart, knobs))
+    if knobs.layer == EMBED:
+        before = clip.forward(pixels, []).embedding
+        after = before + change
+    else:
+        taps = clip.forward(pixels, [knobs.layer])
+        before = taps.embedding
+        after = clip.resume(taps.residuals[knobs.layer] + change[None], knobs.layer)
+    return SteeredEmbeddings(before[0].cpu().numpy(), after[0].cpu().numpy())
+
+
+def residual_change(sae: Sae, change: CodeChange) -> Float[Tensor, "token d_in"]:
+    """What is added to the SAE's raw input when its codes change so."""
+    features = torch.from_numpy(change.features).to(sae.dec.device)
+    decoded = torch.from_numpy(change.difference).to(sae.dec.device) @ sae.dec[features]
+    return sae.in_raw_units(decoded)
+
+
+def read_logit_scale(clip: Clip) -> float:
+    """The number by which the model multiplies cosines. Raises `ModelError` where its file has none."""
+    found = read_tensors(clip.folder, [_LOGIT_SCALE]).get(_LOGIT_SCALE)
+    if found is None or found.numel() != 1:
+        raise ModelError(f"{clip.folder} has no {_LOGIT_SCALE}: cosines cannot become probabilities")
+    return float(found.float().exp())

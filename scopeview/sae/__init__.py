@@ -1,0 +1,1 @@
+"""Sparse autoencoders: encode and decode, input statistics, reconstruction metrics."""

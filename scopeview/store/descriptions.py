@@ -1,0 +1,121 @@
+"""Questions about what the describe stage found: a feature's names, neighbours and places.
+
+The answers lie in a database of their own beside the index's, attached as `described`. An index that was not
+described (made by an older version, or still being made) answers with None.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float32
+
+from scopeview.slots import ANY, Layer, Slot, parse_layer
+from scopeview.store.feature_rows import Described, Placed
+from scopeview.store.index_folder import IN_SLOT, IndexFolder, slot_values
+from scopeview.store.records import NEIGHBOR_KINDS, Description, Name, Neighbor, NeighborKind
+from scopeview.store.vectors import Modality
+
+_UNKNOWN = Described([], [], None, None, [], None, None)
+
+
+class DescribedReader(IndexFolder):
+    """The part of `IndexReader` that reads descriptions."""
+
+    def description(self, slot: Slot, feature: int) -> Description | None:
+        """None: this index was not described. Raises `NotFoundError` for a feature that the layer lacks."""
+        self._check_feature(slot, feature)
+        if not self.is_described:
+            return None
+        row, there = self._row(slot, feature), self._row(Slot(slot.layer, ANY), feature)
+        found = row.described() if row is not None else self._described(slot, feature)
+        placed = there.placed() if there is not None else self._places(slot, feature)
+        near = row.neighbors(self._layers) if row is not None else self._neighbors(slot, feature)
+        return _description(slot, found, placed, near)
+
+    def near_in(
+        self, slot: Slot, features: Sequence[int], layer: Layer, kind: NeighborKind
+    ) -> list[tuple[int, Neighbor]]:
+        """Each of these features with its neighbours of that kind in a layer, by feature and then by rank."""
+        rows = self.sql(
+            "SELECT feature, features, scores FROM described.neighbors"
+            f" WHERE {IN_SLOT} AND kind = $kind AND other_layer = $other"
+            " AND feature IN (SELECT unnest($features::INTEGER[])) ORDER BY feature",
+            {**slot_values(slot), "kind": kind, "other": str(layer), "features": list(features)},
+        )
+        return [
+            (feature, Neighbor(kind, layer, other, score))
+            for feature, others, scores in rows
+            for other, score in zip(others, scores, strict=True)
+        ]
+
+    def means(self) -> dict[Modality, Float32[np.ndarray, " projection"]]:
+        """The mean unit embedding of all images; nothing where the index was not described."""
+        rows = self.sql("SELECT of, mean FROM described.means")
+        return {of: np.asarray(mean, dtype=np.float32) for of, mean in rows}
+
+    def usual_name_score(self) -> float | None:
+        """The cosine that nine in ten features reach with their best name; None where none has a name."""
+        return self._usual_name_score
+
+    @cached_property
+    def _usual_name_score(self) -> float | None:
+        if not self.is_described:
+            return None
+        rows = self.sql(
+            "SELECT quantile_disc(name_scores[1], 0.1) FROM described.features WHERE len(name_scores) > 0"
+        )
+        return None if rows[0][0] is None else float(rows[0][0])
+
+    @cached_property
+    def _layers(self) -> list[Layer]:
+        return [record.layer for record in self.manifest.layers]
+
+    def _described(self, slot: Slot, feature: int) -> Described:
+        rows = self.sql(
+            "SELECT names, name_scores, clarity, label_entropy, folds, x, y"
+            f" FROM described.features WHERE {IN_SLOT} AND feature = $feature LIMIT 1",
+            {**slot_values(slot), "feature": feature},
+        )
+        return Described(*rows[0]) if rows else _UNKNOWN
+
+    def _places(self, slot: Slot, feature: int) -> Placed:
+        if Slot(slot.layer, ANY) not in self.manifest.slots:
+            return Placed()
+        rows = self.sql(
+            "SELECT positions, at_cls, selectivity FROM described.places"
+            " WHERE layer = $layer AND feature = $feature LIMIT 1",
+            {"layer": str(slot.layer), "feature": feature},
+        )
+        return Placed(*rows[0]) if rows else Placed()
+
+    def _neighbors(self, slot: Slot, feature: int) -> list[Neighbor]:
+        """By kind, then by layer in the index's order, then by rank."""
+        rows = self.sql(
+            "SELECT kind, other_layer, features, scores FROM described.neighbors"
+            f" WHERE {IN_SLOT} AND feature = $feature",
+            {**slot_values(slot), "feature": feature},
+        )
+        layers = list(map(str, self._layers))
+        rows.sort(key=lambda row: (NEIGHBOR_KINDS.index(row[0]), layers.index(row[1])))
+        return [
+            Neighbor(kind, parse_layer(layer), other, score)
+            for kind, layer, features, scores in rows
+            for other, score in zip(features, scores, strict=True)
+        ]
+
+
+def _description(slot: Slot, found: Described, placed: Placed, neighbors: Sequence[Neighbor]) -> Description:
+    return Description(
+        names=[Name(word, score) for word, score in zip(found.names, found.name_scores, strict=True)],
+        clarity=found.clarity,
+        label_entropy=found.label_entropy,
+        selectivity=placed.selectivity,
+        positions=placed.positions,
+        at_cls=placed.at_cls,
+        folds=found.folds,
+        within=[neighbor for neighbor in neighbors if neighbor.layer == slot.layer],
+        across=[neighbor for neighbor in neighbors if neighbor.layer != slot.layer],
+        x=found.x,
+        y=found.y,
+    )

@@ -1,0 +1,294 @@
+"""CLIP's vision tower with taps on its residual stream, and the final image embedding.
+
+A *tap* at layer L is the residual stream after block L, 0-based: `hidden_states[L + 1]` of transformers,
+neither before the block nor layer-normed. Loads folders of Hugging Face's `CLIPModel`. Knows nothing of SAEs.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+from torch.nn import functional
+from transformers import CLIPVisionModelWithProjection
+
+from scopeview import hub
+from scopeview.errors import InputError, ModelError
+from scopeview.hub import Resolved
+from scopeview.images import Grey16
+from scopeview.vision import weights
+from scopeview.vision.clip_info import MODEL_CONFIG_NAME, ClipInfo, check_layers, check_tokens, read_info
+from scopeview.vision.clip_info import read_vision_config as _read_vision_config
+from scopeview.vision.matmul_attention import PRODUCTS
+from scopeview.vision.onednn_linear import is_worth_packing, pack_blocks
+from scopeview.vision.preprocess import CONFIG_NAME, PROCESSOR_CONFIG_NAME, Preprocessing
+
+__all__ = [
+    "Clip",
+    "ClipInfo",
+    "ResidualActivations",
+    "check_device",
+    "check_layers",
+    "check_tokens",
+    "normalization_table",
+    "read_info",
+    "resolve_model",
+]
+
+CONFIG_PATTERNS = (MODEL_CONFIG_NAME, CONFIG_NAME, PROCESSOR_CONFIG_NAME)
+SAFETENSORS_PATTERNS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
+VARIANT_PATTERNS = (weights.VARIANTS, weights.VARIANT_INDEXES)
+PICKLE_PATTERNS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
+
+_TOWER = ("vision_model.", "visual_projection.")
+# Not a weight: counts the positions. Older checkpoints hold it, newer ones do not.
+_POSITION_IDS = "vision_model.embeddings.position_ids"
+
+
+class ResidualActivations(NamedTuple):
+    """`residuals` by layer, as asked for; `embedding` as CLIP projects it, not normalised. All float32."""
+
+    residuals: dict[int, Float[Tensor, "batch token width"]]
+    embedding: Float[Tensor, "batch projection"]
+
+
+class TokenActivations(NamedTuple):
+    """Taps at some tokens only. `finite` is False for a picture of which some number was NaN or infinite."""
+
+    residuals: dict[int, Float[Tensor, "batch kept width"]]
+    embedding: Float[Tensor, "batch projection"]
+    finite: Bool[Tensor, " batch"]
+
+
+def resolve_model(ref: str, *, with_weights: bool = True) -> Resolved:
+    """The local folder of `ref`, fetched first if it is a hub id; without weights, a few kilobytes.
+
+    Of a repository that holds the weights twice, only the safetensors are fetched. Raises as `hub.resolve`.
+    """
+    if not with_weights:
+        return hub.resolve(ref, patterns=CONFIG_PATTERNS)
+    for patterns in (SAFETENSORS_PATTERNS, VARIANT_PATTERNS):
+        resolved = hub.resolve(ref, patterns=(*CONFIG_PATTERNS, *patterns))
+        if resolved.repo_id is None or weights.has_weights(resolved.path):
+            return resolved
+    return hub.resolve(ref, patterns=(*CONFIG_PATTERNS, *PICKLE_PATTERNS))
+
+
+def normalization_table(preprocessing: Preprocessing) -> Float[Tensor, "colour=3 level=256"]:
+    """What each of the 256 levels of each colour becomes.
+
+    Computed in NumPy with the roundings of transformers' Pillow processor (rescaled in float64, rounded to
+    float32, then normalised in float32), so that looking pixels up gives its `pixel_values` bit for bit, on
+    any device and whatever a compiler fuses.
+    """
+    factor = 1.0 if preprocessing.rescale_factor is None else preprocessing.rescale_factor
+    mean = np.array(preprocessing.mean or (0, 0, 0), dtype=np.float32)
+    std = np.array(preprocessing.std or (1, 1, 1), dtype=np.float32)
+    levels = (np.arange(256, dtype=np.float64) * factor).astype(np.float32)
+    return torch.from_numpy((levels[None, :] - mean[:, None]) / std[:, None])
+
+
+class Clip:
+    """A vision tower on its device. `forward` keeps no state, so threads may share one."""
+
+    def __init__(
+        self,
+        model: CLIPVisionModelWithProjection,
+        info: ClipInfo,
+        preprocessing: Preprocessing,
+        folder: Path,
+    ) -> None:
+        self.model = model
+        self.info = info
+        self.preprocessing = preprocessing
+        self.folder = folder
+        self.device: torch.device = model.visual_projection.weight.device
+        self.dtype: torch.dtype = model.visual_projection.weight.dtype
+        self._table = normalization_table(preprocessing).to(self.device)
+
+    @classmethod
+    def load(
+        cls,
+        ref: str | Resolved,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        grey_16_bit: Grey16 = "scaled",
+    ) -> "Clip":
+        """Config, preprocessing and weights are checked on the CPU; the device is touched last.
+
+        With a `dtype` of less precision the weights are rounded to it; taps come out as float32 all the same.
+        Raises `ModelError` for a bad folder, `InputError` for a bad device, and as `hub.resolve`.
+        """
+        checked_device = check_device(device)
+        resolved = resolve_model(ref) if isinstance(ref, str) else ref
+        info = read_info(resolved)
+        preprocessing = replace(Preprocessing.from_folder(resolved.path), grey_16_bit=grey_16_bit)
+        if preprocessing.output_px() != (info.image_px, info.image_px):
+            raise ModelError(
+                f"{resolved.path / CONFIG_NAME} gives images of {preprocessing.output_px()} pixels (height, "
+                f"width), but {MODEL_CONFIG_NAME} expects {(info.image_px, info.image_px)}"
+            )
+        packs = is_worth_packing(checked_device, dtype)
+        model = _load_tower(resolved.path, checked_device, dtype, PRODUCTS if packs else "sdpa")
+        if packs:
+            tower: Any = model.vision_model
+            pack_blocks(tower.encoder.layers, tower.config.hidden_act)
+        return cls(model, info, preprocessing, resolved.path)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the weight file; of several, see `weights.sha256_of`. Reads them whole, once."""
+        return weights.sha256_of(weights.weight_files(self.folder))
+
+    def normalize(
+        self, pixels: UInt8[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """What transformers calls `pixel_values`, exactly, in float32 on the model's device."""
+        levels = pixels.to(self.device, non_blocking=True).long()
+        return torch.stack([self._table[colour][levels[:, colour]] for colour in range(3)], dim=1)
+
+    @torch.inference_mode()
+    def forward(
+        self, pixels: UInt8[Tensor, "batch 3 height width"], layers: Sequence[int]
+    ) -> ResidualActivations:
+        """`layers` are block numbers in any order; `Preprocessing.crop` makes the pixels."""
+        residuals, last = self._run(self._embed(pixels), range(self.info.n_layers), frozenset(layers))
+        return ResidualActivations({layer: residuals[layer] for layer in layers}, self._project(last))
+
+    @torch.inference_mode()
+    def residual_stream(
+        self,
+        pixels: UInt8[Tensor, "batch 3 height width"],
+        layers: Sequence[int],
+        tokens: Sequence[int] | None,
+    ) -> TokenActivations:
+        """As `forward`, but at these tokens alone, in this order (None: all).
+
+        Of the last block only those tokens are computed that a tap or the embedding needs.
+        """
+        return self._tap(self._embed(pixels), tuple(layers), None if tokens is None else tuple(tokens))
+
+    def compile(self, **options: Any) -> None:
+        """Lets PyTorch compile what `tap` runs; the first call of each shape then takes a while."""
+        self._tap = torch.compile(self._tap, dynamic=False, **options)  # type: ignore[method-assign]
+
+    def uncompile(self) -> None:
+        """Runs `tap` as it is written again."""
+        self.__dict__.pop("_tap", None)
+
+    @torch.inference_mode()
+    def residuals(
+        self, pixels: UInt8[Tensor, "batch 3 height width"], layers: Sequence[int]
+    ) -> dict[int, Float[Tensor, "batch token d_in"]]:
+        """The taps of `forward` alone: no block after the last of these is run."""
+        blocks = range(max(layers, default=-1) + 1)
+        residuals, _ = self._run(self._embed(pixels), blocks, frozenset(layers))
+        return {layer: residuals[layer] for layer in layers}
+
+    @torch.inference_mode()
+    def resume(
+        self, residual: Float[Tensor, "batch token d_in"], from_layer: int
+    ) -> Float[Tensor, "batch projection"]:
+        """The embedding that a residual stream after block `from_layer` leads to; of a tap, its image's."""
+        entered = residual.to(device=self.device, dtype=self.dtype)
+        return self._project(self._run(entered, range(from_layer + 1, self.info.n_layers), frozenset())[1])
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        tower = self.model.vision_model
+        return cast(Tensor, tower.pre_layrnorm(tower.embeddings(self.normalize(pixels))))
+
+    def _run(
+        self, residual: Tensor, blocks: range, wanted: frozenset[int]
+    ) -> tuple[dict[int, Tensor], Tensor]:
+        """What leaves those of the blocks that are wanted, in float32, and what leaves the last."""
+        residuals: dict[int, Tensor] = {}
+        for number in blocks:
+            output = self.model.vision_model.encoder.layers[number](residual, None)
+            # A tensor in transformers 5; a tuple in 4, of which `output[0]` must not be taken from a tensor.
+            residual = output[0] if isinstance(output, tuple) else output
+            if number in wanted:
+                residuals[number] = residual.float()
+        return residuals, residual
+
+    def _tap(
+        self, residual: Tensor, layers: tuple[int, ...], tokens: tuple[int, ...] | None
+    ) -> TokenActivations:
+        last = self.info.n_layers - 1
+        rows = list(range(residual.shape[1]) if tokens is None else tokens)
+        found: dict[int, Tensor] = {}
+        finite = torch.ones(len(residual), dtype=torch.bool, device=residual.device)
+        for number in range(last):
+            _, residual = self._run(residual, range(number, number + 1), frozenset())
+            if number in layers:
+                finite = finite & all_finite(residual)
+                found[number] = residual.float() if tokens is None else residual[:, rows].float()
+        needed = [0, *(row for row in rows if row != 0 and last in layers)]
+        residual = block_at(self.model.vision_model.encoder.layers[last], residual, needed)
+        if last in layers:
+            finite = finite & all_finite(residual)
+            found[last] = residual[:, [needed.index(row) for row in rows]].float()
+        embedding = self._project(residual)
+        finite = finite & all_finite(embedding)
+        return TokenActivations({layer: found[layer] for layer in layers}, embedding, finite)
+
+    def _project(self, residual: Tensor) -> Tensor:
+        cls = self.model.vision_model.post_layernorm(residual[:, 0])
+        return cast(Tensor, self.model.visual_projection(cls).float())
+
+
+def block_at(
+    block: Any, residual: Float[Tensor, "batch token width"], rows: Sequence[int]
+) -> Float[Tensor, "batch row width"]:
+    """What a transformer block makes of these tokens: all of them are looked at, only these go on."""
+    attention = block.self_attn
+    normed, at = block.layer_norm1(residual), residual[:, list(rows)]
+    queries = attention.q_proj(normed[:, list(rows)])
+    keys, values = attention.k_proj(normed), attention.v_proj(normed)
+    heads = [
+        part.unflatten(2, (attention.num_heads, attention.head_dim)).transpose(1, 2)
+        for part in (queries, keys, values)
+    ]
+    mixed = functional.scaled_dot_product_attention(heads[0], heads[1], heads[2], scale=attention.scale)
+    at = at + attention.out_proj(mixed.transpose(1, 2).flatten(2))
+    return cast(Tensor, at + block.mlp(block.layer_norm2(at)))
+
+
+def all_finite(numbers: Float[Tensor, "batch *rest"]) -> Bool[Tensor, " batch"]:
+    """Of each: is it free of NaN and Inf? Its largest says: nine times as fast as asking them all."""
+    return numbers.flatten(1).abs().amax(dim=1).isfinite()
+
+
+def check_device(device: str) -> torch.device:
+    """Raises `InputError` for a device that is not there, or that holds no numbers (`meta`)."""
+    try:
+        checked = torch.device(device)
+        torch.zeros(1, device=checked).cpu()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {device!r} cannot be used here ({reason}); 'cpu' always can") from error
+    return checked
+
+
+def _load_tower(
+    folder: Path, device: torch.device, dtype: torch.dtype, attention: str
+) -> CLIPVisionModelWithProjection:
+    """Laid out without memory, then given the file's tensors: no weight can silently stay at random."""
+    config = _read_vision_config(folder / MODEL_CONFIG_NAME)
+    with torch.device("meta"):
+        model: Any = CLIPVisionModelWithProjection._from_config(config, attn_implementation=attention)  # type: ignore[no-untyped-call]
+    tensors = {name: tensor.float() for name, tensor in weights.read_tensors(folder, _TOWER).items()}
+    tensors.pop(_POSITION_IDS, None)
+    weights.check_tensors(folder, model.state_dict(), tensors)
+    model.load_state_dict(tensors, assign=True)
+    embeddings = model.vision_model.embeddings
+    embeddings.position_ids = torch.arange(math.prod(embeddings.position_ids.shape))[None]
+    return cast(
+        CLIPVisionModelWithProjection, model.eval().requires_grad_(False).to(device=device, dtype=dtype)
+    )

@@ -1,0 +1,156 @@
+"""A CLIP's sizes, from its `config.json` alone, and whether asked-for layers and tokens exist in it.
+
+So that a wrong layer is refused before any weight is fetched or read. Knows no weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import CLIPConfig
+from transformers.activations import ACT2FN
+
+from scopeview.errors import InputError, ModelError
+from scopeview.hub import Resolved
+from scopeview.slots import CLS, EMBED, Layer, Token, token_number
+from scopeview.store.files import read_json
+from scopeview.vision.patches import center_token
+
+MODEL_CONFIG_NAME = "config.json"
+_EXPECTED = "a CLIPModel of transformers"
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """A CLIP's sizes, from its config alone. `revision` is the hub's commit hash, None for a local folder."""
+
+    ref: str
+    revision: str | None
+    n_layers: int
+    width: int
+    projection_dim: int
+    image_px: int
+    patch_px: int
+
+    @property
+    def grid(self) -> int:
+        """Patches a side."""
+        return self.image_px // self.patch_px
+
+    @property
+    def n_tokens(self) -> int:
+        """CLS and the patches."""
+        return self.grid**2 + 1
+
+    def d_in(self, layer: Layer) -> int:
+        """How long an activation at that layer is."""
+        return self.projection_dim if layer == EMBED else self.width
+
+
+def read_info(model: Resolved | Path) -> ClipInfo:
+    """From `config.json` alone, before any weight is looked at. Raises `ModelError`."""
+    folder = model if isinstance(model, Path) else model.path
+    vision = read_vision_config(folder / MODEL_CONFIG_NAME)
+    return ClipInfo(
+        ref=str(model) if isinstance(model, Path) else model.ref,
+        revision=None if isinstance(model, Path) else model.revision,
+        n_layers=vision.num_hidden_layers,
+        width=vision.hidden_size,
+        projection_dim=vision.projection_dim,
+        image_px=vision.image_size,
+        patch_px=vision.patch_size,
+    )
+
+
+def check_layers(info: ClipInfo, layers: Sequence[Layer]) -> None:
+    """Raises `InputError` for a layer that the model does not have."""
+    for layer in layers:
+        if layer != EMBED and not (isinstance(layer, int) and 0 <= layer < info.n_layers):
+            raise InputError(
+                f"layer {layer} does not exist: {info.ref} has blocks 0 to {info.n_layers - 1}, and 'embed'"
+            )
+
+
+def check_tokens(info: ClipInfo, tokens: Sequence[Token]) -> None:
+    """Raises `InputError` for a token that the model does not have."""
+    for token in tokens:
+        number = token_number(token)
+        if number is not None and not 0 <= number < info.n_tokens:
+            raise InputError(
+                f"token {token} does not exist: {info.ref} has 'cls', 1 to {info.n_tokens - 1}, and 'any'"
+            )
+
+
+def default_tokens(info: ClipInfo) -> list[Token]:
+    """CLS and the patch in the middle of the picture: 137 where the grid is 16 x 16."""
+    return [CLS, str(center_token(info.grid))]
+
+
+def read_vision_config(path: Path) -> Any:
+    """The vision half of a `CLIPModel`'s config, with the projection that the whole model uses."""
+    if not path.is_file():
+        raise ModelError(f"{path} is missing: {_expected_folder(path.parent)}")
+    try:
+        config = CLIPConfig(**_clip_values(read_json(path)))
+        vision: Any = config.vision_config
+        vision.projection_dim = config.projection_dim
+        _check_sizes(vision)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: {error}") from error
+    except Exception as error:  # huggingface_hub's own validation errors share no narrower base
+        raise ModelError(f"{path} is not a CLIP config: {error}") from error
+    return vision
+
+
+def _clip_values(values: dict[str, Any]) -> dict[str, Any]:
+    """The config as one of a `CLIPModel`. Raises `ValueError` that says what else it is."""
+    kind = values.get("model_type")
+    if kind == "clip":
+        return values
+    if kind == "clip_vision_model":
+        if "CLIPVisionModel" in (values.get("architectures") or []):
+            raise ValueError(
+                "it is a CLIPVisionModel, which has no projection to the image embedding; expected a "
+                "CLIPVisionModelWithProjection or a CLIPModel"
+            )
+        wrapped = {"model_type": "clip", "vision_config": values}
+        return wrapped | {name: values[name] for name in ("projection_dim",) if name in values}
+    if kind is None and "pretrained_cfg" in values:
+        name = values.get("architecture", "unnamed")
+        raise ValueError(f"it is a timm model ({name}); expected {_EXPECTED}, whose weights have other names")
+    if kind is None and "_class_name" in values:
+        raise ValueError(f"it is a diffusers model ({values['_class_name']}); expected {_EXPECTED}")
+    raise ValueError(f"model_type is {kind!r}, expected 'clip' ({_EXPECTED})")
+
+
+def _expected_folder(folder: Path) -> str:
+    if (folder / "open_clip_config.json").is_file():
+        return f"the folder holds a model of open_clip; expected {_EXPECTED}, whose weights have other names"
+    if (folder / "model_index.json").is_file():
+        return f"the folder holds a pipeline of diffusers; expected the folder of {_EXPECTED}"
+    return f"expected the folder of {_EXPECTED}"
+
+
+def read_text_config(path: Path) -> Any:
+    """The text half of a `CLIPModel`'s config, with the projection that the whole model uses."""
+    read_vision_config(path)  # what is wrong with the file is said there
+    config = CLIPConfig(**_clip_values(read_json(path)))
+    text: Any = config.text_config
+    text.projection_dim = config.projection_dim
+    return text
+
+
+def _check_sizes(vision: Any) -> None:
+    names = ("num_hidden_layers", "hidden_size", "projection_dim", "image_size", "patch_size")
+    for name in names:
+        value = getattr(vision, name)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value!r}, expected a whole number above 0")
+    if vision.hidden_act not in ACT2FN:
+        raise ValueError(f"hidden_act is {vision.hidden_act!r}, which transformers does not know")
+    if vision.patch_size > vision.image_size or vision.num_channels != 3:
+        raise ValueError(
+            f"patches of {vision.patch_size} px in {vision.num_channels} x {vision.image_size} px images; "
+            f"expected 3 colours and patches no larger than the image"
+        )

@@ -1,0 +1,256 @@
+"""Pictures in, codes out: the one path that both the indexer and uploads go through.
+
+An encoder holds one CLIP model and the SAEs of the layers it taps. It knows
+nothing of files, shards or requests.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float16, Float32, UInt8
+from PIL import Image
+from torch import Tensor
+
+from scopeview.analysis.decomposition import Decomposition, LayerDecomposition, codes_of
+from scopeview.analysis.feature_edits import FeatureEdits, SteeredEmbeddings
+from scopeview.analysis.slot_codes import (
+    Encoded,
+    SlotCodes,
+    SlotTensors,
+    any_token,
+    fixed_token,
+    joined,
+    per_image,
+)
+from scopeview.analysis.steering import read_logit_scale, steer
+from scopeview.sae import metrics
+from scopeview.sae.autoencoder import MAX_DENSE_BYTES, Sae
+from scopeview.sae.two_stage_topk import RescoredSae
+from scopeview.slots import ANY, EMBED, Layer, Slot, Token, slots_of, token_number
+from scopeview.store.records import Code
+from scopeview.timers import Stopwatch
+from scopeview.vision.clip import Clip, TokenActivations
+
+__all__ = ["Encoded", "Encoder", "SlotCodes", "Started"]
+
+
+class Started(NamedTuple):
+    """A batch on its way: all of it has been asked of the device, nothing has been waited for."""
+
+    codes: dict[Slot, SlotTensors]
+    embeddings: Float[Tensor, "batch projection"]
+    finite: Bool[Tensor, " batch"]
+
+    def finish(self) -> Encoded:
+        """Waits for the device. Can be called from another thread, while the next batch is started."""
+        codes = {slot: found.to_host() for slot, found in self.codes.items()}
+        finite: Bool[np.ndarray, " batch"] = self.finite.cpu().numpy()
+        for found in codes.values():
+            finite = finite & found.finite_images()
+        embeddings: Float16[np.ndarray, "batch projection"] = self.embeddings.to(torch.float16).cpu().numpy()
+        return Encoded(codes, embeddings, finite & np.isfinite(embeddings).all(axis=1))
+
+
+class Encoder:
+    """CLIP and the SAEs of its tapped layers, on one device."""
+
+    def __init__(self, clip: Clip, saes: Mapping[Layer, Sae], tokens: Sequence[Token]) -> None:
+        self.clip = clip
+        self.saes = dict(saes)
+        self.slots = slots_of(self.saes, tokens)
+        self.watch = Stopwatch(clip.device)
+        """How long CLIP and the SAEs took so far, of what went through `encode` and `start`."""
+        self._rescored: dict[Layer, RescoredSae] = {}
+        self._decoder_norms: dict[Layer, Tensor] = {}
+
+    def crop(self, image: Image.Image) -> UInt8[np.ndarray, "3 height width"]:
+        """The square of an RGB picture that the model sees, as the model's own processor cuts it."""
+        return self.clip.preprocessing.crop(image)
+
+    def encode(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> Encoded:
+        """Every slot's codes and the image embedding, in one pass over the batch."""
+        return self.start(torch.from_numpy(crops)).finish()
+
+    @torch.inference_mode()
+    def start(self, pixels: UInt8[Tensor, "batch 3 height width"]) -> Started:
+        """The same, as far as it goes without waiting for the device."""
+        blocks = [layer for layer in self.saes if layer != EMBED]
+        with self.watch.device_span("CLIP"):
+            taps = self.clip.residual_stream(pixels, blocks, self._tokens)
+        with self.watch.device_span("SAEs"):
+            codes = {
+                slot: found for layer in self.saes for slot, found in self._layer_codes(layer, taps).items()
+            }
+        return Started(codes, taps.embedding, taps.finite)
+
+    def apart(
+        self,
+        crops: UInt8[np.ndarray, "batch 3 height width"],
+        layers: Sequence[Layer] | None = None,
+        *,
+        embedding: bool = True,
+    ) -> list[Decomposition]:
+        """Each picture's code at every token of these layers (None: all), and what each code leaves over.
+
+        Where the embedding is not wanted the network is run no further than the last of the layers.
+        """
+        wanted = list(self.saes) if layers is None else list(layers)
+        with torch.inference_mode():
+            taps, embeddings = self._tap(torch.from_numpy(crops), wanted, embedding=embedding)
+            found = {
+                layer: _layer_apart(self.saes[layer], taps[layer], self._norms(layer)) for layer in wanted
+            }
+        return [
+            Decomposition(
+                {layer: pictures[i] for layer, pictures in found.items()},
+                None if embeddings is None else embeddings[i].cpu().numpy(),
+            )
+            for i in range(len(crops))
+        ]
+
+    def codes(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> list[list[Code]]:
+        """For each picture its code at every slot, in slot order; `any` is cut to its k strongest."""
+        return [codes_of(apart, self.slots) for apart in self.apart(crops)]
+
+    def steer(
+        self, crop: UInt8[np.ndarray, "3 height width"], apart: LayerDecomposition, knobs: FeatureEdits
+    ) -> SteeredEmbeddings:
+        """The picture's embedding without and with the edits; `apart` is it at the knobs' layer."""
+        return steer(self.clip, self.saes[knobs.layer], crop, apart, knobs)
+
+    def directions(self, layer: Layer, features: Sequence[int]) -> Float32[np.ndarray, "feature d_in"]:
+        """The decoder rows of some features, as they are: not of unit length."""
+        rows: Float32[np.ndarray, "feature d_in"] = self.saes[layer].dec[list(features)].cpu().numpy()
+        return rows
+
+    def norms(self, layer: Layer, features: Sequence[int]) -> Float32[np.ndarray, " feature"]:
+        """The lengths of these decoder rows."""
+        lengths: Float32[np.ndarray, " feature"] = self._norms(layer)[list(features)].cpu().numpy()
+        return lengths
+
+    @cached_property
+    def logit_scale(self) -> float:
+        """By what this CLIP multiplies cosines. Raises `ModelError` where its file does not say."""
+        return read_logit_scale(self.clip)
+
+    def facts(self) -> dict[str, Any]:
+        """What is loaded and where, for those who run a server. Weights that several share count once."""
+        modules: list[torch.nn.Module] = [self.clip.model, *self.saes.values()]
+        tensors = [tensor for one in modules for tensor in (*one.parameters(), *one.buffers())]
+        weights = [tensor for tensor in tensors if tensor.is_floating_point()]
+        n_bytes = {_place(weight): weight.numel() * weight.element_size() for weight in weights}
+        return {
+            "model": self.clip.info.ref,
+            "device": str(self.clip.device),
+            "dtype": str(self.clip.dtype).removeprefix("torch."),
+            "layers": list(self.saes),
+            "n_bytes": sum(n_bytes.values()),
+        }
+
+    def _tap(
+        self, pixels: Tensor, layers: Sequence[Layer], *, embedding: bool
+    ) -> tuple[dict[Layer, Tensor], Tensor | None]:
+        """(batch, token, d_in) by layer; the embedding counts as an image's only token."""
+        blocks = [layer for layer in layers if layer != EMBED]
+        if not embedding and EMBED not in layers:
+            return dict[Layer, Tensor](self.clip.residuals(pixels, blocks).items()), None
+        taps = self.clip.forward(pixels, blocks)
+        tapped = dict[Layer, Tensor](taps.residuals.items())
+        return tapped | {EMBED: taps.embedding[:, None]}, taps.embedding
+
+    def _norms(self, layer: Layer) -> Float[Tensor, " n_features"]:
+        """Worked out once a layer: it reads the whole decoder."""
+        if layer not in self._decoder_norms:
+            self._decoder_norms[layer] = self.saes[layer].decoder_norms
+        return self._decoder_norms[layer]
+
+    @cached_property
+    def _tokens(self) -> list[int] | None:
+        """The tokens that any slot of a block looks at; None: all of them."""
+        named = dict.fromkeys(slot.token for slot in self.slots if slot.layer != EMBED)
+        return None if ANY in named else [token_number(token) or 0 for token in named]
+
+    def _coder(self, layer: Layer) -> Sae | RescoredSae:
+        """What encodes for an index; copies that low precision needs are made when they are first used."""
+        sae = self.saes[layer]
+        if self.clip.dtype == torch.float32 or sae.config.k is None:
+            return sae
+        if layer not in self._rescored:
+            self._rescored[layer] = RescoredSae(sae, self.clip.dtype)
+        return self._rescored[layer]
+
+    def _layer_codes(self, layer: Layer, taps: TokenActivations) -> dict[Slot, SlotTensors]:
+        coder, slots = self._coder(layer), [slot for slot in self.slots if slot.layer == layer]
+        if layer == EMBED:
+            return {slot: fixed_token(coder.encode(taps.embedding), coder.config) for slot in slots}
+        residual = taps.residuals[layer]
+        blocks = torch.split(residual, self._images_at_once(coder, residual.shape[1]))
+        found = [self._block_codes(block, coder, slots) for block in blocks]
+        return {slot: joined([part[slot] for part in found]) for slot in slots}
+
+    def _block_codes(
+        self, residual: Float[Tensor, "batch kept width"], coder: Sae | RescoredSae, slots: Sequence[Slot]
+    ) -> dict[Slot, SlotTensors]:
+        """All kept tokens at once, so that `cls` and `any` agree to the last bit where they speak of the same
+        token."""
+        codes = per_image(coder.encode(residual.flatten(0, 1)), len(residual))
+        return {
+            slot: any_token(codes, coder.config)
+            if slot.token == ANY
+            else fixed_token(codes.at(self._column(slot)), coder.config)
+            for slot in slots
+        }
+
+    def _column(self, slot: Slot) -> int:
+        """Where the token of a slot is among those that were kept."""
+        number = token_number(slot.token)
+        assert number is not None
+        return number if self._tokens is None else self._tokens.index(number)
+
+    def _images_at_once(self, coder: Sae | RescoredSae, n_tokens: int) -> int:
+        """All of them where tokens are named; at `any` as many as keep codes and maxima within bounds."""
+        if self._tokens is not None:
+            return _ALL
+        bytes_an_image = 8 * coder.config.n_features + 24 * n_tokens * (coder.config.k or 64)
+        return max(1, MAX_DENSE_BYTES // bytes_an_image)
+
+
+_ALL = 1 << 30
+
+
+def _place(weight: Tensor) -> int:
+    """Where its numbers lie: the same for two names of one weight. Of a packed one only oneDNN knows."""
+    return weight.data_ptr() if weight.layout is torch.strided else id(weight)
+
+
+def _layer_apart(
+    sae: Sae, x: Float[Tensor, "batch token d_in"], norms: Float[Tensor, " n_features"]
+) -> list[LayerDecomposition]:
+    """One picture after the other."""
+    rebuilt = sae(x.flatten(0, 1))
+    codes = per_image(rebuilt.codes, len(x))
+    explained = metrics.each_explained_variance(rebuilt.x, rebuilt.x_hat).float()
+    mse = metrics.each_mse(rebuilt.x, rebuilt.x_hat).float()
+    parts = (
+        codes.features.int(),
+        codes.values,
+        norms[codes.features],
+        *(figure.reshape(x.shape[:2]) for figure in (explained, mse)),
+    )
+    features, values, lengths, explained_variance, squared_error = (part.cpu().numpy() for part in parts)
+    # A ReLU SAE's rows are as wide as the busiest of the whole batch; a picture's own needs no more than its.
+    widths = [sae.config.k or int((picture > 0).sum(axis=1).max(initial=0)) for picture in values]
+    return [
+        LayerDecomposition(
+            k=sae.config.k,
+            features=np.ascontiguousarray(features[i, :, :width]),
+            values=np.ascontiguousarray(values[i, :, :width]),
+            norms=np.ascontiguousarray(lengths[i, :, :width]),
+            explained_variance=explained_variance[i],
+            mse=squared_error[i],
+        )
+        for i, width in enumerate(widths)
+    ]

@@ -1,0 +1,78 @@
+"""A scene without its heaviest group: what is removed, and what is said of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.evaluation.ablation import Removal, TokenPlace, places, random_features, removals, shares_of
+from indexer.evaluation.heatmap_prompts import QUESTIONS, prompts_of
+from indexer.evaluation.stored_index import pixels_of
+from indexer.world import make_scene
+from scopeview.analysis.decomposition import Peaks
+from scopeview.analysis.feature_edits import Edit, FeatureEdits
+from scopeview.analysis.grouping import group_features
+from scopeview.model_spec import load_encoder
+from tests.scopeview.layer_decompositions import layer_apart
+
+X, Y = np.eye(2, dtype=np.float32)
+
+
+def test_shares_by_hand() -> None:
+    found = [Removal(X, Y, X, 0.5, 0.4), Removal(X, X + Y, Y, 0.3, 0.2), Removal(X, X, X, 0.1, 0.0)]
+    shares = shares_of(found, [0, 0, 1], np.stack([X, Y]), logit_scale=0.0)
+    assert (shares.n_scenes, shares.lowers, shares.before) == (3, 0, 0.5)
+    sharp = shares_of(found, [0, 0, 1], np.stack([X, Y]), logit_scale=100.0)
+    assert sharp.right == pytest.approx(2 / 3)
+    assert (sharp.lowers, sharp.lowers_random) == pytest.approx((2 / 3, 1 / 3))
+    assert (sharp.halves, sharp.halves_random) == pytest.approx((1 / 3, 1 / 3))
+    assert (sharp.share, sharp.random_share) == pytest.approx((0.3, 0.2))
+    assert sharp.after == pytest.approx((0 + 0.5 + 0) / 3, abs=1e-6)
+
+
+def test_as_much_mass_at_random_of_what_is_not_in_the_group() -> None:
+    values = [[10.0, 4.0, 3.0, 2.0, 1.0, 1.0]]
+    peaks = Peaks(layer_apart([[1, 2, 3, 4, 5, 6]], values))
+    for seed in range(20):
+        chosen = random_features(peaks, np.array([1]), 6.0, np.random.default_rng(seed))
+        mass = sum(values[0][feature - 1] for feature in chosen)
+        assert 1 not in chosen
+        assert 4 <= mass <= 6.3
+    everything = random_features(peaks, np.array([1]), 100.0, np.random.default_rng(0))
+    assert sorted(everything) == [2, 3, 4, 5, 6]
+
+
+def test_the_heaviest_group_is_what_knobs_would_set_to_0(index: Path) -> None:
+    encoder = load_encoder(index, device="cpu")
+    crop = pixels_of([make_scene(1, 0, n_things=1)], encoder.clip).numpy()[0]
+    found = dict(removals(encoder, crop, np.random.default_rng(0)))
+    assert (
+        list(found)
+        == places([1, "embed"])
+        == [TokenPlace(1, "any"), TokenPlace(1, "cls"), TokenPlace("embed", "cls")]
+    )
+    (apart,) = encoder.apart(crop[None])
+    for (layer, token), removal in found.items():
+        tokens = None if token == "any" else (0,)
+        peaks = Peaks(apart.layers[layer], tokens)
+        group = group_features(
+            peaks.features, peaks.masses, encoder.directions(layer, peaks.features.tolist())
+        )[0]
+        knobs = FeatureEdits(layer, (Edit(tuple(group.features.tolist()), "set", 0.0),), tokens)
+        turned = encoder.steer(crop, apart.layers[layer], knobs)
+        np.testing.assert_allclose(removal.whole, turned.before, atol=1e-5)
+        np.testing.assert_allclose(removal.without_group, turned.after, atol=1e-5)
+        assert removal.share == group.share
+        assert removal.random_share <= 1.05 * group.share
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_right_prompt_says_what_the_scene_shows(question: str) -> None:
+    scenes = [make_scene(1, number, n_things=1) for number in range(12)]
+    prompts = prompts_of(question, scenes)  # type: ignore[arg-type]
+    assert len(set(prompts.texts)) == len(prompts.texts)
+    for scene, right in zip(scenes, prompts.right, strict=True):
+        thing, text = scene.things[0], prompts.texts[right]
+        assert (thing.kind in text) == (question != "colour")
+        assert (thing.colour in text) == (question != "kind")
+        assert (text == scene.caption) == (question == "caption")
