@@ -111,7 +111,7 @@ def test_what_is_allowed_passes(tmp_path: Path) -> None:
 def test_torch_is_found_behind_a_chain_and_behind_a_parent_package(tmp_path: Path) -> None:
     files = {
         "scopeview/__init__.py": "",
-        "scopeview/vision/clip.py": "import torch.nn\n",
+        "scopeview/clip.py": "import torch.nn\n",
         "scopeview/hub.py": "def late():\n    from . import clip\n",
         "scopeview/store/__init__.py": "from scopeview.hub import resolve\n",
         "scopeview/store/reader.py": "import duckdb\n",
