@@ -6,6 +6,7 @@ A cache that grows without a bound goes on growing in the second half; one with 
 import asyncio
 import io
 import random
+import re
 import sys
 import tempfile
 import time
@@ -17,8 +18,6 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
 from app.urls import Urls
 from bench.attacks import Target
@@ -41,14 +40,15 @@ WITHOUT_LIMITS = {
 
 @dataclass(frozen=True)
 class Sampled:
-    """The server's resident memory after so long, or after so many uploads."""
+    """The server's memory after so long, or after so many uploads. Pages of files it has mapped are not its own."""
 
     at: str
-    resident_mb: float
+    own_mb: float
+    mapped_mb: float
 
 
 def main(index_dir: Path, *, seconds: float, n_uploads: int) -> None:
-    """Prints a table and keeps `soak.json`."""
+    """Prints as it goes and keeps `soak.json`."""
     with IndexReader(index_dir) as reader:
         rows = reader.sql(
             "SELECT layer, token, feature FROM features WHERE n_active >= $n", {"n": MIN_GRID_IMAGES}
@@ -62,10 +62,7 @@ def main(index_dir: Path, *, seconds: float, n_uploads: int) -> None:
             target = Target(server.base_url, slug, list(rows), n_images)
             mixed, statuses = asyncio.run(_visits(server, target, seconds))
             uploads = asyncio.run(_uploads(server, target, n_uploads))
-    table = Table("after", "resident", title=f"memory of a server of {slug}")
-    for sample in [*mixed, *uploads]:
-        table.add_row(sample.at, f"{sample.resident_mb:.0f} MB")
-    Console(width=100).print(table, dict(statuses))
+    print("answers to the visitors:", dict(statuses))
     samples = {
         name: [asdict(each) for each in found] for name, found in (("mixed", mixed), ("uploads", uploads))
     }
@@ -133,4 +130,8 @@ def _picture(seed: float) -> bytes:
 
 
 def _sample(server: Server, at: str) -> Sampled:
-    return Sampled(at, 1e3 * server.resident_gb)
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    own_kb, mapped_kb = (int(re.findall(rf"{name}:\s+(\d+)", status)[0]) for name in ("RssAnon", "RssFile"))
+    sample = Sampled(at, own_kb / 1e3, mapped_kb / 1e3)
+    print(f"{at}: {sample.own_mb:.0f} MB of its own, {sample.mapped_mb:.0f} MB of mapped files", flush=True)
+    return sample
