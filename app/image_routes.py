@@ -68,7 +68,7 @@ def kept(
 def _number(text: str) -> int:
     number = parse_number(text)
     if number is None or number > 2**31 - 1:
-        raise NotFoundError(f"{text[:40]!r} is not a number of a picture.")
+        raise NotFoundError(f"{text[:40]!r} is not an image number.")
     return number
 
 

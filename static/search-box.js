@@ -1,4 +1,4 @@
-// <search-box>: beside words it takes a picture, chosen, pasted or dropped, and searches by it.
+// <search-box>: also searches by an image that is chosen, pasted or dropped.
 customElements.define(
   "search-box",
   class extends HTMLElement {

@@ -120,7 +120,7 @@ ListingDep = Annotated[ActiveListing, Depends(listing_of)]
 
 @router.get(
     f"{IMAGE}/apart",
-    summary="What is active where in an image",
+    summary="Active features of an image by token",
     response_description=FOUND,
     responses=RESPONSES,
 )
@@ -130,7 +130,7 @@ async def image_apart(subject: ImageSubject, view: ViewDep, listing: ListingDep)
 
 @router.get(
     f"{UPLOAD}/apart",
-    summary="What is active where in an upload",
+    summary="Active features of an upload by token",
     response_description=FOUND,
     responses=RESPONSES,
 )
@@ -139,7 +139,10 @@ async def upload_apart(subject: UploadSubject, view: ViewDep, listing: ListingDe
 
 
 @router.get(
-    f"{IMAGE}/heat", summary="Where features are in an image", response_description=FOUND, responses=RESPONSES
+    f"{IMAGE}/heat",
+    summary="Heatmaps of features on an image",
+    response_description=FOUND,
+    responses=RESPONSES,
 )
 async def image_heat(subject: ImageSubject, view: ViewDep, features: FeaturesQuery) -> models.PictureHeatOut:
     return await _heat(subject, view, features)
@@ -147,7 +150,7 @@ async def image_heat(subject: ImageSubject, view: ViewDep, features: FeaturesQue
 
 @router.get(
     f"{UPLOAD}/heat",
-    summary="Where features are in an upload",
+    summary="Heatmaps of features on an upload",
     response_description=FOUND,
     responses=RESPONSES,
 )
@@ -159,7 +162,7 @@ async def upload_heat(
 
 @router.get(
     f"{IMAGE}/groups",
-    summary="Features of an image that belong together",
+    summary="Groups of related features of an image",
     response_description=FOUND,
     responses=RESPONSES,
 )
@@ -171,7 +174,7 @@ async def image_groups(
 
 @router.get(
     f"{UPLOAD}/groups",
-    summary="Features of an upload that belong together",
+    summary="Groups of related features of an upload",
     response_description=FOUND,
     responses=RESPONSES,
 )
@@ -182,7 +185,10 @@ async def upload_groups(
 
 
 @router.get(
-    f"{IMAGE}/knobs", summary="An image with features turned", response_description=FOUND, responses=RESPONSES
+    f"{IMAGE}/knobs",
+    summary="Steer an image by editing features",
+    response_description=FOUND,
+    responses=RESPONSES,
 )
 async def image_knobs(
     subject: ImageSubject, view: ViewDep, edit: EditsQuery = (), prompt: PromptsQuery = ()
@@ -192,7 +198,7 @@ async def image_knobs(
 
 @router.get(
     f"{UPLOAD}/knobs",
-    summary="An upload with features turned",
+    summary="Steer an upload by editing features",
     response_description=FOUND,
     responses=RESPONSES,
 )

@@ -39,9 +39,9 @@ router = APIRouter(tags=["pictures"], dependencies=[Depends(_private)])
 class SimilarOut(OfPictureOut):
     layer: Layer
     token: str
-    by_embedding: list[NearImageOut] = Field(description="cosine of CLIP's embeddings, most alike first")
-    by_code: list[NearImageOut] = Field(description="cosine of the sparse codes at that layer and token")
-    why_no_embedding: str | None = Field(description="why nothing was compared by it; null where it was")
+    by_embedding: list[NearImageOut] = Field(description="by cosine of CLIP embeddings, most similar first")
+    by_code: list[NearImageOut] = Field(description="by cosine of the sparse codes at that layer and token")
+    why_no_embedding: str | None = Field(description="why there is no comparison; null where there is one")
     why_no_code: str | None
 
 
@@ -52,26 +52,26 @@ class AloneOut(_Model):
 
 class SharedOut(_Model):
     feature: int
-    here: float = Field(description="activation on the picture of the address")
-    there: float = Field(description="activation on the other one")
+    here: float = Field(description="activation on this image")
+    there: float = Field(description="activation on the other image")
 
 
 class SidesOut(_Model):
     layer: Layer
     token: str
-    likeness: float = Field(description="features of both / features of either")
+    likeness: float = Field(description="overlap: features of both / features of either")
     shared: list[SharedOut] = Field(description="by the lower of the two activations, highest first")
     only_here: list[AloneOut]
     only_there: list[AloneOut]
 
 
 class ImageCompareOut(OfPictureOut):
-    other: str = Field(description="the other picture, as it was asked for")
-    layers: list[SidesOut] = Field(description="of the codes as they were kept; empty where none were")
+    other: str = Field(description="the other image, as requested")
+    layers: list[SidesOut] = Field(description="from stored codes; empty where none are stored")
 
 
 @router.get(
-    f"{IMAGE}/similar", summary="Images like an image", response_description=FOUND, responses=RESPONSES
+    f"{IMAGE}/similar", summary="Images similar to an image", response_description=FOUND, responses=RESPONSES
 )
 async def image_similar(
     request: Request,
@@ -85,7 +85,10 @@ async def image_similar(
 
 
 @router.get(
-    f"{UPLOAD}/similar", summary="Images like an upload", response_description=FOUND, responses=RESPONSES
+    f"{UPLOAD}/similar",
+    summary="Images similar to an upload",
+    response_description=FOUND,
+    responses=RESPONSES,
 )
 async def upload_similar(
     request: Request,
@@ -100,7 +103,7 @@ async def upload_similar(
 
 @router.get(
     f"{IMAGE}/compare",
-    summary="An image beside another picture",
+    summary="Compare an image with another image",
     response_description=FOUND,
     responses=RESPONSES,
 )
@@ -117,7 +120,7 @@ def image_compare(
 
 @router.get(
     f"{UPLOAD}/compare",
-    summary="An upload beside another picture",
+    summary="Compare an upload with another image",
     response_description=FOUND,
     responses=RESPONSES,
 )

@@ -23,21 +23,21 @@ GONE: common.Responses = {
 }
 TAKING: common.Responses = {
     **NOT_FOUND,
-    201: {"model": common.NewUploadOut, "description": "kept; Location is its page"},
+    201: {"model": common.NewUploadOut, "description": "stored; Location is its page"},
     400: {"model": ProblemBody, "description": "the connection broke off"},
     403: {
         "model": ProblemBody,
-        "description": "sent by another site's page, or a picture that the operator blocks",
+        "description": "sent from another site, or an image that the operator blocked",
     },
-    408: {"model": ProblemBody, "description": "the picture did not arrive in time"},
+    408: {"model": ProblemBody, "description": "the image did not arrive in time"},
     413: {"model": ProblemBody, "description": "too many bytes, pixels, frames or scans"},
     415: {
         "model": ProblemBody,
-        "description": "not multipart; not JPEG, PNG, WebP or GIF; or something else as well",
+        "description": "not multipart; not JPEG, PNG, WebP or GIF; or also another file type",
     },
-    422: {"model": ProblemBody, "description": "no field `image`, an empty file or a damaged picture"},
+    422: {"model": ProblemBody, "description": "no field `image`, an empty file or a damaged image"},
     429: {"model": ProblemBody, "description": "too many from this address: see Retry-After"},
-    503: {"model": ProblemBody, "description": "no encoder here, busy, or a disk that cannot be written to"},
+    503: {"model": ProblemBody, "description": "no model on this server, busy, or disk not writable"},
     507: {"model": ProblemBody, "description": "the disk is full"},
 }
 BODY = {
@@ -54,8 +54,8 @@ BODY = {
         },
     }
 }
-DeleteKey = Annotated[str, Header(alias="Delete-Key", description="the delete_key of the 201 answer")]
-UploadPath = Annotated[str, Path(description="from the answer to the upload")]
+DeleteKey = Annotated[str, Header(alias="Delete-Key", description="delete_key from the 201 response")]
+UploadPath = Annotated[str, Path(description="upload id, from the response to the upload")]
 
 router = APIRouter(tags=["uploads"])
 
@@ -63,7 +63,7 @@ router = APIRouter(tags=["uploads"])
 @router.post(
     API + "/{index}/uploads",
     status_code=201,
-    summary="Take a picture apart",
+    summary="Analyze an image",
     responses=TAKING,
     openapi_extra=BODY,
 )
@@ -87,15 +87,15 @@ def read(site: SiteDep, index: IndexDep, upload_id: UploadPath, response: Respon
     API + "/{index}/uploads/{upload_id}",
     status_code=204,
     summary="Delete an upload",
-    response_description="deleted; its address answers 410 from now on",
+    response_description="deleted; its address now returns 410",
     responses={
         **ERRORS,
         **GONE,
         403: {
             "model": ProblemBody,
-            "description": "not the key it was given, or sent by another site's page",
+            "description": "wrong delete key, or sent from another site",
         },
-        503: {"model": ProblemBody, "description": "shown to nobody from now on, but still on the disk"},
+        503: {"model": ProblemBody, "description": "no longer shown, but not yet removed from disk"},
     },
 )
 def delete(

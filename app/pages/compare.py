@@ -34,9 +34,13 @@ N_NAMES, N_LIKE = 3, 8
 
 FeaturesQuery = Annotated[str, Query(max_length=400, description=ACCEPTED)]
 NoteQuery = Annotated[
-    str, Query(max_length=MAX_NOTE_CHARS, description=f"shown with it, at most {MAX_NOTE_CHARS} characters")
+    str,
+    Query(
+        max_length=MAX_NOTE_CHARS,
+        description=f"note shown with the comparison, at most {MAX_NOTE_CHARS} characters",
+    ),
 ]
-AddQuery = Annotated[str, Query(max_length=80, description="one more, added to the features")]
+AddQuery = Annotated[str, Query(max_length=80, description="a feature to add to `features`")]
 
 router = APIRouter(include_in_schema=False)
 

@@ -97,7 +97,7 @@ def _heated(image: RankedView, heat_url: str | None, eager: bool = False) -> str
 
 def _ranked(image: RankedView, heat_url: str | None) -> str:
     """One image at its rank; marked in the histogram while it is pointed at."""
-    strength = f"{_bar(image.bar, 'activation, as a part of the highest')} {number_html(image.bar.value)}"
+    strength = f"{_bar(image.bar, 'activation relative to the maximum')} {number_html(image.bar.value)}"
     caption = f'<p class="caption" dir="auto">{escape(image.caption)}</p>' if image.caption else ""
     return (
         f"{_heated(image, heat_url)}"
@@ -181,7 +181,7 @@ def _word(feature: FeatureView) -> str:
 def _active(feature: FeatureView) -> str:
     if not feature.bar:
         return ""
-    drawn = _bar(feature.bar, "activation, as a part of the highest in the index")
+    drawn = _bar(feature.bar, "activation relative to the maximum in the index")
     return f'<p class="feature-line">{drawn} {number_html(feature.bar.value)}</p>'
 
 
@@ -189,7 +189,7 @@ def _highest(feature: FeatureView) -> str:
     if feature.max_activation is None:
         return ""
     highest = number_html(feature.max_activation)
-    return f' <span class="highest" title="its highest activation in the index">max {highest}</span>'
+    return f' <span class="highest" title="maximum activation in the index">max {highest}</span>'
 
 
 def _place(feature: FeatureView) -> str:

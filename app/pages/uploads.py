@@ -25,7 +25,7 @@ from app.uploads.store import EXTENDED_TTL_S, NewUpload
 from app.urls import Urls
 from app.web.security import refuse_cross_site
 
-KeyQuery = Annotated[str, Query(max_length=80, description="the delete key, where no cookie has it")]
+KeyQuery = Annotated[str, Query(max_length=80, description="delete key, when there is no cookie")]
 
 router = APIRouter(include_in_schema=False)
 

@@ -16,7 +16,7 @@ from scopeview.store.records import MIN_GRID_IMAGES, Description, FeatureRecord,
 
 MAX_FEATURES = 12
 MAX_NOTE_CHARS = 500
-ACCEPTED = f"1 to {MAX_FEATURES} of layer:feature or layer:feature:token, separated by commas"
+ACCEPTED = f"1 to {MAX_FEATURES} features as layer:feature or layer:feature:token, separated by commas"
 
 
 class ComparedFeature(NamedTuple):
@@ -109,9 +109,9 @@ def _chosen(index: OpenIndex, part: str, token: Token) -> ComparedFeature:
         raise unprocessable("features", part, ACCEPTED)
     tokens = index.tokens(layer)
     if not tokens:
-        raise unprocessable("features", part, f"of the layers {listed(index.layers)}")
+        raise unprocessable("features", part, f"a layer of {listed(index.layers)}")
     if feature >= index.n_features(layer):
-        raise unprocessable("features", part, f"in layer {layer} one of 0 to {index.n_features(layer) - 1}")
+        raise unprocessable("features", part, f"for layer {layer} 0 to {index.n_features(layer) - 1}")
     own = known_token(pieces[2], tokens) if len(pieces) == 3 else None
     followed = token if token in tokens else tokens[0]
     return ComparedFeature(Slot(layer, own or followed), feature, own)

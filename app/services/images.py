@@ -19,7 +19,7 @@ from scopeview.analysis.decomposition import LayerDecomposition, StoredPeaks, St
 from scopeview.slots import ANY, Layer, Slot, token_number
 from scopeview.store.records import Code, ImageRecord
 
-UploadPath = Annotated[str, Path(description="from the answer to the upload")]
+UploadPath = Annotated[str, Path(description="upload id, from the response to the upload")]
 
 
 @dataclass(frozen=True)

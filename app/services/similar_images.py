@@ -63,7 +63,7 @@ def similar_images(index: OpenIndex, subject: Subject, slot: Slot, embedding: Ve
         [] if isinstance(embedding, str) else _by_embedding(index, embedding, subject.image_id),
         _by_code(index, code, subject.image_id) if code else [],
         embedding if isinstance(embedding, str) else None,
-        None if code else "its features at this layer were not kept, or the index was rebuilt since",
+        None if code else "its features at this layer were not stored, or the index was rebuilt since",
     )
 
 

@@ -103,9 +103,9 @@ def test_the_chosen_feature_lies_over_the_picture_and_leads_to_its_page(
 
 def test_a_feature_that_is_silent_here_is_said_to_be(site: TestClient, upload: str) -> None:
     html = shown(site, f"{upload}/apart", layer=3, feature=90)
-    assert "silent everywhere in this picture" in html
+    assert "does not fire anywhere in this image" in html
     page = shown(site, "/tiny/3/90", upload=upload.rpartition("/")[2])
-    assert "is silent here" in page
+    assert "does not fire on this image" in page
 
 
 def test_one_view_has_one_address(site: TestClient) -> None:
@@ -186,7 +186,7 @@ def test_through_the_layers_the_page_says_what_the_json_says(
         assert {layer["explained_variance"] for layer in told["layers"]} <= set(values(html))
         nodes = [int(number) for number in re.findall(r"<span><b>(\d+)</b>", html)]
         assert nodes == [each["feature"] for group in groups for each in group["features"]]
-        table = html.split("the likenesses as a table")[1]
+        table = html.split("similarities as a table")[1]
         rows = re.findall(r"<td>(\d+) → (\d+): (decoder cosine|co-firing)", table)
         kinds = {"decoder": "decoder cosine", "cofiring": "co-firing"}
         assert rows == [
@@ -272,14 +272,14 @@ def test_what_there_is_not_is_a_404_and_what_is_gone_a_410(site: TestClient, par
 def test_without_a_model_pages_say_so_and_show_what_was_kept(start_site: StartSite) -> None:
     site = start_site(encoder_device="off", real_encoder=True)
     overview = shown(site, IMAGE)
-    assert "switched them off" in overview
+    assert "disabled the model" in overview
     assert 'class="patches"' not in overview
     assert f"{IMAGE}?layer=3&token=cls" in links(overview)
     assert site.get(f"{IMAGE}/apart").status_code == 503
-    assert "switched them off" in site.get(f"{IMAGE}/apart", headers={"accept": "text/html"}).text
+    assert "disabled the model" in site.get(f"{IMAGE}/apart", headers={"accept": "text/html"}).text
     assert shown(site, f"{IMAGE}/compare", **{"with": 3}).count("versus-columns") == 3
     page = shown(site, "/tiny/3/2", image=9)
-    assert "not known now" in page
+    assert "is unavailable" in page
 
 
 def test_an_unsafe_picture_stays_covered(site: TestClient) -> None:
@@ -304,12 +304,12 @@ def test_whoever_sent_a_picture_keeps_it_longer_and_deletes_it_by_a_link(site: T
         "location"
     ]
     own = site.get(url).text
-    assert "Keep it 30 days" in own
+    assert "Keep for 30 days" in own
     link = next(each for each in re.findall(r'data-url="([^"]*)"', own) if "/delete?key=" in each)
     kept = site.post(f"{url}/keep")
     assert (kept.status_code, kept.headers["location"]) == (303, url)
     assert int(re.findall(r"Max-Age=(\d+)", kept.headers["set-cookie"])[0]) > 29 * 86400
-    assert "Keep it 30 days" not in site.get(url).text
+    assert "Keep for 30 days" not in site.get(url).text
     site.cookies.clear()
     assert "Delete this image" not in site.get(url).text
     assert site.post(f"{url}/keep").status_code == 403
@@ -328,7 +328,7 @@ def test_whoever_sent_a_picture_keeps_it_longer_and_deletes_it_by_a_link(site: T
 def test_the_form_says_what_is_kept_and_how_to_send_by_script(site: TestClient) -> None:
     html = shown(site, "/tiny/uploads")
     assert "for 24 hours, or for 30 days" in html
-    assert "curl -F image=@picture.jpg http://testserver/api/v1/tiny/uploads" in html
+    assert "curl -F image=@photo.jpg http://testserver/api/v1/tiny/uploads" in html
     assert 'capture="environment"' in html
 
 

@@ -144,7 +144,9 @@ def test_what_is_computed_again_from_a_thumbnail_is_said_to_be_approximate(site:
     url = "/tiny/images/4"
     at_patch = site.get(f"{url}/apart?layer=3&tokens=20").text
     assert "All values here are approximate" in at_patch
-    assert "Activations and shares are the index" in site.get(f"{url}/apart?layer=3&tokens=cls").text
+    assert (
+        "Activations and shares are stored in the index" in site.get(f"{url}/apart?layer=3&tokens=cls").text
+    )
     for part in ("apart?layer=3&tokens=any", "groups?layer=3", "layers?tokens=any", "knobs?layer=3"):
         assert "pproximate" in site.get(f"{url}/{part}").text
     assert ask(site, f"/api/v1{url}/apart", layer=3, tokens="20")["activations"] == "approximate"

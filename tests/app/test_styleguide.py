@@ -12,12 +12,12 @@ from tests.app.conftest import StartSite
 
 STATES = {
     "patches selected": '<path class="mark-over"',
-    "heat over the picture": '<svg class="lay"',
+    "heatmap over the image": '<svg class="lay"',
     "a residual map": "<residual-map",
     "an active feature": '<div class="active"',
     "a chosen one": 'class="active chosen-one"',
-    "a silent one": "It is silent everywhere",
-    "a histogram with the picture in it": '<line class="marker"',
+    "a silent one": "It does not fire anywhere",
+    "a histogram with the image in it": '<line class="marker"',
     "a group": '<li class="group"',
     "a chosen group": '<li class="group chosen-one"',
     "layers": '<section class="flow-column"',
@@ -27,9 +27,9 @@ STATES = {
     "offers": '<ul class="offers"',
     "a prompt that went up": '<tr class="up"',
     "a prompt that went down": '<tr class="down"',
-    "a new neighbour": '<li class="alone"',
+    "a new neighbor": '<li class="alone"',
     "an image in both lists": 'class="ranked-image in-both"',
-    "two pictures": '<section class="slot versus"',
+    "two images": '<section class="slot versus"',
     "an upload's box": "own-upload",
 }
 

@@ -169,7 +169,7 @@ def test_a_picture_of_the_demo_is_taken_apart_by_the_real_encoder(
 def upload(watched: Watched, address: str, content: bytes) -> None:
     page = watched.goto(address)
     page.set_input_files("#image", {"name": "a.webp", "mimeType": "image/webp", "buffer": content})
-    page.get_by_role("button", name="Take it apart").click()
+    page.get_by_role("button", name="Analyze image").click()
     page.wait_for_url("**/uploads/*", timeout=60_000)
     page.wait_for_load_state("networkidle")
 

@@ -67,7 +67,7 @@ def test_heat_is_switched_by_button_and_key_and_the_setting_is_kept(
     watched = open_page(tiny_site)
     answering(watched.page, heat)
     page = watched.goto(ADDRESS)
-    switch, canvas = page.get_by_role("button", name="heat"), page.locator(".big-grid canvas").first
+    switch, canvas = page.get_by_role("button", name="heatmap"), page.locator(".big-grid canvas").first
     expect(canvas).to_be_visible()
     switch.click()
     expect(canvas).to_be_hidden()
@@ -77,27 +77,27 @@ def test_heat_is_switched_by_button_and_key_and_the_setting_is_kept(
     page.keyboard.press("h")
     expect(canvas).to_be_visible()
     before = page.locator(".big-grid heat-map").first.evaluate(PIXEL, PEAK)
-    page.get_by_label("strength").fill("0.2")
+    page.get_by_label("opacity").fill("0.2")
     after = page.locator(".big-grid heat-map").first.evaluate(PIXEL, PEAK)
     assert after[3] < before[3]
 
 
 def test_a_failure_is_told_and_is_no_empty_heat(tiny_site: str, open_page: OpenPage) -> None:
     watched = open_page(tiny_site, expect={503})
-    problem = {"error": "busy", "detail": "16 pictures are being taken apart already."}
+    problem = {"error": "busy", "detail": "The server is busy: 16 images are being analyzed."}
     watched.page.route("**/heat?*", lambda route: route.fulfill(status=503, body=json.dumps(problem)))
     page = watched.goto(ADDRESS)
-    expect(page.locator(".heat-status")).to_have_text(f"No heat: {problem['detail']}")
-    expect(page.locator(".big-grid .heat-problem").first).to_have_text("no heat")
+    expect(page.locator(".heat-status")).to_have_text(f"No heatmaps: {problem['detail']}")
+    expect(page.locator(".big-grid .heat-problem").first).to_have_text("no heatmap")
     expect(page.locator(".big-grid heat-map canvas").first).to_be_hidden()
 
 
 def test_a_server_without_a_model_says_so_once(tiny_site: str, open_page: OpenPage) -> None:
     watched = open_page(tiny_site, expect={503})
-    problem = {"error": "encoder_absent", "detail": "Pictures cannot be taken apart here: torch is missing."}
+    problem = {"error": "encoder_absent", "detail": "This server cannot analyze images: torch is missing."}
     watched.page.route("**/heat?*", lambda route: route.fulfill(status=503, body=json.dumps(problem)))
     page = watched.goto(ADDRESS)
-    expect(page.locator(".heat-status")).to_have_text(f"No heat: {problem['detail']}")
+    expect(page.locator(".heat-status")).to_have_text(f"No heatmaps: {problem['detail']}")
     expect(page.locator(".heat-switch")).to_be_hidden()
     expect(page.locator(".heat-problem")).to_have_count(0)
 

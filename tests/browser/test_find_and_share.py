@@ -55,16 +55,16 @@ def test_all_of_it_works_without_script(tiny_site: str, open_page: OpenPage) -> 
     ask(page, "red heart")
     assert page.locator(".ranked-image").count() == 24
     page.locator(".by-picture input[type=file]").set_input_files(picture())
-    page.get_by_role("button", name="find what looks like it").click()
+    page.get_by_role("button", name="search", exact=True).click()
     page.wait_for_url("**/tiny/search?upload=*")
-    expect(page.get_by_role("heading", name="What looks like this")).to_be_visible()
+    expect(page.get_by_role("heading", name="Search by image")).to_be_visible()
     page.goto(f"{tiny_site}/tiny/compare")
     for feature in ("1:0", "3:1"):
         page.get_by_label("add").fill(feature)
-        page.get_by_role("button", name="add it").click()
+        page.get_by_role("button", name="add", exact=True).click()
         page.wait_for_url(f"**{feature}")
     page.get_by_label("note").fill("look")
-    page.get_by_role("button", name="put it into the link").click()
+    page.get_by_role("button", name="add note to link").click()
     page.wait_for_url("**/tiny/compare?features=1%3A0%2C3%3A1&note=look")
     expect(page.locator(".note")).to_have_text("look")
 
@@ -82,15 +82,15 @@ def test_a_picture_is_searched_by_from_the_box(tiny_site: str, open_page: OpenPa
     page.wait_for_url("**/tiny/search?upload=*")
     assert page.locator(".ranked-image").count() == 24
     friend = open_page(tiny_site).goto(page.url.removeprefix(tiny_site))
-    expect(friend.get_by_role("heading", name="What looks like this")).to_be_visible()
+    expect(friend.get_by_role("heading", name="Search by image")).to_be_visible()
 
 
 def test_a_picture_is_reported(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, java_script_enabled=False).goto("/tiny/images/12")
     page.get_by_role("link", name="report").click()
     page.get_by_label("something else").check()
-    page.get_by_label("anything to add").fill("it is mine")
-    page.get_by_role("button", name="Report it").click()
+    page.get_by_label("details").fill("it is mine")
+    page.get_by_role("button", name="Send report").click()
     expect(page.get_by_role("status")).to_contain_text("Thank you")
 
 
@@ -143,14 +143,14 @@ def test_the_slash_leads_to_the_box_and_no_key_works_while_one_types(
 def test_the_list_of_keys_is_a_dialog(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site).goto("/tiny/1/0")
     page.keyboard.press("?")
-    dialog = page.get_by_role("dialog", name="Keys")
+    dialog = page.get_by_role("dialog", name="Keyboard shortcuts")
     expect(dialog).to_be_visible()
     assert grave_violations(page) == []
     page.keyboard.press("j")  # no key of the page works behind it
     expect(dialog).to_be_visible()
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
-    page.get_by_role("button", name="keys").click()
+    page.get_by_role("button", name="shortcuts").click()
     page.get_by_role("button", name="close").click()
     expect(dialog).to_be_hidden()
 

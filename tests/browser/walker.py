@@ -304,7 +304,7 @@ def turns(walker: Walker, control: Control) -> None:
 def zooms(walker: Walker, control: Control) -> None:
     span = "(({ min, max }) => max - min)(document.querySelector('feature-map').plot.u.scales.x)"
     walker.page.wait_for_function(f"(tag) => {DRAWN}", arg="feature-map")
-    if control.kind.endswith("whole"):
+    if control.kind.endswith("reset"):
         walker.page.evaluate("document.querySelector('feature-map').camera.press('in')")
         walker.page.evaluate("new Promise(requestAnimationFrame)")
     before = walker.page.evaluate(span)

@@ -124,7 +124,7 @@ def _page(
 def _why_nothing(beside: Pictured | None, found: Sequence[CodeOverlap]) -> str | None:
     if beside is None or found:
         return None
-    return "the index was rebuilt since one of the two was sent, and what was kept of it fits no more"
+    return "the index was rebuilt after one of the images was uploaded; its stored features no longer match"
 
 
 def _sides(index: OpenIndex, one: Pictured, other: Pictured, what: Shown) -> list[CodeOverlap]:

@@ -17,7 +17,7 @@ from scopeview.store.records import ImageRow
 
 Part = Literal["", "apart", "groups", "layers", "knobs", "similar", "compare", "report"]
 
-KindPath = Annotated[Literal["images", "uploads"], Path(description="whose picture it is")]
+KindPath = Annotated[Literal["images", "uploads"], Path(description="`images` or `uploads`")]
 PicturePath = Annotated[str, Path(description="number of the image, or id of the upload")]
 
 

@@ -118,7 +118,7 @@ def _page(
         frame=image_frame(
             index,
             at,
-            "through the layers",
+            "layer by layer",
             layer=layer,
             tokens=selection.text,
             link=lambda to, token: _switched(pictured, to, layer, token, selection.text),

@@ -22,7 +22,7 @@ from app.state import OpenIndex
 from scopeview.slots import Slot
 from scopeview.store.records import ImageRow
 
-LayerQuery = Annotated[str | None, Query(description="one layer alone; all when not given")]
+LayerQuery = Annotated[str | None, Query(description="a single layer; all when not given")]
 
 router = APIRouter(include_in_schema=False)
 
