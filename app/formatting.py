@@ -91,7 +91,7 @@ def token_words(layer: Layer, token: Token, grid_size: int) -> str:
     if token == CLS:
         return "the CLS token, which summarizes the image"
     if token == ANY:
-        return "any token: the maximum over all tokens of the image"
+        return "any token (the maximum over all tokens)"
     cell = cell_of(int(token), grid_size)
     return f"token {token}, the patch at row {cell.row}, column {cell.column} of {grid_size} × {grid_size}"
 

@@ -52,8 +52,8 @@ customElements.define(
       return {
         scales: { x: { time: false, range: [left, right] }, y: { range: [low, Math.min(high, 1.02)] } },
         axes: [
-          { ...axis, ...shares, label: "density: fraction of images on which the feature fires", size: 32, labelSize: 22 },
-          { ...axis, label: "clarity: similarity of its top images", size: 44, labelSize: 22 },
+          { ...axis, ...shares, label: "density (fraction of images)", size: 32, labelSize: 22 },
+          { ...axis, label: "clarity (similarity of top images)", size: 44, labelSize: 22 },
         ],
         cursor: { drag: { x: true, y: true, setScale: false, dist: 4, click: () => {} } },
         hooks: { setSelect: [() => this.brush()], setSize: [() => this.mark()] },

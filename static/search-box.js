@@ -3,7 +3,7 @@ customElements.define(
   "search-box",
   class extends HTMLElement {
     connectedCallback() {
-      this.form = this.querySelector(".search-picture");
+      this.form = this.querySelector(".search-image");
       this.input = this.form?.querySelector("input[type=file]");
       if (!this.input) return;
       this.input.addEventListener("change", () => this.send());

@@ -46,7 +46,7 @@ class UploadFormPage(Page):
 
 @dataclass(frozen=True)
 class UploadPage(Page):
-    template = "upload.html"
+    template = "image/upload.html"
 
     subject: HeaderView
     grid: GridView  # leads to what is active at a patch

@@ -41,7 +41,7 @@ def test_near_duplicates_are_folded_into_the_first_of_them(
     assert fourth.all("details") == []
     grid = page.one("ol", cls="big-grid")
     assert ranks(grid) == [1, 4, 6, 7, 8, 9, 10, 11, 12]
-    assert [each.text for each in grid.all(cls="alike-badge")] == ["+ 3 near-duplicates"]
+    assert [each.text for each in grid.all(cls="near-duplicates-badge")] == ["+ 3 near-duplicates"]
 
 
 def test_near_duplicates_are_shown_each_when_asked_for(
@@ -50,7 +50,7 @@ def test_near_duplicates_are_shown_each_when_asked_for(
     folding(monkeypatch, small_index, [1, 1, 1, *range(4, 21)])
     page = tree(site.get("/tiny/1/0?alike=show").text)
     assert ranks(page.one("ol", cls="big-grid")) == list(range(1, 10))
-    assert page.all(cls="alike-badge") == []
+    assert page.all(cls="near-duplicates-badge") == []
     back = page.one(element_id="images").one("h2").one("a")
     assert (back.text, back.attributes["href"]) == ("collapse", "/tiny/1/0?token=cls")
 
@@ -79,7 +79,7 @@ def highest(small_index: SmallIndex, slot: Slot) -> list[int]:
 
 def test_neighbours_are_told_when_asked_for(described: TestClient) -> None:
     page = tree(described.get("/tiny/1/0?token=cls&page=2&alike=show").text)
-    assert page.all(element_id="neighbors") == page.all(element_id="lineage") == []
+    assert page.all(element_id="neighbors") == page.all(element_id="across-layers") == []
     asked = page.one(element_id="near").attributes["hx-get"]
     assert page.one(element_id="near").one("a").attributes["href"] == f"{asked}#near"
     piece = described.get(asked, headers={"HX-Request": "true", "HX-Target": "near"}).text
@@ -102,7 +102,7 @@ def test_a_feature_that_nothing_resembles_promises_nothing(
 
 def test_an_index_without_descriptions_says_what_is_missing_and_why(site: TestClient) -> None:
     page = tree(site.get("/tiny/1/0").text)
-    assert "this index was not described" in page.one(element_id="readings").text
+    assert "this index was not described" in page.one(element_id="metrics").text
     assert "it was not described" in page.one(element_id="positions").text
     assert page.all(element_id="near") == []
     assert tree(site.get("/tiny/1/0?near=1").text).all(element_id="near") == []
@@ -229,7 +229,7 @@ def test_figures_of_one_page_say_which_tokens_they_count(described: TestClient) 
     words = page.one(element_id="positions-tokens").text
     assert f"at any token on {at_any} images" in words
     assert f"at CLS (the token of this page) on {record['n_active']}" in words
-    assert "maximum at CLS" in page.one(element_id="readings").text
-    assert page.one("heat-panel").attributes["data-highest-at"] == "any token"
+    assert "maximum at CLS" in page.one(element_id="metrics").text
+    assert page.one("heatmap-panel").attributes["data-highest-at"] == "any token"
     assert "Activations at CLS" in page.one(element_id="histogram").text
     assert tree(described.get("/tiny/1/0?token=any").text).all(element_id="positions-tokens") == []

@@ -66,7 +66,9 @@ def test_the_list_is_that_of_the_json(site: TestClient, upload: str, tokens: str
     for base in (IMAGE, upload):
         told = site.get(f"/api/v1{base}/apart", params={"layer": 3, "tokens": tokens, "top": 24}).json()
         html = shown(site, f"{base}/apart", layer=3, tokens=tokens)
-        numbers = [int(number) for number in re.findall(r'class="active[^"]*" data-feature="(\d+)"', html)]
+        numbers = [
+            int(number) for number in re.findall(r'class="active-feature[^"]*" data-feature="(\d+)"', html)
+        ]
         listed = told["features"] + told["approximate_features"]
         assert numbers == [each["feature"] for each in listed]
         figures = values(html)
@@ -94,7 +96,7 @@ def test_the_chosen_feature_lies_over_the_picture_and_leads_to_its_page(
     assert f"/tiny/3/{first}?token=any&upload={upload_id}" in links(html)
     assert f"{upload}/knobs?layer=3&tokens=any&edit={first}:x0.5" in links(html)
     page = shown(site, f"/tiny/3/{first}", token="any", upload=upload_id)
-    assert page.index('id="yours"') < page.index('class="big-grid"')
+    assert page.index('id="pinned-image"') < page.index('class="big-grid"')
     assert "fires at 2 of 257 tokens, highest at patch (8, 8)" in page
     assert f"{upload}/apart?layer=3&tokens=any&feature={first}" in links(page)
     assert 12.5 in values(page)
@@ -143,7 +145,7 @@ def test_the_rail_keeps_the_tokens_and_drops_what_means_something_else_there(sit
 
 def test_the_list_is_cut_as_asked_and_goes_on(site: TestClient, upload: str) -> None:
     html = shown(site, f"{upload}/apart", layer=3, top=2)
-    assert html.count('<div class="active') == 2
+    assert html.count('<div class="active-feature') == 2
     assert f"{upload}/apart?layer=3&tokens=any&top=12" in links(html)
     none = shown(site, f"{upload}/apart", layer=3, least=100)
     assert "No feature is that active there" in none
@@ -160,7 +162,7 @@ def test_groups_are_those_of_the_json_and_wear_their_heat(site: TestClient, uplo
         parse_qs(urlsplit(url).query)["edit"][0] for url in links(html) if "/knobs?" in url and "edit=" in url
     }
     assert edits <= turned
-    assert html.count('<svg class="lay"') == 3
+    assert html.count('<svg class="heatmap-overlay"') == 3
 
 
 def test_through_the_layers_every_block_has_a_column(site: TestClient, upload: str) -> None:
@@ -235,7 +237,7 @@ def test_two_pictures_are_compared_either_way_round(site: TestClient, upload: st
     assert [each["only_here"] for each in here] == [each["only_there"] for each in there]
     assert [len(each["shared"]) for each in here] == [len(each["shared"]) for each in there]
     html = shown(site, f"{IMAGE}/compare", **{"with": upload_id})
-    assert html.count('<section class="slot versus"') == len(here) == 3
+    assert html.count('<section class="slot image-comparison"') == len(here) == 3
     for each in here:
         counts = [len(each[name]) for name in ("shared", "only_here", "only_there")]
         assert set(counts) <= set(values(html))
@@ -283,7 +285,7 @@ def test_without_a_model_pages_say_so_and_show_what_was_kept(start_site: StartSi
 
 
 def test_an_unsafe_picture_stays_covered(site: TestClient) -> None:
-    assert 'class="picture veiled"' in shown(site, f"/tiny/images/{UNSAFE_IMAGE}/apart")
+    assert 'class="image blurred"' in shown(site, f"/tiny/images/{UNSAFE_IMAGE}/apart")
 
 
 def test_looking_on_takes_no_forward_pass(site: TestClient, upload: str, encoder: FakeEncoder) -> None:

@@ -163,9 +163,9 @@ def test_only_http_links_lead_to_sources(site: TestClient) -> None:
 
 
 def test_an_unsafe_picture_is_covered_until_it_is_clicked(site: TestClient) -> None:
-    assert 'class="picture veiled"' in site.get(f"/tiny/images/{UNSAFE_IMAGE}?layer=1").text
+    assert 'class="image blurred"' in site.get(f"/tiny/images/{UNSAFE_IMAGE}?layer=1").text
     assert (
-        'class="picture veiled"'
+        'class="image blurred"'
         not in site.get("/tiny/images/20?layer=embed&token=cls").text.split("codes")[0]
     )
 

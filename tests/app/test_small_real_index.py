@@ -133,7 +133,7 @@ def test_no_image_of_the_index_is_called_stronger_than_all_of_them(site: TestCli
     for image_id in range(N_IMAGES):
         for feature, activation, _ in triples(stored_codes(site, image_id)[3, "any"]["features"][:2]):
             page = site.get(f"/tiny/3/{feature}?token=any&image={image_id}").text
-            assert f'value="{activation!r}"' in page.split('id="yours"')[1]
+            assert f'value="{activation!r}"' in page.split('id="pinned-image"')[1]
             assert "stronger than" not in page
             apart = site.get(f"/tiny/images/{image_id}/apart?layer=3&tokens=any&feature={feature}").text
             assert f'value="{activation!r}"' in apart

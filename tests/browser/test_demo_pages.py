@@ -116,7 +116,7 @@ def test_neighbours_come_by_scrolling_or_without_script_by_a_link(
     page = open_page(demo_site).goto(addresses["feature"])
     assert page.locator(".neighbor-kind").count() == 0
     page.locator("#near").scroll_into_view_if_needed()
-    expect(page.locator("#near .lineage")).to_be_visible()
+    expect(page.locator("#near .across-layers")).to_be_visible()
     names = page.locator("#near h3 a").all_inner_texts()
     plain = open_page(demo_site, java_script_enabled=False).goto(addresses["feature"])
     plain.locator("#near a").click()

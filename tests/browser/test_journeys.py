@@ -135,7 +135,7 @@ def test_a_bad_value_is_told_beside_the_form(tiny_site: str, open_page: OpenPage
 
 def test_an_unsafe_picture_is_shown_by_a_click_and_not_before(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, java_script_enabled=False).goto(f"/tiny/images/{UNSAFE_IMAGE}")
-    covered = page.locator(".subject .picture")
+    covered = page.locator(".subject .image")
     expect(covered.locator("img")).to_have_css("filter", re.compile("blur"))
     covered.get_by_text("may be unsafe").click()
     expect(covered.locator("img")).to_have_css("filter", "none")

@@ -48,7 +48,7 @@ router = APIRouter(include_in_schema=False)
 
 @dataclass(frozen=True)
 class ApartPage(Page):
-    template = "apart.html"
+    template = "image/activations.html"
 
     subject: HeaderView
     grid: GridView

@@ -69,7 +69,7 @@ class OtherView:
 
 @dataclass(frozen=True)
 class VersusPage(Page):
-    template = "apart_compare.html"
+    template = "image/compare.html"
 
     subject: HeaderView
     other: OtherView | None  # None: none is chosen yet

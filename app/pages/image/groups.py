@@ -39,7 +39,7 @@ router = APIRouter(include_in_schema=False)
 
 @dataclass(frozen=True)
 class GroupsPage(Page):
-    template = "apart_groups.html"
+    template = "image/groups.html"
 
     subject: HeaderView
     grid: GridView

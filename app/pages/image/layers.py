@@ -68,7 +68,7 @@ class ColumnView:
 
 @dataclass(frozen=True)
 class LayersPage(Page):
-    template = "apart_layers.html"
+    template = "image/layers.html"
 
     subject: HeaderView
     grid: GridView

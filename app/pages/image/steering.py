@@ -83,7 +83,7 @@ class OfferView:
 
 @dataclass(frozen=True)
 class KnobsPage(Page):
-    template = "apart_knobs.html"
+    template = "image/steering.html"
 
     subject: HeaderView
     grid: GridView

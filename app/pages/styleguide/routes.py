@@ -50,7 +50,7 @@ class FeatureState(ComponentState):
 
 @dataclass(frozen=True)
 class PatternsPage(Page):
-    template = "patterns.html"
+    template = "styleguide.html"
 
     features: list[FeatureState]
     pictures: list[PictureState]

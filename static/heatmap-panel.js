@@ -1,34 +1,34 @@
-// <heat-panel data-url data-highest>: shows or hides the heatmaps of a page. It fetches those of images in view:
+// <heatmap-panel data-url data-highest>: shows or hides the heatmaps of a page. It fetches those of images in view:
 // several per request, one request at a time, each image once. The setting is stored.
 const HEAT_SETTING = "heat";
 const IMAGES_A_REQUEST = 24;
 const GATHER_MS = 80;
 
 customElements.define(
-  "heat-panel",
+  "heatmap-panel",
   class extends HTMLElement {
     connectedCallback() {
       this.setting = { on: true, strength: 0.7, own: false, ...this.stored() };
       this.heats = new Map(); // by image id: the server's response
       this.failed = new Map(); // by image id: the error
-      this.inView = new Set(); // <heat-map> elements
+      this.inView = new Set(); // <feature-heatmap> elements
       this.bind();
       this.observer = new IntersectionObserver((entries) => this.seen(entries));
       this.added = (event) => this.observer.observe(event.detail);
-      document.addEventListener("heat-map", this.added);
-      for (const map of document.querySelectorAll("heat-map")) this.observer.observe(map);
+      document.addEventListener("feature-heatmap", this.added);
+      for (const map of document.querySelectorAll("feature-heatmap")) this.observer.observe(map);
       this.changed();
     }
 
     disconnectedCallback() {
       this.observer.disconnect();
-      document.removeEventListener("heat-map", this.added);
+      document.removeEventListener("feature-heatmap", this.added);
     }
 
     bind() {
-      this.button = this.querySelector(".heat-switch");
-      this.status = this.querySelector(".heat-status");
-      const [strength, own] = [this.querySelector(".heat-strength"), this.querySelector(".heat-own")];
+      this.button = this.querySelector(".heatmap-switch");
+      this.status = this.querySelector(".heatmap-status");
+      const [strength, own] = [this.querySelector(".heatmap-opacity"), this.querySelector(".heatmap-normalize")];
       strength.value = this.setting.strength;
       own.checked = this.setting.own;
       this.button.addEventListener("click", () => this.set({ on: !this.setting.on }));
@@ -59,12 +59,12 @@ customElements.define(
       this.button.setAttribute("aria-pressed", this.setting.on);
       this.legend();
       if (!this.setting.on) this.status.textContent = "";
-      for (const map of document.querySelectorAll("heat-map")) this.draw(map);
+      for (const map of document.querySelectorAll("feature-heatmap")) this.draw(map);
       this.gather();
     }
 
     legend() {
-      const canvas = this.querySelector(".heat-scale canvas");
+      const canvas = this.querySelector(".heatmap-scale canvas");
       const pixels = new ImageData(canvas.width, 1);
       for (let x = 0; x < canvas.width; x++) {
         pixels.data.set(heatColor(x / (canvas.width - 1), this.setting.strength), 4 * x);
@@ -72,7 +72,7 @@ customElements.define(
       canvas.getContext("2d").putImageData(pixels, 0, 0);
       const highest = `${significant(Number(this.dataset.highest))} (maximum at ${this.dataset.highestAt})`;
       const top = this.setting.own ? "maximum of each image" : highest;
-      this.querySelector(".heat-top").textContent = top;
+      this.querySelector(".heatmap-maximum").textContent = top;
     }
 
     seen(entries) {

@@ -1,4 +1,4 @@
-// <heat-map data-image="12">: a feature's activation at each patch, drawn over the image. <heat-panel> fetches the
+// <feature-heatmap data-image="12">: a feature's activation at each patch, drawn over the image. <heatmap-panel> fetches the
 // values. Transparent where the feature does not fire.
 const MAGMA = ["#4f127b", "#812581", "#b5367a", "#e55964", "#fb8761", "#fec287"].map((hex) =>
   [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)),
@@ -13,7 +13,7 @@ function heatColor(part, strength) {
 }
 
 customElements.define(
-  "heat-map",
+  "feature-heatmap",
   class extends PatchCursor {
     connectedCallback() {
       if (!this.canvas) {
@@ -23,7 +23,7 @@ customElements.define(
         this.follow(this.parentElement);
         this.clear();
       }
-      document.dispatchEvent(new CustomEvent("heat-map", { detail: this }));
+      document.dispatchEvent(new CustomEvent("feature-heatmap", { detail: this }));
     }
 
     // `heat`: {patches, cls}; `highest`: the value with the strongest color.
@@ -38,7 +38,7 @@ customElements.define(
 
     fail(words) {
       this.clear();
-      this.note(words, "heat-problem");
+      this.note(words, "heatmap-problem");
     }
 
     clear() {
@@ -78,8 +78,8 @@ customElements.define(
     }
 
     // A note in the corner of the image: why no patch is colored.
-    note(words, kind = "heat-note") {
-      this.querySelector(".heat-note, .heat-problem")?.remove();
+    note(words, kind = "heatmap-words") {
+      this.querySelector(".heatmap-words, .heatmap-problem")?.remove();
       if (!words) return;
       const said = document.createElement("span");
       said.className = kind;

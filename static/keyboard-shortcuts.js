@@ -8,7 +8,7 @@ const KEYS = {
   t: () => nextToken(),
   h: () => document.querySelector('[data-key="h"]')?.click(),
   "/": () => focusSearch(),
-  "?": () => document.getElementById("keys")?.showModal(),
+  "?": () => document.getElementById("keyboard-shortcuts")?.showModal(),
 };
 
 function step(key, by) {
@@ -54,5 +54,5 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", (event) => {
   const opener = event.target.closest?.("[data-opens]");
   if (opener) document.getElementById(opener.dataset.opens)?.showModal();
-  else if (event.target.matches?.("dialog.keys")) event.target.close(); // a click on the backdrop
+  else if (event.target.matches?.("dialog.keyboard-shortcuts")) event.target.close(); // a click on the backdrop
 });
