@@ -28,7 +28,12 @@ def demo(
     ),
     host: Host = "127.0.0.1",
     port: Port = 8000,
-    images: Annotated[int, typer.Option(min=100, help="Scenes to draw and index.")] = 5000,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            min=100, help="Scenes to draw and index.", show_default="1500, or as the demo there has"
+        ),
+    ] = None,
     build_only: Annotated[
         bool, typer.Option("--build-only", help="Make the index and do not serve it.")
     ] = False,
