@@ -23,7 +23,7 @@ class SiteCollector(Collector):
         site = self._site
         yield _gauge("worker_waiting", "Jobs that wait for the model", site.worker.n_waiting)
         yield self._encoders()
-        yield _gauge("uploads_kept", "Uploads that are kept now", site.uploads.n_kept)
+        yield _gauge("uploads_kept", "Stored uploads", site.uploads.n_kept)
         writable = site.uploads.why_unwritable() is None
         yield _gauge("uploads_writable", "1 where uploads can be written to the disk, else 0", int(writable))
         free = shutil.disk_usage(site.uploads.folder).free

@@ -102,8 +102,8 @@ def test_a_feature_that_nothing_resembles_promises_nothing(
 
 def test_an_index_without_descriptions_says_what_is_missing_and_why(site: TestClient) -> None:
     page = tree(site.get("/tiny/1/0").text)
-    assert "this index was not described" in page.one(element_id="metrics").text
-    assert "it was not described" in page.one(element_id="positions").text
+    assert "were not computed for this index" in page.one(element_id="metrics").text
+    assert "were not computed for this index" in page.one(element_id="positions").text
     assert page.all(element_id="near") == []
     assert tree(site.get("/tiny/1/0?near=1").text).all(element_id="near") == []
     embedding = tree(site.get("/tiny/embed/0").text)

@@ -203,7 +203,7 @@ def test_the_first_view_brings_no_plot(told_site: TestClient) -> None:
 
 def test_an_index_without_descriptions_says_why_nothing_has_a_name(site: TestClient) -> None:
     page = site.get("/tiny/1?name=red").text
-    assert "it was not described" in page
+    assert "were not computed for this index" in page
     assert 'href="/tiny/1?token=cls">show all features</a>' in page
     assert '<option value="clarity"' not in page
 

@@ -91,7 +91,7 @@ def test_the_chosen_feature_lies_over_the_picture_and_leads_to_its_page(
     first = site.get(f"/api/v1{upload}/apart", params={"layer": 3}).json()["features"][0]["feature"]
     html = shown(site, f"{upload}/apart", layer=3, feature=first)
     assert f'aria-label="L3 · {first}: highest at row 8, column 8: 12.5; above zero at 1 of 256' in html
-    assert '<path class="lay-' in html
+    assert '<path class="overlay-' in html
     upload_id = upload.rpartition("/")[2]
     assert f"/tiny/3/{first}?token=any&upload={upload_id}" in links(html)
     assert f"{upload}/knobs?layer=3&tokens=any&edit={first}:x0.5" in links(html)
@@ -279,7 +279,7 @@ def test_without_a_model_pages_say_so_and_show_what_was_kept(start_site: StartSi
     assert f"{IMAGE}?layer=3&token=cls" in links(overview)
     assert site.get(f"{IMAGE}/apart").status_code == 503
     assert "disabled the model" in site.get(f"{IMAGE}/apart", headers={"accept": "text/html"}).text
-    assert shown(site, f"{IMAGE}/compare", **{"with": 3}).count("versus-columns") == 3
+    assert shown(site, f"{IMAGE}/compare", **{"with": 3}).count("comparison-columns") == 3
     page = shown(site, "/tiny/3/2", image=9)
     assert "is unavailable" in page
 

@@ -76,7 +76,7 @@ def test_without_a_script_the_map_says_so_and_leads_to_the_gallery(told_site: Te
 
 def test_an_index_that_was_not_described_has_no_map_and_says_why(site: TestClient) -> None:
     page = site.get("/tiny/1/map").text
-    assert "this index was not described" in page
+    assert "it was not computed for this index" in page
     assert "feature-map" not in page
     assert "uplot" not in page
 

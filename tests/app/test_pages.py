@@ -268,4 +268,4 @@ def test_random_leads_to_a_feature_with_a_grid_and_is_not_kept(site: TestClient)
     assert answer.headers["cache-control"] == "no-store"
     assert re.fullmatch(r"/tiny/3/[0-9]+\?token=137", answer.headers["location"])
     assert "/grids/" not in answer.headers["location"]
-    assert site.get(answer.headers["location"]).text.count('class="picture') >= 9
+    assert site.get(answer.headers["location"]).text.count('class="image') >= 9

@@ -30,7 +30,7 @@ STATES = {
     "a new neighbor": '<li class="new-image"',
     "an image in both lists": 'class="ranked-image in-both"',
     "two images": '<section class="slot image-comparison"',
-    "an upload's box": "own-upload",
+    "an upload's box": "upload-actions",
 }
 
 

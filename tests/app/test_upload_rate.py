@@ -124,7 +124,7 @@ def test_a_browser_gets_a_page_that_says_so(start_site: StartSite, clock: Clock)
         answer = site.post(FORM, files=form(picture()), headers=BROWSER)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "45")
     assert "Too many requests" in answer.text
-    assert "At most 1 picture a minute" in answer.text
+    assert "The limit is 1 image a minute" in answer.text
 
 
 def test_behind_a_trusted_proxy_each_visitor_is_counted_alone(start_site: StartSite, clock: Clock) -> None:  # noqa: ARG001
