@@ -144,7 +144,7 @@ ROUTERS = (
 
 
 @dataclass(frozen=True)
-class StandIns:
+class ModelStandIns:
     """What tests put in the place of models; None: the real ones."""
 
     encoders: EncoderFactory | None = None
@@ -162,7 +162,7 @@ def create_app(
     """Indexes open when the app starts. The factories stand in for the models, and the decoder for processes
     of its own, in tests."""
     assets, metrics = Assets(), Metrics()
-    models = StandIns(encoder_factory, text_factory, decoder)
+    models = ModelStandIns(encoder_factory, text_factory, decoder)
     app = FastAPI(
         title="Scopeview",
         description=DESCRIPTION,
@@ -297,7 +297,7 @@ def _edition(scope: Scope) -> str:
 
 
 def _lifespan(
-    settings: Settings, models: StandIns, assets: Assets, metrics: Metrics
+    settings: Settings, models: ModelStandIns, assets: Assets, metrics: Metrics
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -346,7 +346,7 @@ def _call_off(timer: threading.Timer) -> None:
     timer.join()
 
 
-def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Metrics) -> AppState:
+def _open_site(settings: Settings, models: ModelStandIns, assets: Assets, metrics: Metrics) -> AppState:
     """Raises `InputError` for an index, a block-list or a folder of uploads that cannot be read."""
     if not settings.index_dirs:
         raise InputError("no index to serve: name at least one index folder")

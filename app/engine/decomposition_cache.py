@@ -30,11 +30,11 @@ class DecompositionCache:
                 self._held.move_to_end(key)
             return self._held.get(key, Decomposition())
 
-    def add(self, key: Hashable, apart: Decomposition) -> Decomposition:
+    def add(self, key: Hashable, decomposition: Decomposition) -> Decomposition:
         """Adds to what is known of the picture, and gives all of it."""
         with self._lock:
             known = self._held.pop(key, Decomposition())
-            merged = known.merged(apart)
+            merged = known.merged(decomposition)
             self._held[key] = merged
             self._n_bytes += merged.n_bytes - known.n_bytes
             while self._n_bytes > self._max_bytes:

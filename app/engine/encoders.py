@@ -40,8 +40,8 @@ class EncoderProtocol(Protocol):
     ) -> list[Decomposition]:
         """Each of (batch, 3, height, width) at every token of these layers, None all."""
 
-    def steer(self, crop: Crop, apart: LayerDecomposition, knobs: FeatureEdits) -> SteeredEmbeddings:
-        """One picture's embedding without and with the edits; `apart` is it at the knobs' layer."""
+    def steer(self, crop: Crop, found: LayerDecomposition, edits: FeatureEdits) -> SteeredEmbeddings:
+        """One picture's embedding without and with the edits; `found` is it at the edits' layer."""
 
     def directions(self, layer: Layer, features: Sequence[int]) -> Vectors:
         """The decoder rows of some features: (feature, d_in)."""
@@ -54,7 +54,7 @@ class EncoderProtocol(Protocol):
         """By what the model multiplies cosines. Raises `ModelError` where it does not say."""
 
     def facts(self) -> dict[str, Any]:
-        """What is loaded, and where: as `app.api.schemas.common.LoadedOut` has it."""
+        """What is loaded, and where: as `app.health.LoadedEncoder` has it."""
 
 
 EncoderFactory = Callable[[Path], EncoderProtocol]
@@ -96,7 +96,7 @@ class Encoders:
         self._loaded.pop(index_dir, None)
 
     def reload(self, index_dir: Path, failed: EncoderProtocol) -> None:
-        """Puts a fresh one in the place of one that failed. Raises nothing: `why_absent` tells."""
+        """Puts a fresh one in the place of one that failed. Raises nothing: `unavailable_reason` tells."""
         with self._loading:
             if self._loaded.get(index_dir) is failed:
                 del self._loaded[index_dir]

@@ -1,6 +1,6 @@
 """Words to vectors: an index's text tower, loaded when first needed and run in the worker's thread.
 
-What was asked before is remembered. Where there is no text tower, `why_absent` says so in words for a
+What was asked before is remembered. Where there is no text tower, `unavailable_reason` says so in words for a
 visitor; search by name goes on without.
 """
 

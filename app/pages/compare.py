@@ -47,7 +47,7 @@ class ComparedView:
     """One feature of the comparison."""
 
     feature: FeatureView
-    token: str  # as slot_filter: the one it is compared at
+    token: str  # as shown: the one it is compared at
     names: list[Name]
     figures: list[MetricCell]
     without: str  # the comparison without it
@@ -199,8 +199,8 @@ def _matrix(found: FeatureComparison) -> list[list[SharedCell]]:
 
 
 def _pairs(index: OpenIndex, found: FeatureComparison) -> list[PairView]:
-    sharing = sorted((pair for pair in found.pairs if pair.shared), key=lambda pair: -len(pair.shared))
-    return [_pair(index, found, pair) for pair in sharing]
+    share_view = sorted((pair for pair in found.pairs if pair.shared), key=lambda pair: -len(pair.shared))
+    return [_pair(index, found, pair) for pair in share_view]
 
 
 def _pair(index: OpenIndex, found: FeatureComparison, pair: Pair) -> PairView:

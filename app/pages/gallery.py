@@ -109,7 +109,7 @@ def _page(index: OpenIndex, slot: Slot, shown: GalleryState, state: GalleryState
     found = index.reader.gallery(
         slot,
         sort=state.sort,
-        **state.filters.wanted(),
+        **state.filters.gallery_keywords(),
         seed=state.seed,
         limit=shown.limit,
         offset=shown.offset,

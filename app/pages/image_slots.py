@@ -29,14 +29,14 @@ class SlotOfPicture:
 
 
 def slots_of_picture(
-    index: OpenIndex, codes: Sequence[Code], what: SlotFilter, link: LinkTo
+    index: OpenIndex, codes: Sequence[Code], shown: SlotFilter, link: LinkTo
 ) -> list[SlotOfPicture]:
     """In index order; a layer without that token (the embedding) is shown at its first."""
     by_slot = {Slot(code.layer, code.token): code for code in codes}
-    alone = what.layer is not None
+    alone = shown.layer is not None
     return [
         _view(index, by_slot[slot], alone, "" if alone else link(slot.layer, slot.token))
-        for slot in index.slots_at(what.token, what.layer)
+        for slot in index.slots_at(shown.token, shown.layer)
         if slot in by_slot
     ]
 

@@ -61,8 +61,8 @@ def render(
         html = env.get_template(page.template).render(context_of(_seen_from_outside(request, page)))
     else:
         html = render_block(env, page.template, block, context_of(page))
-    caching = FOR_EVERYONE if page.for_everyone else "no-cache"
-    return HTMLResponse(html, status, {"Cache-Control": caching, **(headers or {}), "Vary": VARY})
+    cache_headers = FOR_EVERYONE if page.for_everyone else "no-cache"
+    return HTMLResponse(html, status, {"Cache-Control": cache_headers, **(headers or {}), "Vary": VARY})
 
 
 def wanted_block(request: Request, page: Page | type[Page]) -> str | None:

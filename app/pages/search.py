@@ -56,7 +56,7 @@ class SearchPage(Page):
     template = "search.html"
 
     text: str  # what was asked in words; empty where a picture was
-    subject: PictureView | None  # the picture that was asked with
+    image: PictureView | None  # the picture that was asked with
     asked: bool  # False: nothing yet
     where: str  # which layers and token were searched, in words
     everywhere: Link | None  # the same in all layers, where one alone was searched
@@ -123,7 +123,7 @@ def _page(site: AppState, index: OpenIndex, query: SearchQuery, found: SearchRes
     return SearchPage(
         frame=_frame(index, query, url),
         text=query.text,
-        subject=_subject(index, query),
+        image=_image(index, query),
         asked=not query.is_empty,
         where=_where(query, slots),
         everywhere=None if query.layer is None else Link("all layers", url(token=query.token)),
@@ -156,7 +156,7 @@ def _where(query: SearchQuery, slots: list[Slot]) -> str:
     return "all layers" if query.layer is None and len(slots) > 1 else slot_name(slots[0])
 
 
-def _subject(index: OpenIndex, query: SearchQuery) -> PictureView | None:
+def _image(index: OpenIndex, query: SearchQuery) -> PictureView | None:
     if query.image_id is not None:
         rows = index.reader.image_rows([query.image_id])
         return picture_of(index, rows[query.image_id])

@@ -49,11 +49,11 @@ class UploadFormPage(Page):
 class UploadPage(Page):
     template = "image/upload.html"
 
-    subject: HeaderView
+    header: HeaderView
     grid: GridView  # leads to what is active at a patch
     report: Link
     slots: list[SlotOfPicture]
-    all_layers: str | None  # the page with all layers, when one is slot_filter alone
+    all_layers: str | None  # the page with all layers, when one is shown alone
 
 
 @dataclass(frozen=True)
@@ -153,20 +153,20 @@ def delete(request: Request, site: SiteDep, index: IndexDep, upload_id: str, key
 def _page(
     request: Request, site: AppState, index: OpenIndex, found: ImageRef, layer: str | None, token: str | None
 ) -> UploadPage:
-    what = slot_filter(index, layer, token)
-    subject = header_view(request, site, index, found, "", layer=what.layer)
-    can_run = subject.why_not is None
+    shown = slot_filter(index, layer, token)
+    header = header_view(request, site, index, found, "", layer=shown.layer)
+    can_run = header.why_not is None
     frame = picture_frame(
-        index, found.address.name, what, partial(URLS.image_part, index.slug, found.address.image)
+        index, found.address.name, shown, partial(URLS.image_part, index.slug, found.address.image)
     )
     assert found.upload is not None, "it is an upload"
     return UploadPage(
-        frame=overview_frame(frame, index, found.address, what) if can_run else frame,
-        subject=subject,
+        frame=overview_frame(frame, index, found.address, shown) if can_run else frame,
+        header=header,
         grid=overview_grid(index, found.address, can_run=can_run),
         report=Link("report", found.address.url("report")),
-        slots=slots_of_picture(index, found.upload.codes, what, slot_link(found.address, can_run=can_run)),
-        all_layers=found.address.url(token=what.token) if what.layer is not None else None,
+        slots=slots_of_picture(index, found.upload.codes, shown, slot_link(found.address, can_run=can_run)),
+        all_layers=found.address.url(token=shown.token) if shown.layer is not None else None,
     )
 
 

@@ -49,10 +49,10 @@ def compared_features(index: OpenIndex, text: str, token: Token) -> list[Compare
 
 
 def _chosen(index: OpenIndex, part: str, token: Token) -> ComparedFeature:
-    pieces = part.split(":")
-    feature = parse_number(pieces[1]) if len(pieces) in (2, 3) else None
+    fields = part.split(":")
+    feature = parse_number(fields[1]) if len(fields) in (2, 3) else None
     try:
-        layer = parse_layer(pieces[0])
+        layer = parse_layer(fields[0])
     except InputError:
         feature, layer = None, 0
     if feature is None:
@@ -62,6 +62,6 @@ def _chosen(index: OpenIndex, part: str, token: Token) -> ComparedFeature:
         raise unprocessable("features", part, f"a layer of {listed(index.layers)}")
     if feature >= index.n_features(layer):
         raise unprocessable("features", part, f"for layer {layer} 0 to {index.n_features(layer) - 1}")
-    own = known_token(pieces[2], tokens) if len(pieces) == 3 else None
+    own = known_token(fields[2], tokens) if len(fields) == 3 else None
     followed = token if token in tokens else tokens[0]
     return ComparedFeature(Slot(layer, own or followed), feature, own)

@@ -33,7 +33,7 @@ class Filters:
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return {**given, "min_images": None if self.min_images == MIN_GRID_IMAGES else self.min_images}
 
-    def wanted(self) -> dict[str, Any]:
+    def gallery_keywords(self) -> dict[str, Any]:
         """As keywords of the reader's `gallery`."""
         return asdict(self)
 

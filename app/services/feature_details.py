@@ -99,11 +99,11 @@ def indexed(index: OpenIndex, neighbors: Iterable[Neighbor]) -> list[Neighbor]:
 
 def _near(index: OpenIndex, slot: Slot, neighbors: Iterable[Neighbor]) -> list[Near]:
     """With one question to the store a layer."""
-    wanted: dict[Layer, list[Neighbor]] = {}
+    by_layer: dict[Layer, list[Neighbor]] = {}
     for neighbor in indexed(index, neighbors):
-        wanted.setdefault(neighbor.layer, []).append(neighbor)
+        by_layer.setdefault(neighbor.layer, []).append(neighbor)
     near = []
-    for layer, found in wanted.items():
+    for layer, found in by_layer.items():
         cards = index.reader.cards(index.slot_at(layer, slot.token), [each.feature for each in found])
         near += [Near(each, cards[each.feature]) for each in found if each.feature in cards]
     return near

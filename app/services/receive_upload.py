@@ -43,7 +43,7 @@ async def receive_upload(request: Request, site: AppState, index: OpenIndex) -> 
     """Raises `ProblemError` or `ImageError`; every outcome is counted."""
     incoming = Incoming.of(request)
     try:
-        kept = await _take_in(Request(request.scope, incoming.receive), incoming, site, index)
+        kept = await _receive(Request(request.scope, incoming.receive), incoming, site, index)
     except Exception as error:
         site.metrics.uploads.labels(answer_for(error).error).inc()
         await incoming.discard(site.settings.max_upload_bytes)
@@ -52,7 +52,7 @@ async def receive_upload(request: Request, site: AppState, index: OpenIndex) -> 
     return kept
 
 
-async def _take_in(request: Request, incoming: Incoming, site: AppState, index: OpenIndex) -> NewUpload:
+async def _receive(request: Request, incoming: Incoming, site: AppState, index: OpenIndex) -> NewUpload:
     client = client_of(request)
     refuse_cross_site(request.headers, site.settings.base_url)
     refuse_absent(site, index)
@@ -121,10 +121,10 @@ async def _pool(site: AppState, work: Callable[[], Answer]) -> Answer:
 
 
 async def _codes(site: AppState, index: OpenIndex, key: str, crop: Crop) -> list[Code]:
-    wanted = EncodeRequest(tuple(index.layers), embedding=True)
-    waiting = site.worker.submit(index.reader.index_dir, key, crop, wanted, urgent=True)
-    (apart,) = await answers(site, [waiting])
-    codes = await _pool(site, partial(codes_of, apart, index.manifest.slots))
+    request = EncodeRequest(tuple(index.layers), embedding=True)
+    waiting = site.worker.submit(index.reader.index_dir, key, crop, request, urgent=True)
+    (decomposition,) = await answers(site, [waiting])
+    codes = await _pool(site, partial(codes_of, decomposition, index.manifest.slots))
     if not all(math.isfinite(pair.activation) for code in codes for pair in code.features):
         raise ProblemError(422, "non_finite", "The model returned non-finite values for this image.")
     return codes

@@ -48,8 +48,8 @@ async def embedding_of(
         found = await run_in_threadpool(index.reader.embedding, image.image_id)
         return found.astype("float32")
     try:
-        wanted = EncodeRequest((), embedding=True)
-        (decomposition,) = await decompose(site, index, [image], wanted, decoding)
+        request = EncodeRequest((), embedding=True)
+        (decomposition,) = await decompose(site, index, [image], request, decoding)
     except ProblemError as error:
         return error.answer.detail
     assert decomposition.embedding is not None, "it was asked for"

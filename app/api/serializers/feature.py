@@ -20,8 +20,8 @@ from scopeview.slots import Slot
 from scopeview.store.records import Description, FeatureRecord, Interval, TopImage
 
 
-def feature_out(index: OpenIndex, sheet: FeatureDetails, urls: Urls) -> models.FeatureOut:
-    feature, described = sheet.record, sheet.description
+def feature_out(index: OpenIndex, details: FeatureDetails, urls: Urls) -> models.FeatureOut:
+    feature, described = details.record, details.description
     return models.FeatureOut(
         index=index.slug,
         layer=feature.layer,
@@ -40,13 +40,13 @@ def feature_out(index: OpenIndex, sheet: FeatureDetails, urls: Urls) -> models.F
         names=[models.NameOut(word=each.word, score=each.score) for each in described.names]
         if described
         else [],
-        neighbors=[_neighbor(index, near, urls) for near in [*sheet.within, *sheet.across]],
+        neighbors=[_neighbor(index, near, urls) for near in [*details.within, *details.across]],
         description=_description(described) if described else None,
-        tokens=[_at_token(index, at, urls) for at in sheet.tokens],
+        tokens=[_at_token(index, at, urls) for at in details.tokens],
         positions=_positions(index, described) if described else None,
-        intervals=[_interval(index, each, feature, urls) for each in sheet.intervals],
-        previous=sheet.previous,
-        following=sheet.following,
+        intervals=[_interval(index, each, feature, urls) for each in details.intervals],
+        previous=details.previous,
+        following=details.following,
         provenance=ProvenanceOut(**asdict(provenance(index.manifest, feature.layer))),
     )
 

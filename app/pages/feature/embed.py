@@ -11,4 +11,4 @@ class EmbedPage(Page):
     template = "feature_embed.html"
     for_everyone = True
 
-    intro: SummaryView
+    summary: SummaryView

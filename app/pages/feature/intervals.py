@@ -20,9 +20,9 @@ class IntervalView:
     images: list[RankedView]  # an even sample of them
 
 
-def intervals(index: OpenIndex, sheet: FeatureDetails) -> list[IntervalView]:
+def intervals(index: OpenIndex, details: FeatureDetails) -> list[IntervalView]:
     """Highest first; empty where it never fires."""
-    record = sheet.record
+    record = details.record
     return [
         IntervalView(
             low=each.low,
@@ -30,7 +30,7 @@ def intervals(index: OpenIndex, sheet: FeatureDetails) -> list[IntervalView]:
             n_images=each.n_images,
             of_firing=each.n_images / record.n_active,
             of_all=each.n_images / record.n_images,
-            images=[ranked(index, sheet.slot, record, top) for top in each.images],
+            images=[ranked(index, details.slot, record, top) for top in each.images],
         )
-        for each in sheet.intervals
+        for each in details.intervals
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.formatting import feature_name, layer_name, token_name
 from app.pages.cards import FeatureView, NearLink, NeighborView, feature_view
-from app.pages.feature.summary import itself
+from app.pages.feature.summary import own_feature_view
 from app.pages.feature.url_state import FeatureUrl
 from app.pages.layout import Link
 from app.services.feature_details import FeatureDetails, Near
@@ -70,50 +70,54 @@ class Lineage:
     rows: list[LineageRow]
 
 
-def kinds(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> list[KindView]:
+def kinds(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> list[KindView]:
     """Neighbours within the layer; kinds without any are left out."""
-    found = _by_kind(sheet.within)
+    found = _by_kind(details.within)
     every = [
         KindView(
             TERMS[kind][0],
             TERMS[kind][2],
-            [_view(index, sheet, near, state) for near in found[kind, sheet.slot.layer]],
+            [_view(index, details, near, state) for near in found[kind, details.slot.layer]],
         )
         for kind in NEIGHBOR_KINDS
     ]
     return [kind for kind in every if kind.near]
 
 
-def lineage(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> Lineage | None:
+def lineage(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> Lineage | None:
     """None where nothing is known of other layers."""
-    if not sheet.across:
+    if not details.across:
         return None
-    layers, found = index.layers, _by_kind(sheet.across)
+    layers, found = index.layers, _by_kind(details.across)
     rows = [
         LineageRow(
             TERMS[kind][0],
             TERMS[kind][2],
-            [_cell(index, sheet, found[kind, layer], state) for layer in layers],
-            [kind == "decoder" and (layer == EMBED) != (sheet.slot.layer == EMBED) for layer in layers],
+            [_cell(index, details, found[kind, layer], state) for layer in layers],
+            [kind == "decoder" and (layer == EMBED) != (details.slot.layer == EMBED) for layer in layers],
         )
         for kind in NEIGHBOR_KINDS
-        if any(near.neighbor.kind == kind for near in sheet.across)
+        if any(near.neighbor.kind == kind for near in details.across)
     ]
-    return Lineage(itself(index, sheet), [_column(index, sheet, layer) for layer in layers], rows)
+    return Lineage(
+        own_feature_view(index, details), [_column(index, details, layer) for layer in layers], rows
+    )
 
 
-def _column(index: OpenIndex, sheet: FeatureDetails, layer: Layer) -> Link:
-    there = index.slot_at(layer, sheet.slot.token)
-    words = "" if there.token == sheet.slot.token else f"at {token_name(there.token)}"
-    return Link(layer_name(layer), "", layer == sheet.slot.layer, words)
+def _column(index: OpenIndex, details: FeatureDetails, layer: Layer) -> Link:
+    there = index.slot_at(layer, details.slot.token)
+    words = "" if there.token == details.slot.token else f"at {token_name(there.token)}"
+    return Link(layer_name(layer), "", layer == details.slot.layer, words)
 
 
 def _cell(
-    index: OpenIndex, sheet: FeatureDetails, found: Sequence[Near], state: FeatureUrl
+    index: OpenIndex, details: FeatureDetails, found: Sequence[Near], state: FeatureUrl
 ) -> LayerCell | None:
     if not found:
         return None
-    return LayerCell(_view(index, sheet, found[0], state), [_link(index, near, state) for near in found[1:]])
+    return LayerCell(
+        _view(index, details, found[0], state), [_link(index, near, state) for near in found[1:]]
+    )
 
 
 def _by_kind(found: Sequence[Near]) -> Mapping[tuple[NeighborKind, Layer], Sequence[Near]]:
@@ -124,10 +128,10 @@ def _by_kind(found: Sequence[Near]) -> Mapping[tuple[NeighborKind, Layer], Seque
     return groups
 
 
-def _view(index: OpenIndex, sheet: FeatureDetails, near: Near, state: FeatureUrl) -> NeighborView:
+def _view(index: OpenIndex, details: FeatureDetails, near: Near, state: FeatureUrl) -> NeighborView:
     card = near.card
     return NeighborView(
-        feature=feature_view(index, card, sheet.rows, card.top_image_ids, url=_url(index, near, state)),
+        feature=feature_view(index, card, details.rows, card.top_image_ids, url=_url(index, near, state)),
         name=card.name,
         score=near.neighbor.score,
         score_term=TERMS[near.neighbor.kind][1],

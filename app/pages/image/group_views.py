@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.pages.cards import Bar, FeatureView, bar
 from app.pages.image.active_features import feature_url, view_of
 from app.pages.image.patch_grid import HeatmapView, heat_over
-from app.pages.image.steering_state import KnobsState, turn_links
+from app.pages.image.steering_state import SteeringState, turn_links
 from app.pages.layout import Link
 from app.services.feature_cards import FeatureCards
 from app.state import OpenIndex
@@ -65,7 +65,7 @@ def group_view(
 
 def turns(at: ImageAddress, layer: Layer, tokens: str, features: Sequence[int]) -> list[Link]:
     """Pages on which these features together are set to nothing, to half, to double."""
-    return turn_links(KnobsState(at, layer, Selection(tokens, None)), features)
+    return turn_links(SteeringState(at, layer, Selection(tokens, None)), features)
 
 
 def _heat(index: OpenIndex, found: LayerDecomposition, group: Group, name: str) -> HeatmapView:

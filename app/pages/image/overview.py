@@ -31,13 +31,13 @@ class ImagePage(Page):
     template = "image/overview.html"
     for_everyone = True
 
-    subject: HeaderView
+    header: HeaderView
     grid: GridView  # leads to what is active at a patch
     image: ImageRow
     source: str | None  # http or https
-    report: Link  # to tell that it should not be slot_filter
-    slots: list[SlotOfPicture]  # what is slot_filter of its codes
-    all_layers: str | None  # the page with all layers, when one is slot_filter alone
+    report: Link  # to tell that it should not be shown
+    slots: list[SlotOfPicture]  # what is shown of its codes
+    all_layers: str | None  # the page with all layers, when one is shown alone
     previous: Link | None  # by image id
     following: Link | None
 
@@ -51,42 +51,42 @@ def image_page(
     layer: AnyLayerQuery = None,
     token: TokenQuery = None,
 ) -> HTMLResponse:
-    image, what = indexed_image(index, image_id), slot_filter(index, layer, token)
+    image, shown = indexed_image(index, image_id), slot_filter(index, layer, token)
     assert image.row is not None, "it is an indexed image"
-    subject = header_view(request, site, index, image, "", layer=what.layer)
-    can_run = subject.why_not is None
-    frame = picture_frame(index, image.address.name, what, partial(URLS.image, index.slug, image_id))
+    header = header_view(request, site, index, image, "", layer=shown.layer)
+    can_run = header.why_not is None
+    frame = picture_frame(index, image.address.name, shown, partial(URLS.image, index.slug, image_id))
     page = ImagePage(
-        frame=overview_frame(frame, index, image.address, what) if can_run else frame,
-        subject=subject,
+        frame=overview_frame(frame, index, image.address, shown) if can_run else frame,
+        header=header,
         grid=overview_grid(index, image.address, can_run=can_run),
         image=image.row,
         source=safe_link(image.row.source_url),
         report=Link("report", URLS.report(index.slug, image_id)),
-        slots=slots_of_picture(index, image.codes, what, slot_link(image.address, can_run=can_run)),
-        all_layers=image.address.url(token=what.token) if what.layer is not None else None,
+        slots=slots_of_picture(index, image.codes, shown, slot_link(image.address, can_run=can_run)),
+        all_layers=image.address.url(token=shown.token) if shown.layer is not None else None,
         previous=_image_link(index, image_id - 1),
         following=_image_link(index, image_id + 1),
     )
     return render(request, page)
 
 
-def picture_frame(index: OpenIndex, title: str, what: SlotFilter, url: Callable[..., str]) -> Frame:
+def picture_frame(index: OpenIndex, title: str, shown: SlotFilter, url: Callable[..., str]) -> Frame:
     """The rail and the switch keep the picture; with no layer chosen the switch changes them all."""
     frame = frame_for(
         index,
         title,
-        layer=what.layer,
-        token=what.token,
+        layer=shown.layer,
+        token=shown.token,
         link=picture_link(url),
         json_url=url(api=True),
     )
-    if what.layer is not None:
+    if shown.layer is not None:
         return frame
-    first = next((slot for slot in index.manifest.slots if slot.token == what.token), None)
+    first = next((slot for slot in index.manifest.slots if slot.token == shown.token), None)
     assert isinstance(first, Slot)
     switch = frame_for(
-        index, title, layer=first.layer, token=what.token, link=lambda _, token: url(token=token)
+        index, title, layer=first.layer, token=shown.token, link=lambda _, token: url(token=token)
     )
     return replace(frame, tokens=switch.tokens)
 

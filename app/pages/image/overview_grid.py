@@ -29,10 +29,10 @@ def overview_grid(index: OpenIndex, at: ImageAddress, *, can_run: bool) -> GridV
     return GridView(size, url, links, "", ANY, switch if size else [])
 
 
-def overview_frame(frame: Frame, index: OpenIndex, at: ImageAddress, what: SlotFilter) -> Frame:
+def overview_frame(frame: Frame, index: OpenIndex, at: ImageAddress, shown: SlotFilter) -> Frame:
     """The rail leads into a layer, at the same token."""
     layers = [
-        replace(link, url=at.url("activations", layer=layer, tokens=tokens_there(layer, what.token)))
+        replace(link, url=at.url("activations", layer=layer, tokens=tokens_there(layer, shown.token)))
         for link, layer in zip(frame.layers, index.layers, strict=True)
     ]
     return replace(frame, layers=layers)

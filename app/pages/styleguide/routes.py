@@ -16,11 +16,11 @@ from app.pages.cards import Bar, FeatureView, Mark, PictureView, feature_view, p
 from app.pages.densities import DensityBar
 from app.pages.error import HEADINGS
 from app.pages.feature.histogram import BinView, HistogramView
-from app.pages.feature.metrics import Reading
+from app.pages.feature.metrics import Metric
 from app.pages.layout import Frame, Link
 from app.pages.paging import Paging
 from app.pages.render import Page, render
-from app.pages.styleguide.samples import Pieces, pieces
+from app.pages.styleguide.samples import ImageSamples, image_samples
 from app.params.common import SiteDep
 from app.state import OpenIndex
 from app.urls import URLS
@@ -57,11 +57,11 @@ class PatternsPage(Page):
     pictures: list[PictureState]
     bars: list[Bar]
     densities: list[DensityBar]
-    readings: list[Reading]
+    metrics: list[Metric]
     histogram: HistogramView
     heat_map: list[tuple[int, str]]  # step of the activation colours, and one patch as an SVG path
     pagings: list[Paging]  # of the first page, one between, and the last
-    pieces: Pieces | None  # of the pages about one picture
+    image_samples: ImageSamples | None  # of the pages about one picture
     headings: list[str]  # of problem pages
     colors: list[str]  # names of the custom properties
 
@@ -77,11 +77,11 @@ def patterns(request: Request, site: SiteDep) -> HTMLResponse:
         pictures=_pictures(index, rows),
         bars=[Bar(value / 2, value / 10, heat(value / 10)) for value in range(11)],
         densities=_densities(),
-        readings=_readings(),
+        metrics=_readings(),
         histogram=_histogram(),
         heat_map=_heat_map(),
         pagings=[_paging(page) for page in (1, 2, 3)],
-        pieces=pieces(index),
+        image_samples=image_samples(index),
         headings=list(HEADINGS.values()),
         colors=["page", "raised", "line", "quiet", "text", "accent", "bad", "note", "track"],
     )
@@ -150,12 +150,12 @@ def _densities() -> list[DensityBar]:
     ]
 
 
-def _readings() -> list[Reading]:
+def _readings() -> list[Metric]:
     words = "one-line explanation of this metric"
     return [
-        Reading("density", "density", 0.000624, "percent", words),
-        Reading("max", "maximum at CLS", 12.3456, "number", words),
-        Reading("clarity", "clarity", None, "number", words),
+        Metric("density", "density", 0.000624, "percent", words),
+        Metric("max", "maximum at CLS", 12.3456, "number", words),
+        Metric("clarity", "clarity", None, "number", words),
     ]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.pages.image.view_state import Looking
+from app.pages.image.view_state import ViewState
 from app.services.feature_cards import FeatureCards, described_slot, read_cards
 from app.state import OpenIndex
 from app.urls import ImageAddress
@@ -18,7 +18,7 @@ N_FEATURES = 6
 
 
 @dataclass(frozen=True)
-class Stage:
+class SampleImage:
     """What everything is shown of."""
 
     index: OpenIndex
@@ -37,11 +37,11 @@ class Stage:
         return self.index.manifest.model.grid_size
 
     @property
-    def looking(self) -> Looking:
-        return Looking(self.at, self.layer, Selection(ANY, None))
+    def view(self) -> ViewState:
+        return ViewState(self.at, self.layer, Selection(ANY, None))
 
 
-def stage_of(index: OpenIndex) -> Stage | None:
+def read_sample_image(index: OpenIndex) -> SampleImage | None:
     """Of the deepest block that has enough features; None where there is none, or no image."""
     rows = index.reader.images(limit=6)
     for layer in reversed(index.blocks):
@@ -50,13 +50,15 @@ def stage_of(index: OpenIndex) -> Stage | None:
         if rows and len(found) == N_FEATURES:
             features = [card.feature for card in found]
             highest = [card.max_activation or 1.0 for card in found]
-            apart = made_up(features, highest, index.manifest.model.grid_size)
+            apart = synthetic_decomposition(features, highest, index.manifest.model.grid_size)
             at = ImageAddress(index.slug, rows[0].image_id)
-            return Stage(index, at, rows, read_cards(index, slot, features), features, apart)
+            return SampleImage(index, at, rows, read_cards(index, slot, features), features, apart)
     return None
 
 
-def made_up(features: Sequence[int], highest: Sequence[float], size: int) -> LayerDecomposition:
+def synthetic_decomposition(
+    features: Sequence[int], highest: Sequence[float], size: int
+) -> LayerDecomposition:
     """Each but the last is active around a place of its own, a little less than the highest, and at CLS."""
     rows, columns = (each.ravel() for each in np.indices((size, size)) / size)
     values = np.zeros((size * size + 1, len(features)), dtype=np.float32)

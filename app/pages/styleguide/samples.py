@@ -24,10 +24,10 @@ from app.pages.image.selected_feature import SelectedFeatureView, selected_featu
 from app.pages.image.similar import SimilarView
 from app.pages.image.steering import EditView, OfferView, edit_view, feature_offer, group_offer
 from app.pages.image.steering_effect import NearestImageView, PromptView
-from app.pages.image.steering_state import KnobsState
-from app.pages.image.view_state import Looking
+from app.pages.image.steering_state import SteeringState
+from app.pages.image.view_state import ViewState
 from app.pages.layout import Link
-from app.pages.styleguide.sample_image import Stage, stage_of
+from app.pages.styleguide.sample_image import SampleImage, read_sample_image
 from app.services.feature_cards import FeatureCards
 from app.services.groups import group_names
 from app.services.layer_flow import FeatureLink, HeavyGroup, LayerColumn
@@ -58,8 +58,8 @@ class KeptState:
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """All that pages about one picture are made of."""
+class ImageSamples:
+    """All that pages about one image are made of."""
 
     picture: PictureView
     grids: list[GridState]
@@ -77,83 +77,83 @@ class Pieces:
     prompts: list[PromptView]
     before: list[NearestImageView]
     after: list[NearestImageView]
-    likes: list[SimilarView]
+    similar: list[SimilarView]
     sides: list[SidesView]
     kept: list[KeptState]
 
 
-def pieces(index: OpenIndex) -> Pieces | None:
+def image_samples(index: OpenIndex) -> ImageSamples | None:
     """None where the index has no block with enough features that fire, or no image."""
-    stage = stage_of(index)
-    if stage is None:
+    sample = read_sample_image(index)
+    if sample is None:
         return None
-    columns = _columns(stage)
-    return Pieces(
-        picture=picture_of(index, stage.rows[0]),
-        grids=_grids(stage),
-        actives=_actives(stage),
-        chosen=_chosen(stage),
-        explained=_explained(stage),
-        size=stage.size,
-        groups=_groups(stage),
-        columns=column_views(index, stage.at, columns, ANY),
+    columns = _columns(sample)
+    return ImageSamples(
+        picture=picture_of(index, sample.rows[0]),
+        grids=_grids(sample),
+        actives=_actives(sample),
+        chosen=_chosen(sample),
+        explained=_explained(sample),
+        size=sample.size,
+        groups=_groups(sample),
+        columns=column_views(index, sample.at, columns, ANY),
         width_px=WIDTH_PX,
         height_px=height_of(columns),
-        edits=_edits(stage),
-        group_offers=_group_offers(stage),
-        feature_offers=_feature_offers(stage),
+        edits=_edits(sample),
+        group_offers=_group_offers(sample),
+        feature_offers=_feature_offers(sample),
         prompts=_prompts(),
-        before=_near(stage, alone=False),
-        after=_near(stage, alone=True),
-        likes=_likes(stage),
-        sides=_sides(stage),
+        before=_near(sample, alone=False),
+        after=_near(sample, alone=True),
+        similar=_similar(sample),
+        sides=_sides(sample),
         kept=_kept(),
     )
 
 
-def _grids(stage: Stage) -> list[GridState]:
-    index, looking = stage.index, stage.looking
-    middle = stage.size // 2 * (stage.size + 1) + 1
-    some = tuple(at for at in (middle, middle + 1, middle + stage.size) if at <= stage.size**2)
+def _grids(sample: SampleImage) -> list[GridState]:
+    index, view = sample.index, sample.view
+    middle = sample.size // 2 * (sample.size + 1) + 1
+    some = tuple(at for at in (middle, middle + 1, middle + sample.size) if at <= sample.size**2)
     chosen = selected_feature(
-        index, looking.choosing(stage.features[0]), stage.cards, stage.found, stage.size
+        index, view.with_feature(sample.features[0]), sample.cards, sample.found, sample.size
     )
-    selected = Looking(stage.at, stage.layer, Selection(spell(some), some))
-    at_cls = Looking(stage.at, stage.layer, Selection("cls", (0,)))
+    selected = ViewState(sample.at, sample.layer, Selection(spell(some), some))
+    at_cls = ViewState(sample.at, sample.layer, Selection("cls", (0,)))
     states = [
-        GridState("the whole image", grid_view(index, looking, None)),
+        GridState("the whole image", grid_view(index, view, None)),
         GridState("some patches", grid_view(index, selected, None)),
-        GridState(
-            "with the heatmap of a feature", grid_view(index, looking, chosen.heat if chosen else None)
-        ),
+        GridState("with the heatmap of a feature", grid_view(index, view, chosen.heat if chosen else None)),
         GridState("CLS", grid_view(index, at_cls, None)),
     ]
     if EMBED in index.layers:
-        whole = Looking(stage.at, EMBED, Selection(ANY, None))
+        whole = ViewState(sample.at, EMBED, Selection(ANY, None))
         states.append(GridState("a layer without patches", grid_view(index, whole, None)))
     return states
 
 
-def _actives(stage: Stage) -> list[ActiveView]:
+def _actives(sample: SampleImage) -> list[ActiveView]:
     """The first is the chosen one; the last has no histogram, since it never fired in the index."""
-    looking = stage.looking.choosing(stage.features[0])
-    here = summarize(stage.found, looking.selection)
-    views = active_views(stage.index, looking, stage.cards, here, stage.found)
-    without = FeatureCards(stage.cards.slot, stage.cards.cards, stage.cards.rows, {})
-    return [*views[:-1], *active_views(stage.index, looking, without, here, stage.found)[-1:]]
+    view = sample.view.with_feature(sample.features[0])
+    here = summarize(sample.found, view.selection)
+    views = active_views(sample.index, view, sample.cards, here, sample.found)
+    without = FeatureCards(sample.cards.slot, sample.cards.cards, sample.cards.rows, {})
+    return [*views[:-1], *active_views(sample.index, view, without, here, sample.found)[-1:]]
 
 
-def _chosen(stage: Stage) -> list[SelectedFeatureView]:
+def _chosen(sample: SampleImage) -> list[SelectedFeatureView]:
     """One that fires, and one that is silent."""
     found = [
-        selected_feature(stage.index, stage.looking.choosing(feature), stage.cards, stage.found, stage.size)
-        for feature in (stage.features[0], stage.features[-1])
+        selected_feature(
+            sample.index, sample.view.with_feature(feature), sample.cards, sample.found, sample.size
+        )
+        for feature in (sample.features[0], sample.features[-1])
     ]
     return [each.view for each in found if each is not None]
 
 
-def _explained(stage: Stage) -> list[ExplainedView]:
-    whole = explained_view(stage.found, summarize(stage.found, Selection(ANY, None)), stage.size)
+def _explained(sample: SampleImage) -> list[ExplainedView]:
+    whole = explained_view(sample.found, summarize(sample.found, Selection(ANY, None)), sample.size)
     return [whole, ExplainedView(None, whole.mse, whole.l0, None)]
 
 
@@ -162,62 +162,62 @@ def _group(features: Sequence[int], share: float) -> Group:
     return Group(np.asarray(features, dtype=np.int64), masses, share)
 
 
-def _groups(stage: Stage) -> list[GroupView]:
-    made = [_group(stage.features, 0.6), _group(stage.features[1:2], 0.4)]
-    names = group_names(made, stage.cards.cards, stage.layer)
+def _groups(sample: SampleImage) -> list[GroupView]:
+    groups = [_group(sample.features, 0.6), _group(sample.features[1:2], 0.4)]
+    names = group_names(groups, sample.cards.cards, sample.layer)
     chooses = [
         Link("heat", URLS.patterns(), True, "hide the heatmap"),
         Link("heat", URLS.patterns(), title="show its heatmap"),
     ]
     return [
-        group_view(stage.index, stage.at, number, group, names, stage.cards, stage.found, choose, ANY)
-        for number, (group, names, choose) in enumerate(zip(made, names, chooses, strict=True), start=1)
+        group_view(sample.index, sample.at, number, group, names, sample.cards, sample.found, choose, ANY)
+        for number, (group, names, choose) in enumerate(zip(groups, names, chooses, strict=True), start=1)
     ]
 
 
-def _columns(stage: Stage) -> list[LayerColumn]:
+def _columns(sample: SampleImage) -> list[LayerColumn]:
     """The same layer twice, as if it were two."""
-    here = {active.feature: active for active in summarize(stage.found, Selection(ANY, None)).features}
-    pairs = [stage.features[at : at + 2] for at in (0, 2, 4)]
+    here = {active.feature: active for active in summarize(sample.found, Selection(ANY, None)).features}
+    pairs = [sample.features[at : at + 2] for at in (0, 2, 4)]
     groups = [
         HeavyGroup([name], share, 9.0, 5, [here[at] for at in pair if at in here])
         for name, share, pair in zip(
             ("red heart", "night", "a long secondary name"), _SHARES, pairs, strict=True
         )
     ]
-    one, two, three, four = stage.features[:4]
+    one, two, three, four = sample.features[:4]
     links = [
         FeatureLink("decoder", one, two, 0.9),
         FeatureLink("cofiring", one, two, 0.4),
         FeatureLink("decoder", three, one, 0.3),
         FeatureLink("cofiring", two, four, 0.7),
     ]
-    whole = LayerColumn(stage.layer, stage.cards, 24, 5, 0.93, groups, links)
-    return [whole, LayerColumn(stage.layer, stage.cards, 12, 3, None, groups, [])]
+    whole = LayerColumn(sample.layer, sample.cards, 24, 5, 0.93, groups, links)
+    return [whole, LayerColumn(sample.layer, sample.cards, 12, 3, None, groups, [])]
 
 
-def _edits(stage: Stage) -> list[EditView]:
-    one, several = tuple(stage.features[:1]), tuple(stage.features[1:5])
-    unknown = (stage.index.n_features(stage.layer) - 1,)
+def _edits(sample: SampleImage) -> list[EditView]:
+    one, several = tuple(sample.features[:1]), tuple(sample.features[1:5])
+    unknown = (sample.index.n_features(sample.layer) - 1,)
     edits = (Edit(one, "set", 0.0), Edit(several, "scale", 0.5), Edit(unknown, "set", 4.5))
-    state = KnobsState(stage.at, stage.layer, Selection(ANY, None), edits)
-    views = [edit_view(stage.index, state, stage.cards, edit, 9.5) for edit in edits]
-    return [replace(view, undo=URLS.patterns()) for view in views]
+    state = SteeringState(sample.at, sample.layer, Selection(ANY, None), edits)
+    views = [edit_view(sample.index, state, sample.cards, edit, 9.5) for edit in edits]
+    return [replace(each, undo=URLS.patterns()) for each in views]
 
 
-def _group_offers(stage: Stage) -> list[OfferView]:
-    return [group_offer(_unedited(stage), "red heart", stage.features[:4], 0.6)]
+def _group_offers(sample: SampleImage) -> list[OfferView]:
+    return [group_offer(_unedited(sample), "red heart", sample.features[:4], 0.6)]
 
 
-def _feature_offers(stage: Stage) -> list[OfferView]:
+def _feature_offers(sample: SampleImage) -> list[OfferView]:
     return [
-        feature_offer(stage.index, _unedited(stage), stage.cards, ActiveFeature(feature, 9.5, None), 0.2)
-        for feature in stage.features[:3]
+        feature_offer(sample.index, _unedited(sample), sample.cards, ActiveFeature(feature, 9.5, None), 0.2)
+        for feature in sample.features[:3]
     ]
 
 
-def _unedited(stage: Stage) -> KnobsState:
-    return KnobsState(stage.at, stage.layer, Selection(ANY, None))
+def _unedited(sample: SampleImage) -> SteeringState:
+    return SteeringState(sample.at, sample.layer, Selection(ANY, None))
 
 
 def _prompts() -> list[PromptView]:
@@ -229,30 +229,30 @@ def _prompts() -> list[PromptView]:
     ]
 
 
-def _near(stage: Stage, *, alone: bool) -> list[NearestImageView]:
+def _near(sample: SampleImage, *, alone: bool) -> list[NearestImageView]:
     """Every other one is new where there are new ones."""
     return [
-        NearestImageView(picture_of(stage.index, row), 0.9 - at / 50, alone and at % 2 == 1)
-        for at, row in enumerate(stage.rows)
+        NearestImageView(picture_of(sample.index, row), 0.9 - at / 50, alone and at % 2 == 1)
+        for at, row in enumerate(sample.rows)
     ]
 
 
-def _likes(stage: Stage) -> list[SimilarView]:
+def _similar(sample: SampleImage) -> list[SimilarView]:
     captions = ("in both lists (outlined)", "in one list", "")
     here = URLS.patterns()
     return [
-        SimilarView(row.image_id, picture_of(stage.index, row), caption, 0.9 - at / 20, at == 0, here)
-        for at, (row, caption) in enumerate(zip(stage.rows, captions, strict=False))
+        SimilarView(row.image_id, picture_of(sample.index, row), caption, 0.9 - at / 20, at == 0, here)
+        for at, (row, caption) in enumerate(zip(sample.rows, captions, strict=False))
     ]
 
 
-def _sides(stage: Stage) -> list[SidesView]:
+def _sides(sample: SampleImage) -> list[SidesView]:
     found = [
-        view_of(stage.index, stage.at, stage.cards, feature, ActiveFeature(feature, 9.5 - at, None))
-        for at, feature in enumerate(stage.features)
+        view_of(sample.index, sample.at, sample.cards, feature, ActiveFeature(feature, 9.5 - at, None))
+        for at, feature in enumerate(sample.features)
     ]
     both = [BothView(found[0], 4.2), BothView(found[1], 3.1)]
-    name, token = layer_name(stage.layer), token_name(stage.cards.slot.token)
+    name, token = layer_name(sample.layer), token_name(sample.cards.slot.token)
     return [
         SidesView(name, token, URLS.patterns(), 0.4, 2, 3, 1, both, found[2:5], found[5:]),
         SidesView(name, token, None, 0.0, 0, 0, 0, [], [], []),
