@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`, `/metrics`: for those who run the server."""
+"""`/healthz`, `/readyz`, `/metrics` and `/robots.txt`: for operators and crawlers."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The server put together: settings in, an application out. Nothing happens at import."""
+"""Builds the application from settings and runs it. Nothing happens at import."""
 
 import asyncio
 import atexit
@@ -44,7 +44,7 @@ from app.assets import Assets
 from app.engine.budget import TimeBudget
 from app.engine.fair_share import FairLimiter, TakeTurns
 from app.engine.preview_cache import Previews
-from app.engine.text_encoders import TextEncoders, TowerFactory, scopeview_towers
+from app.engine.text_encoders import TextEncoderFactory, TextEncoders, scopeview_text_encoders
 from app.engine.worker import MAX_WAITING_PER_CLIENT, POOL_SIZE, EncoderFactory, Worker, scopeview_encoders
 from app.moderation.blocklist import BlockList
 from app.moderation.reports import Reports
@@ -148,7 +148,7 @@ class ModelStandIns:
     """What tests put in the place of models; None: the real ones."""
 
     encoders: EncoderFactory | None = None
-    texts: TowerFactory | None = None
+    texts: TextEncoderFactory | None = None
     decoder: Decoder | None = None
 
 
@@ -156,7 +156,7 @@ def create_app(
     settings: Settings,
     *,
     encoder_factory: EncoderFactory | None = None,
-    text_factory: TowerFactory | None = None,
+    text_factory: TextEncoderFactory | None = None,
     decoder: Decoder | None = None,
 ) -> FastAPI:
     """Indexes open when the app starts. The factories stand in for the models, and the decoder for processes
@@ -363,7 +363,7 @@ def _open_site(settings: Settings, models: ModelStandIns, assets: Assets, metric
         deadline_s=settings.upload_deadline_s,
         budget=TimeBudget(settings.model_seconds_per_minute),
     )
-    towers = models.texts or scopeview_towers(settings.encoder_device)
+    text_factory = models.texts or scopeview_text_encoders(settings.encoder_device)
     indexes = _open_indexes(settings, blocklist)
     for index in indexes.values():
         index.reader.on_damage = metrics.note_damage
@@ -379,7 +379,7 @@ def _open_site(settings: Settings, models: ModelStandIns, assets: Assets, metric
         model_places=FairLimiter(
             N_MODEL_REQUESTS, settings.model_requests_per_client, max_waiting=MAX_WAITING_PER_CLIENT
         ),
-        texts=TextEncoders(towers, worker),
+        texts=TextEncoders(text_factory, worker),
         reports=Reports(settings.upload_dir / "reports.jsonl"),
         previews=Previews(),
         metrics=metrics,

@@ -1,4 +1,4 @@
-"""`GET /api/v1/{index}/compare`: what the comparison page shows."""
+"""`GET /api/v1/{index}/compare`: features side by side."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field

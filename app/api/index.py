@@ -1,4 +1,4 @@
-"""`GET /api/v1/...`: what an index holds. Uploads have their own module."""
+"""`GET /api/v1/...`: indexes, galleries and images."""
 
 from typing import Annotated
 

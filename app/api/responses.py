@@ -1,4 +1,4 @@
-"""What OpenAPI says of answers: what was found, and every error that an operation may answer with."""
+"""OpenAPI descriptions of answers: results, and every error that an operation may return."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The queue before the model: what is urgent first, and among clients each in turn.
+"""The job queue: urgent jobs first, then clients in turn.
 
 A client that asks for a hundred pictures waits behind itself; another's one picture is next.
 """

@@ -1,4 +1,4 @@
-"""Who may go next, where many clients want the same few places: each client in turn, however many it sends.
+"""Fair scheduling: clients that compete for the same places take turns.
 
 A first-come queue gives a client that opens sixty connections sixty turns to one of everybody else's. For one
 event loop; knows nothing of HTTP but the refusal.

@@ -1,4 +1,4 @@
-"""What the inference worker is given to do, and how whoever waits for it hears of it."""
+"""Jobs of the inference worker, and how they are answered."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The inference worker: one thread that takes pictures apart, behind a bound, a deadline and small batches.
+"""The inference worker: one thread that decomposes images in small batches, with bounds and deadlines.
 
 Pages never come here. What it has worked out is remembered by picture, so that another feature, patch or
 group of the same one costs no forward pass. When the device fails, those who wait hear of it (503) and the
@@ -7,6 +7,8 @@ these threads let those go first that make pages.
 """
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +21,11 @@ import numpy as np
 
 from app.engine.budget import TimeBudget
 from app.engine.decomposition_cache import DecompositionCache
-from app.engine.encoders import Crop, EncoderFactory, EncoderProtocol, Encoders, scopeview_encoders
+from app.engine.encoders import Crop, EncoderFactory, EncoderProtocol, lazy_encoders, scopeview_encoders
 from app.engine.errors import BusyError, DeviceFailedError, EncoderAbsentError, TooSlowError
 from app.engine.fair_queue import FairQueue, Urgency
 from app.engine.fair_share import TooManyAtOnceError
 from app.engine.jobs import CallJob, EncodeRequest, ImageJob, Job, can_batch, is_pending, resolve
-from app.engine.thread_priority import yield_to_pages
 from app.web.client_address import current_client
 from app.web.errors import ProblemError
 from scopeview.analysis.decomposition import Decomposition
@@ -55,6 +56,8 @@ VIEWS_S = 0.05
 STALLED_S = 120.0
 """What has been in hand for so long, and for two deadlines, hangs: nobody waits for it any more."""
 
+_NICER = 10
+
 Answer = TypeVar("Answer")
 
 
@@ -74,7 +77,7 @@ class Worker:
         budget: TimeBudget | None = None,
     ) -> None:
         """`factory` is None where taking pictures apart is switched off; `budget` None: nobody has one."""
-        self.encoders = Encoders(factory)
+        self.encoders = lazy_encoders(factory)
         self._bound, self._batch, self._deadline_s = bound, batch, deadline_s
         self._max_waiting = max_waiting
         self._stalled_s = max(stalled_s, 2 * deadline_s)
@@ -307,3 +310,11 @@ class Worker:
             failure.__cause__ = error.with_traceback(None)  # the trace would keep the failed batch alive
         self.encoders.reload(index_dir, encoder)
         raise failure
+
+
+def yield_to_pages() -> None:
+    """Lowers the priority of the calling thread and of those that it starts, where threads have one."""
+    if sys.platform == "linux":
+        thread_id = threading.get_native_id()
+        nice = os.getpriority(os.PRIO_PROCESS, thread_id)
+        os.setpriority(os.PRIO_PROCESS, thread_id, min(nice + _NICER, 19))

@@ -1,4 +1,4 @@
-"""What pages are made of: a picture and a feature, each introduced the same way everywhere. Pure.
+"""Views of images and features that all pages share. Pure.
 
 Tuples, of which a page is made by the hundred: a frozen dataclass takes more than twice as long to make.
 """

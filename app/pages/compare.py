@@ -1,4 +1,4 @@
-"""`/{index}/compare`: any features side by side, with the images they share and a note, all in the URL."""
+"""`/{index}/compare`: features side by side, the images they share, and a note, all in the URL."""
 
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""How many features fire on how many images, as a small chart. Pure.
+"""The density chart: how many features fire on how many images. Pure.
 
 Bars are features and not activations, so they are grey.
 """

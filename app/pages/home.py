@@ -1,4 +1,4 @@
-"""`/`: the indexes served here; and `/{index}`: what one of them holds."""
+"""`/`: the list of indexes; `/{index}`: the overview of one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

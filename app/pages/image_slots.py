@@ -1,4 +1,4 @@
-"""A picture's codes as features: one component for indexed images and uploads alike."""
+"""The strongest features of an image by layer, for indexed images and uploads alike."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

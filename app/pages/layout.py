@@ -1,4 +1,4 @@
-"""What is around every page: title, the line at the top that says where one is, the banner. Pure."""
+"""The frame around every page: title, index, layers, tokens, search box and preview. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A picture and a feature as HTML, the same everywhere; `templates/parts.html` hands on what many pages use.
+"""HTML of images and features; `templates/parts.html` passes on what many pages use.
 
 Written in Python and not as macros, since a feature's page has a hundred of them. Every text that comes from
 elsewhere is escaped here, one by one; only what is handed out is marked as HTML, for a mark costs as much as

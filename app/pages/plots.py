@@ -1,4 +1,4 @@
-"""What a plot of features needs in the browser: where its points are, and the card of one of them. Pure."""
+"""Addresses that the plots of features load in the browser. Pure."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""`/{index}/random`: on to a feature that has a grid, another one each time."""
+"""`/{index}/random`: redirects to a random feature that has a grid."""
 
 import secrets
 

@@ -1,4 +1,4 @@
-"""Contexts to answers: the whole page, or the one block of it that an htmx request asks for.
+"""Renders a page, or the one block of it that an htmx request asks for.
 
 A block is named after the id of the element it replaces, which htmx sends as `HX-Target`. A plain GET, a
 boosted one and a history restore always get the whole page.

@@ -1,6 +1,4 @@
-"""`/{index}/images/{image_id}/report` and `.../uploads/{upload_id}/report`: tells the operator that a picture
-should not be shown.
-"""
+"""`.../report`: reports an image to the operator."""
 
 import time
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""`/{index}/search`: features and images found by words, by number, by name, or by a picture."""
+"""`/{index}/search`: features and images by words, number, name or image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""`/{index}/uploads` and below: the form, what became of a picture, keeping it longer and deleting it."""
+"""`/{index}/uploads`: the upload form, the result, extending and deleting an upload."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -10,8 +10,7 @@ from starlette.requests import Request
 
 from app.pages.cards import PictureView
 from app.pages.image.header import COOKIE, HeaderView, header_view, upload_picture
-from app.pages.image.overview import picture_frame
-from app.pages.image.overview_grid import overview_frame, overview_grid, slot_link
+from app.pages.image.overview import overview_frame, overview_grid, picture_frame, slot_link
 from app.pages.image.patch_grid import GridView
 from app.pages.image_slots import SlotOfPicture, slots_of_picture
 from app.pages.layout import Link, frame_for

@@ -1,4 +1,4 @@
-"""The query string of a comparison of features, for the page and its JSON alike."""
+"""Query parameters of a comparison of features, for the page and its JSON."""
 
 from typing import Annotated, NamedTuple
 

@@ -1,4 +1,4 @@
-"""Which features of a slot are asked for: the same filters for the gallery, the map and their JSON.
+"""Filters of features, the same for the gallery, the map and their JSON.
 
 A filter that is left blank in a form is one that was not set.
 """

@@ -1,4 +1,4 @@
-"""What was typed into the box: words, or the number of a feature. Pure."""
+"""The text of a search: words, or the number of a feature. Pure."""
 
 import re
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Features side by side: what is known of each, and which of their nine images they share.
+"""Features side by side: their records, and which of their top nine images they share.
 
 Knows no HTML, no JSON and no URL.
 """

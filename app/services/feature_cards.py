@@ -1,4 +1,4 @@
-"""What the index says of some features of one slot, asked for at once."""
+"""Cards, image rows and histograms of some features of one slot, read at once."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

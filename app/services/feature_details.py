@@ -1,4 +1,4 @@
-"""All that is said of one feature at one token, read once: its page and its JSON are made of the same sheet.
+"""Everything known about one feature at one token, read once for its page and its JSON.
 
 Knows no HTML, no JSON and no URL.
 """

@@ -1,4 +1,4 @@
-"""What is said of a whole slot: how often its features fire, and which of them strike the eye.
+"""Highlights of a slot: the distribution of its densities, and features worth a look.
 
 An index never changes, so each answer is worked out once and kept.
 """

@@ -1,4 +1,4 @@
-"""An image, indexed or uploaded, as pages and JSON ask for it: one type, read once a request."""
+"""One type for an image, indexed or uploaded, and how it is read."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

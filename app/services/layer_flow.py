@@ -1,4 +1,4 @@
-"""A picture through the layers: the heaviest groups of each, and which of their features resemble each other.
+"""An image layer by layer: the largest groups of each layer, and links between their features.
 
 For pages and JSON alike. Knows no HTML and no URL.
 """

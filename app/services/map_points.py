@@ -1,4 +1,4 @@
-"""Every active feature of a slot in columns, for scatter plots, maps and scripts; packed once and kept.
+"""Every active feature of a slot in columns, for plots, maps and scripts; packed once and cached.
 
 Packed means the safetensors format: a length, a JSON header that names each column's type and place, then the
 columns end to end, little-endian. A browser reads it with typed arrays, Python with `safetensors.numpy.load`.

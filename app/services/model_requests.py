@@ -1,4 +1,4 @@
-"""From a request to the worker and back, without holding one of the server's threads while it works."""
+"""Requests to the worker that hold no thread of the server while they wait."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

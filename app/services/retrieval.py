@@ -1,4 +1,4 @@
-"""What of an index answers a query: by number, by name, and by nearness in CLIP's space.
+"""Retrieval from an index: by number, by name, and by similarity in CLIP's space.
 
 Whoever asks brings the query's vector; how it was made of words or pixels is not known here.
 """

@@ -1,4 +1,4 @@
-"""One query, answered: its vector made of words or of a picture, and all that lies near it."""
+"""Runs one search: embeds the query, then retrieves features and images."""
 
 from dataclasses import replace
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Images like a picture: by CLIP's embedding, and by the features that fire at one slot.
+"""Similar images: by CLIP embedding, and by the features that fire at one slot.
 
 For pages and JSON alike. Knows no HTML and no URL.
 """

@@ -1,1 +1,1 @@
-"""Pictures that visitors send: read within bounds, decoded, taken apart, kept for a while."""
+"""Uploads: request bodies read within bounds, validated, decoded and stored for a while."""

@@ -1,4 +1,4 @@
-"""Is what was sent a picture, one plain picture, and nothing else beside? Looked at before it is decoded.
+"""Checks that an upload is one plain image and nothing else, before it is decoded.
 
 What is no picture at all is told which kinds are accepted, and what it is where people often send it.
 

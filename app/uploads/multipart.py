@@ -1,4 +1,4 @@
-"""Reads one picture out of a multipart request, in memory and within bounds. Knows nothing of pictures."""
+"""Reads one file out of a multipart request, in memory and within bounds."""
 
 import asyncio
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""How many pictures one client may send at a time and in a minute, so that nobody takes the others' places.
+"""Limits of uploads per client: at a time, and per minute.
 
 Those of a minute are counted by `limits` (slowapi, which builds on it, binds routes and answers errors in
 ways of its own), in a sliding window: a burst is let through, and what is refused does not count. `limits`

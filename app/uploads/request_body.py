@@ -1,4 +1,4 @@
-"""The body of a request, and what becomes of the rest of it when the answer is known before its end.
+"""The body of a request, and how the rest of it is discarded once the answer is known.
 
 A server that answers and closes while the sender is still sending resets the connection, and the sender may
 never see the answer: a 503 would look like a crash. So what is left is read and thrown away, within bounds.

@@ -1,4 +1,4 @@
-"""Who sends a request, for those who count how often somebody does.
+"""The client of a request, as rate limits count it.
 
 Behind a reverse proxy it is uvicorn that puts the visitor's address in the place of the proxy's, when the
 proxy is one that it trusts (`FORWARDED_ALLOW_IPS`).

@@ -1,4 +1,4 @@
-"""Counters for Prometheus, in a registry of the app's own. Labels are route templates, never paths."""
+"""Prometheus counters, in a registry of the app's own. Labels are route templates, never paths."""
 
 import logging
 import time

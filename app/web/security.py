@@ -1,4 +1,4 @@
-"""What every answer carries so that a page is safe on the open web, and who may send us a form."""
+"""Security headers, CORS, HEAD requests and the check against cross-site forms."""
 
 from urllib.parse import urlsplit
 

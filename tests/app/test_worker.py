@@ -229,7 +229,7 @@ def test_a_failed_load_is_remembered_and_then_tried_again(monkeypatch: pytest.Mo
             worker.encoder(INDEX)
     assert len(calls) == 1
     later = time.monotonic() + 61
-    monkeypatch.setattr("app.engine.encoders.time.monotonic", lambda: later)
+    monkeypatch.setattr("app.engine.lazy_models.time.monotonic", lambda: later)
     with pytest.raises(EncoderAbsentError):
         worker.encoder(INDEX)
     assert len(calls) == 2

@@ -1,4 +1,4 @@
-"""A feature's sheet to the shapes of `/api/v1`. Pure: nothing is read here."""
+"""Feature details to JSON schemas. Pure: nothing is read here."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Decomposed images to the schemas of `/api/v1`."""
+"""Decomposed images to JSON schemas."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Ranked images as CSV (RFC 4180), safe to open in a spreadsheet: captions are other people's words."""
+"""Ranked images as CSV (RFC 4180) that is safe to open in a spreadsheet."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Records of the store to the shapes of `/api/v1`."""
+"""Records of the store to JSON schemas."""
 
 from dataclasses import asdict
 

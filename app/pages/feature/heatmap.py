@@ -1,4 +1,4 @@
-"""What the browser needs to lay a feature's heat over its pictures. Pure."""
+"""Where the browser gets a feature's heatmaps, or why there are none. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How often a feature fires how strongly, as bars. Pure."""
+"""The histogram of a feature's activations. Pure."""
 
 import math
 from dataclasses import dataclass

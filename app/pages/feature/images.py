@@ -1,4 +1,4 @@
-"""The images of a feature by rank, near-duplicates folded into the first of them."""
+"""A feature's images by rank and by activation range, near-duplicates folded into the first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -118,3 +118,31 @@ def _folding(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> Li
     if state.alike == "fold":
         return Link("show separately", state.url(index, details.slot, details.record.feature, alike="show"))
     return Link("collapse", state.url(index, details.slot, details.record.feature, alike="fold"))
+
+
+@dataclass(frozen=True)
+class IntervalView:
+    """One of the equal slices of (0, max]: low < activation <= high."""
+
+    low: float
+    high: float
+    n_images: int
+    of_firing: float  # n_images / images on which it fires
+    of_all: float  # n_images / images in the index
+    images: list[RankedView]  # an even sample of them
+
+
+def intervals(index: OpenIndex, details: FeatureDetails) -> list[IntervalView]:
+    """Highest first; empty where it never fires."""
+    record = details.record
+    return [
+        IntervalView(
+            low=each.low,
+            high=each.high,
+            n_images=each.n_images,
+            of_firing=each.n_images / record.n_active,
+            of_all=each.n_images / record.n_images,
+            images=[ranked(index, details.slot, record, top) for top in each.images],
+        )
+        for each in details.intervals
+    ]

@@ -1,4 +1,4 @@
-"""A feature's figures, each with one line that says what it is. Pure."""
+"""A feature's metrics, each with a line of explanation. Pure."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Features that resemble this one: in its own layer, and what it was or becomes at the other layers."""
+"""Similar features, in the feature's own layer and in other layers."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The route of a feature's page, and the page put together from its parts."""
+"""The route of a feature's page, and the page assembled from its sections."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,11 +10,9 @@ from starlette.requests import Request
 
 from app.formatting import feature_name
 from app.pages.cards import FeatureView, feature_views
-from app.pages.feature.embed import EmbedPage
 from app.pages.feature.heatmap import FeatureHeatmapView, heat_view
 from app.pages.feature.histogram import HistogramView, histogram
-from app.pages.feature.images import RankingView, highest, ranking
-from app.pages.feature.intervals import IntervalView, intervals
+from app.pages.feature.images import IntervalView, RankingView, highest, intervals, ranking
 from app.pages.feature.neighbors import KindView, Lineage, kinds, lineage
 from app.pages.feature.pinned_image import (
     ImageQuery,
@@ -75,6 +73,14 @@ class FeaturePage(Page):
     alive: list[FeatureView]  # the same two, with their pictures, where this one never fires
     gallery: Link
     share: ShareView
+
+
+@dataclass(frozen=True)
+class EmbedPage(Page):
+    template = "feature_embed.html"
+    for_everyone = True
+
+    summary: SummaryView
 
 
 @dataclass(frozen=True)

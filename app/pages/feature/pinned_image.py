@@ -1,4 +1,4 @@
-"""The picture that a feature's page was reached from: it stays first there, under the feature's heat."""
+"""The image from which a visitor came: it stays first on the feature's page, with its heatmap."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where on the patch grid a feature has its maximum, over the whole data set. Pure."""
+"""The patches at which a feature reaches its maximum, over the whole index. Pure."""
 
 from dataclasses import dataclass
 

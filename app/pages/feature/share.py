@@ -1,4 +1,4 @@
-"""What one takes along from a feature's page: its data, a citation, a frame for another page. Pure."""
+"""Links, a citation and an embed code to copy from a feature's page. Pure."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the URL of a feature's page holds beside index, layer, feature and token. Pure."""
+"""The query string of a feature's page. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal

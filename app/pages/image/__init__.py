@@ -1,1 +1,1 @@
-"""One picture taken apart, as pages: features, groups, layers, knobs, what is similar, two side by side."""
+"""Pages about one image: activations, groups, layers, steering, similar images, comparison."""

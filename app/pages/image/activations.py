@@ -1,4 +1,4 @@
-"""`.../activations`: which features of an image, indexed or uploaded, are active where."""
+"""`.../activations`: which features are active where in an image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The features that fire at what is selected, as the list beside the picture shows them. Pure."""
+"""The list of features active at the selected tokens. Pure."""
 
 import math
 from dataclasses import dataclass

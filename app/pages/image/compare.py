@@ -1,4 +1,4 @@
-"""`.../compare?with=`: a picture other another one: features of both, and of one alone, layer by layer."""
+"""`.../compare?with=`: two images side by side, their shared features and the others, layer by layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Groups of a picture's features as pages show them: named, with heat and heaviest members. Pure."""
+"""Views of groups: name, heatmap, share and largest members. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""`.../groups`: the features of a picture that belong together, each group with its name, heat and share."""
+"""`.../groups`: related features of an image, grouped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

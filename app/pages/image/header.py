@@ -1,4 +1,4 @@
-"""What is around every page about one picture: its title, the picture itself, the ways through its parts."""
+"""The header of every page about one image: title, image, tabs, and how long an upload is stored."""
 
 from dataclasses import dataclass
 from functools import partial

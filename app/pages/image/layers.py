@@ -1,4 +1,4 @@
-"""`.../layers`: how a picture's explanation changes from layer to layer, at CLS or at some patches."""
+"""`.../layers`: the groups of an image layer by layer, at CLS or at some patches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

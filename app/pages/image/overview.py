@@ -1,4 +1,4 @@
-"""`/{index}/images/{image_id}`: one indexed image and the features that see it, layer by layer."""
+"""`/{index}/images/{image_id}`: one indexed image and its strongest features of every layer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,21 +6,22 @@ from functools import partial
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 from starlette.requests import Request
 
 from app.formatting import safe_link
 from app.pages.image.header import HeaderView, header_view
-from app.pages.image.overview_grid import overview_frame, overview_grid, slot_link
-from app.pages.image.patch_grid import GridView
+from app.pages.image.patch_grid import TOKENS, GridView, patch_links
+from app.pages.image.view_state import tokens_there
 from app.pages.image_slots import SlotOfPicture, picture_link, slots_of_picture
-from app.pages.layout import Frame, Link, frame_for
+from app.pages.layout import Frame, Link, LinkTo, frame_for
 from app.pages.render import Page, render
 from app.params.common import ImagePath, IndexDep, SiteDep, TokenQuery
 from app.params.view_params import AnyLayerQuery, SlotFilter, slot_filter
 from app.services.images import indexed_image
 from app.state import OpenIndex
-from app.urls import URLS
-from scopeview.slots import Slot
+from app.urls import URLS, ImageAddress
+from scopeview.slots import ANY, CLS, EMBED, Slot
 from scopeview.store.records import ImageRow
 
 router = APIRouter(include_in_schema=False)
@@ -95,3 +96,34 @@ def _image_link(index: OpenIndex, image_id: int) -> Link | None:
     if not 0 <= image_id < index.manifest.n_images:
         return None
     return Link(f"image {image_id}", URLS.image(index.slug, image_id))
+
+
+def overview_grid(index: OpenIndex, at: ImageAddress, *, can_run: bool) -> GridView:
+    """A patch leads to what is active there in the deepest block; no patches without a model."""
+    layer = index.deepest_layer
+    size = index.manifest.model.grid_size if can_run and layer != EMBED else 0
+    url = at.url("activations", layer=layer, tokens=TOKENS)
+    switch = [
+        Link(
+            "CLS", at.url("activations", layer=layer, tokens=CLS), title="the token that summarizes the image"
+        ),
+        Link("whole image", at.url("activations", layer=layer, tokens=ANY), title="all patches and CLS"),
+    ]
+    links = patch_links(url, size) if size else Markup("")
+    return GridView(size, url, links, "", ANY, switch if size else [])
+
+
+def overview_frame(frame: Frame, index: OpenIndex, at: ImageAddress, shown: SlotFilter) -> Frame:
+    """The rail leads into a layer, at the same token."""
+    layers = [
+        replace(link, url=at.url("activations", layer=layer, tokens=tokens_there(layer, shown.token)))
+        for link, layer in zip(frame.layers, index.layers, strict=True)
+    ]
+    return replace(frame, layers=layers)
+
+
+def slot_link(at: ImageAddress, *, can_run: bool) -> LinkTo:
+    """All that is active in a layer: without a model what was kept of it."""
+    if not can_run:
+        return picture_link(at.url)
+    return lambda layer, token: at.url("activations", layer=layer, tokens=token)

@@ -1,4 +1,4 @@
-"""What the features of one layer explain of a picture, and what they leave over, patch by patch. Pure."""
+"""Reconstruction quality of one layer: explained variance, and the error of each patch. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The feature that is chosen, beside the picture that wears its heat."""
+"""The selected feature, whose heatmap lies over the image."""
 
 from dataclasses import dataclass
 

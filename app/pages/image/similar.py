@@ -1,4 +1,4 @@
-"""`.../similar`: images like a picture, by CLIP's embedding and by the features of a layer."""
+"""`.../similar`: similar images, by embedding and by the features of a layer."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""`.../steering`: features of a picture turned up or down, and what the model then makes of it."""
+"""`.../steering`: edit features of an image and see what changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

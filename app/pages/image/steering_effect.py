@@ -1,4 +1,4 @@
-"""What turning features does, as pages show it: prompts and nearest images before and after. Pure."""
+"""The effect of edits: prompts and nearest images before and after. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Edits as the address of the knobs has them; the page with one more, one less, one changed. Pure."""
+"""The edits in the address of a steering page, and links that add, change or remove one. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

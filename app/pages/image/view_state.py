@@ -1,4 +1,4 @@
-"""What the address of a decomposition holds: where one looks, and how the list is made. Pure."""
+"""The query string of the activations page: layer, tokens, and how the list is made. Pure."""
 
 from dataclasses import dataclass, replace
 from typing import Any

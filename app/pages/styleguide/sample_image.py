@@ -1,4 +1,4 @@
-"""A picture with made-up activity at one layer, of which `/patterns` shows what pages make of a real one."""
+"""An image with synthetic activations at one layer, from which the style guide is made."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The components of the pages about one picture, each in its states, for `/patterns`.
+"""Components of the pages about one image, each in its states, for the style guide.
 
 They are made of the same views by the same functions; the picture and the features are the index's own, what
 is said to be active where is made up.
