@@ -33,7 +33,7 @@ class GroupView:
     members: list[FeatureView]  # the heaviest
     rest: list[Link]  # the others, by mass
     choose: Link  # lays its heat over the picture
-    turns: list[Link]  # to the knobs, all of it
+    turns: list[Link]  # to the steering page, all of it
 
 
 def group_view(

@@ -41,7 +41,7 @@ class HeaderView:
     caption: str  # one line; empty for none
     tabs: list[Link]  # its parts; the one at hand is current
     kept: KeptView | None  # None for an indexed image
-    why_not: str | None  # why it cannot be taken apart now
+    why_not: str | None  # why it cannot be analyzed now
 
 
 def header_view(

@@ -28,7 +28,7 @@ class SelectedFeatureView:
     share: float  # of the mass of all features in the whole picture
     histogram: MarkedHistogram | None
     clear: str  # the same view without it
-    turns: list[Link]  # to the knobs
+    turns: list[Link]  # to the steering page
 
 
 @dataclass(frozen=True)
