@@ -42,7 +42,7 @@ from app.api import search as api_search
 from app.api import uploads as api_uploads
 from app.assets import Assets
 from app.engine.budget import TimeBudget
-from app.engine.fair_share import FairLimiter, TakeTurns
+from app.engine.fair_share import FairLimiter, FairTurns
 from app.engine.preview_cache import Previews
 from app.engine.text_encoders import TextEncoderFactory, TextEncoders, scopeview_text_encoders
 from app.engine.worker import MAX_WAITING_PER_CLIENT, POOL_SIZE, EncoderFactory, Worker, scopeview_encoders
@@ -249,7 +249,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
         query_names=_query_names(),
     )
     turns = FairLimiter(N_TURNS, settings.requests_per_client, max_waiting=MAX_WAITING_TURNS)
-    app.add_middleware(TakeTurns, turns=turns, refuse=_answer_error)
+    app.add_middleware(FairTurns, turns=turns, refuse=_answer_error)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)
     app.add_middleware(CanonicalPath)
@@ -398,10 +398,10 @@ async def _sweep(site: AppState) -> None:
         await asyncio.sleep(SWEEP_EVERY_S)
         try:
             n_failed = await run_in_threadpool(site.uploads.sweep)
-            site.metrics.swept(n_failed)
+            site.metrics.note_sweep(n_failed)
         except Exception:
             log.exception("the sweep of uploads failed; it is tried again in %.0f s", SWEEP_EVERY_S)
-            site.metrics.swept(1)
+            site.metrics.note_sweep(1)
 
 
 async def _warm(site: AppState, templates: Environment) -> None:

@@ -17,7 +17,7 @@ PREVIEW_COUNT = 6
 
 
 @dataclass(frozen=True)
-class SlotOfPicture:
+class ImageSlotView:
     """What one slot sees in the picture."""
 
     name: str  # `L22`
@@ -28,9 +28,9 @@ class SlotOfPicture:
     url: str  # this slot alone, with all that are listed; empty when it is shown alone
 
 
-def slots_of_picture(
+def image_slot_views(
     index: OpenIndex, codes: Sequence[Code], shown: SlotFilter, link: LinkTo
-) -> list[SlotOfPicture]:
+) -> list[ImageSlotView]:
     """In index order; a layer without that token (the embedding) is shown at its first."""
     by_slot = {Slot(code.layer, code.token): code for code in codes}
     alone = shown.layer is not None
@@ -41,7 +41,7 @@ def slots_of_picture(
     ]
 
 
-def picture_link(url: Callable[..., str]) -> LinkTo:
+def image_link(url: Callable[..., str]) -> LinkTo:
     """The page of a picture at one layer; `url` takes the query as keywords."""
 
     def link(layer: Layer, token: Token | None) -> str:
@@ -50,7 +50,7 @@ def picture_link(url: Callable[..., str]) -> LinkTo:
     return link
 
 
-def _view(index: OpenIndex, code: Code, alone: bool, url: str) -> SlotOfPicture:
+def _view(index: OpenIndex, code: Code, alone: bool, url: str) -> ImageSlotView:
     kept = code.features if alone else code.features[:PREVIEW_COUNT]
     cards = index.reader.cards(Slot(code.layer, code.token), [found.feature for found in kept])
     rows = rows_without_grid(index, cards.values())
@@ -59,7 +59,7 @@ def _view(index: OpenIndex, code: Code, alone: bool, url: str) -> SlotOfPicture:
         for found in kept
         if found.feature in cards
     ]
-    return SlotOfPicture(
+    return ImageSlotView(
         name=layer_name(code.layer),
         token=token_name(code.token),
         n_active=code.n_active,

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import Request
 
-from app.pages.cards import PictureView
+from app.pages.cards import ImageView
 from app.pages.image.header import COOKIE, HeaderView, header_view, upload_picture
-from app.pages.image.overview import overview_frame, overview_grid, picture_frame, slot_link
+from app.pages.image.overview import overview_frame, overview_grid, overview_page_frame, slot_link
 from app.pages.image.patch_grid import GridView
-from app.pages.image_slots import SlotOfPicture, slots_of_picture
+from app.pages.image_slots import ImageSlotView, image_slot_views
 from app.pages.layout import Link, frame_for
 from app.pages.render import Page, base_url_of, render
 from app.params.common import IndexDep, SiteDep, TokenQuery
@@ -51,7 +51,7 @@ class UploadPage(Page):
     header: HeaderView
     grid: GridView  # leads to what is active at a patch
     report: Link
-    slots: list[SlotOfPicture]
+    slots: list[ImageSlotView]
     all_layers: str | None  # the page with all layers, when one is shown alone
 
 
@@ -59,7 +59,7 @@ class UploadPage(Page):
 class DeletePage(Page):
     template = "upload_delete.html"
 
-    picture: PictureView
+    picture: ImageView
     action: str
     expires_s: float  # since 1970
 
@@ -155,7 +155,7 @@ def _page(
     shown = slot_filter(index, layer, token)
     header = header_view(request, site, index, found, "", layer=shown.layer)
     can_run = header.why_not is None
-    frame = picture_frame(
+    frame = overview_page_frame(
         index, found.address.name, shown, partial(URLS.image_part, index.slug, found.address.image)
     )
     assert found.upload is not None, "it is an upload"
@@ -164,7 +164,7 @@ def _page(
         header=header,
         grid=overview_grid(index, found.address, can_run=can_run),
         report=Link("report", found.address.url("report")),
-        slots=slots_of_picture(index, found.upload.codes, shown, slot_link(found.address, can_run=can_run)),
+        slots=image_slot_views(index, found.upload.codes, shown, slot_link(found.address, can_run=can_run)),
         all_layers=found.address.url(token=shown.token) if shown.layer is not None else None,
     )
 

@@ -24,7 +24,7 @@ from app.services.model_requests import answers, refuse_absent
 from app.state import AppState, OpenIndex
 from app.uploads.image_validation import validate_image
 from app.uploads.multipart import Pace, read_picture
-from app.uploads.request_body import Incoming
+from app.uploads.request_body import IncomingBody
 from app.uploads.store import NewUpload, Upload
 from app.urls import Urls
 from app.web.caching import PRIVATE
@@ -41,7 +41,7 @@ Answer = TypeVar("Answer")
 
 async def receive_upload(request: Request, site: AppState, index: OpenIndex) -> NewUpload:
     """Raises `ProblemError` or `ImageError`; every outcome is counted."""
-    incoming = Incoming.of(request)
+    incoming = IncomingBody.of(request)
     try:
         kept = await _receive(Request(request.scope, incoming.receive), incoming, site, index)
     except Exception as error:
@@ -52,7 +52,7 @@ async def receive_upload(request: Request, site: AppState, index: OpenIndex) -> 
     return kept
 
 
-async def _receive(request: Request, incoming: Incoming, site: AppState, index: OpenIndex) -> NewUpload:
+async def _receive(request: Request, incoming: IncomingBody, site: AppState, index: OpenIndex) -> NewUpload:
     client = client_of(request)
     refuse_cross_site(request.headers, site.settings.base_url)
     refuse_absent(site, index)
@@ -84,7 +84,7 @@ def _accepted(site: AppState, sha256: Callable[[], str]) -> str:
     return found
 
 
-async def _while_sender_stays(incoming: Incoming, work: Coroutine[Any, Any, Answer]) -> Answer:
+async def _while_sender_stays(incoming: IncomingBody, work: Coroutine[Any, Any, Answer]) -> Answer:
     """Cancels the work, and raises a 400, when the connection ends before it is done."""
     working, leaving = asyncio.create_task(work), asyncio.create_task(incoming.left())
     try:

@@ -12,7 +12,7 @@ from app.formatting import safe_link
 from app.services.feature_details import (
     AtToken,
     FeatureDetails,
-    Near,
+    SimilarFeature,
     description_metrics,
     finite,
     provenance,
@@ -88,7 +88,7 @@ def _positions(index: OpenIndex, described: Description) -> models.PositionsOut 
     return models.PositionsOut(grid=grid, counts=described.positions, at_cls=described.at_cls)
 
 
-def _neighbor(index: OpenIndex, near: Near, urls: Urls) -> models.NeighborOut:
+def _neighbor(index: OpenIndex, near: SimilarFeature, urls: Urls) -> models.NeighborOut:
     neighbor, card = near.neighbor, near.card
     return models.NeighborOut(
         kind=neighbor.kind,

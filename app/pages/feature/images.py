@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.formatting import safe_link, short
-from app.pages.cards import RankedView, bar, mark_at, picture_of
+from app.pages.cards import RankedView, bar, image_view, mark_at
 from app.pages.feature.url_state import FeatureUrl
 from app.pages.layout import Link
 from app.pages.paging import Paging, paged
@@ -77,7 +77,7 @@ def ranked(index: OpenIndex, slot: Slot, record: FeatureRecord, top: TopImage) -
     return RankedView(
         rank=top.rank,
         image_id=top.image_id,
-        picture=picture_of(index, top, mark),
+        picture=image_view(index, top, mark),
         bar=bar(top.activation, record.max_activation),
         caption=short(top.caption),
         place="CLS" if at_cls else mark.words if mark and top.position is not None else None,

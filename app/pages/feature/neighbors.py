@@ -9,7 +9,7 @@ from app.pages.cards import FeatureView, NearLink, NeighborView, feature_view
 from app.pages.feature.summary import own_feature_view
 from app.pages.feature.url_state import FeatureUrl
 from app.pages.layout import Link
-from app.services.feature_details import FeatureDetails, Near
+from app.services.feature_details import FeatureDetails, SimilarFeature
 from app.state import OpenIndex
 from scopeview.slots import EMBED, Layer, Slot
 from scopeview.store.records import NEIGHBOR_KINDS, NeighborKind
@@ -52,7 +52,7 @@ class KindView:
 
 
 @dataclass(frozen=True)
-class LineageRow:
+class AcrossLayersRow:
     """What it resembles most at each other layer, in one way."""
 
     term: str
@@ -62,12 +62,12 @@ class LineageRow:
 
 
 @dataclass(frozen=True)
-class Lineage:
+class AcrossLayers:
     """Layers across, kinds of likeness down."""
 
     here: FeatureView  # the feature itself, in the column of its own layer
     layers: list[Link]  # the columns; this feature's own layer is current
-    rows: list[LineageRow]
+    rows: list[AcrossLayersRow]
 
 
 def kinds(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> list[KindView]:
@@ -84,13 +84,13 @@ def kinds(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> list[
     return [kind for kind in every if kind.near]
 
 
-def lineage(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> Lineage | None:
+def across_layers(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> AcrossLayers | None:
     """None where nothing is known of other layers."""
     if not details.across:
         return None
     layers, found = index.layers, _by_kind(details.across)
     rows = [
-        LineageRow(
+        AcrossLayersRow(
             TERMS[kind][0],
             TERMS[kind][2],
             [_cell(index, details, found[kind, layer], state) for layer in layers],
@@ -99,7 +99,7 @@ def lineage(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> Lin
         for kind in NEIGHBOR_KINDS
         if any(near.neighbor.kind == kind for near in details.across)
     ]
-    return Lineage(
+    return AcrossLayers(
         own_feature_view(index, details), [_column(index, details, layer) for layer in layers], rows
     )
 
@@ -111,7 +111,7 @@ def _column(index: OpenIndex, details: FeatureDetails, layer: Layer) -> Link:
 
 
 def _cell(
-    index: OpenIndex, details: FeatureDetails, found: Sequence[Near], state: FeatureUrl
+    index: OpenIndex, details: FeatureDetails, found: Sequence[SimilarFeature], state: FeatureUrl
 ) -> LayerCell | None:
     if not found:
         return None
@@ -120,15 +120,17 @@ def _cell(
     )
 
 
-def _by_kind(found: Sequence[Near]) -> Mapping[tuple[NeighborKind, Layer], Sequence[Near]]:
+def _by_kind(
+    found: Sequence[SimilarFeature],
+) -> Mapping[tuple[NeighborKind, Layer], Sequence[SimilarFeature]]:
     """Also by layer; best first."""
-    groups: dict[tuple[NeighborKind, Layer], list[Near]] = defaultdict(list)
+    groups: dict[tuple[NeighborKind, Layer], list[SimilarFeature]] = defaultdict(list)
     for near in found:
         groups[near.neighbor.kind, near.neighbor.layer].append(near)
     return groups
 
 
-def _view(index: OpenIndex, details: FeatureDetails, near: Near, state: FeatureUrl) -> NeighborView:
+def _view(index: OpenIndex, details: FeatureDetails, near: SimilarFeature, state: FeatureUrl) -> NeighborView:
     card = near.card
     return NeighborView(
         feature=feature_view(index, card, details.rows, card.top_image_ids, url=_url(index, near, state)),
@@ -138,11 +140,11 @@ def _view(index: OpenIndex, details: FeatureDetails, near: Near, state: FeatureU
     )
 
 
-def _link(index: OpenIndex, near: Near, state: FeatureUrl) -> NearLink:
+def _link(index: OpenIndex, near: SimilarFeature, state: FeatureUrl) -> NearLink:
     card = near.card
     label = feature_name(card.layer, card.feature)
     return NearLink(_url(index, near, state), label, card.name, near.neighbor.score)
 
 
-def _url(index: OpenIndex, near: Near, state: FeatureUrl) -> str:
+def _url(index: OpenIndex, near: SimilarFeature, state: FeatureUrl) -> str:
     return state.pinned_url(index, Slot(near.card.layer, near.card.token), near.card.feature)

@@ -13,7 +13,7 @@ from app.pages.cards import FeatureView, feature_views
 from app.pages.feature.heatmap import FeatureHeatmapView, heat_view
 from app.pages.feature.histogram import HistogramView, histogram
 from app.pages.feature.images import IntervalView, RankingView, highest, intervals, ranking
-from app.pages.feature.neighbors import KindView, Lineage, kinds, lineage
+from app.pages.feature.neighbors import AcrossLayers, KindView, across_layers, kinds
 from app.pages.feature.pinned_image import (
     ImageQuery,
     PinnedImage,
@@ -67,10 +67,10 @@ class FeaturePage(Page):
     intervals: list[IntervalView]  # highest first
     near_url: str | None  # where neighbours are told; None: they are told here, or there are none
     kinds: list[KindView]  # neighbours in the layer
-    lineage: Lineage | None  # neighbours in other layers
+    across_layers: AcrossLayers | None  # neighbours in other layers
     previous: Link | None  # the nearest live features
     following: Link | None
-    alive: list[FeatureView]  # the same two, with their pictures, where this one never fires
+    nearest_active: list[FeatureView]  # the same two, with their pictures, where this one never fires
     gallery: Link
     share: ShareView
 
@@ -93,7 +93,7 @@ class NearBlock(Page):
 
     near_url: str | None
     kinds: list[KindView]
-    lineage: Lineage | None
+    across_layers: AcrossLayers | None
 
 
 @router.get("/{index}/{layer}/{feature}", name="feature")
@@ -175,10 +175,10 @@ def _page(
         intervals=intervals(index, details),
         near_url=_near_url(index, details, state, options),
         kinds=kinds(index, details, state),
-        lineage=lineage(index, details, state),
+        across_layers=across_layers(index, details, state),
         previous=_live(index, details, details.previous, state),
         following=_live(index, details, details.following, state),
-        alive=[] if details.record.n_active else _alive(index, details, state),
+        nearest_active=[] if details.record.n_active else _alive(index, details, state),
         gallery=Link("gallery", URLS.gallery(index.slug, slot.layer, token=slot.token)),
         share=share_view(index, details, summary.provenance, base_url),
     )
@@ -202,7 +202,7 @@ def _near_block(index: OpenIndex, details: FeatureDetails, state: FeatureUrl, op
         frame=_frame(index, details, state),
         near_url=_near_url(index, details, state, options),
         kinds=kinds(index, details, state),
-        lineage=lineage(index, details, state),
+        across_layers=across_layers(index, details, state),
     )
 
 

@@ -9,16 +9,16 @@ from fastapi.responses import Response
 from starlette.requests import Request
 
 from app.formatting import layer_name, token_name
-from app.pages.cards import FeatureView, PictureView
+from app.pages.cards import FeatureView, ImageView
 from app.pages.image.activations import cache_headers
 from app.pages.image.active_features import view_of
-from app.pages.image.header import HeaderView, header_view, picture_view
-from app.pages.image.overview import picture_frame
+from app.pages.image.header import HeaderView, header_view, image_ref_view
+from app.pages.image.overview import overview_page_frame
 from app.pages.layout import Frame, Link
 from app.pages.render import Page, render
 from app.params.common import IndexDep, SiteDep, TokenQuery
 from app.params.view_params import LayerQuery, OtherImageQuery, SlotFilter, slot_filter
-from app.services.compare_images import CodeOverlap, Shared, compare_images
+from app.services.compare_images import CodeOverlap, SharedFeature, compare_images
 from app.services.feature_cards import FeatureCards, read_cards
 from app.services.images import ImageDep, ImageRef, other_image
 from app.state import AppState, OpenIndex
@@ -33,7 +33,7 @@ router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True)
-class BothView:
+class SharedView:
     """A feature that fires on both."""
 
     feature: FeatureView  # its bar is its activation here
@@ -41,7 +41,7 @@ class BothView:
 
 
 @dataclass(frozen=True)
-class SidesView:
+class OverlapView:
     """One layer."""
 
     name: str
@@ -51,7 +51,7 @@ class SidesView:
     n_shared: int
     n_one: int
     n_other: int
-    shared: list[BothView]
+    shared: list[SharedView]
     one: list[FeatureView]
     other: list[FeatureView]
 
@@ -62,7 +62,7 @@ class OtherView:
 
     title: str
     text: str  # as the address has it
-    picture: PictureView
+    picture: ImageView
     swapped: str  # the comparison seen from there
 
 
@@ -72,7 +72,7 @@ class ImageComparePage(Page):
 
     header: HeaderView
     other: OtherView | None  # None: none is chosen yet
-    sides: list[SidesView]
+    sides: list[OverlapView]
     all_layers: str | None  # where one layer is shown alone
     why_nothing: str | None  # why there is nothing to compare
     similar: Link  # where to find another one
@@ -135,7 +135,7 @@ def _frame(index: OpenIndex, image: ImageRef, other: ImageRef | None, shown: Slo
         return at.url("compare", **{"with": text, **query})
 
     title = f"{at.name} and {other.address.name}" if other else f"compare {at.name}"
-    frame = picture_frame(index, title, shown, url)
+    frame = overview_page_frame(index, title, shown, url)
     return frame if other else replace(frame, json_url=None)
 
 
@@ -144,21 +144,21 @@ def _other(index: OpenIndex, image: ImageRef, other: ImageRef, shown: SlotFilter
     return OtherView(
         title=other.address.name.capitalize(),
         text=str(other.address.image),
-        picture=picture_view(index, other),
+        picture=image_ref_view(index, other),
         swapped=other.address.url("compare", **back),
     )
 
 
 def _view(
     index: OpenIndex, at: ImageAddress, there: ImageAddress, found: CodeOverlap, shown: SlotFilter
-) -> SidesView:
+) -> OverlapView:
     most = None if shown.layer is not None else PREVIEW_COUNT
     shared, one, other = found.shared[:most], found.one[:most], found.other[:most]
     numbers = [pair.one.feature for pair in shared] + [pair.feature for pair in [*one, *other]]
     cards = read_cards(index, found.slot, numbers, with_histograms=False)
     query: dict[str, Any] = {"with": str(there.image)}
     url = at.url("compare", **query, layer=found.slot.layer, token=shown.token)
-    return SidesView(
+    return OverlapView(
         name=layer_name(found.slot.layer),
         token=token_name(found.slot.token),
         url=None if shown.layer is not None else url,
@@ -172,8 +172,8 @@ def _view(
     )
 
 
-def _both(index: OpenIndex, at: ImageAddress, cards: FeatureCards, pair: Shared) -> BothView:
-    return BothView(view_of(index, at, cards, pair.one.feature, pair.one), pair.other.activation)
+def _both(index: OpenIndex, at: ImageAddress, cards: FeatureCards, pair: SharedFeature) -> SharedView:
+    return SharedView(view_of(index, at, cards, pair.one.feature, pair.one), pair.other.activation)
 
 
 def _alone(

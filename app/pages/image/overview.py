@@ -13,7 +13,7 @@ from app.formatting import safe_link
 from app.pages.image.header import HeaderView, header_view
 from app.pages.image.patch_grid import TOKENS, GridView, patch_links
 from app.pages.image.view_state import tokens_there
-from app.pages.image_slots import SlotOfPicture, picture_link, slots_of_picture
+from app.pages.image_slots import ImageSlotView, image_link, image_slot_views
 from app.pages.layout import Frame, Link, LinkTo, frame_for
 from app.pages.render import Page, render
 from app.params.common import ImagePath, IndexDep, SiteDep, TokenQuery
@@ -37,7 +37,7 @@ class ImagePage(Page):
     image: ImageRow
     source: str | None  # http or https
     report: Link  # to tell that it should not be shown
-    slots: list[SlotOfPicture]  # what is shown of its codes
+    slots: list[ImageSlotView]  # what is shown of its codes
     all_layers: str | None  # the page with all layers, when one is shown alone
     previous: Link | None  # by image id
     following: Link | None
@@ -56,7 +56,7 @@ def image_page(
     assert image.row is not None, "it is an indexed image"
     header = header_view(request, site, index, image, "", layer=shown.layer)
     can_run = header.why_not is None
-    frame = picture_frame(index, image.address.name, shown, partial(URLS.image, index.slug, image_id))
+    frame = overview_page_frame(index, image.address.name, shown, partial(URLS.image, index.slug, image_id))
     page = ImagePage(
         frame=overview_frame(frame, index, image.address, shown) if can_run else frame,
         header=header,
@@ -64,7 +64,7 @@ def image_page(
         image=image.row,
         source=safe_link(image.row.source_url),
         report=Link("report", URLS.report(index.slug, image_id)),
-        slots=slots_of_picture(index, image.codes, shown, slot_link(image.address, can_run=can_run)),
+        slots=image_slot_views(index, image.codes, shown, slot_link(image.address, can_run=can_run)),
         all_layers=image.address.url(token=shown.token) if shown.layer is not None else None,
         previous=_image_link(index, image_id - 1),
         following=_image_link(index, image_id + 1),
@@ -72,14 +72,14 @@ def image_page(
     return render(request, page)
 
 
-def picture_frame(index: OpenIndex, title: str, shown: SlotFilter, url: Callable[..., str]) -> Frame:
+def overview_page_frame(index: OpenIndex, title: str, shown: SlotFilter, url: Callable[..., str]) -> Frame:
     """The rail and the switch keep the picture; with no layer chosen the switch changes them all."""
     frame = frame_for(
         index,
         title,
         layer=shown.layer,
         token=shown.token,
-        link=picture_link(url),
+        link=image_link(url),
         json_url=url(api=True),
     )
     if shown.layer is not None:
@@ -125,5 +125,5 @@ def overview_frame(frame: Frame, index: OpenIndex, at: ImageAddress, shown: Slot
 def slot_link(at: ImageAddress, *, can_run: bool) -> LinkTo:
     """All that is active in a layer: without a model what was kept of it."""
     if not can_run:
-        return picture_link(at.url)
+        return image_link(at.url)
     return lambda layer, token: at.url("activations", layer=layer, tokens=token)

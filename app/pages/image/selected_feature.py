@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from app.formatting import feature_name
 from app.pages.cards import FeatureView
 from app.pages.image.active_features import MarkedHistogram, marked, view_of, where_words
-from app.pages.image.group_views import turns
+from app.pages.image.group_views import steering_links
 from app.pages.image.patch_grid import HeatmapView, heat_over
 from app.pages.image.view_state import ViewState
 from app.pages.layout import Link
@@ -28,7 +28,7 @@ class SelectedFeatureView:
     share: float  # of the mass of all features in the whole picture
     histogram: MarkedHistogram | None
     clear: str  # the same view without it
-    turns: list[Link]  # to the steering page
+    edit_links: list[Link]  # to the steering page
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def selected_feature(
         share=active.share if active else 0.0,
         histogram=_histogram(cards, feature, value.activation, found) if active else None,
         clear=view.with_feature(None).url(),
-        turns=turns(view.at, view.layer, view.selection.text, [feature]),
+        edit_links=steering_links(view.at, view.layer, view.selection.text, [feature]),
     )
     return SelectedFeature(selected, _heat(index, view, found, size) if found.n_tokens > 1 else None)
 

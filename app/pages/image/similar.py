@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from app.engine.encoders import Vectors
 from app.formatting import layer_name, short, token_words
-from app.pages.cards import PictureView, picture_of
+from app.pages.cards import ImageView, image_view
 from app.pages.image.activations import cache_headers
 from app.pages.image.header import HeaderView, header_view, image_frame
 from app.pages.render import Page, render
@@ -29,7 +29,7 @@ class SimilarView:
     """One image that is like the picture."""
 
     image_id: int
-    picture: PictureView
+    picture: ImageView
     caption: str
     cosine: float
     both: bool  # it is in the other list too
@@ -111,7 +111,7 @@ def _view(index: OpenIndex, image: ImageRef, like: SimilarImage, others: set[int
     query: dict[str, Any] = {"with": row.image_id}
     return SimilarView(
         image_id=row.image_id,
-        picture=picture_of(index, row),
+        picture=image_view(index, row),
         caption=short(row.caption, 80),
         cosine=like.cosine,
         both=row.image_id in others,

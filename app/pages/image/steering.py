@@ -17,7 +17,7 @@ from app.pages.image.active_features import view_of
 from app.pages.image.header import HeaderView, header_view, image_frame
 from app.pages.image.patch_grid import GridView
 from app.pages.image.steering_effect import EffectView, effect_view
-from app.pages.image.steering_state import SteeringState, edit_words, turn_links
+from app.pages.image.steering_state import SteeringState, edit_links, edit_words
 from app.pages.image.view_state import ViewState, selection_words, tokens_there
 from app.pages.layout import Link
 from app.pages.render import Page, render
@@ -58,27 +58,27 @@ router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True)
-class EditView:
+class FeatureEditView:
     """One edit in use."""
 
     features: str  # as the address has them
     first: FeatureView | None  # the first of them; None where the index knows nothing of it
     n_features: int
     words: str  # `set to 4.5`
-    turns: list[Link]
+    edit_links: list[Link]
     undo: str  # the page without it
     amount: str  # as one writes it: `4.5`, `x2`
 
 
 @dataclass(frozen=True)
-class OfferView:
+class EditOption:
     """Something that could be turned."""
 
     name: str  # of a group; empty for a feature
     feature: FeatureView | None  # None for a group
     n_features: int
     share: Bar  # of the mass here
-    turns: list[Link]
+    edit_links: list[Link]
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,13 @@ class SteeringPage(Page):
     grid: GridView
     heading: str  # `L6 at patch (8, 8)`
     note: str | None  # which values are approximate
-    edits: list[EditView]
+    edits: list[FeatureEditView]
     reset: str | None  # the page without any; None where there is none
     effect: EffectView
     prompts: list[str]  # that are compared
     n_blank: int  # empty lines to write more into
-    groups: list[OfferView]
-    features: list[OfferView]
+    groups: list[EditOption]
+    features: list[EditOption]
     action: str  # where the forms go
     hidden: list[tuple[str, str]]  # what the form of prompts keeps
     kept: list[tuple[str, str]]  # what a form that turns something keeps
@@ -215,7 +215,7 @@ def _suggested_prompts(index: OpenIndex, state: SteeringState, found: LayerDecom
     return list(dict.fromkeys(name for name in names if name))[:N_PROMPTS]
 
 
-def _edits(index: OpenIndex, state: SteeringState, found: LayerDecomposition) -> list[EditView]:
+def _edits(index: OpenIndex, state: SteeringState, found: LayerDecomposition) -> list[FeatureEditView]:
     slot = described_slot(index, state.layer, state.selection)
     cards = read_cards(index, slot, [edit.features[0] for edit in state.edits], with_histograms=False)
     values = {each.feature: each.activation for each in summarize(found, state.selection).features}
@@ -224,40 +224,40 @@ def _edits(index: OpenIndex, state: SteeringState, found: LayerDecomposition) ->
 
 def edit_view(
     index: OpenIndex, state: SteeringState, cards: FeatureCards, edit: Edit, value: float
-) -> EditView:
+) -> FeatureEditView:
     """`value`: the activation of its first feature."""
     first = edit.features[0]
     found = ActiveFeature(first, value, None)
     factor = "x" if edit.turn == "scale" else ""
-    return EditView(
+    return FeatureEditView(
         features=",".join(map(str, edit.features)),
         first=view_of(index, state.at, cards, first, found) if first in cards.cards else None,
         n_features=len(edit.features),
         words=edit_words(edit),
-        turns=turn_links(state, edit.features),
+        edit_links=edit_links(state, edit.features),
         undo=state.without(edit.features).url(),
         amount=f"{factor}{edit.amount:g}",
     )
 
 
-def _groups(index: OpenIndex, state: SteeringState, groups: Sequence[Group]) -> list[OfferView]:
+def _groups(index: OpenIndex, state: SteeringState, groups: Sequence[Group]) -> list[EditOption]:
     cards = cards_of_groups(index, state.layer, state.selection, groups, 0)
     return [
-        group_offer(state, names[0], group.features.tolist(), group.share)
+        group_option(state, names[0], group.features.tolist(), group.share)
         for group, names in zip(groups, group_names(groups, cards.cards, state.layer), strict=True)
     ]
 
 
-def group_offer(state: SteeringState, name: str, features: Sequence[int], share: float) -> OfferView:
-    return OfferView(name, None, len(features), bar(share, 1.0), turn_links(state, features))
+def group_option(state: SteeringState, name: str, features: Sequence[int], share: float) -> EditOption:
+    return EditOption(name, None, len(features), bar(share, 1.0), edit_links(state, features))
 
 
-def _features(index: OpenIndex, state: SteeringState, found: LayerDecomposition) -> list[OfferView]:
+def _features(index: OpenIndex, state: SteeringState, found: LayerDecomposition) -> list[EditOption]:
     here = summarize(found, state.selection, order="mass", top=N_OFFERED)
     slot = described_slot(index, state.layer, state.selection)
     cards = read_cards(index, slot, [active.feature for active in here.features], with_histograms=False)
     return [
-        feature_offer(
+        feature_option(
             index, state, cards, ActiveFeature(active.feature, active.activation, None), active.share
         )
         for active in here.features[: here.n_stored or None]
@@ -265,8 +265,8 @@ def _features(index: OpenIndex, state: SteeringState, found: LayerDecomposition)
     ]
 
 
-def feature_offer(
+def feature_option(
     index: OpenIndex, state: SteeringState, cards: FeatureCards, found: ActiveFeature, share: float
-) -> OfferView:
+) -> EditOption:
     view = view_of(index, state.at, cards, found.feature, found)
-    return OfferView("", view, 1, bar(share, 1.0), turn_links(state, [found.feature]))
+    return EditOption("", view, 1, bar(share, 1.0), edit_links(state, [found.feature]))

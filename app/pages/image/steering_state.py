@@ -59,7 +59,7 @@ class SteeringState:
         ]
 
 
-def turn_links(state: SteeringState, features: Sequence[int]) -> list[Link]:
+def edit_links(state: SteeringState, features: Sequence[int]) -> list[Link]:
     """One turn each for these features together; the one in use is current, and undoes itself."""
     now = next((edit for edit in state.edits if edit.features == tuple(features)), None)
     links = []

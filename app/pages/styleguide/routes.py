@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
 from app.formatting import heat
-from app.pages.cards import Bar, FeatureView, Mark, PictureView, feature_view, picture_of
+from app.pages.cards import Bar, FeatureView, ImageView, Mark, feature_view, image_view
 from app.pages.densities import DensityBar
 from app.pages.error import HEADINGS
 from app.pages.feature.histogram import BinView, HistogramView
@@ -40,8 +40,8 @@ class ComponentState:
 
 
 @dataclass(frozen=True)
-class PictureState(ComponentState):
-    picture: PictureView
+class ImageState(ComponentState):
+    picture: ImageView
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class PatternsPage(Page):
     template = "styleguide.html"
 
     features: list[FeatureState]
-    pictures: list[PictureState]
+    pictures: list[ImageState]
     bars: list[Bar]
     densities: list[DensityBar]
     metrics: list[Metric]
@@ -127,16 +127,16 @@ def _with_few(index: OpenIndex, card: FeatureCard, rows: dict[int, ImageRow]) ->
     return feature_view(index, fewer, rows, card.top_image_ids[:4])
 
 
-def _pictures(index: OpenIndex, rows: Sequence[ImageRow]) -> list[PictureState]:
+def _pictures(index: OpenIndex, rows: Sequence[ImageRow]) -> list[ImageState]:
     if not rows:
         return []
-    plain = picture_of(index, rows[0])._replace(unsafe=False, gone=False)
+    plain = image_view(index, rows[0])._replace(unsafe=False, gone=False)
     return [
-        PictureState("plain", plain),
-        PictureState("a patch outlined", plain._replace(mark=Mark(8, 8, GRID, "patch (8, 8)"))),
-        PictureState("may be unsafe", plain._replace(unsafe=True)),
-        PictureState("removed", plain._replace(gone=True)),
-        PictureState("without a link", plain._replace(url=None)),
+        ImageState("plain", plain),
+        ImageState("a patch outlined", plain._replace(mark=Mark(8, 8, GRID, "patch (8, 8)"))),
+        ImageState("may be unsafe", plain._replace(unsafe=True)),
+        ImageState("removed", plain._replace(gone=True)),
+        ImageState("without a link", plain._replace(url=None)),
     ]
 
 

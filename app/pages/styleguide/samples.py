@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.formatting import layer_name, token_name
-from app.pages.cards import PictureView, picture_of
+from app.pages.cards import ImageView, image_view
 from app.pages.image.activations import grid_view
 from app.pages.image.active_features import ActiveView, active_views, view_of
-from app.pages.image.compare import BothView, SidesView
+from app.pages.image.compare import OverlapView, SharedView
 from app.pages.image.flow_svg import WIDTH_PX
 from app.pages.image.group_views import GroupView, group_view
-from app.pages.image.header import KeptView
+from app.pages.image.header import RetentionView
 from app.pages.image.layers import ColumnView, column_views, height_of
 from app.pages.image.patch_grid import GridView
 from app.pages.image.reconstruction import ExplainedView, explained_view
 from app.pages.image.selected_feature import SelectedFeatureView, selected_feature
 from app.pages.image.similar import SimilarView
-from app.pages.image.steering import EditView, OfferView, edit_view, feature_offer, group_offer
+from app.pages.image.steering import EditOption, FeatureEditView, edit_view, feature_option, group_option
 from app.pages.image.steering_effect import NearestImageView, PromptView
 from app.pages.image.steering_state import SteeringState
 from app.pages.image.view_state import ViewState
@@ -117,16 +117,16 @@ class GridState:
 
 
 @dataclass(frozen=True)
-class KeptState:
+class RetentionState:
     words: str
-    kept: KeptView
+    kept: RetentionView
 
 
 @dataclass(frozen=True)
 class ImageSamples:
     """All that pages about one image are made of."""
 
-    picture: PictureView
+    picture: ImageView
     grids: list[GridState]
     actives: list[ActiveView]
     chosen: list[SelectedFeatureView]
@@ -136,15 +136,15 @@ class ImageSamples:
     columns: list[ColumnView]
     width_px: int
     height_px: int
-    edits: list[EditView]
-    group_offers: list[OfferView]
-    feature_offers: list[OfferView]
+    edits: list[FeatureEditView]
+    group_options: list[EditOption]
+    feature_options: list[EditOption]
     prompts: list[PromptView]
     before: list[NearestImageView]
     after: list[NearestImageView]
     similar: list[SimilarView]
-    sides: list[SidesView]
-    kept: list[KeptState]
+    sides: list[OverlapView]
+    kept: list[RetentionState]
 
 
 def image_samples(index: OpenIndex) -> ImageSamples | None:
@@ -154,7 +154,7 @@ def image_samples(index: OpenIndex) -> ImageSamples | None:
         return None
     columns = _columns(sample)
     return ImageSamples(
-        picture=picture_of(index, sample.rows[0]),
+        picture=image_view(index, sample.rows[0]),
         grids=_grids(sample),
         actives=_actives(sample),
         chosen=_chosen(sample),
@@ -165,8 +165,8 @@ def image_samples(index: OpenIndex) -> ImageSamples | None:
         width_px=WIDTH_PX,
         height_px=height_of(columns),
         edits=_edits(sample),
-        group_offers=_group_offers(sample),
-        feature_offers=_feature_offers(sample),
+        group_options=_group_offers(sample),
+        feature_options=_feature_offers(sample),
         prompts=_prompts(),
         before=_near(sample, alone=False),
         after=_near(sample, alone=True),
@@ -261,7 +261,7 @@ def _columns(sample: SampleImage) -> list[LayerColumn]:
     return [whole, LayerColumn(sample.layer, sample.cards, 12, 3, None, groups, [])]
 
 
-def _edits(sample: SampleImage) -> list[EditView]:
+def _edits(sample: SampleImage) -> list[FeatureEditView]:
     one, several = tuple(sample.features[:1]), tuple(sample.features[1:5])
     unknown = (sample.index.n_features(sample.layer) - 1,)
     edits = (Edit(one, "set", 0.0), Edit(several, "scale", 0.5), Edit(unknown, "set", 4.5))
@@ -270,13 +270,13 @@ def _edits(sample: SampleImage) -> list[EditView]:
     return [replace(each, undo=URLS.patterns()) for each in views]
 
 
-def _group_offers(sample: SampleImage) -> list[OfferView]:
-    return [group_offer(_unedited(sample), "red heart", sample.features[:4], 0.6)]
+def _group_offers(sample: SampleImage) -> list[EditOption]:
+    return [group_option(_unedited(sample), "red heart", sample.features[:4], 0.6)]
 
 
-def _feature_offers(sample: SampleImage) -> list[OfferView]:
+def _feature_offers(sample: SampleImage) -> list[EditOption]:
     return [
-        feature_offer(sample.index, _unedited(sample), sample.cards, ActiveFeature(feature, 9.5, None), 0.2)
+        feature_option(sample.index, _unedited(sample), sample.cards, ActiveFeature(feature, 9.5, None), 0.2)
         for feature in sample.features[:3]
     ]
 
@@ -297,7 +297,7 @@ def _prompts() -> list[PromptView]:
 def _near(sample: SampleImage, *, alone: bool) -> list[NearestImageView]:
     """Every other one is new where there are new ones."""
     return [
-        NearestImageView(picture_of(sample.index, row), 0.9 - at / 50, alone and at % 2 == 1)
+        NearestImageView(image_view(sample.index, row), 0.9 - at / 50, alone and at % 2 == 1)
         for at, row in enumerate(sample.rows)
     ]
 
@@ -306,37 +306,37 @@ def _similar(sample: SampleImage) -> list[SimilarView]:
     captions = ("in both lists (outlined)", "in one list", "")
     here = URLS.patterns()
     return [
-        SimilarView(row.image_id, picture_of(sample.index, row), caption, 0.9 - at / 20, at == 0, here)
+        SimilarView(row.image_id, image_view(sample.index, row), caption, 0.9 - at / 20, at == 0, here)
         for at, (row, caption) in enumerate(zip(sample.rows, captions, strict=False))
     ]
 
 
-def _sides(sample: SampleImage) -> list[SidesView]:
+def _sides(sample: SampleImage) -> list[OverlapView]:
     found = [
         view_of(sample.index, sample.at, sample.cards, feature, ActiveFeature(feature, 9.5 - at, None))
         for at, feature in enumerate(sample.features)
     ]
-    both = [BothView(found[0], 4.2), BothView(found[1], 3.1)]
+    both = [SharedView(found[0], 4.2), SharedView(found[1], 3.1)]
     name, token = layer_name(sample.layer), token_name(sample.cards.slot.token)
     return [
-        SidesView(name, token, URLS.patterns(), 0.4, 2, 3, 1, both, found[2:5], found[5:]),
-        SidesView(name, token, None, 0.0, 0, 0, 0, [], [], []),
+        OverlapView(name, token, URLS.patterns(), 0.4, 2, 3, 1, both, found[2:5], found[5:]),
+        OverlapView(name, token, None, 0.0, 0, 0, 0, [], [], []),
     ]
 
 
-def _kept() -> list[KeptState]:
+def _kept() -> list[RetentionState]:
     expires_s, day = 1_800_000_000.0, round(EXTENDED_TTL_S / 86400)
     here = another = URLS.patterns()
     return [
-        KeptState(
+        RetentionState(
             "for its sender",
-            KeptView(expires_s, here, day, here, here, outdated=False, another=another),
+            RetentionView(expires_s, here, day, here, here, outdated=False, another=another),
         ),
-        KeptState(
+        RetentionState(
             "for its sender, kept longer",
-            KeptView(expires_s, None, day, here, here, outdated=False, another=another),
+            RetentionView(expires_s, None, day, here, here, outdated=False, another=another),
         ),
-        KeptState(
-            "for all others", KeptView(expires_s, None, day, None, None, outdated=False, another=another)
+        RetentionState(
+            "for all others", RetentionView(expires_s, None, day, None, None, outdated=False, another=another)
         ),
     ]
