@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1` for one picture taken apart: what is active where, groups, heat and knobs."""
+"""The shapes of `/api/v1` for one image: activations, heatmaps, groups and steering."""
 
 from typing import Literal
 
@@ -10,16 +10,16 @@ from scopeview.slots import Layer
 TOKENS = "`any`, `cls`, or token numbers such as 17,33-35: in their one spelling"
 
 
-class OfPictureOut(_Model):
-    """Which picture."""
+class ImageIdOut(_Model):
+    """Which image."""
 
     index: str
     image_id: int | None = Field(description="null for an upload")
     upload_id: str | None = Field(description="null for an indexed image")
 
 
-class PictureOut(OfPictureOut):
-    """Which picture, and where in it one looks."""
+class ImageViewOut(ImageIdOut):
+    """Which image, layer and tokens."""
 
     layer: Layer
     tokens: str = Field(description=TOKENS)
@@ -29,7 +29,7 @@ class PictureOut(OfPictureOut):
     )
 
 
-class FiguresHereOut(_Model):
+class ReconstructionOut(_Model):
     """Means over the tokens selected, in the SAE's own input space."""
 
     explained_variance: float | None = Field(description="across the dimensions of one token")
@@ -45,7 +45,7 @@ class ResidualOut(_Model):
     l0: list[int]
 
 
-class ActiveHereOut(_Model):
+class ActiveFeatureHereOut(_Model):
     feature: int
     activation: float = Field(description="the highest at the tokens selected")
     position: int = Field(description="the first token that reaches it; 0 is CLS")
@@ -55,24 +55,24 @@ class ActiveHereOut(_Model):
     url: str
 
 
-class ApartOut(PictureOut):
+class ActivationsOut(ImageViewOut):
     n_tokens: int = Field(description="tokens selected")
     n_active: int = Field(description="features that fire at some of them, listed or not")
     mass: float = Field(description="of all of these features")
-    features: list[ActiveHereOut]
+    features: list[ActiveFeatureHereOut]
     activations: Literal["stored", "approximate"] = Field(
         description="of `features`: stored is what the index or the upload has of these tokens; at `any` that"
         " is the maximum and its position, while n_tokens, mass and share may be approximate"
     )
-    approximate_features: list[ActiveHereOut] = Field(
+    approximate_features: list[ActiveFeatureHereOut] = Field(
         description="weaker than all of `features`, with approximate activations: only of an index whose"
         " shards have lost their codes at `any`"
     )
-    explained: FiguresHereOut
+    explained: ReconstructionOut
     residual: ResidualOut
 
 
-class PictureHeatOut(PictureOut):
+class ImageHeatmapOut(ImageViewOut):
     features: list[int]
     unit: str = Field(description="activation for one feature, mass (summed) for several")
     cls: float
@@ -87,7 +87,7 @@ class GroupOut(_Model):
     masses: list[float]
 
 
-class GroupsOut(PictureOut):
+class GroupsOut(ImageViewOut):
     threshold: float = Field(description="share that every group holds")
     groups: list[GroupOut] = Field(description="heaviest first")
 
@@ -105,7 +105,7 @@ class NearImageOut(_Model):
     thumb_url: str
 
 
-class KnobsOut(PictureOut):
+class SteeringOut(ImageViewOut):
     edits: list[str] = Field(description="as they were read")
     cosine: float = Field(description="of the image embedding without and with the edits")
     prompts: list[PromptOut]
