@@ -148,7 +148,7 @@ def test_the_list_is_cut_as_asked_and_goes_on(site: TestClient, upload: str) -> 
     assert html.count('<div class="active-feature') == 2
     assert f"{upload}/apart?layer=3&tokens=any&top=12" in links(html)
     none = shown(site, f"{upload}/apart", layer=3, least=100)
-    assert "No feature is that active there" in none
+    assert "No feature is that active here" in none
 
 
 def test_groups_are_those_of_the_json_and_wear_their_heat(site: TestClient, upload: str) -> None:
