@@ -47,7 +47,7 @@ def grid(request: Request, index: IndexDep, layer: str, token: str, name: str) -
 def _number(text: str) -> int:
     number = parse_number(text)
     if number is None or number > 2**31 - 1:
-        raise NotFoundError(f"{text[:40]!r} is not a number of a picture.")
+        raise NotFoundError(f"{text[:40]!r} is not an image number.")
     return number
 
 

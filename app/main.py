@@ -53,6 +53,7 @@ from app.pages import (
     compare,
     feature,
     gallery,
+    glossary,
     home,
     random_feature,
     report,
@@ -109,6 +110,7 @@ DESCRIPTION = "What the pages of a Scopeview server show, as JSON. Bulk data: th
 ROUTERS = (
     health.router,
     api_help.router,
+    glossary.router,
     styleguide.router,
     api_uploads.router,
     api_image.router,

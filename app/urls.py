@@ -51,6 +51,9 @@ class Urls:
     def api_help(self) -> str:
         return f"{self.base}/api"
 
+    def glossary(self) -> str:
+        return f"{self.base}/glossary"
+
     def openapi(self) -> str:
         return f"{self.base}{API}/openapi.json"
 

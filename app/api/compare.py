@@ -25,34 +25,34 @@ class ComparedOut(_Model):
     layer: Layer
     token: str
     feature: int
-    names: list[str] = Field(description="best first; empty where it has none")
+    names: list[str] = Field(description="best first; empty without names")
     n_active: int
     density: float
     max_activation: float | None
     mean_activation: float | None
-    clarity: float | None = Field(description="null where it is unknown, or where its computation failed")
-    image_ids: list[int] = Field(description="its highest, at most nine, by rank")
+    clarity: float | None = Field(description="null where unknown or failed")
+    image_ids: list[int] = Field(description="top images, at most nine, by rank")
     grid_url: str | None
     url: str
 
 
 class PairOut(_Model):
-    one: int = Field(description="place in `features`, from 0")
+    one: int = Field(description="index in `features`, from 0")
     other: int
-    n_compared: int = Field(description="the most that could be shared: at most nine")
-    image_ids: list[int] = Field(description="among the highest nine of both")
+    n_compared: int = Field(description="number of top images compared, at most nine")
+    image_ids: list[int] = Field(description="images in the top nine of both")
 
 
 class CompareOut(_Model):
     index: str
     note: str
-    features: list[ComparedOut] = Field(description="in the order asked for")
-    pairs: list[PairOut] = Field(description="every two of them")
+    features: list[ComparedOut] = Field(description="in the order of the request")
+    pairs: list[PairOut] = Field(description="every pair")
 
 
 @router.get(
     API + "/{index}/compare",
-    summary="Features side by side, and the images they share",
+    summary="Compare features and the top images that they share",
     response_description=FOUND,
     responses=ERRORS,
 )

@@ -134,7 +134,7 @@ ListingDep = Annotated[ActiveListing, Depends(listing_of)]
 def add_routes(kind: ImageRoutes) -> None:
     @router.get(
         f"{kind.path}/activations",
-        summary=f"Active features of {kind.noun}",
+        summary=f"Active features of {kind.noun} by token",
         response_description=FOUND,
         responses=RESPONSES,
     )
@@ -145,7 +145,7 @@ def add_routes(kind: ImageRoutes) -> None:
 
     @router.get(
         f"{kind.path}/heat",
-        summary=f"Where features are in {kind.noun}",
+        summary=f"Heatmaps of features on {kind.noun}",
         response_description=FOUND,
         responses=RESPONSES,
     )
@@ -158,7 +158,7 @@ def add_routes(kind: ImageRoutes) -> None:
 
     @router.get(
         f"{kind.path}/groups",
-        summary=f"Features of {kind.noun} that belong together",
+        summary=f"Groups of related features of {kind.noun}",
         response_description=FOUND,
         responses=RESPONSES,
     )
@@ -169,7 +169,7 @@ def add_routes(kind: ImageRoutes) -> None:
 
     @router.get(
         f"{kind.path}/steering",
-        summary=f"What editing features of {kind.noun} changes",
+        summary=f"Steer {kind.noun} by editing features",
         response_description=FOUND,
         responses=RESPONSES,
     )

@@ -30,43 +30,45 @@ from scopeview.slots import CLS, Layer
 from scopeview.store.records import NeighborKind
 
 GroupsQuery = Annotated[
-    int, Field(ge=1, le=MAX_GROUPS), WHOLE, Query(description="groups of each layer, at most")
+    int, Field(ge=1, le=MAX_GROUPS), WHOLE, Query(description="maximum number of groups per layer")
 ]
-MembersQuery = Annotated[int, Field(ge=1, le=50), WHOLE, Query(description="features of each group, at most")]
+MembersQuery = Annotated[
+    int, Field(ge=1, le=50), WHOLE, Query(description="maximum number of features per group")
+]
 
 router = APIRouter(tags=["images"])
 
 
 class NodeOut(_Model):
     feature: int
-    name: str | None = Field(description="its best name; null where it has none")
-    activation: float = Field(description="the highest at the tokens selected")
-    mass: float = Field(description="activation times the length of the decoder row, summed over the tokens")
+    name: str | None = Field(description="best name; null without names")
+    activation: float = Field(description="maximum over the selected tokens")
+    mass: float = Field(description="activation × decoder norm, summed over the selected tokens")
     url: str
 
 
 class NodeGroupOut(_Model):
-    name: str = Field(description="what most of its mass is called")
-    share: float = Field(description="of the mass of all features active here")
+    name: str = Field(description="name with the most mass")
+    share: float = Field(description="share of the mass of all features active here")
     mass: float
-    n_features: int = Field(description="all of the group, listed or not")
-    features: list[NodeOut] = Field(description="heaviest first")
+    n_features: int = Field(description="features in the group, listed or not")
+    features: list[NodeOut] = Field(description="largest mass first")
 
 
 class LinkOut(_Model):
     kind: NeighborKind = Field(description="decoder: cosine of decoder rows; cofiring: Jaccard over images")
-    feature: int = Field(description="listed in this layer")
-    other: int = Field(description="listed in the next layer")
+    feature: int = Field(description="feature of this layer")
+    other: int = Field(description="feature of the next layer")
     score: float
 
 
 class ColumnOut(_Model):
     layer: Layer
-    token: str = Field(description="whose names these are")
-    n_features: int = Field(description="that fire at the tokens selected")
-    n_groups: int = Field(description="that they make, listed or not")
+    token: str = Field(description="token whose names are used")
+    n_features: int = Field(description="features active at the selected tokens")
+    n_groups: int = Field(description="groups, listed or not")
     explained_variance: float | None
-    groups: list[NodeGroupOut] = Field(description="heaviest first")
+    groups: list[NodeGroupOut] = Field(description="largest mass first")
     links: list[LinkOut] = Field(description="to the next layer, strongest first; empty for the last")
 
 
@@ -74,7 +76,7 @@ class LayersOut(ImageIdOut):
     tokens: str = Field(description=TOKENS)
     approximate: bool = Field(
         description="true for an indexed image at tokens whose codes the index does not store: values are"
-        " then computed again from its thumbnail, which is lossy"
+        " then recomputed from its lossy thumbnail"
     )
     layers: list[ColumnOut] = Field(description="every block, in index order")
 
@@ -112,7 +114,7 @@ ViewDep = Annotated[LayersView, Depends(view_of)]
 def add_route(kind: ImageRoutes) -> None:
     @router.get(
         f"{kind.path}/layers",
-        summary=f"Groups of {kind.noun} layer by layer",
+        summary=f"{kind.noun.capitalize()} layer by layer",
         response_description=FOUND,
         responses=RESPONSES,
     )

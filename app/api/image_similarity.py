@@ -36,9 +36,9 @@ router = APIRouter(tags=["images"], dependencies=[Depends(_private)])
 class SimilarOut(ImageIdOut):
     layer: Layer
     token: str
-    by_embedding: list[NearImageOut] = Field(description="cosine of CLIP's embeddings, most alike first")
-    by_code: list[NearImageOut] = Field(description="cosine of the sparse codes at that layer and token")
-    why_no_embedding: str | None = Field(description="why nothing was compared by it; null where it was")
+    by_embedding: list[NearImageOut] = Field(description="by cosine of CLIP embeddings, most similar first")
+    by_code: list[NearImageOut] = Field(description="by cosine of the sparse codes at that layer and token")
+    why_no_embedding: str | None = Field(description="why there is no comparison; null where there is one")
     why_no_code: str | None
 
 
@@ -49,28 +49,28 @@ class OnlyOut(_Model):
 
 class SharedOut(_Model):
     feature: int
-    here: float = Field(description="activation on the picture of the address")
-    there: float = Field(description="activation on the other one")
+    here: float = Field(description="activation on this image")
+    there: float = Field(description="activation on the other image")
 
 
 class OverlapOut(_Model):
     layer: Layer
     token: str
-    likeness: float = Field(description="features of both / features of either")
+    likeness: float = Field(description="overlap: features of both / features of either")
     shared: list[SharedOut] = Field(description="by the lower of the two activations, highest first")
     only_here: list[OnlyOut]
     only_there: list[OnlyOut]
 
 
 class ImageCompareOut(ImageIdOut):
-    other: str = Field(description="the other picture, as it was asked for")
-    layers: list[OverlapOut] = Field(description="of the codes as they were kept; empty where none were")
+    other: str = Field(description="the other image, as requested")
+    layers: list[OverlapOut] = Field(description="from stored codes; empty where none are stored")
 
 
 def add_routes(kind: ImageRoutes) -> None:
     @router.get(
         f"{kind.path}/similar",
-        summary=f"Images like {kind.noun}",
+        summary=f"Images similar to {kind.noun}",
         response_description=FOUND,
         responses=RESPONSES,
     )
@@ -86,7 +86,7 @@ def add_routes(kind: ImageRoutes) -> None:
 
     @router.get(
         f"{kind.path}/compare",
-        summary=f"{kind.noun.capitalize()} beside another image",
+        summary=f"Compare {kind.noun} with another image",
         response_description=FOUND,
         responses=RESPONSES,
     )

@@ -37,15 +37,17 @@ class PointsOut(BaseModel):
     index: str
     layer: Layer
     token: str
-    n_images: int = Field(description="images in the index: a density is n_active / n_images")
-    feature: list[int] = Field(description="ascending; those that fire on at least nine images")
+    n_images: int = Field(description="images in the index; density is n_active / n_images")
+    feature: list[int] = Field(
+        description="feature numbers, ascending; those that fire on at least nine images"
+    )
     n_active: list[int] = Field(description="images on which it fires")
     max_activation: list[float | None]
     clarity: list[float | None]
     selectivity: list[float | None]
-    name: list[str | None] = Field(description="its best name")
+    name: list[str | None] = Field(description="best name")
     name_score: list[float | None]
-    x: list[float | None] = Field(description="its place on the map of its slot, 0 to 1")
+    x: list[float | None] = Field(description="position on the map of its slot, 0 to 1")
     y: list[float | None]
 
 
@@ -54,7 +56,7 @@ router = APIRouter(tags=["index"])
 
 @router.get(
     API + "/{index}/{layer}/points",
-    summary="Every active feature of a layer, in columns",
+    summary="Metrics and map positions of the features of a layer, in columns",
     response_description=FOUND,
     response_model=PointsOut,
     responses=ERRORS,
@@ -89,7 +91,7 @@ def _points(index: OpenIndex, slot: Slot, name: str | None) -> PointsOut:
 
 @router.get(
     API + "/{index}/{layer}/points.safetensors",
-    summary="The same columns, packed",
+    summary="The same columns as safetensors",
     response_class=Response,
     responses=PACKED,
 )

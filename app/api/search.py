@@ -21,7 +21,7 @@ router = APIRouter(tags=["index"])
 
 @router.get(
     API + "/{index}/search",
-    summary="Features and images that answer words, a number, a name or a picture",
+    summary="Search features and images by words, name, number or image",
     response_description=FOUND,
     responses={**ERRORS, **GONE, **ENCODER},
 )

@@ -19,15 +19,15 @@ from app.web.security import refuse_cross_site
 
 CREATED: Responses = {
     **NOT_FOUND,
-    201: {"model": common.NewUploadOut, "description": "kept; Location is its page"},
+    201: {"model": common.NewUploadOut, "description": "stored; Location is its page"},
     400: problem("the connection broke off"),
-    403: problem("sent by another site's page, or a picture that the operator blocks"),
-    408: problem("the picture did not arrive in time"),
+    403: problem("sent from another site, or an image that the operator blocked"),
+    408: problem("the image did not arrive in time"),
     413: problem("too many bytes, pixels, frames or scans"),
-    415: problem("not multipart; not JPEG, PNG, WebP or GIF; or something else as well"),
-    422: problem("no field `image`, an empty file or a damaged picture"),
+    415: problem("not multipart; not JPEG, PNG, WebP or GIF; or also another file type"),
+    422: problem("no field `image`, an empty file or a damaged image"),
     429: problem("too many from this address: see Retry-After"),
-    503: problem("no encoder here, busy, or a disk that cannot be written to"),
+    503: problem("no model on this server, busy, or disk not writable"),
     507: problem("the disk is full"),
 }
 BODY = {
@@ -44,7 +44,7 @@ BODY = {
         },
     }
 }
-DeleteKey = Annotated[str, Header(alias="Delete-Key", description="the delete_key of the 201 answer")]
+DeleteKey = Annotated[str, Header(alias="Delete-Key", description="delete_key from the 201 response")]
 
 router = APIRouter(tags=["uploads"])
 
@@ -52,7 +52,7 @@ router = APIRouter(tags=["uploads"])
 @router.post(
     API + "/{index}/uploads",
     status_code=201,
-    summary="Take a picture apart",
+    summary="Analyze an image",
     responses=CREATED,
     openapi_extra=BODY,
 )
@@ -76,12 +76,12 @@ def read(site: SiteDep, index: IndexDep, upload_id: UploadPath, response: Respon
     API + "/{index}/uploads/{upload_id}",
     status_code=204,
     summary="Delete an upload",
-    response_description="deleted; its address answers 410 from now on",
+    response_description="deleted; its address now returns 410",
     responses={
         **ERRORS,
         **GONE,
-        403: problem("not the key it was given, or sent by another site's page"),
-        503: problem("shown to nobody from now on, but still on the disk"),
+        403: problem("wrong delete key, or sent from another site"),
+        503: problem("no longer shown, but not yet removed from disk"),
     },
 )
 def delete(

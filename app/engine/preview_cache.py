@@ -20,7 +20,7 @@ MAX_WAITING, MAX_WAITING_PER_CLIENT = 256, 64
 
 class TooManyPreviewsError(ProblemError):
     def __init__(self, n_waiting: int, retry_s: int = 10) -> None:
-        detail = f"{n_waiting} previews are waiting to be drawn already. Try again in a few seconds."
+        detail = f"{n_waiting} previews are already queued. Try again in a few seconds."
         super().__init__(503, "busy", detail, {"Retry-After": str(retry_s)})
 
 

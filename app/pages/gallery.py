@@ -148,7 +148,7 @@ def _page(index: OpenIndex, slot: Slot, shown: GalleryState, state: GalleryState
         map=Link(
             "map",
             URLS.map(index.slug, slot.layer, token=slot.token),
-            title="features that are alike lie near each other",
+            title="similar features lie close together",
         ),
         is_described=index.reader.is_described,
     )
@@ -193,5 +193,5 @@ def _densities(index: OpenIndex, slot: Slot, state: GalleryState) -> list[Densit
 
 def _plot_switch(index: OpenIndex, slot: Slot, state: GalleryState) -> Link:
     url = replace(state, plot=not state.plot).url(index, slot.layer, slot.token)
-    title = "every active feature as a point: how often it fires, and how alike its images are"
-    return Link("close the scatter" if state.plot else "scatter", url, state.plot, title)
+    title = "every feature with a grid as a point: density and clarity"
+    return Link("close the scatter plot" if state.plot else "scatter", url, state.plot, title)

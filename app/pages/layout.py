@@ -77,7 +77,7 @@ def frame_for(
         index=Link(index.slug, URLS.index(index.slug), title=f"{index.manifest.n_images:,} images"),
         layers=[_layer(index, at, token, to, at == layer) for at in index.layers],
         tokens=[] if layer is None else _tokens(index, layer, token, to),
-        upload=Link("upload", URLS.uploads(index.slug), title="take a picture of yours apart"),
+        upload=Link("analyze image", URLS.uploads(index.slug), title="analyze your own image"),
         random=Link("random", URLS.random(index.slug, layer=layer, token=token), title="a random feature"),
         search=search_box(index, layer, token),
         preview=preview,

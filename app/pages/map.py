@@ -29,8 +29,8 @@ COLORS: dict[Color, str] = {
     "name_score": "name score",
     "selectivity": "position selectivity",
 }
-ColorQuery = Annotated[str, Query(description=f"what the shade of a point says: {listed(get_args(Color))}")]
-PointQuery = Annotated[Number | None, Query(description="the feature that is marked")]
+ColorQuery = Annotated[str, Query(description=f"metric that colors the points: {listed(get_args(Color))}")]
+PointQuery = Annotated[Number | None, Query(description="the highlighted feature")]
 
 router = APIRouter(include_in_schema=False)
 
@@ -52,7 +52,7 @@ class MapPage(Page):
     found: list[FeatureView]  # the first of them
     n_found: int
     all_found: Link | None  # the gallery of them all
-    point: FeatureView | None  # the feature that is marked
+    point: FeatureView | None  # the highlighted feature
     point_number: int | None
     gallery: Link
 
@@ -113,7 +113,7 @@ def _page(index: OpenIndex, slot: Slot, state: _State) -> MapPage:
         else None,
         found=feature_views(index, gallery.cards) if gallery else [],
         n_found=gallery.n_matching if gallery else 0,
-        all_found=Link("all of them in the gallery", every) if gallery else None,
+        all_found=Link("show all in the gallery", every) if gallery else None,
         point=_point(index, slot, state.feature),
         point_number=state.feature,
         gallery=Link("gallery", URLS.gallery(index.slug, slot.layer, token=slot.token)),

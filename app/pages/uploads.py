@@ -26,7 +26,7 @@ from app.urls import URLS, Urls
 from app.web.caching import PRIVATE
 from app.web.security import refuse_cross_site
 
-KeyQuery = Annotated[str, Query(max_length=80, description="the delete key, where no cookie has it")]
+KeyQuery = Annotated[str, Query(max_length=80, description="delete key, when there is no cookie")]
 
 router = APIRouter(include_in_schema=False)
 
@@ -47,7 +47,7 @@ class UploadFormPage(Page):
 
 @dataclass(frozen=True)
 class UploadPage(Page):
-    template = "upload.html"
+    template = "image/upload.html"
 
     subject: HeaderView
     grid: GridView  # leads to what is active at a patch

@@ -11,9 +11,9 @@ from app.params.view_params import AnyLayerQuery, slot_filter
 from scopeview.slots import Layer, Token
 
 TextQuery = Annotated[
-    str, Query(max_length=MAX_CHARS, description=f"words or the number of a feature, at most {MAX_CHARS}")
+    str, Query(max_length=MAX_CHARS, description=f"words or a feature number, at most {MAX_CHARS}")
 ]
-NearQuery = Annotated[str | None, Query(description="the layer that a bare number means")]
+NearQuery = Annotated[str | None, Query(description="layer of a number without one")]
 ImageQuery = Annotated[Number | None, Query(description="search by this indexed image instead of words")]
 UploadQuery = Annotated[str | None, Query(description="search by this upload instead of words")]
 

@@ -1,4 +1,4 @@
-"""Where in a picture one looks, as the query of pages and JSON says it: layer, tokens, and how to list."""
+"""Query parameters of views of an image, for pages and JSON: layer, tokens, order, edits, prompts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app.params.common import WHOLE, known_token
 from app.state import OpenIndex
-from app.web.errors import listed, unprocessable
+from app.web.errors import ProblemError, listed, unprocessable
 from scopeview.analysis.feature_edits import Edit, parse_edit
 from scopeview.analysis.token_selection import ORDERS, Order, Selection, parse_selection
 from scopeview.errors import InputError
@@ -23,15 +23,17 @@ DeepLayerQuery = Annotated[str | None, Query(description="the last block of the 
 AnyLayerQuery = Annotated[str | None, Query(description="one layer alone; all when not given")]
 TokensQuery = Annotated[str, Query(description="`any` (all tokens), `cls`, or numbers such as 17,33-35")]
 OrderQuery = Annotated[str, Query(description=f"one of {listed(ORDERS)}")]
-TopQuery = Annotated[int, Field(ge=1, le=2000), WHOLE, Query(description="list so many features at most")]
-LeastQuery = Annotated[float, Query(ge=0, le=1e6, description="leave out features with a lower activation")]
-ThresholdQuery = Annotated[float, Query(ge=0.01, le=1, description="share of the mass that a group holds")]
-FeaturesQuery = Annotated[str, Query(description="numbers with commas between", max_length=20_000)]
+TopQuery = Annotated[int, Field(ge=1, le=2000), WHOLE, Query(description="maximum number of features listed")]
+LeastQuery = Annotated[float, Query(ge=0, le=1e6, description="hide features with a lower activation")]
+ThresholdQuery = Annotated[
+    float, Query(ge=0.01, le=1, description="minimum share of activation in each group")
+]
+FeaturesQuery = Annotated[str, Query(description="feature numbers separated by commas", max_length=20_000)]
 EditsQuery = Annotated[
     Sequence[str],
     Query(
         max_length=MAX_EDITS,
-        description="`12:0` sets feature 12 to 0, `12,55:x0.5` halves two; one after the other",
+        description="`12:0` sets feature 12 to 0, `12,55:x0.5` halves two; may be repeated",
     ),
 ]
 OtherImageQuery = Annotated[
@@ -77,7 +79,7 @@ def known_selection(index: OpenIndex, layer: Layer, tokens: str) -> Selection:
     try:
         return parse_selection(tokens, at)
     except InputError as error:
-        raise unprocessable("tokens", tokens, str(error)) from None
+        raise ProblemError(422, "unprocessable", str(error)) from None
 
 
 def known_order(order: str) -> Order:
@@ -92,7 +94,7 @@ def known_features(index: OpenIndex, layer: Layer, features: str) -> list[int]:
     numbers = [parse_number(part) for part in features.split(",")]
     found = list(dict.fromkeys(number for number in numbers if number is not None))
     if None in numbers or max(found) >= index.n_features(layer):
-        raise unprocessable("features", features, f"0 to {index.n_features(layer) - 1}, with commas between")
+        raise unprocessable("features", features, f"0 to {index.n_features(layer) - 1}, separated by commas")
     return found
 
 
@@ -103,9 +105,9 @@ def known_edits(index: OpenIndex, layer: Layer, edits: Sequence[str]) -> tuple[E
         try:
             found.append(parse_edit(text))
         except InputError as error:
-            raise unprocessable("edit", text, str(error)) from None
+            raise ProblemError(422, "unprocessable", str(error)) from None
         if max(found[-1].features) >= index.n_features(layer):
-            raise unprocessable("edit", text, f"of features 0 to {index.n_features(layer) - 1}")
+            raise unprocessable("edit", text, f"features 0 to {index.n_features(layer) - 1}")
     return tuple(found)
 
 
@@ -114,5 +116,5 @@ def known_prompts(prompts: Sequence[str]) -> list[str]:
     found = list(dict.fromkeys(" ".join(prompt.split()) for prompt in prompts))
     for prompt in found:
         if len(prompt) > MAX_PROMPT_CHARS:
-            raise unprocessable("prompt", prompt, f"at most {MAX_PROMPT_CHARS} characters long")
+            raise unprocessable("prompt", prompt, f"at most {MAX_PROMPT_CHARS} characters")
     return [prompt for prompt in found if prompt]

@@ -90,7 +90,7 @@ async def _while_sender_stays(incoming: Incoming, work: Coroutine[Any, Any, Answ
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise ProblemError(400, "disconnected", "The connection ended before the picture was analyzed.")
+            raise ProblemError(400, "disconnected", "The connection ended before the image was analyzed.")
         return working.result()
     finally:
         for task in (working, leaving):
@@ -113,7 +113,7 @@ def _preprocessing(index: OpenIndex) -> Preprocessing:
     try:
         return Preprocessing.from_dict(index.manifest.model.preprocessing)
     except TypeError:
-        raise EncoderAbsentError("this index does not say how its model prepares pictures") from None
+        raise EncoderAbsentError("this index does not record the preprocessing of its model") from None
 
 
 async def _pool(site: AppState, work: Callable[[], Answer]) -> Answer:
@@ -126,7 +126,7 @@ async def _codes(site: AppState, index: OpenIndex, key: str, crop: Crop) -> list
     (apart,) = await answers(site, [waiting])
     codes = await _pool(site, partial(codes_of, apart, index.manifest.slots))
     if not all(math.isfinite(pair.activation) for code in codes for pair in code.features):
-        raise ProblemError(422, "non_finite", "The model gives no finite numbers for this picture.")
+        raise ProblemError(422, "non_finite", "The model returned non-finite values for this image.")
     return codes
 
 

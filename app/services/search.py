@@ -28,7 +28,7 @@ from app.services.retrieval import (
 from app.state import AppState, OpenIndex
 from scopeview.slots import Slot
 
-NOT_DESCRIBED = "this index was made without feature vectors ('scopeview describe' adds them)"
+NOT_DESCRIBED = "this index has no feature vectors ('scopeview describe' adds them)"
 
 
 class Target(NamedTuple):

@@ -63,7 +63,7 @@ def similar_images(index: OpenIndex, image: ImageRef, slot: Slot, embedding: Vec
         [] if isinstance(embedding, str) else _by_embedding(index, embedding, image.image_id),
         _by_code(index, code, image.image_id) if code else [],
         embedding if isinstance(embedding, str) else None,
-        None if code else "its features at this layer were not kept, or the index was rebuilt since",
+        None if code else "its features at this layer were not stored, or the index was rebuilt since",
     )
 
 

@@ -88,7 +88,7 @@ async def prompts_of(site: AppState, index: OpenIndex, texts: Sequence[str]) -> 
     try:
         scale = await run_in_threadpool(lambda: site.worker.encoder(index_dir).logit_scale)
     except ModelError:
-        return PromptEmbeddings(texts, why_not="this index's model does not say how it compares texts")
+        return PromptEmbeddings(texts, why_not="the model of this index has no logit scale")
     return PromptEmbeddings(
         texts, np.stack([answer.vector for answer in known]), scale, unknown_words=unknown
     )

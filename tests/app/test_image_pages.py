@@ -66,7 +66,9 @@ def test_the_list_is_that_of_the_json(site: TestClient, upload: str, tokens: str
     for base in (IMAGE, upload):
         told = site.get(f"/api/v1{base}/activations", params={"layer": 3, "tokens": tokens, "top": 24}).json()
         html = shown(site, f"{base}/activations", layer=3, tokens=tokens)
-        numbers = [int(number) for number in re.findall(r'class="active[^"]*" data-feature="(\d+)"', html)]
+        numbers = [
+            int(number) for number in re.findall(r'class="active-feature[^"]*" data-feature="(\d+)"', html)
+        ]
         listed = told["features"] + told["approximate_features"]
         assert numbers == [each["feature"] for each in listed]
         figures = values(html)
@@ -89,12 +91,12 @@ def test_the_chosen_feature_lies_over_the_picture_and_leads_to_its_page(
     first = site.get(f"/api/v1{upload}/activations", params={"layer": 3}).json()["features"][0]["feature"]
     html = shown(site, f"{upload}/activations", layer=3, feature=first)
     assert f'aria-label="L3 · {first}: highest at row 8, column 8: 12.5; above zero at 1 of 256' in html
-    assert '<path class="lay-' in html
+    assert '<path class="overlay-' in html
     upload_id = upload.rpartition("/")[2]
     assert f"/tiny/3/{first}?token=any&upload={upload_id}" in links(html)
     assert f"{upload}/steering?layer=3&tokens=any&edit={first}:x0.5" in links(html)
     page = shown(site, f"/tiny/3/{first}", token="any", upload=upload_id)
-    assert page.index('id="yours"') < page.index('class="big-grid"')
+    assert page.index('id="pinned-image"') < page.index('class="big-grid"')
     assert "fires at 2 of 257 tokens, highest at patch (8, 8)" in page
     assert f"{upload}/activations?layer=3&tokens=any&feature={first}" in links(page)
     assert 12.5 in values(page)
@@ -103,9 +105,9 @@ def test_the_chosen_feature_lies_over_the_picture_and_leads_to_its_page(
 
 def test_a_feature_that_is_silent_here_is_said_to_be(site: TestClient, upload: str) -> None:
     html = shown(site, f"{upload}/activations", layer=3, feature=90)
-    assert "silent everywhere in this picture" in html
+    assert "does not fire anywhere in this image" in html
     page = shown(site, "/tiny/3/90", upload=upload.rpartition("/")[2])
-    assert "is silent here" in page
+    assert "does not fire on this image" in page
 
 
 def test_one_view_has_one_address(site: TestClient) -> None:
@@ -143,10 +145,10 @@ def test_the_rail_keeps_the_tokens_and_drops_what_means_something_else_there(sit
 
 def test_the_list_is_cut_as_asked_and_goes_on(site: TestClient, upload: str) -> None:
     html = shown(site, f"{upload}/activations", layer=3, top=2)
-    assert html.count('<div class="active') == 2
+    assert html.count('<div class="active-feature') == 2
     assert f"{upload}/activations?layer=3&tokens=any&top=12" in links(html)
     none = shown(site, f"{upload}/activations", layer=3, least=100)
-    assert "No feature is that active there" in none
+    assert "No feature is that active here" in none
 
 
 def test_groups_are_those_of_the_json_and_wear_their_heat(site: TestClient, upload: str) -> None:
@@ -162,7 +164,7 @@ def test_groups_are_those_of_the_json_and_wear_their_heat(site: TestClient, uplo
         if "/steering?" in url and "edit=" in url
     }
     assert edits <= turned
-    assert html.count('<svg class="lay"') == 3
+    assert html.count('<svg class="heatmap-overlay"') == 3
 
 
 def test_through_the_layers_every_block_has_a_column(site: TestClient, upload: str) -> None:
@@ -188,7 +190,7 @@ def test_through_the_layers_the_page_says_what_the_json_says(
         assert {layer["explained_variance"] for layer in told["layers"]} <= set(values(html))
         nodes = [int(number) for number in re.findall(r"<span><b>(\d+)</b>", html)]
         assert nodes == [each["feature"] for group in groups for each in group["features"]]
-        table = html.split("the likenesses as a table")[1]
+        table = html.split("similarities as a table")[1]
         rows = re.findall(r"<td>(\d+) → (\d+): (decoder cosine|co-firing)", table)
         kinds = {"decoder": "decoder cosine", "cofiring": "co-firing"}
         assert rows == [
@@ -237,7 +239,7 @@ def test_two_pictures_are_compared_either_way_round(site: TestClient, upload: st
     assert [each["only_here"] for each in here] == [each["only_there"] for each in there]
     assert [len(each["shared"]) for each in here] == [len(each["shared"]) for each in there]
     html = shown(site, f"{IMAGE}/compare", **{"with": upload_id})
-    assert html.count('<section class="slot versus"') == len(here) == 3
+    assert html.count('<section class="slot image-comparison"') == len(here) == 3
     for each in here:
         counts = [len(each[name]) for name in ("shared", "only_here", "only_there")]
         assert set(counts) <= set(values(html))
@@ -274,18 +276,18 @@ def test_what_there_is_not_is_a_404_and_what_is_gone_a_410(site: TestClient, par
 def test_without_a_model_pages_say_so_and_show_what_was_kept(start_site: StartSite) -> None:
     site = start_site(encoder_device="off", real_encoder=True)
     overview = shown(site, IMAGE)
-    assert "switched them off" in overview
+    assert "disabled the model" in overview
     assert 'class="patches"' not in overview
     assert f"{IMAGE}?layer=3&token=cls" in links(overview)
     assert site.get(f"{IMAGE}/activations").status_code == 503
-    assert "switched them off" in site.get(f"{IMAGE}/activations", headers={"accept": "text/html"}).text
-    assert shown(site, f"{IMAGE}/compare", **{"with": 3}).count("versus-columns") == 3
+    assert "disabled the model" in site.get(f"{IMAGE}/activations", headers={"accept": "text/html"}).text
+    assert shown(site, f"{IMAGE}/compare", **{"with": 3}).count("comparison-columns") == 3
     page = shown(site, "/tiny/3/2", image=9)
-    assert "not known now" in page
+    assert "is unavailable" in page
 
 
 def test_an_unsafe_picture_stays_covered(site: TestClient) -> None:
-    assert 'class="picture veiled"' in shown(site, f"/tiny/images/{UNSAFE_IMAGE}/activations")
+    assert 'class="image blurred"' in shown(site, f"/tiny/images/{UNSAFE_IMAGE}/activations")
 
 
 def test_looking_on_takes_no_forward_pass(site: TestClient, upload: str, encoder: FakeEncoder) -> None:
@@ -306,12 +308,12 @@ def test_whoever_sent_a_picture_keeps_it_longer_and_deletes_it_by_a_link(site: T
         "location"
     ]
     own = site.get(url).text
-    assert "Keep it 30 days" in own
+    assert "Keep for 30 days" in own
     link = next(each for each in re.findall(r'data-url="([^"]*)"', own) if "/delete?key=" in each)
     kept = site.post(f"{url}/keep")
     assert (kept.status_code, kept.headers["location"]) == (303, url)
     assert int(re.findall(r"Max-Age=(\d+)", kept.headers["set-cookie"])[0]) > 29 * 86400
-    assert "Keep it 30 days" not in site.get(url).text
+    assert "Keep for 30 days" not in site.get(url).text
     site.cookies.clear()
     assert "Delete this image" not in site.get(url).text
     assert site.post(f"{url}/keep").status_code == 403
@@ -333,7 +335,7 @@ def test_whoever_sent_a_picture_keeps_it_longer_and_deletes_it_by_a_link(site: T
 def test_the_form_says_what_is_kept_and_how_to_send_by_script(site: TestClient) -> None:
     html = shown(site, "/tiny/uploads")
     assert "for 24 hours, or for 30 days" in html
-    assert "curl -F image=@picture.jpg http://testserver/api/v1/tiny/uploads" in html
+    assert "curl -F image=@photo.jpg http://testserver/api/v1/tiny/uploads" in html
     assert 'capture="environment"' in html
 
 

@@ -133,7 +133,7 @@ def test_no_image_of_the_index_is_called_stronger_than_all_of_them(site: TestCli
     for image_id in range(N_IMAGES):
         for feature, activation, _ in triples(stored_codes(site, image_id)[3, "any"]["features"][:2]):
             page = site.get(f"/tiny/3/{feature}?token=any&image={image_id}").text
-            assert f'value="{activation!r}"' in page.split('id="yours"')[1]
+            assert f'value="{activation!r}"' in page.split('id="pinned-image"')[1]
             assert "stronger than" not in page
             apart = site.get(f"/tiny/images/{image_id}/activations?layer=3&tokens=any&feature={feature}").text
             assert f'value="{activation!r}"' in apart
@@ -144,7 +144,10 @@ def test_what_is_computed_again_from_a_thumbnail_is_said_to_be_approximate(site:
     url = "/tiny/images/4"
     at_patch = site.get(f"{url}/activations?layer=3&tokens=20").text
     assert "All values here are approximate" in at_patch
-    assert "Activations and shares are the index" in site.get(f"{url}/activations?layer=3&tokens=cls").text
+    assert (
+        "Activations and shares are stored in the index"
+        in site.get(f"{url}/activations?layer=3&tokens=cls").text
+    )
     for part in ("activations?layer=3&tokens=any", "groups?layer=3", "layers?tokens=any", "steering?layer=3"):
         assert "pproximate" in site.get(f"{url}/{part}").text
     assert ask(site, f"/api/v1{url}/activations", layer=3, tokens="20")["activations"] == "approximate"

@@ -153,7 +153,7 @@ def test_a_blocked_picture_is_refused_when_it_is_sent_again_and_leaves_no_trace(
     write(blocklist, SHA)
     answer = watched.post(address, files=form(PICTURE))
     assert answer.status_code == 403
-    assert "does not accept this picture" in answer.text
+    assert "blocked this image" in answer.text
     assert list(upload_dir.iterdir()) == []
     assert 'scopeview_uploads_total{outcome="blocked"} 1.0' in watched.get("/metrics").text
 

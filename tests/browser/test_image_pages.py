@@ -44,7 +44,7 @@ PAGES = {
 
 def sent(page: Page) -> str:
     """The address of the result, once the form is sent."""
-    page.get_by_role("button", name="Take it apart").click()
+    page.get_by_role("button", name="Analyze image").click()
     page.wait_for_url("**/tiny/uploads/*")
     page.wait_for_load_state("networkidle")
     return page.url
@@ -74,7 +74,7 @@ def drag(page: Page, start: tuple[int, int], end: tuple[int, int]) -> None:
 
 
 def choose(page: Page, label: str) -> None:
-    page.get_by_role("navigation", name="What of the picture").get_by_role("link", name=label).click()
+    page.get_by_role("navigation", name="Tokens").get_by_role("link", name=label).click()
 
 
 def walk(page: Page) -> None:
@@ -127,7 +127,7 @@ def test_an_overview_leads_into_a_layer(tiny_site: str, open_page: OpenPage, way
     page = open_page(tiny_site, **(PHONE if way == "tap" else {})).goto("/tiny/images/9")
     go(page)
     page.wait_for_url(re.compile(rf"/images/9/activations\?layer=3&tokens={tokens}$"))
-    expect(page.get_by_role("link", name="at L3")).to_have_attribute("aria-current", "page")
+    expect(page.get_by_role("link", name="activations")).to_have_attribute("aria-current", "page")
     assert_is_one_page(page)
     page.go_back()
     expect(page.get_by_role("link", name="overview")).to_have_attribute("aria-current", "page")
@@ -168,10 +168,10 @@ def test_patches_are_pressed_dragged_over_and_added_to(tiny_site: str, open_page
     expect(page.locator("#here")).to_contain_text("at 6 patches")
     press(page, 8, 8, modifiers=["Shift"])
     page.wait_for_url("**/activations?layer=3&tokens=33-35,49-51,137")
-    page.get_by_role("button", name="add to it").click()
+    page.get_by_role("button", name="select more patches").click()
     press(page, 0, 0)
     page.wait_for_url("**/activations?layer=3&tokens=1,33-35,49-51,137")
-    page.get_by_role("navigation", name="What of the picture").get_by_role("link", name="CLS").click()
+    page.get_by_role("navigation", name="Tokens").get_by_role("link", name="CLS").click()
     page.wait_for_url("**/activations?layer=3&tokens=cls")
     assert page.evaluate("window.stayed"), "the page was never left"
     page.go_back()
@@ -200,35 +200,35 @@ def test_to_a_feature_with_its_heat_and_back_and_the_link_opened_elsewhere(
     page.wait_for_url("**/activations?layer=3&tokens=cls")
     press(page, 8, 8)
     page.wait_for_url("**tokens=137")
-    page.locator(".active .choose").first.click()
+    page.locator(".active-feature .heatmap-link").first.click()
     page.wait_for_url(re.compile(r"tokens=137&feature=\d+$"))
-    expect(page.locator("patch-picker .lay path")).to_have_count(1)
-    shared, listed = page.url, page.locator(".active h3").all_inner_texts()
-    page.get_by_role("link", name="its page, with this picture").click()
-    expect(page.locator("#yours .lay path")).to_have_count(1)
-    expect(page.locator("#yours")).to_contain_text("highest at patch (8, 8)")
+    expect(page.locator("patch-picker .heatmap-overlay path")).to_have_count(1)
+    shared, listed = page.url, page.locator(".active-feature h3").all_inner_texts()
+    page.get_by_role("link", name="feature page with this image").click()
+    expect(page.locator("#pinned-image .heatmap-overlay path")).to_have_count(1)
+    expect(page.locator("#pinned-image")).to_contain_text("highest at patch (8, 8)")
     page.locator(".steps [rel=next]").click()
-    expect(page.locator("#yours-heading")).to_have_text("Your image")
+    expect(page.locator("#pinned-image-heading")).to_have_text("Your image")
     page.go_back()
-    page.get_by_role("link", name="back to the picture").click()
-    expect(page.locator(".chosen")).to_be_visible()
+    page.get_by_role("link", name="back to the image").click()
+    expect(page.locator(".selected-feature")).to_be_visible()
     friend = open_page(tiny_site).goto(shared.removeprefix(tiny_site))
-    assert friend.locator(".active h3").all_inner_texts() == listed
-    expect(friend.locator("patch-picker .lay path")).to_have_count(1)
-    expect(friend.locator(".chosen-one")).to_have_count(1)
+    assert friend.locator(".active-feature h3").all_inner_texts() == listed
+    expect(friend.locator("patch-picker .heatmap-overlay path")).to_have_count(1)
+    expect(friend.locator(".is-selected")).to_have_count(1)
     expect(friend.get_by_role("link", name="Delete this image")).to_have_count(0)
 
 
 def test_knobs_are_turned_and_prompts_changed(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site).goto("/tiny/images/9/steering?layer=3&prompt=a+heart&prompt=a+blue+sun")
-    expect(page.get_by_text("Nothing is turned yet")).to_be_visible()
-    page.locator(".active .choice a").first.click()
+    expect(page.get_by_text("No edits yet")).to_be_visible()
+    page.locator(".active-feature .choice a").first.click()
     expect(page.locator(".edit")).to_have_count(1)
     page.locator(".edit input[name=to]").fill("40")
-    page.locator(".edit").get_by_role("button", name="set").click()
+    page.locator(".edit").get_by_role("button", name="apply").click()
     page.wait_for_url(re.compile(r"edit=\d+:40"))
-    page.get_by_text("other words to compare it with").click()
-    page.get_by_label("words 1").fill("a green fish")
+    page.get_by_text("compare with other texts").click()
+    page.get_by_label("text 1").fill("a green fish")
     page.get_by_role("button", name="compare").click()
     expect(page.locator(".prompts tbody th").first).to_have_text("a green fish")
     page.get_by_role("link", name="undo all").click()
@@ -239,15 +239,15 @@ def test_all_of_it_works_without_script(tiny_site: str, open_page: OpenPage) -> 
     page = open_page(tiny_site, java_script_enabled=False).goto("/tiny/images/9")
     page.locator(".patches a").nth(136).click()
     page.wait_for_url("**/images/9/activations?layer=3&tokens=137")
-    page.locator(".active .choose").first.click()
-    expect(page.locator(".chosen")).to_be_visible()
+    page.locator(".active-feature .heatmap-link").first.click()
+    expect(page.locator(".selected-feature")).to_be_visible()
     page.get_by_label("order by").select_option("mass")
-    page.get_by_role("button", name="show").click()
+    page.get_by_role("button", name="apply").click()
     page.wait_for_url("**order=mass**")
     page.get_by_role("link", name="groups").click()
     page.get_by_role("link", name="20 %").click()
-    page.get_by_role("link", name="knobs").click()
-    page.locator(".offers a").first.click()
+    page.get_by_role("link", name="steering").click()
+    page.locator(".editable-groups a").first.click()
     expect(page.locator(".edit")).to_have_count(1)
 
 
@@ -258,12 +258,12 @@ def test_the_delete_link_works_in_another_browser_and_the_picture_is_gone(
     page = watched.goto("/tiny/uploads")
     page.set_input_files("#image", picture())
     url = sent(page)
-    page.get_by_role("button", name="Keep it 30 days").click()
-    expect(page.get_by_role("button", name="Keep it 30 days")).to_have_count(0)
+    page.get_by_role("button", name="Keep for 30 days").click()
+    expect(page.get_by_role("button", name="Keep for 30 days")).to_have_count(0)
     link = page.locator(".delete-link copy-link").get_attribute("data-url") or ""
     other = open_page(tiny_site, expect={410}).goto(link)
-    other.get_by_role("button", name="Delete it").click()
-    expect(other.get_by_role("heading", name="This is gone")).to_be_visible()
+    other.get_by_role("button", name="Delete image").click()
+    expect(other.get_by_role("heading", name="No longer available")).to_be_visible()
     for address in (url, f"{url}/activations", f"{url}.webp"):
         answer = page.request.get(address)
         assert answer.status == 410
@@ -283,8 +283,8 @@ def test_the_first_link_that_an_upload_offers_to_copy_shares_it_and_holds_no_key
     assert page.url.startswith(url)
     assert "key=" not in page.url
     expect(page.locator("copy-link[data-url*='key=']")).to_be_hidden()  # until one asks for it
-    page.get_by_text("delete it from another browser").click()
-    page.get_by_role("button", name="copy the delete address").click()
+    page.get_by_text("delete from another browser").click()
+    page.get_by_role("button", name="copy delete link").click()
     expect(page.get_by_role("button", name="copied").last).to_be_visible()
     assert "/delete?key=" in page.evaluate("navigator.clipboard.readText()")
 
@@ -310,7 +310,7 @@ def test_a_busy_server_is_asked_again(tiny_site: str, open_page: OpenPage) -> No
         if len(tries) > 1:
             route.continue_()
             return
-        body = {"error": "busy", "detail": "16 pictures are being taken apart already."}
+        body = {"error": "busy", "detail": "The server is busy: 16 images are being analyzed."}
         route.fulfill(status=503, json=body, headers={"Retry-After": "1"})
 
     watched.page.route(
@@ -319,8 +319,8 @@ def test_a_busy_server_is_asked_again(tiny_site: str, open_page: OpenPage) -> No
     )
     page = watched.goto("/tiny/uploads")
     page.set_input_files("#image", picture())
-    page.get_by_role("button", name="Take it apart").click()
-    expect(page.locator("[role=status]")).to_contain_text("It is sent again in 1 s")
+    page.get_by_role("button", name="Analyze image").click()
+    expect(page.locator("[role=status]")).to_contain_text("Retrying in 1 s")
     page.wait_for_url("**/tiny/uploads/*")
     assert len(tries) == 2
 

@@ -11,17 +11,17 @@ from fastapi.routing import APIRoute
 from starlette.routing import Match
 
 NOT_THERE = {"problem-404", "problem-422"}
-NO_PAGES = {"index_preview", "feature_preview", "upload_picture", "random"}
+NO_PAGES = {"index_preview", "feature_preview", "upload_picture", "random", "docs", "openapi_json"}
 """Routes beside the pages that answer with an image, or lead on."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """What of an index the tour goes to."""
+    """The parts of an index that the tour visits."""
 
     slug: str
-    layer: int  # one with neighbours on both sides
-    feature: int  # of that layer: it fires, and so do its neighbours
+    layer: int  # one with neighbors on both sides
+    feature: int  # of that layer: it fires, and so do its neighbors
     upload: str = ""  # address of an upload; empty: its pages are left out
 
 
@@ -60,6 +60,7 @@ def tour(at: Place) -> dict[str, str]:
         "report": f"{site}/images/7/report",
         "patterns": "/patterns",
         "api": "/api",
+        "glossary": "/glossary",
         "problem-404": f"{site}/99",
         "problem-422": f"{site}/{layer}?sort=best",
     }

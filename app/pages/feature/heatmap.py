@@ -47,9 +47,9 @@ def stored_words(tokens: Sequence[Token]) -> str:
 
 def _absent(site: AppState, index: OpenIndex, sheet: FeatureDetails) -> str:
     if sheet.record.max_activation is None:
-        return "it never fires"
+        return "the feature never fires"
     if sheet.slot.layer == EMBED:
-        return "the embedding is one vector for the whole picture"
+        return "the embedding is one vector for the whole image, without patches"
     return site.worker.unavailable_reason(index.reader.index_dir) or ""
 
 

@@ -16,9 +16,9 @@ from scopeview.store.records import NEIGHBOR_KINDS, NeighborKind
 
 TERMS: dict[NeighborKind, tuple[str, str, str]] = {
     "decoder": (
-        "by decoder",
+        "by decoder direction",
         "cosine",
-        "cosine of the two decoder rows: what each writes back into the model points the same way",
+        "cosine of the two decoder rows: the directions that the features write into the model",
     ),
     "cofiring": (
         "by co-firing",
@@ -26,9 +26,9 @@ TERMS: dict[NeighborKind, tuple[str, str, str]] = {
         "images on which both fire / images on which either fires, at this token",
     ),
     "vector": (
-        "by images",
+        "by image embedding",
         "cosine",
-        "cosine of the two feature vectors: the mean CLIP embedding of the images that fire each",
+        "cosine of the two feature vectors: mean CLIP embeddings of the images on which each fires",
     ),
 }
 """Of each kind: its heading, what its score is, and one line that explains it."""

@@ -23,10 +23,8 @@ from scopeview.analysis.token_selection import ActiveFeatureSummary, Selection, 
 from scopeview.slots import ANY, EMBED, Slot, token_number
 from scopeview.store.records import FeatureRecord
 
-ImageQuery = Annotated[Number | None, Query(description="the image that stays first on the page")]
-UploadQuery = Annotated[
-    str | None, Query(max_length=40, description="the upload that stays first on the page")
-]
+ImageQuery = Annotated[Number | None, Query(description="image pinned to the top of the page")]
+UploadQuery = Annotated[str | None, Query(max_length=40, description="upload pinned to the top of the page")]
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def pinned_image_view(
         title=at.name.capitalize(),
         picture=picture_view(index, given.image)._replace(url=back),
         bar=bar(value, record.max_activation),
-        words=_words(whole, found, size) if whole and found else "is silent here",
+        words=_words(whole, found, size) if whole and found else "does not fire on this image",
         heat=_heat(index, slot, record, found, size) if has_heat and found else None,
         size=size,
         histogram=marked(record.histogram, value, slot, is_indexed=given.image.row is not None)

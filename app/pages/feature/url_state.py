@@ -12,10 +12,10 @@ from scopeview.slots import Layer, Slot, Token
 Scale = Literal["log", "linear"]
 Alike = Literal["fold", "show"]
 
-ScaleQuery = Annotated[Scale, Query(description="of the histogram's counts")]
-AlikeQuery = Annotated[Alike, Query(description="near-duplicate images: folded into one, or shown each")]
-NearQuery = Annotated[Literal["0", "1"], Query(description="1: with the features that resemble it")]
-EmbedQuery = Annotated[Literal["0", "1"], Query(description="1: without what is around the page")]
+ScaleQuery = Annotated[Scale, Query(description="scale of the histogram")]
+AlikeQuery = Annotated[Alike, Query(description="near-duplicate images: collapsed or shown separately")]
+NearQuery = Annotated[Literal["0", "1"], Query(description="1: with neighbors")]
+EmbedQuery = Annotated[Literal["0", "1"], Query(description="1: the view for embedding in other pages")]
 
 
 @dataclass(frozen=True)

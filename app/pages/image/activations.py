@@ -41,14 +41,14 @@ from scopeview.analysis.token_selection import ORDERS, summarize
 from scopeview.slots import ANY, CLS, EMBED
 
 TOPS = (12, TOP, 48, 100)
-ChosenQuery = Annotated[Number | None, Query(description="the feature whose heat lies over the picture")]
+ChosenQuery = Annotated[Number | None, Query(description="the feature whose heatmap is shown")]
 
 router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True)
 class ApartPage(Page):
-    template = "apart.html"
+    template = "image/activations.html"
 
     subject: HeaderView
     grid: GridView
@@ -180,8 +180,8 @@ def grid_view(
     to = to or (lambda tokens: looking.on(tokens).url())
     url = to(TOKENS)
     switch = [
-        Link("CLS", to(CLS), selection.text == CLS, "the token for the whole picture"),
-        Link("whole picture", to(ANY), selection.text == ANY, "all patches and CLS"),
+        Link("CLS", to(CLS), selection.text == CLS, "the token that summarizes the image"),
+        Link("whole image", to(ANY), selection.text == ANY, "all patches and CLS"),
     ]
     return GridView(
         size=size,

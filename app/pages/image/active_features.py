@@ -72,7 +72,7 @@ def _view(
     chosen = looking.feature == active.feature
     several = looking.selection.positions is None or len(looking.selection.positions) > 1
     found = ActiveFeature(active.feature, active.activation, active.position if several else None)
-    words = "take the heat away" if chosen else "lay its heat over the picture"
+    words = "hide the heatmap" if chosen else "show its heatmap on the image"
     to = looking.choosing(None if chosen else active.feature).url()
     return ActiveView(
         feature=view_of(index, looking.at, cards, active.feature, found),
@@ -86,7 +86,7 @@ def _view(
             at=where_taken(index, looking, cards.slot),
             is_indexed=layer.stored is not None,
         ),
-        choose=Link("heat", to, chosen, words),
+        choose=Link("heatmap", to, chosen, words),
     )
 
 
@@ -116,8 +116,8 @@ def marked(
     total = sum(counts)
     token = at_token(slot.token)
     is_beyond = activation > edges[-1] and not is_indexed
-    beyond = f"stronger than on any image of the index at {token}" if is_beyond else _rank(above, total)
-    picture = f"this picture {at}" if at else "this picture"
+    beyond = f"stronger than on any indexed image at {token}" if is_beyond else _rank(above, total)
+    picture = f"this image {at}" if at else "this image"
     return MarkedHistogram(
         n_bins=len(counts),
         path=path,
@@ -127,7 +127,7 @@ def marked(
 
 
 def _rank(above: int, total: int) -> str:
-    return f"about {above / total:.0%} of them fire it more" if total else "none"
+    return f"about {above / total:.0%} of them have a higher activation" if total else "none"
 
 
 def where_words(active: ActiveFeatureSummary, found: LayerDecomposition, grid: int) -> str:

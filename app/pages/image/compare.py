@@ -68,7 +68,7 @@ class OtherView:
 
 @dataclass(frozen=True)
 class VersusPage(Page):
-    template = "apart_compare.html"
+    template = "image/compare.html"
 
     subject: HeaderView
     other: OtherView | None  # None: none is chosen yet
@@ -125,7 +125,7 @@ def _page(
 def _why_nothing(other: ImageRef | None, found: Sequence[CodeOverlap]) -> str | None:
     if other is None or found:
         return None
-    return "the index was rebuilt since one of the two was sent, and what was kept of it fits no more"
+    return "the index was rebuilt after one of the images was uploaded; its stored features no longer match"
 
 
 def _frame(index: OpenIndex, image: ImageRef, other: ImageRef | None, what: SlotFilter) -> Frame:

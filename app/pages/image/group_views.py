@@ -71,7 +71,7 @@ def turns(at: ImageAddress, layer: Layer, tokens: str, features: Sequence[int]) 
 def _heat(index: OpenIndex, found: LayerDecomposition, group: Group, name: str) -> HeatmapView:
     """Its mass at each patch, as a part of the most it has at one."""
     values = mass_heat(found, group.features.tolist())
-    return heat_over(values, float(values.max()), index.manifest.model.grid_size, f"mass of {name}")
+    return heat_over(values, float(values.max()), index.manifest.model.grid_size, f"activation of {name}")
 
 
 def _link(index: OpenIndex, at: ImageAddress, cards: FeatureCards, feature: int) -> Link:

@@ -36,14 +36,14 @@ from scopeview.analysis.token_selection import Selection
 from scopeview.slots import ANY, Layer
 
 THRESHOLDS = (0.02, 0.03, THRESHOLD, 0.1, 0.2)
-GroupQuery = Annotated[Positive | None, Query(description="the group whose heat lies over the picture")]
+GroupQuery = Annotated[Positive | None, Query(description="the group whose heatmap is shown")]
 
 router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True)
 class GroupsPage(Page):
-    template = "apart_groups.html"
+    template = "image/groups.html"
 
     subject: HeaderView
     grid: GridView
@@ -168,10 +168,10 @@ def _views(
 def _choose(image: ImageRef, state: _State, number: int) -> Link:
     current = state.group == number
     url = image.address.url("groups", **state.query(group=None if current else number))
-    return Link("heat", url, current, "take the heat away" if current else "lay its heat over the picture")
+    return Link("heat", url, current, "hide the heatmap" if current else "show its heatmap on the image")
 
 
 def _threshold(image: ImageRef, state: _State, threshold: float) -> Link:
     url = image.address.url("groups", **state.query(threshold=threshold, group=None))
-    words = f"every group holds at least {percent(threshold)} of the mass"
+    words = f"every group has at least {percent(threshold)} of the activation"
     return Link(f"{100 * threshold:g} %", url, threshold == state.threshold, words)

@@ -78,7 +78,7 @@ def picture_view(index: OpenIndex, image: ImageRef) -> PictureView:
 def upload_picture(index: OpenIndex, upload_id: str, url: str | None = None) -> PictureView:
     return PictureView(
         src=URLS.upload_picture(index.slug, upload_id),
-        alt="the uploaded picture, cut to the square that the model sees",
+        alt="the uploaded image, cropped to the square that the model sees",
         url=url,
         unsafe=False,
         size_px=index.manifest.model.image_px,
@@ -117,17 +117,22 @@ def _tabs(
     looked_at: dict[str, Any] = {"layer": shown, "tokens": tokens_there(shown, tokens or ANY)}
     blocks: dict[str, Any] = {} if tokens is None else {"tokens": tokens}
     needing = [
-        to("activations", f"at {layer_name(shown)}", "which features are active where", **looked_at),
-        to("groups", "groups", "features that belong together", **looked_at),
-        to("layers", "through the layers", "how the explanation changes from layer to layer", **blocks),
-        to("steering", "knobs", "turn features up or down and see what changes", **looked_at),
+        to(
+            "activations",
+            "activations",
+            f"active features of {layer_name(shown)}",
+            **looked_at,
+        ),
+        to("groups", "groups", "related features, grouped", **looked_at),
+        to("layers", "layer by layer", "how the features change from layer to layer", **blocks),
+        to("steering", "steering", "edit features and see what changes", **looked_at),
     ]
     known: dict[str, Any] = {} if layer is None or layer == EMBED else {"layer": layer}
     return [
         to("", "overview", "the strongest features of every layer"),
         *(needing if can_run else []),
-        to("similar", "similar", "images like it, by embedding and by features", **known),
-        to("compare", "compare", "beside another picture: what both have and what one has alone"),
+        to("similar", "similar", "similar images, by embedding and by features", **known),
+        to("compare", "compare", "features shared with another image, and features of only one"),
     ]
 
 

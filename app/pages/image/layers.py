@@ -69,7 +69,7 @@ class ColumnView:
 
 @dataclass(frozen=True)
 class LayersPage(Page):
-    template = "apart_layers.html"
+    template = "image/layers.html"
 
     subject: HeaderView
     grid: GridView
@@ -119,7 +119,7 @@ def _page(
         frame=image_frame(
             index,
             at,
-            "through the layers",
+            "layer by layer",
             layer=layer,
             tokens=selection.text,
             link=lambda to, token: _switched(image, to, layer, token, selection.text),

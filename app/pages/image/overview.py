@@ -28,7 +28,7 @@ router = APIRouter(include_in_schema=False)
 
 @dataclass(frozen=True)
 class ImagePage(Page):
-    template = "image.html"
+    template = "image/overview.html"
     for_everyone = True
 
     subject: HeaderView

@@ -49,7 +49,7 @@ def selected_feature(
     value = ActiveFeature(feature, active.activation if active else 0.0, None)
     view = SelectedFeatureView(
         feature=view_of(index, looking.at, cards, feature, value),
-        where=where_words(active, found, size) if active else "silent everywhere in this picture",
+        where=where_words(active, found, size) if active else "does not fire anywhere in this image",
         activation=value.activation,
         share=active.share if active else 0.0,
         histogram=_histogram(cards, feature, value.activation, found) if active else None,

@@ -38,7 +38,7 @@ class SimilarView:
 
 @dataclass(frozen=True)
 class SimilarPage(Page):
-    template = "apart_similar.html"
+    template = "image/similar.html"
 
     subject: HeaderView
     where: str  # `L6, at the CLS token, which stands for the whole picture`

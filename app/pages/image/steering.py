@@ -49,9 +49,9 @@ from scopeview.store.records import ActiveFeature
 
 N_OFFERED, N_WORDS, N_BLANK = 12, 6, 2
 
-TurnQuery = Annotated[str, Query(max_length=20_000, description="features to turn, with commas between")]
+TurnQuery = Annotated[str, Query(max_length=20_000, description="features to edit, separated by commas")]
 AmountQuery = Annotated[
-    str, Query(max_length=20, description="what they are turned to: 4.5, or x2 for twice")
+    str, Query(max_length=20, description="the new activation such as 4.5, or a factor such as x2")
 ]
 
 router = APIRouter(include_in_schema=False)
@@ -83,7 +83,7 @@ class OfferView:
 
 @dataclass(frozen=True)
 class KnobsPage(Page):
-    template = "apart_knobs.html"
+    template = "image/steering.html"
 
     subject: HeaderView
     grid: GridView
@@ -165,7 +165,7 @@ def _page(
         frame=image_frame(
             index,
             image.address,
-            f"knobs of {layer_name(layer)}",
+            f"steering {layer_name(layer)}",
             layer=layer,
             tokens=selection.text,
             link=lambda to, token: _elsewhere(state, to, token),

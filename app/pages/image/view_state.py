@@ -57,11 +57,11 @@ def tokens_there(layer: Layer, tokens: str) -> str:
 
 
 def selection_words(selection: Selection, layer: Layer, grid: int) -> str:
-    """`at patch (8, 8)`, `at 12 patches and CLS`, `in the whole picture`"""
+    """`at patch (8, 8)`, `at 12 patches and CLS`, `in the whole image`"""
     if layer == EMBED:
         return "in the embedding"
     if selection.positions is None:
-        return "in the whole picture"
+        return "in the whole image"
     patches = [position for position in selection.positions if position > 0]
     has_cls = len(patches) < len(selection.positions)
     words = place(patches[0], grid) if len(patches) == 1 else f"{len(patches)} patches"

@@ -1,10 +1,10 @@
-// <heat-map data-image="12">: a feature's value at each patch of the picture it lies on, drawn over it. It asks for
-// nothing itself: <heat-panel> gives it what to show. Clear where the feature is silent, so nothing is hidden there.
+// <feature-heatmap data-image="12">: a feature's activation at each patch, drawn over the image. <heatmap-panel> fetches the
+// values. Transparent where the feature does not fire.
 const MAGMA = ["#4f127b", "#812581", "#b5367a", "#e55964", "#fb8761", "#fec287"].map((hex) =>
   [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)),
 );
 
-// The colour of a part (0 to 1) of the highest value, as [red, green, blue, alpha], each 0 to 255.
+// The color of a fraction (0 to 1) of the maximum, as [red, green, blue, alpha], each 0 to 255.
 function heatColor(part, strength) {
   const at = Math.min(part, 1) * (MAGMA.length - 1);
   const low = Math.min(Math.floor(at), MAGMA.length - 2);
@@ -13,7 +13,7 @@ function heatColor(part, strength) {
 }
 
 customElements.define(
-  "heat-map",
+  "feature-heatmap",
   class extends PatchCursor {
     connectedCallback() {
       if (!this.canvas) {
@@ -23,22 +23,22 @@ customElements.define(
         this.follow(this.parentElement);
         this.clear();
       }
-      document.dispatchEvent(new CustomEvent("heat-map", { detail: this }));
+      document.dispatchEvent(new CustomEvent("feature-heatmap", { detail: this }));
     }
 
-    // `heat`: {patches, cls}; `highest`: the value that wears the strongest colour.
+    // `heat`: {patches, cls}; `highest`: the value with the strongest color.
     show(heat, highest, strength) {
       this.heat = heat;
       this.canvas.hidden = false;
       const silent = heat.patches.every((value) => value <= 0);
-      this.note(silent ? (heat.cls > 0 ? `only at CLS: ${significant(heat.cls)}` : "silent") : null);
+      this.note(silent ? (heat.cls > 0 ? `only at CLS: ${significant(heat.cls)}` : "does not fire") : null);
       this.paint(heat.patches, highest, strength);
       this.canvas.setAttribute("aria-label", this.summary());
     }
 
     fail(words) {
       this.clear();
-      this.note(words, "heat-problem");
+      this.note(words, "heatmap-problem");
     }
 
     clear() {
@@ -63,8 +63,8 @@ customElements.define(
     summary() {
       const { patches, cls } = this.heat;
       const firing = patches.filter((value) => value > 0).length;
-      const at = firing ? `highest ${this.words(this.start)}` : "silent at every patch";
-      return `heat: ${at}; above zero at ${firing} of ${patches.length} patches; at CLS ${significant(cls)}`;
+      const at = firing ? `highest ${this.words(this.start)}` : "does not fire at any patch";
+      return `heatmap: ${at}; above zero at ${firing} of ${patches.length} patches; at CLS ${significant(cls)}`;
     }
 
     paint(patches, highest, strength) {
@@ -77,9 +77,9 @@ customElements.define(
       context.putImageData(pixels, 0, 0);
     }
 
-    // A word in the corner of the picture: why no patch of it is coloured.
-    note(words, kind = "heat-note") {
-      this.querySelector(".heat-note, .heat-problem")?.remove();
+    // A note in the corner of the image: why no patch is colored.
+    note(words, kind = "heatmap-words") {
+      this.querySelector(".heatmap-words, .heatmap-problem")?.remove();
       if (!words) return;
       const said = document.createElement("span");
       said.className = kind;

@@ -1,5 +1,5 @@
-// One key a step: j k features, t token, h heat, / search, ? the list of keys. Never while something is typed.
-// A page that has heat listens for the event `toggle-heat` on its <heat-panel>, or marks its switch data-key="h".
+// Keyboard shortcuts: j k features, t token, h heatmap, / search, ? list of shortcuts. Inactive while the user types.
+// A page with a heatmap marks its switch with data-key="h".
 const STEPS = { j: "next", k: "prev" };
 
 const KEYS = {
@@ -8,7 +8,7 @@ const KEYS = {
   t: () => nextToken(),
   h: () => document.querySelector('[data-key="h"]')?.click(),
   "/": () => focusSearch(),
-  "?": () => document.getElementById("keys")?.showModal(),
+  "?": () => document.getElementById("keyboard-shortcuts")?.showModal(),
 };
 
 function step(key, by) {
@@ -17,7 +17,7 @@ function step(key, by) {
   else focusCard(by);
 }
 
-// Where a page shows many features, the keys go from one to the next; at an end they stay.
+// On pages with many features, the keys move the focus between them, and stop at either end.
 function focusCard(by) {
   const links = [...document.querySelectorAll("main .feature h3 a")];
   if (!links.length) return;
@@ -54,5 +54,5 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", (event) => {
   const opener = event.target.closest?.("[data-opens]");
   if (opener) document.getElementById(opener.dataset.opens)?.showModal();
-  else if (event.target.matches?.("dialog.keys")) event.target.close(); // a click beside what the dialog holds
+  else if (event.target.matches?.("dialog.keyboard-shortcuts")) event.target.close(); // a click on the backdrop
 });
