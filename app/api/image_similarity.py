@@ -64,7 +64,7 @@ class OverlapOut(_Model):
 
 class ImageCompareOut(ImageIdOut):
     other: str = Field(description="the other image, as requested")
-    layers: list[OverlapOut] = Field(description="of the codes as they were kept; empty where none were")
+    layers: list[OverlapOut] = Field(description="from stored codes; empty where none are stored")
 
 
 def add_routes(kind: ImageRoutes) -> None:

@@ -107,7 +107,7 @@ def test_an_index_without_descriptions_says_what_is_missing_and_why(site: TestCl
     assert page.all(element_id="near") == []
     assert tree(site.get("/tiny/1/0?near=1").text).all(element_id="near") == []
     embedding = tree(site.get("/tiny/embed/0").text)
-    assert "it has no patches" in embedding.one(element_id="positions").text
+    assert "without patches" in embedding.one(element_id="positions").text
     assert "the embedding is one vector" in embedding.text
 
 

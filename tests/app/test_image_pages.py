@@ -280,7 +280,7 @@ def test_without_a_model_pages_say_so_and_show_what_was_kept(start_site: StartSi
     assert 'class="patches"' not in overview
     assert f"{IMAGE}?layer=3&token=cls" in links(overview)
     assert site.get(f"{IMAGE}/activations").status_code == 503
-    assert "switched them off" in site.get(f"{IMAGE}/activations", headers={"accept": "text/html"}).text
+    assert "disabled the model" in site.get(f"{IMAGE}/activations", headers={"accept": "text/html"}).text
     assert shown(site, f"{IMAGE}/compare", **{"with": 3}).count("comparison-columns") == 3
     page = shown(site, "/tiny/3/2", image=9)
     assert "is unavailable" in page

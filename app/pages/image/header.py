@@ -120,7 +120,7 @@ def _tabs(
         to(
             "activations",
             "activations",
-            f"which features are active where in {layer_name(shown)}",
+            f"active features of {layer_name(shown)}",
             **looked_at,
         ),
         to("groups", "groups", "related features, grouped", **looked_at),

@@ -104,9 +104,7 @@ def overview_grid(index: OpenIndex, at: ImageAddress, *, can_run: bool) -> GridV
     size = index.manifest.model.grid_size if can_run and layer != EMBED else 0
     url = at.url("activations", layer=layer, tokens=TOKENS)
     switch = [
-        Link(
-            "CLS", at.url("activations", layer=layer, tokens=CLS), title="the token that summarizes the image"
-        ),
+        Link("CLS", at.url("activations", layer=layer, tokens=CLS), title="it summarizes the image"),
         Link("whole image", at.url("activations", layer=layer, tokens=ANY), title="all patches and CLS"),
     ]
     links = patch_links(url, size) if size else Markup("")
