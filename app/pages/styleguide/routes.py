@@ -92,7 +92,7 @@ def _frame() -> Frame:
     here = URLS.patterns()
     rail = [Link(str(layer), here, layer == 14) for layer in (2, 5, 8, 11, 14, 17, 20, 22)]
     switch = [Link(token, here, token == "CLS") for token in ("CLS", "137", "any")]
-    return Frame("patterns", index=Link("patterns", here), layers=rail, tokens=switch)
+    return Frame("style guide", index=Link("style guide", here), layers=rail, tokens=switch)
 
 
 def _features(index: OpenIndex, slot: Slot) -> list[FeatureState]:
