@@ -74,6 +74,11 @@ def layer_name(layer: Layer) -> str:
     return layer if layer == EMBED else f"L{layer}"
 
 
+def feature_name(layer: Layer, feature: int) -> str:
+    """`L22 · 31415`"""
+    return f"{layer_name(layer)} · {feature}"
+
+
 def token_name(token: Token) -> str:
     """`cls` is an abbreviation and is written as one."""
     return "CLS" if token == CLS else token

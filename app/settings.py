@@ -13,8 +13,9 @@ from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.formatting import UNSAFE_ABOVE
-from app.web.request_log import LogFormat
 from scopeview.errors import InputError
+
+LogFormat = Literal["text", "json"]
 
 
 class Settings(BaseSettings):

@@ -40,7 +40,7 @@ WITHOUT_LIMITS = {
 
 @dataclass(frozen=True)
 class Sampled:
-    """The server's memory after so long, or after so many uploads. Pages of files it has mapped are not its own."""
+    """The server's memory after so long, or after so many uploads; files that it maps are told apart."""
 
     at: str
     own_mb: float

@@ -3,13 +3,13 @@
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.index import ERRORS, FOUND
+from app.api.responses import ERRORS, FOUND
 from app.api.serializers.store_records import grid_url
-from app.finite_metrics import finite
-from app.pages.compare import FeaturesQuery, NoteQuery
-from app.pages.image_slots import shown
 from app.params.common import IndexDep, SiteDep, TokenQuery
-from app.services.compare_features import Compared, FeatureComparison, compare, compared_features
+from app.params.compare_params import FeaturesQuery, NoteQuery, compared_features
+from app.params.view_params import slot_filter
+from app.services.compare_features import Compared, FeatureComparison, compare
+from app.services.feature_details import finite
 from app.state import OpenIndex
 from app.urls import API, Urls
 from scopeview.slots import Layer
@@ -59,7 +59,7 @@ class CompareOut(_Model):
 def compare_json(
     site: SiteDep, index: IndexDep, features: FeaturesQuery, token: TokenQuery = None, note: NoteQuery = ""
 ) -> CompareOut:
-    at = shown(index, None, token).token
+    at = slot_filter(index, None, token).token
     return compare_out(index, compare(index, compared_features(index, features, at)), note, site.json_urls)
 
 

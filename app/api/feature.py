@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app.api.index import ERRORS, FOUND
+from app.api.responses import ERRORS, FOUND
 from app.api.schemas import feature as models
 from app.api.serializers.feature import feature_images_out, feature_out
 from app.api.serializers.images_csv import CSV, images_csv

@@ -9,14 +9,15 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.api.index import ERRORS, FOUND
+from app.api.responses import ENCODER, ERRORS, FOUND
 from app.api.schemas import common
 from app.engine.worker import EncodeRequest
 from app.params.common import FeaturePath, IndexDep, LayerPath, SiteDep, slot_of
-from app.services.model_requests import decompose, indexed_picture
+from app.services.images import thumbnail_ref
+from app.services.model_requests import decompose
 from app.state import OpenIndex
 from app.urls import API
-from app.web.errors import ProblemBody, ProblemError, unprocessable
+from app.web.errors import ProblemError, unprocessable
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.heatmap import feature_heatmaps, with_stored
 from scopeview.errors import NotFoundError
@@ -24,13 +25,6 @@ from scopeview.slots import EMBED, Layer, Slot, Token, parse_number, token_numbe
 from scopeview.store.records import ActiveFeature
 
 MAX_IMAGES = 24
-ENCODER: common.Responses = {
-    429: {
-        "model": ProblemBody,
-        "description": "model time of this address used up: see Retry-After",
-    },
-    503: {"model": ProblemBody, "description": "no model on this server, or busy: see Retry-After"},
-}
 ImagesQuery = Annotated[str, Query(description=f"image ids separated by commas, at most {MAX_IMAGES}")]
 
 
@@ -92,13 +86,14 @@ async def heat(
     images: ImagesDep,
 ) -> HeatsOut:
     _check_feature(index, layer, feature)
-    pictures = [indexed_picture(index, image_id) for image_id in images]
-    aparts = await decompose(site, index, pictures, EncodeRequest((layer,)), request.app.state.decode_limiter)
+    refs = [thumbnail_ref(index, image_id) for image_id in images]
+    decoding = request.app.state.decode_limiter
+    decompositions = await decompose(site, index, refs, EncodeRequest((layer,)), decoding)
     response.headers["Cache-Control"] = "private, max-age=600"
     stored = await run_in_threadpool(stored_values, index, layer, feature, images)
     found = [
-        heat_out(image_id, apart.layers[layer], feature, stored)
-        for image_id, apart in zip(images, aparts, strict=True)
+        heat_out(image_id, decomposition.layers[layer], feature, stored)
+        for image_id, decomposition in zip(images, decompositions, strict=True)
     ]
     return HeatsOut(index=index.slug, layer=layer, feature=feature, stored=list(stored), heats=found)
 

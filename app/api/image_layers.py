@@ -10,19 +10,19 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.api.image import IMAGE, RESPONSES, UPLOAD, place_of
-from app.api.index import FOUND
+from app.api.image import KINDS, RESPONSES, ImageRoutes, image_id_of
+from app.api.responses import FOUND
 from app.api.schemas.common import _Model
-from app.api.schemas.image import TOKENS, OfPictureOut
-from app.api.uploads import PRIVATE
+from app.api.schemas.image import TOKENS, ImageIdOut
 from app.engine.fair_share import FairLimiter
-from app.pages.image.view_state import deepest
 from app.params.common import WHOLE, IndexDep, SiteDep
 from app.params.view_params import TokensQuery, known_selection
-from app.services.images import ImageSubject, Subject, UploadSubject, layers_of
+from app.services.decomposition import layers_of
+from app.services.images import ImageRef
 from app.services.layer_flow import N_FEATURES, N_GROUPS, HeavyGroup, LayerColumn, layer_flow
 from app.state import AppState, OpenIndex
 from app.urls import Urls
+from app.web.caching import PRIVATE
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.grouping import MAX_GROUPS
 from scopeview.analysis.token_selection import Selection
@@ -36,7 +36,7 @@ MembersQuery = Annotated[
     int, Field(ge=1, le=50), WHOLE, Query(description="maximum number of features per group")
 ]
 
-router = APIRouter(tags=["pictures"])
+router = APIRouter(tags=["images"])
 
 
 class NodeOut(_Model):
@@ -72,7 +72,7 @@ class ColumnOut(_Model):
     links: list[LinkOut] = Field(description="to the next layer, strongest first; empty for the last")
 
 
-class LayersOut(OfPictureOut):
+class LayersOut(ImageIdOut):
     tokens: str = Field(description=TOKENS)
     approximate: bool = Field(
         description="true for an indexed image at tokens whose codes the index does not store: values are"
@@ -104,46 +104,37 @@ def view_of(
 ) -> LayersView:
     """Raises a 422 naming the tokens there are."""
     response.headers.update(PRIVATE)
-    selection = known_selection(index, deepest(index), tokens)
+    selection = known_selection(index, index.deepest_layer, tokens)
     return LayersView(site, index, selection, groups, features, request.app.state.decode_limiter)
 
 
 ViewDep = Annotated[LayersView, Depends(view_of)]
 
 
-@router.get(
-    f"{IMAGE}/layers",
-    summary="An image layer by layer",
-    response_description=FOUND,
-    responses=RESPONSES,
-)
-async def image_layers(subject: ImageSubject, view: ViewDep) -> LayersOut:
-    return await _layers(subject, view)
+def add_route(kind: ImageRoutes) -> None:
+    @router.get(
+        f"{kind.path}/layers",
+        summary=f"{kind.noun.capitalize()} layer by layer",
+        response_description=FOUND,
+        responses=RESPONSES,
+    )
+    async def layers(image: Annotated[ImageRef, Depends(kind.read)], view: ViewDep) -> LayersOut:
+        found = await layers_of(view.site, view.index, image, view.index.blocks, view.decoding)
+        return await run_in_threadpool(_out, image, view, found)
 
 
-@router.get(
-    f"{UPLOAD}/layers",
-    summary="An upload layer by layer",
-    response_description=FOUND,
-    responses=RESPONSES,
-)
-async def upload_layers(subject: UploadSubject, view: ViewDep) -> LayersOut:
-    return await _layers(subject, view)
+for each in KINDS:
+    add_route(each)
 
 
-async def _layers(subject: Subject, view: LayersView) -> LayersOut:
-    found = await layers_of(view.site, view.index, subject, view.index.blocks, view.decoding)
-    return await run_in_threadpool(_out, subject, view, found)
-
-
-def _out(subject: Subject, view: LayersView, found: Mapping[Layer, LayerDecomposition]) -> LayersOut:
+def _out(image: ImageRef, view: LayersView, found: Mapping[Layer, LayerDecomposition]) -> LayersOut:
     site, index = view.site, view.index
     encoder = site.worker.encoder(index.reader.index_dir)
     columns = layer_flow(
         index, encoder, found, view.selection, n_groups=view.n_groups, n_features=view.n_features
     )
     return LayersOut(
-        **place_of(index, subject),
+        **image_id_of(index, image),
         tokens=view.selection.text,
         approximate=not all(each.is_exact_at(view.selection.positions) for each in found.values()),
         layers=[_column(index, column, site.json_urls) for column in columns],

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from app.api.responses import ANY_GET, ERRORS, FOUND, REMOVED
 from app.api.schemas import common
 from app.api.serializers import store_records
 from app.params.common import (
@@ -21,22 +22,11 @@ from app.params.common import (
 )
 from app.params.filters import FiltersDep
 from app.urls import API
-from app.web.errors import ProblemBody
-
-NOT_FOUND: common.Responses = {404: {"model": ProblemBody, "description": "unknown or malformed id"}}
-ERRORS: common.Responses = {
-    **NOT_FOUND,
-    422: {"model": ProblemBody, "description": "invalid query value; `detail` names what is accepted"},
-}
-REMOVED: common.Responses = {
-    410: {"model": ProblemBody, "description": "image removed by the operator of this server"}
-}
-FOUND = "found"
 
 router = APIRouter(tags=["index"])
 
 
-@router.get(f"{API}/indexes", summary="List the indexes", response_description=FOUND)
+@router.get(f"{API}/indexes", summary="List the indexes", response_description=FOUND, responses=ANY_GET)
 def indexes(site: SiteDep) -> common.IndexesOut:
     found = [store_records.index_summary(index, site.json_urls) for index in site.indexes.values()]
     return common.IndexesOut(indexes=found)

@@ -9,14 +9,13 @@ from jaxtyping import Float32
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from app.api.index import ERRORS, FOUND
-from app.image_routes import kept
+from app.api.responses import ERRORS, FOUND
 from app.params.common import IndexDep, SlotDep
 from app.params.filters import NameQuery
 from app.services.map_points import packed, points_version
 from app.state import OpenIndex
 from app.urls import API
-from app.web.page_cache import FOR_EVERYONE
+from app.web.caching import FOR_EVERYONE, versioned_response
 from scopeview.slots import Layer, Slot
 
 BINARY = "application/octet-stream"
@@ -99,7 +98,7 @@ def _points(index: OpenIndex, slot: Slot, name: str | None) -> PointsOut:
 def points_packed(request: Request, index: IndexDep, slot: SlotDep) -> Response:
     content, version = packed(index.reader, slot), points_version(index)
     gzips = "gzip" in request.headers.get("accept-encoding", "")
-    answer = kept(
+    answer = versioned_response(
         request,
         content.gzipped if gzips else content.plain,
         BINARY,

@@ -2,43 +2,33 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path
-from fastapi.responses import JSONResponse, Response
+from fastapi import APIRouter, Header
+from fastapi.responses import Response
 from starlette.requests import Request
 
-from app.api.index import ERRORS, FOUND, NOT_FOUND
+from app.api.responses import ERRORS, FOUND, GONE, NOT_FOUND, Responses, problem
 from app.api.schemas import common
 from app.api.serializers.store_records import upload_out
 from app.params.common import IndexDep, SiteDep
-from app.services.receive_upload import receive_upload
+from app.services.images import UploadPath
+from app.services.receive_upload import created_response, receive_upload
 from app.uploads.multipart import FIELD
-from app.uploads.store import NewUpload
-from app.urls import API, Urls
-from app.web.errors import ProblemBody
+from app.urls import API
+from app.web.caching import PRIVATE
 from app.web.security import refuse_cross_site
 
-PRIVATE = {"Cache-Control": "private, no-store"}
-GONE: common.Responses = {
-    410: {"model": ProblemBody, "description": "expired, deleted, or removed by the operator"}
-}
-TAKING: common.Responses = {
+CREATED: Responses = {
     **NOT_FOUND,
     201: {"model": common.NewUploadOut, "description": "stored; Location is its page"},
-    400: {"model": ProblemBody, "description": "the connection broke off"},
-    403: {
-        "model": ProblemBody,
-        "description": "sent from another site, or an image that the operator blocked",
-    },
-    408: {"model": ProblemBody, "description": "the image did not arrive in time"},
-    413: {"model": ProblemBody, "description": "too many bytes, pixels, frames or scans"},
-    415: {
-        "model": ProblemBody,
-        "description": "not multipart; not JPEG, PNG, WebP or GIF; or also another file type",
-    },
-    422: {"model": ProblemBody, "description": "no field `image`, an empty file or a damaged image"},
-    429: {"model": ProblemBody, "description": "too many from this address: see Retry-After"},
-    503: {"model": ProblemBody, "description": "no model on this server, busy, or disk not writable"},
-    507: {"model": ProblemBody, "description": "the disk is full"},
+    400: problem("the connection broke off"),
+    403: problem("sent from another site, or an image that the operator blocked"),
+    408: problem("the image did not arrive in time"),
+    413: problem("too many bytes, pixels, frames or scans"),
+    415: problem("not multipart; not JPEG, PNG, WebP or GIF; or also another file type"),
+    422: problem("no field `image`, an empty file or a damaged image"),
+    429: problem("too many from this address: see Retry-After"),
+    503: problem("no model on this server, busy, or disk not writable"),
+    507: problem("the disk is full"),
 }
 BODY = {
     "requestBody": {
@@ -55,7 +45,6 @@ BODY = {
     }
 }
 DeleteKey = Annotated[str, Header(alias="Delete-Key", description="delete_key from the 201 response")]
-UploadPath = Annotated[str, Path(description="upload id, from the response to the upload")]
 
 router = APIRouter(tags=["uploads"])
 
@@ -64,12 +53,12 @@ router = APIRouter(tags=["uploads"])
     API + "/{index}/uploads",
     status_code=201,
     summary="Analyze an image",
-    responses=TAKING,
+    responses=CREATED,
     openapi_extra=BODY,
 )
 async def create(request: Request, site: SiteDep, index: IndexDep) -> Response:
     kept = await receive_upload(request, site, index)
-    return created(kept, site.json_urls)
+    return created_response(kept, site.json_urls)
 
 
 @router.get(
@@ -91,11 +80,8 @@ def read(site: SiteDep, index: IndexDep, upload_id: UploadPath, response: Respon
     responses={
         **ERRORS,
         **GONE,
-        403: {
-            "model": ProblemBody,
-            "description": "wrong delete key, or sent from another site",
-        },
-        503: {"model": ProblemBody, "description": "no longer shown, but not yet removed from disk"},
+        403: problem("wrong delete key, or sent from another site"),
+        503: problem("no longer shown, but not yet removed from disk"),
     },
 )
 def delete(
@@ -104,10 +90,3 @@ def delete(
     refuse_cross_site(request.headers, site.settings.base_url)
     site.uploads.delete(index.slug, upload_id, delete_key)
     return Response(status_code=204, headers=PRIVATE)
-
-
-def created(kept: NewUpload, urls: Urls) -> JSONResponse:
-    """201 with the one telling of the delete key."""
-    body = common.NewUploadOut(**upload_out(kept.upload, urls).model_dump(), delete_key=kept.delete_key)
-    headers = {**PRIVATE, "Location": body.url}
-    return JSONResponse(body.model_dump(mode="json"), status_code=201, headers=headers)

@@ -6,8 +6,9 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.requests import Request
 
-from app.pages.layout import URLS, Frame
+from app.pages.layout import Frame
 from app.pages.render import Page, render
+from app.urls import URLS
 
 router = APIRouter(include_in_schema=False)
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from app.pages.layout import URLS, Frame, Link, frame_for
+from app.pages.layout import Frame, Link, frame_for
 from app.pages.render import Page
 from app.state import OpenIndex
+from app.urls import URLS
 from app.web.errors import Answer
 
 HEADINGS = {

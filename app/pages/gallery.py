@@ -10,7 +10,7 @@ from app.pages.cards import FeatureView, feature_views
 from app.pages.densities import DensityBar, density_bars
 from app.pages.gallery_nothing import Nothing, nothing_here, unfiltered
 from app.pages.gallery_state import MAX_PAGES, GalleryState, first_page
-from app.pages.layout import URLS, Link, frame_for, slot_name
+from app.pages.layout import Link, frame_for, slot_name
 from app.pages.paging import Paging, paged
 from app.pages.plots import PlotView, plot_view
 from app.pages.render import Page, render, wanted_block
@@ -28,6 +28,7 @@ from app.params.common import (
 from app.params.filters import Filters, FiltersDep
 from app.services.highlights import densities
 from app.state import OpenIndex
+from app.urls import URLS
 from scopeview.slots import ANY, Slot
 from scopeview.store.records import SlotSummary, Sort
 

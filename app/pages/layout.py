@@ -5,11 +5,8 @@ from dataclasses import dataclass, field
 
 from app.formatting import layer_name, token_name, token_words
 from app.state import OpenIndex
-from app.urls import Urls
+from app.urls import URLS
 from scopeview.slots import Layer, Slot, Token
-
-URLS = Urls()
-"""Pages link by path alone, so that they work behind any host name; the path prefix is part of it."""
 
 
 @dataclass(frozen=True)

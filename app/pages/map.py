@@ -8,13 +8,14 @@ from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
 from app.pages.cards import FeatureView, feature_views
-from app.pages.layout import URLS, Link, frame_for, slot_name
+from app.pages.layout import Link, frame_for, slot_name
 from app.pages.plots import PlotView, plot_view
 from app.pages.render import Page, render, wanted_block
 from app.params.common import IndexDep, Number, SlotDep
 from app.params.filters import NameQuery
 from app.services.map_points import has_map
 from app.state import OpenIndex
+from app.urls import URLS
 from app.web.errors import listed, unprocessable
 from scopeview.slots import ANY, Layer, Slot, Token
 from scopeview.store.records import SlotSummary

@@ -1,25 +1,26 @@
 """Query parameters of views of an image, for pages and JSON: layer, tokens, order, edits, prompts."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Query
 from pydantic import Field
 
-from app.params.common import WHOLE
+from app.params.common import WHOLE, known_token
 from app.state import OpenIndex
 from app.web.errors import ProblemError, listed, unprocessable
 from scopeview.analysis.feature_edits import Edit, parse_edit
 from scopeview.analysis.token_selection import ORDERS, Order, Selection, parse_selection
 from scopeview.errors import InputError
-from scopeview.slots import EMBED, Layer, parse_layer, parse_number
+from scopeview.slots import EMBED, Layer, Token, parse_layer, parse_number
 from scopeview.vision.patches import n_tokens
 
 MAX_EDITS, MAX_PROMPTS, MAX_PROMPT_CHARS = 32, 32, 200
 
 LayerQuery = Annotated[str | None, Query(description="the first of the index when not given")]
 DeepLayerQuery = Annotated[str | None, Query(description="the last block of the index when not given")]
-AnyLayerQuery = Annotated[str | None, Query(description="all of the index when not given")]
+AnyLayerQuery = Annotated[str | None, Query(description="one layer alone; all when not given")]
 TokensQuery = Annotated[str, Query(description="`any` (all tokens), `cls`, or numbers such as 17,33-35")]
 OrderQuery = Annotated[str, Query(description=f"one of {listed(ORDERS)}")]
 TopQuery = Annotated[int, Field(ge=1, le=2000), WHOLE, Query(description="maximum number of features listed")]
@@ -35,6 +36,9 @@ EditsQuery = Annotated[
         description="`12:0` sets feature 12 to 0, `12,55:x0.5` halves two; may be repeated",
     ),
 ]
+OtherImageQuery = Annotated[
+    str, Query(alias="with", max_length=40, description="number of an image, or id of an upload")
+]
 PromptsQuery = Annotated[Sequence[str], Query(max_length=MAX_PROMPTS, description="texts to compare")]
 
 
@@ -47,6 +51,26 @@ def known_layer(index: OpenIndex, layer: str | None) -> Layer:
     if parsed not in index.layers:
         raise unprocessable("layer", layer, listed(index.layers))
     return parsed
+
+
+def deep_layer(index: OpenIndex, layer: str | None) -> Layer:
+    """As `known_layer`; the last block when none is given."""
+    return index.deepest_layer if layer is None else known_layer(index, layer)
+
+
+@dataclass(frozen=True)
+class SlotFilter:
+    """Which slots of an image are shown: all layers at one token, or one layer."""
+
+    layer: Layer | None
+    token: Token
+
+
+def slot_filter(index: OpenIndex, layer: str | None, token: str | None) -> SlotFilter:
+    """From the query; raises a 422 naming what is accepted."""
+    at = None if layer is None else known_layer(index, layer)
+    tokens = index.manifest.tokens if at is None else index.tokens(at)
+    return SlotFilter(at, tokens[0] if token is None else known_token(token, list(tokens)))
 
 
 def known_selection(index: OpenIndex, layer: Layer, tokens: str) -> Selection:

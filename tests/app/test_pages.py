@@ -75,8 +75,8 @@ ADDRESSES = [
     "/tiny/images/0",
     "/tiny/images/5?layer=3&token=any",
     "/tiny/images/63?layer=embed",
-    "/tiny/images/5/apart?layer=3&tokens=17,33-35&feature=2&order=mass",
-    "/tiny/images/5/apart?layer=embed",
+    "/tiny/images/5/activations?layer=3&tokens=17,33-35&feature=2&order=mass",
+    "/tiny/images/5/activations?layer=embed",
     "/tiny/images/5/groups?layer=3&tokens=137&group=1",
     "/tiny/images/5/layers?tokens=137",
     "/tiny/images/5/compare?with=9&layer=3",
@@ -188,7 +188,7 @@ def test_the_rail_and_the_switch_keep_feature_and_image(site: TestClient) -> Non
     assert 'href="/tiny/3/3?token=137"' in feature
     assert 'href="/tiny/embed/3?token=cls"' in feature
     assert 'href="/tiny/1/3?token=any"' in feature
-    assert 'href="/tiny/images/9/apart?layer=3&amp;tokens=137"' in image
+    assert 'href="/tiny/images/9/activations?layer=3&amp;tokens=137"' in image
     assert 'href="/tiny/images/9?token=any"' in image
 
 

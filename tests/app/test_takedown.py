@@ -118,7 +118,14 @@ def test_a_blocked_upload_is_gone_at_once_and_back_when_the_line_goes(
 ) -> None:
     body = sent(watched)
     url = body["url"]
-    pages = [url, f"{url}.webp", f"/api/v1{url}", f"{url}/report", f"{url}/delete", f"{url}/apart?tokens=any"]
+    pages = [
+        url,
+        f"{url}.webp",
+        f"/api/v1{url}",
+        f"{url}/report",
+        f"{url}/delete",
+        f"{url}/activations?tokens=any",
+    ]
     assert {watched.get(page).status_code for page in pages} == {200}
     write(blocklist, noted(upload_dir)[hashed])
     for page in pages:

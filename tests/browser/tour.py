@@ -42,12 +42,12 @@ def tour(at: Place) -> dict[str, str]:
         "feature-embedded": f"{site}/{layer}/{feature}?token=any&embed=1",
         "image": f"{site}/images/7",
         "image-one-layer": f"{site}/images/7?layer={layer}&token=any",
-        "apart": f"{site}/images/7/apart",
-        "apart-chosen": f"{site}/images/7/apart?layer={layer}&tokens=137&feature={feature}",
+        "activations": f"{site}/images/7/activations",
+        "activations-chosen": f"{site}/images/7/activations?layer={layer}&tokens=137&feature={feature}",
         "groups": f"{site}/images/7/groups?group=1",
         "layers": f"{site}/images/7/layers",
-        "knobs": f"{site}/images/7/knobs",
-        "knobs-turned": f"{site}/images/7/knobs?layer={layer}&edit={feature}:0",
+        "steering": f"{site}/images/7/steering",
+        "steering-edited": f"{site}/images/7/steering?layer={layer}&edit={feature}:0",
         "similar": f"{site}/images/7/similar",
         "compare-pictures": f"{site}/images/7/compare?with=6",
         "upload": f"{site}/uploads",
@@ -71,7 +71,7 @@ def _upload_pages(upload: str) -> dict[str, str]:
         return {}
     return {
         "upload-result": upload,
-        "upload-apart": f"{upload}/apart",
+        "upload-activations": f"{upload}/activations",
         "upload-delete": f"{upload}/delete",
         "upload-report": f"{upload}/report",
     }

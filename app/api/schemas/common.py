@@ -1,7 +1,5 @@
 """The shapes of `/api/v1`. A layer is an int or "embed", a token always a string, and every float finite."""
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from scopeview.slots import Layer
@@ -209,28 +207,3 @@ class UploadOut(_Model):
 
 class NewUploadOut(UploadOut):
     delete_key: str = Field(description="given once; send it as the header Delete-Key with DELETE")
-
-
-class LoadedOut(_Model):
-    model: str
-    device: str
-    dtype: str = Field(description="precision of the model; the SAEs are always float32")
-    layers: list[Layer]
-    n_bytes: int = Field(description="size of all weights, shared ones counted once")
-
-
-class ReadyOut(_Model):
-    ready: bool
-    indexes: list[str]
-    encoder: dict[str, str] = Field(description="by index: loaded, not loaded yet, or why it is absent")
-    text: dict[str, str] = Field(description="state of the text encoder, which search by words needs")
-    loaded: dict[str, LoadedOut] = Field(description="by index, where an encoder is loaded")
-    uploads: str = Field(
-        description="`kept`, or why uploads cannot be stored: the disk is full or not writable"
-    )
-    warm: dict[str, bool] = Field(
-        description="by index: what is asked for all day is in memory; until then pages take longer"
-    )
-
-
-Responses = dict[int | str, dict[str, Any]]

@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1` for one picture taken apart: what is active where, groups, heat and knobs."""
+"""The shapes of `/api/v1` for one image: activations, heatmaps, groups and steering."""
 
 from typing import Literal
 
@@ -10,15 +10,15 @@ from scopeview.slots import Layer
 TOKENS = "`any`, `cls`, or token numbers such as 17,33-35, normalized"
 
 
-class OfPictureOut(_Model):
-    """Which picture."""
+class ImageIdOut(_Model):
+    """Which image."""
 
     index: str
     image_id: int | None = Field(description="null for an upload")
     upload_id: str | None = Field(description="null for an indexed image")
 
 
-class PictureOut(OfPictureOut):
+class ImageViewOut(ImageIdOut):
     """An image, a layer and the selected tokens."""
 
     layer: Layer
@@ -29,7 +29,7 @@ class PictureOut(OfPictureOut):
     )
 
 
-class FiguresHereOut(_Model):
+class ReconstructionOut(_Model):
     """Means over the tokens selected, in the SAE's own input space."""
 
     explained_variance: float | None = Field(
@@ -47,7 +47,7 @@ class ResidualOut(_Model):
     l0: list[int]
 
 
-class ActiveHereOut(_Model):
+class ActiveFeatureHereOut(_Model):
     feature: int
     activation: float = Field(description="maximum over the selected tokens")
     position: int = Field(description="first token with the maximum; 0 is CLS")
@@ -57,24 +57,24 @@ class ActiveHereOut(_Model):
     url: str
 
 
-class ApartOut(PictureOut):
+class ActivationsOut(ImageViewOut):
     n_tokens: int = Field(description="number of selected tokens")
     n_active: int = Field(description="active features, listed or not")
     mass: float = Field(description="total mass of the active features")
-    features: list[ActiveHereOut]
+    features: list[ActiveFeatureHereOut]
     activations: Literal["stored", "approximate"] = Field(
         description="for `features`: stored by the index or the upload, or approximate; at `any`, stored"
         " covers the maximum and its position, while n_tokens, mass and share may be approximate"
     )
-    approximate_features: list[ActiveHereOut] = Field(
+    approximate_features: list[ActiveFeatureHereOut] = Field(
         description="weaker than all of `features`, with approximate activations; only for an index whose"
         " shards have lost their codes at `any`"
     )
-    explained: FiguresHereOut
+    explained: ReconstructionOut
     residual: ResidualOut
 
 
-class PictureHeatOut(PictureOut):
+class ImageHeatmapOut(ImageViewOut):
     features: list[int]
     unit: str = Field(description="activation for one feature, mass (summed) for several")
     cls: float
@@ -91,7 +91,7 @@ class GroupOut(_Model):
     masses: list[float]
 
 
-class GroupsOut(PictureOut):
+class GroupsOut(ImageViewOut):
     threshold: float = Field(description="minimum share of each group")
     groups: list[GroupOut] = Field(description="largest share first")
 
@@ -109,7 +109,7 @@ class NearImageOut(_Model):
     thumb_url: str
 
 
-class KnobsOut(PictureOut):
+class SteeringOut(ImageViewOut):
     edits: list[str] = Field(description="as parsed")
     cosine: float = Field(description="cosine of the image embeddings without and with the edits")
     prompts: list[PromptOut]

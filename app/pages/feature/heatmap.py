@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.formatting import at_token
-from app.pages.layout import URLS
 from app.services.feature_details import FeatureDetails
 from app.state import AppState, OpenIndex
+from app.urls import URLS
 from scopeview.slots import ANY, EMBED, Token
 
 

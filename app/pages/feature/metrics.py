@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from app.finite_metrics import description_figures, finite
 from app.formatting import at_token
-from app.services.feature_details import FeatureDetails
+from app.services.feature_details import FeatureDetails, description_metrics, finite
 
 WORDS = {
     "density": "images on which the feature fires / images in the index",
@@ -36,7 +35,7 @@ def readings(sheet: FeatureDetails) -> list[Reading]:
         found.append(_number("max", f"maximum at {at_token(record.token)}", record.max_activation))
         found.append(_number("mean", f"mean at {at_token(record.token)}", record.mean_activation))
     if sheet.description is not None:
-        for key, value in description_figures(sheet.description).items():
+        for key, value in description_metrics(sheet.description).items():
             if value is not None:
                 found.append(_number(key, _TERMS[key], value))
     return found

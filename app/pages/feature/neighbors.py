@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.formatting import layer_name, token_name
-from app.pages.cards import FeatureView, NearLink, NeighborView, feature_name, feature_view
+from app.formatting import feature_name, layer_name, token_name
+from app.pages.cards import FeatureView, NearLink, NeighborView, feature_view
 from app.pages.feature.summary import itself
 from app.pages.feature.url_state import FeatureUrl
 from app.pages.layout import Link
@@ -141,4 +141,4 @@ def _link(index: OpenIndex, near: Near, state: FeatureUrl) -> NearLink:
 
 
 def _url(index: OpenIndex, near: Near, state: FeatureUrl) -> str:
-    return state.beside_url(index, Slot(near.card.layer, near.card.token), near.card.feature)
+    return state.pinned_url(index, Slot(near.card.layer, near.card.token), near.card.feature)

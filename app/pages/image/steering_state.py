@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.formatting import significant
-from app.pages.image.image_ref import At
 from app.pages.layout import Link
+from app.urls import ImageAddress
 from scopeview.analysis.feature_edits import Edit, spell_edit
 from scopeview.analysis.token_selection import Selection
 from scopeview.slots import Layer
@@ -22,14 +22,14 @@ TURNS: tuple[tuple[str, str, str], ...] = (
 class KnobsState:
     """All that the address holds."""
 
-    at: At
+    at: ImageAddress
     layer: Layer
     selection: Selection
     edits: tuple[Edit, ...] = ()
     prompts: tuple[str, ...] = ()
 
     def url(self, *, api: bool = False) -> str:
-        return self.at.url("knobs", api=api, **self.query())
+        return self.at.url("steering", api=api, **self.query())
 
     def query(self) -> dict[str, Any]:
         return {

@@ -17,12 +17,13 @@ from app.pages.densities import DensityBar
 from app.pages.error import HEADINGS
 from app.pages.feature.histogram import BinView, HistogramView
 from app.pages.feature.metrics import Reading
-from app.pages.layout import URLS, Frame, Link
+from app.pages.layout import Frame, Link
 from app.pages.paging import Paging
 from app.pages.render import Page, render
 from app.pages.styleguide.samples import Pieces, pieces
 from app.params.common import SiteDep
 from app.state import OpenIndex
+from app.urls import URLS
 from scopeview.slots import Slot
 from scopeview.store.records import FeatureCard, ImageRow
 

@@ -12,10 +12,10 @@ import numpy as np
 from app.formatting import layer_name, token_name
 from app.pages.cards import PictureView, picture_of
 from app.pages.image.activations import grid_view
-from app.pages.image.active_features import ActiveView, Cards, active_views, view_of
+from app.pages.image.active_features import ActiveView, active_views, view_of
 from app.pages.image.compare import BothView, SidesView
 from app.pages.image.flow_svg import WIDTH_PX
-from app.pages.image.group_views import GroupView, group_names, group_view
+from app.pages.image.group_views import GroupView, group_view
 from app.pages.image.header import KeptView
 from app.pages.image.layers import ColumnView, column_views, height_of
 from app.pages.image.patch_grid import GridView
@@ -26,11 +26,14 @@ from app.pages.image.steering import EditView, OfferView, edit_view, feature_off
 from app.pages.image.steering_effect import NearestImageView, PromptView
 from app.pages.image.steering_state import KnobsState
 from app.pages.image.view_state import Looking
-from app.pages.layout import URLS, Link
+from app.pages.layout import Link
 from app.pages.styleguide.sample_image import Stage, stage_of
+from app.services.feature_cards import FeatureCards
+from app.services.groups import group_names
 from app.services.layer_flow import FeatureLink, HeavyGroup, LayerColumn
 from app.state import OpenIndex
 from app.uploads.store import EXTENDED_TTL_S
+from app.urls import URLS
 from scopeview.analysis.feature_edits import Edit
 from scopeview.analysis.grouping import Group
 from scopeview.analysis.token_selection import Selection, spell, summarize
@@ -136,7 +139,7 @@ def _actives(stage: Stage) -> list[ActiveView]:
     looking = stage.looking.choosing(stage.features[0])
     here = summarize(stage.found, looking.selection)
     views = active_views(stage.index, looking, stage.cards, here, stage.found)
-    without = Cards(stage.cards.slot, stage.cards.cards, stage.cards.rows, {})
+    without = FeatureCards(stage.cards.slot, stage.cards.cards, stage.cards.rows, {})
     return [*views[:-1], *active_views(stage.index, looking, without, here, stage.found)[-1:]]
 
 
