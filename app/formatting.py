@@ -117,7 +117,7 @@ def fraction(value: float | None, highest: float | None) -> float:
 
 
 def heat(part: float) -> int:
-    """Which step of the activation colours, 0 to 9, a part of the maximum wears."""
+    """Which step of the activation colors, 0 to 9, a part of the maximum wears."""
     return min(int(part * _HEAT_STEPS), _HEAT_STEPS - 1)
 
 

@@ -38,7 +38,7 @@ class Readiness(BaseModel):
     encoder: dict[str, str] = Field(description="by index: loaded, not loaded yet, or why it is absent")
     text: dict[str, str] = Field(description="the same of the text tower, which search by words needs")
     loaded: dict[str, LoadedEncoder] = Field(description="by index, where an encoder is loaded")
-    uploads: str = Field(description="kept, or why none can be: the disk is full, or cannot be written to")
+    uploads: str = Field(description="`kept`, or why uploads cannot be stored: the disk is full or not writable")
     warm: dict[str, bool] = Field(
         description="by index: what is asked for all day is in memory; until then pages take longer"
     )
@@ -112,7 +112,7 @@ class StateCollector(Collector):
         site = self._site
         yield _gauge("worker_waiting", "Jobs that wait for the model", site.worker.n_waiting)
         yield self._encoders()
-        yield _gauge("uploads_kept", "Uploads that are kept now", site.uploads.n_kept)
+        yield _gauge("uploads_kept", "Stored uploads", site.uploads.n_kept)
         writable = site.uploads.why_unwritable() is None
         yield _gauge("uploads_writable", "1 where uploads can be written to the disk, else 0", int(writable))
         free = shutil.disk_usage(site.uploads.folder).free

@@ -1,4 +1,4 @@
-"""`.../layers`: a picture's heaviest groups layer by layer, and which of their features are alike."""
+"""`.../layers`: an image's largest groups layer by layer, and which of their features are similar."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ class LayersOut(ImageIdOut):
 
 @dataclass(frozen=True)
 class LayersView:
-    """Where one looks, and how much of it is listed."""
+    """The selected tokens, and the size of the lists."""
 
     site: AppState
     index: OpenIndex

@@ -1,4 +1,4 @@
-"""`.../similar` and `.../compare`: a picture among the images of the index, and beside another picture."""
+"""`.../similar` and `.../compare`: an image among the images of the index, and beside another image."""
 
 from collections.abc import Sequence
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What OpenAPI says of answers: what was found, and every error that an operation may answer with."""
+"""OpenAPI descriptions of responses: success, and every error of an operation."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`/api/v1/{index}/uploads`: send a picture, read what it was taken apart into, delete it."""
+"""`/api/v1/{index}/uploads`: send an image, read what it was decomposed into, delete it."""
 
 from typing import Annotated
 

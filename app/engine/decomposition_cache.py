@@ -1,4 +1,4 @@
-"""What the worker remembers of pictures it has taken apart, up to a number of bytes.
+"""What the worker remembers of images it has analyzed, up to a number of bytes.
 
 The standard library's `OrderedDict` does: cachetools' LRU has the same few lines, but no lock and no types.
 """
@@ -11,7 +11,7 @@ from scopeview.analysis.decomposition import Decomposition
 
 
 class DecompositionCache:
-    """Pictures by key, the longest unused forgotten first. Call from any thread."""
+    """Images by key, the longest unused forgotten first. Call from any thread."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -24,14 +24,14 @@ class DecompositionCache:
         return self._n_bytes
 
     def get(self, key: Hashable) -> Decomposition:
-        """All that is known of the picture, maybe nothing."""
+        """All that is known of the image, maybe nothing."""
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
             return self._held.get(key, Decomposition())
 
     def add(self, key: Hashable, apart: Decomposition) -> Decomposition:
-        """Adds to what is known of the picture, and gives all of it."""
+        """Adds to what is known of the image, and gives all of it."""
         with self._lock:
             known = self._held.pop(key, Decomposition())
             merged = known.merged(apart)

@@ -41,7 +41,7 @@ class EncoderProtocol(Protocol):
         """Each of (batch, 3, height, width) at every token of these layers, None all."""
 
     def steer(self, crop: Crop, apart: LayerDecomposition, knobs: FeatureEdits) -> SteeredEmbeddings:
-        """One picture's embedding without and with the edits; `apart` is it at the knobs' layer."""
+        """One image's embedding without and with the edits; `apart` is it at the steering layer."""
 
     def directions(self, layer: Layer, features: Sequence[int]) -> Vectors:
         """The decoder rows of some features: (feature, d_in)."""
@@ -65,7 +65,7 @@ class Encoders:
     """One encoder an index folder. Call from any thread."""
 
     def __init__(self, factory: EncoderFactory | None) -> None:
-        """`factory` is None where taking pictures apart is switched off."""
+        """`factory` is None where analyzing images is switched off."""
         self._factory = factory
         self._loaded: dict[Path, EncoderProtocol] = {}
         self._failures: dict[Path, tuple[float, str]] = {}

@@ -1,4 +1,4 @@
-"""Threads that let pages go first: what is worked out for one picture must not make every page wait."""
+"""Threads that let pages go first: what is worked out for one image must not make every page wait."""
 
 import os
 import sys

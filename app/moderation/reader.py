@@ -1,6 +1,6 @@
 """An index as visitors may see it: what the block-list names is withheld at once, without indexing again.
 
-A blocked image keeps its number, its rank and its activations, so that every count stays true; its picture,
+A blocked image keeps its number, its rank and its activations, so that every count stays true; its image,
 words and addresses are gone, and its cell in a grid is covered.
 """
 

@@ -1,6 +1,6 @@
-"""How many features fire on how many images, as a small chart. Pure.
+"""A small chart of the number of features by how many images they fire on. Pure.
 
-Bars are features and not activations, so they are grey.
+Bars are features and not activations, so they are gray.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What a gallery says where no feature passes its filters: why, and what to do about it. Pure."""
+"""The empty state of a gallery: why no feature matches, and what to do. Pure."""
 
 from dataclasses import dataclass, replace
 
@@ -37,7 +37,7 @@ def nothing_here(index: OpenIndex, slot: Slot, state: GalleryState) -> Nothing:
 
 
 def _missing(index: OpenIndex, filters: Filters) -> str | None:
-    """What the filters ask for and this index does not have, in a sentence."""
+    """A sentence on descriptions that the filters need and this index lacks."""
     describe = index.manifest.describe
     if filters.ask_for_descriptions and describe is None:
         return "Names and clarity were not computed for this index."

@@ -27,7 +27,7 @@ class GalleryState:
     plot: bool = False  # the scatter plot is open
 
     def url(self, index: OpenIndex, layer: Layer, token: Token | None) -> str:
-        """Of the page in this state; with no token the layer's first."""
+        """The URL of this state; without a token, the first of the layer."""
         return URLS.gallery(index.slug, layer, token=token, **self.query())
 
     def query(self) -> dict[str, Any]:

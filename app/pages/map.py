@@ -1,4 +1,4 @@
-"""`/{index}/{layer}/map`: the features of one slot laid out so that those that are alike lie together."""
+"""`/{index}/{layer}/map`: the features of one slot laid out so that those that are similar lie together."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
@@ -59,7 +59,7 @@ class MapPage(Page):
 
 @dataclass(frozen=True)
 class _State:
-    """What the URL holds."""
+    """The query of the page."""
 
     color: Color
     name: str | None

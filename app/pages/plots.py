@@ -1,4 +1,4 @@
-"""What a plot of features needs in the browser: where its points are, and the card of one of them. Pure."""
+"""The data of a plot of features: URLs of its points and of their cards. Pure."""
 
 from dataclasses import dataclass
 

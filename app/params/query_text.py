@@ -1,4 +1,4 @@
-"""What was typed into the box: words, or the number of a feature. Pure."""
+"""Parses the search box: words, or the number of a feature. Pure."""
 
 import re
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Two pictures side by side: features that fire on both, and on one alone, slot by slot.
+"""Two images side by side: features that fire on both, and on one alone, slot by slot.
 
 Of the codes as they are kept. Knows no HTML, no JSON and no URL.
 """

@@ -1,4 +1,4 @@
-"""One query, answered: its vector made of words or of a picture, and all that lies near it."""
+"""One query, answered: its vector made of words or of an image, and all that lies near it."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -41,7 +41,7 @@ class Target(NamedTuple):
 def target_of(index: OpenIndex, query: SearchQuery) -> Target | None:
     """Where the query leads by itself, since it is the number of a feature of one layer; None otherwise.
 
-    At the query's token, or at one where the feature fires if it is silent there.
+    At the query's token, or at one where the feature fires if it does not fire there.
     """
     place = feature_ref_in(query.text)
     if place is None:

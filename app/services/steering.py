@@ -1,4 +1,4 @@
-"""Knobs over HTTP: the picture run on with its features turned, and texts to compare both embeddings with."""
+"""Knobs over HTTP: the image run on with its features turned, and texts to compare both embeddings with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

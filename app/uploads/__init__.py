@@ -1,1 +1,1 @@
-"""Pictures that visitors send: read within bounds, decoded, taken apart, kept for a while."""
+"""Images that visitors send: read within bounds, decoded, analyzed, kept for a while."""

@@ -1,4 +1,4 @@
-"""How many pictures one client may send at a time and in a minute, so that nobody takes the others' places.
+"""Limits of uploads per client: at one time and per minute.
 
 Those of a minute are counted by `limits` (slowapi, which builds on it, binds routes and answers errors in
 ways of its own), in a sliding window: a burst is let through, and what is refused does not count. `limits`
@@ -44,7 +44,7 @@ class UploadRate:
 
 
 class Senders:
-    """Those whose pictures are being read or analyzed. For one event loop."""
+    """Those whose images are being read or analyzed. For one event loop."""
 
     def __init__(self, total: int, per_client: int) -> None:
         """`per_client` 0: as many as there are."""

@@ -1,4 +1,4 @@
-"""What answers say of who may keep them and for how long, and ETags."""
+"""Cache-Control headers and ETags."""
 
 from starlette.requests import Request
 from starlette.responses import Response

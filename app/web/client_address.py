@@ -1,4 +1,4 @@
-"""Who sends a request, for those who count how often somebody does.
+"""The client of a request, for rate limits.
 
 Behind a reverse proxy it is uvicorn that puts the visitor's address in the place of the proxy's, when the
 proxy is one that it trusts (`FORWARDED_ALLOW_IPS`).
@@ -31,7 +31,7 @@ class CurrentClient:
 
 
 def current_client() -> str:
-    """As `client_of` the request that this task answers; `NOBODY` outside of any."""
+    """The client of the current request; `NOBODY` outside of one."""
     return CURRENT.get()
 
 

@@ -1,4 +1,4 @@
-"""Where on its host the site is: at the root, or below a path such as `/scope`.
+"""Serves the site at the root of a host or below a path such as `/scope`.
 
 The prefix comes from `base_url` or `root_path`, or from the server when this app is mounted in another one.
 Paths that a reverse proxy stripped and paths that it passed on whole are both understood.

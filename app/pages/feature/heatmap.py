@@ -1,4 +1,4 @@
-"""What the browser needs to lay a feature's heat over its pictures. Pure."""
+"""The data that the browser needs to draw a feature's heatmap over its images. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from scopeview.slots import ANY, EMBED, Token
 
 @dataclass(frozen=True)
 class FeatureHeatmapView:
-    """Where heat is asked for, or why there is none."""
+    """URL of the heatmaps, or why there are none."""
 
     url: str | None  # the endpoint, without the images; None where there is no heat
     absent: str  # why, in words; empty where there is heat
     grid: int  # patches on a side
-    highest: float  # the activation that wears the strongest colour
+    highest: float  # the activation that wears the strongest color
     highest_at: str  # at which token that is the highest of the index, in words
     stored: str  # which values of an image are the index's own, in words
 
@@ -54,6 +54,6 @@ def _absent(site: AppState, index: OpenIndex, sheet: FeatureDetails) -> str:
 
 
 def _highest(sheet: FeatureDetails) -> float:
-    """Over all tokens where that was indexed, so that a colour means the same on every picture."""
+    """Over all tokens where that was indexed, so that a color means the same on every image."""
     known = {at.card.token: at.card.max_activation for at in sheet.tokens}
     return known.get(ANY) or sheet.record.max_activation or 0.0

@@ -58,28 +58,28 @@ class FeaturePage(Page):
     blocks = frozenset({"more", "near"})
 
     intro: SummaryView
-    pinned_image: PinnedImageView | None  # the picture from which one came
+    pinned_image: PinnedImageView | None  # the image from which one came
     described: bool  # whether the index says more than counts
-    heat: FeatureHeatmapView  # of every picture here
+    heat: FeatureHeatmapView  # of every image here
     histogram: HistogramView | None  # None when it never fires
     positions: PositionsView | None
     why_no_positions: str  # where there are none
     tokens: list[TokenView]  # this layer's tokens, this one among them
     ranking: RankingView  # all its images
     intervals: list[IntervalView]  # highest first
-    near_url: str | None  # where neighbours are told; None: they are told here, or there are none
-    kinds: list[KindView]  # neighbours in the layer
-    lineage: Lineage | None  # neighbours in other layers
+    near_url: str | None  # where neighbors are told; None: they are told here, or there are none
+    kinds: list[KindView]  # neighbors in the layer
+    lineage: Lineage | None  # neighbors in other layers
     previous: Link | None  # the nearest live features
     following: Link | None
-    alive: list[FeatureView]  # the same two, with their pictures, where this one never fires
+    alive: list[FeatureView]  # the same two, with their images, where this one never fires
     gallery: Link
     share: ShareView
 
 
 @dataclass(frozen=True)
 class NearPiece(Page):
-    """Of a feature's page the neighbours alone, as htmx takes them."""
+    """The neighbors of a feature's page alone, for htmx."""
 
     template = "feature.html"
     always = "near"
@@ -105,7 +105,7 @@ async def feature_page(
     embed: EmbedQuery = "0",
     near: NearQuery = "0",
 ) -> HTMLResponse:
-    """Neighbours are a third of a page, and its end: they come when one scrolls there, or follows a link."""
+    """Neighbors are a third of a page, and its end: they come when one scrolls there, or follows a link."""
     pinned = await read_pinned_image(request, site, index, slot, feature, image, upload)
     asked = _Asked(page, scale, alike, embed == "1", near == "1")
     return await run_in_threadpool(_answer, request, site, index, slot, feature, pinned, asked)

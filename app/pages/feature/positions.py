@@ -1,4 +1,4 @@
-"""Where on the patch grid a feature has its maximum, over the whole data set. Pure."""
+"""Positions of a feature's maximum on the patch grid, over the whole data set. Pure."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class PositionsView:
     n_patches: int  # images whose maximum is at some patch
     peak: GridCell | None  # the fullest cell; None where all are empty
     highest: int  # images there
-    paths: list[tuple[int, str]]  # (step of the activation colours, the cells that wear it as an SVG path)
+    paths: list[tuple[int, str]]  # (step of the activation colors, the cells that wear it as an SVG path)
 
 
 def positions(index: OpenIndex, sheet: FeatureDetails) -> PositionsView | None:

@@ -1,4 +1,4 @@
-"""What one takes along from a feature's page: its data, a citation, a frame for another page. Pure."""
+"""Exports of a feature's page: data, citation, HTML for embedding. Pure."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How a feature is introduced, on its page and in its embedded view alike. Pure."""
+"""The summary of a feature, on its page and in its embedded view. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from scopeview.store.records import MIN_GRID_IMAGES, FeatureRecord, Name
 
 @dataclass(frozen=True)
 class SummaryView:
-    """What it is called, how often it fires, and its nine highest images."""
+    """Names, metrics and top nine images."""
 
     feature: FeatureView  # its name, URL, counts and density
     record: FeatureRecord  # the figures, exact

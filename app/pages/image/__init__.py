@@ -1,1 +1,1 @@
-"""One picture taken apart, as pages: features, groups, layers, knobs, what is similar, two side by side."""
+"""One image analyzed, as pages: features, groups, layers, steering, what is similar, two side by side."""

@@ -1,4 +1,4 @@
-"""`.../compare?with=`: a picture other another one: features of both, and of one alone, layer by layer."""
+"""`.../compare?with=`: an image beside another: features of both, and of one alone, layer by layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -58,7 +58,7 @@ class SidesView:
 
 @dataclass(frozen=True)
 class OtherView:
-    """The picture that stands other."""
+    """The image that stands other."""
 
     title: str
     text: str  # as the address has it

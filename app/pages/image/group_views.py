@@ -1,4 +1,4 @@
-"""Groups of a picture's features as pages show them: named, with heat and heaviest members. Pure."""
+"""Groups of an image's features as pages show them: named, with heatmap and largest members. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ N_SHOWN = 4
 class GroupView:
     """Features that point the same way, and are therefore read as one thing."""
 
-    number: int  # 1 is the heaviest
+    number: int  # 1 is the largest
     name: str  # what most of its mass is called, if no heavier group is called so
     also: str  # what more of it is called; empty for nothing more
     share: Bar  # of the mass of all features there
     n_features: int
     heat: HeatmapView | None  # None where the layer has no patches
-    members: list[FeatureView]  # the heaviest
+    members: list[FeatureView]  # the largest
     rest: list[Link]  # the others, by mass
-    choose: Link  # lays its heat over the picture
-    turns: list[Link]  # to the knobs, all of it
+    choose: Link  # lays its heatmap over the image
+    turns: list[Link]  # to the steering, all of it
 
 
 def group_view(

@@ -1,4 +1,4 @@
-"""What the page of a picture with all layers shares, indexed or an upload: ways into one layer. Pure."""
+"""The patch grid of overview pages, which links into one layer. Pure."""
 
 from dataclasses import replace
 

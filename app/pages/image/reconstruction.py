@@ -1,4 +1,4 @@
-"""What the features of one layer explain of a picture, and what they leave over, patch by patch. Pure."""
+"""Reconstruction metrics of an image at one layer, and its reconstruction error by patch. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ SHADES = 6
 
 @dataclass(frozen=True)
 class ResidualView:
-    """The squared error of each patch as shades of grey, and the figures to read out."""
+    """The squared error of each patch as shades of gray, and the figures to read out."""
 
     paths: list[tuple[int, str]]  # shade, 1 to 6, and its patches as an SVG path
     size: int
@@ -26,7 +26,7 @@ class ResidualView:
 
 @dataclass(frozen=True)
 class ExplainedView:
-    """How much is explained; the three figures are means over what is selected."""
+    """Reconstruction metrics, as means over the selected tokens."""
 
     explained_variance: float | None  # None where there is no variance to explain
     mse: float

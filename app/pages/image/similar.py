@@ -1,4 +1,4 @@
-"""`.../similar`: images like a picture, by CLIP's embedding and by the features of a layer."""
+"""`.../similar`: images like an image, by CLIP's embedding and by the features of a layer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ router = APIRouter(include_in_schema=False)
 
 @dataclass(frozen=True)
 class SimilarView:
-    """One image that is like the picture."""
+    """One image that is like the image."""
 
     image_id: int
     picture: PictureView

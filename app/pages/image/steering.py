@@ -1,4 +1,4 @@
-"""`.../steering`: features of a picture turned up or down, and what the model then makes of it."""
+"""`.../steering`: features of an image turned up or down, and what the model then makes of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -204,7 +204,7 @@ def _elsewhere(state: KnobsState, layer: Layer, token: str | None) -> str:
 
 
 def _words_here(index: OpenIndex, state: KnobsState, found: LayerDecomposition) -> list[str]:
-    """What the features with the most mass here are called: prompts to begin with."""
+    """Names of the features with the most mass, as default prompts."""
     here = summarize(found, state.selection, order="mass", top=100)
     slot = described_slot(index, state.layer, state.selection)
     cards = index.reader.cards(slot, [active.feature for active in here.features])

@@ -1,4 +1,4 @@
-"""Edits as the address of the knobs has them; the page with one more, one less, one changed. Pure."""
+"""Edits as the address of the steering has them; the page with one more, one less, one changed. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ class KnobsState:
         return replace(self, edits=(*self.edits, edit))
 
     def hidden(self, *names: str) -> list[tuple[str, str]]:
-        """What a form keeps of the address: everything but those names."""
+        """Hidden fields of a form: the query without those names."""
         return [
             (name, str(each))
             for name, value in self.query().items()

@@ -1,4 +1,4 @@
-"""What the address of a decomposition holds: where one looks, and how the list is made. Pure."""
+"""State of the activations page in its address: tokens, selected feature, order of the list. Pure."""
 
 from dataclasses import dataclass, replace
 from typing import Any

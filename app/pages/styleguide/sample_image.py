@@ -1,4 +1,4 @@
-"""A picture with made-up activity at one layer, of which `/patterns` shows what pages make of a real one."""
+"""An image with made-up activity at one layer, of which `/patterns` shows what pages make of a real one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ N_FEATURES = 6
 
 @dataclass(frozen=True)
 class Stage:
-    """What everything is shown of."""
+    """The image and features used as samples."""
 
     index: OpenIndex
     at: ImageAddress
@@ -42,7 +42,7 @@ class Stage:
 
 
 def stage_of(index: OpenIndex) -> Stage | None:
-    """Of the deepest block that has enough features; None where there is none, or no image."""
+    """Samples from the deepest block with enough features; None if there is none, or no image."""
     rows = index.reader.images(limit=6)
     for layer in reversed(index.blocks):
         slot = described_slot(index, layer, Selection(ANY, None))

@@ -1,6 +1,6 @@
-"""The components of the pages about one picture, each in its states, for `/patterns`.
+"""The components of the pages about one image, each in its states, for `/patterns`.
 
-They are made of the same views by the same functions; the picture and the features are the index's own, what
+They are made of the same views by the same functions; the image and the features are the index's own, what
 is said to be active where is made up.
 """
 
@@ -45,7 +45,7 @@ _SHARES = (0.5, 0.3, 0.2)
 
 @dataclass(frozen=True)
 class GridState:
-    """A picture one can point into, in one state."""
+    """An image one can point into, in one state."""
 
     words: str
     grid: GridView
@@ -59,7 +59,7 @@ class KeptState:
 
 @dataclass(frozen=True)
 class Pieces:
-    """All that pages about one picture are made of."""
+    """All that pages about one image are made of."""
 
     picture: PictureView
     grids: list[GridState]
@@ -144,7 +144,7 @@ def _actives(stage: Stage) -> list[ActiveView]:
 
 
 def _chosen(stage: Stage) -> list[SelectedFeatureView]:
-    """One that fires, and one that is silent."""
+    """One that fires, and one that does not fire."""
     found = [
         selected_feature(stage.index, stage.looking.choosing(feature), stage.cards, stage.found, stage.size)
         for feature in (stage.features[0], stage.features[-1])

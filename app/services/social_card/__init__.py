@@ -1,1 +1,1 @@
-"""The pictures that other sites show of a link: which images may be in one, and how it is drawn."""
+"""The images that other sites show of a link: which images may be in one, and how it is drawn."""

@@ -1,6 +1,6 @@
-"""Which pictures a preview shows: those of a feature's highest that may be shown to anyone, without a click.
+"""Which images a preview shows: those of a feature's highest that may be shown to anyone, without a click.
 
-A preview is seen by people who asked for nothing, so an unsafe picture is not blurred there but left out, and
+A preview is seen by people who asked for nothing, so an unsafe image is not blurred there but left out, and
 the next one takes its place.
 """
 
