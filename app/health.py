@@ -36,9 +36,9 @@ class Readiness(BaseModel):
     ready: bool
     indexes: list[str]
     encoder: dict[str, str] = Field(description="by index: loaded, not loaded yet, or why it is absent")
-    text: dict[str, str] = Field(description="the same of the text tower, which search by words needs")
+    text: dict[str, str] = Field(description="state of the text encoder, which search by words needs")
     loaded: dict[str, LoadedEncoder] = Field(description="by index, where an encoder is loaded")
-    uploads: str = Field(description="`kept`, or why uploads cannot be stored: the disk is full or not writable")
+    uploads: str = Field(description="`kept`, or why uploads cannot be stored: disk full or not writable")
     warm: dict[str, bool] = Field(
         description="by index: what is asked for all day is in memory; until then pages take longer"
     )

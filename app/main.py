@@ -104,7 +104,7 @@ SWITCH_S = 0.001
 """After so long a thread lets another run: Python's 5 ms at each of its steps would slow every page."""
 SENDERS_PER_PLACE = 2
 """So many images may be arriving or waiting for each that is worked on: with those, what is in memory."""
-DESCRIPTION = "The contents of the pages of a Scopeview server as JSON. For bulk data, use the files of the index."
+DESCRIPTION = "The contents of the pages of a Scopeview server as JSON. For bulk data, use the index files."
 
 # In a path the first match wins: words (`uploads`, `images`, ...) come before `{layer}` and `{feature}`.
 ROUTERS = (
