@@ -56,7 +56,7 @@ def _residual(found: LayerDecomposition, size: int) -> ResidualView:
 
 def _percent(value: float) -> str:
     known = finite_or_none(value)
-    return "–" if known is None else f"{100 * known:.1f}"
+    return "undefined" if known is None else f"{100 * known:.1f}"
 
 
 def _shades(values: Sequence[float], highest: float, size: int) -> list[tuple[int, str]]:
