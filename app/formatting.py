@@ -33,7 +33,7 @@ def significant(value: float, digits: int = 3) -> str:
     if 0.1 <= value < 0.9995 and digits == 3:  # most of them, in a third of the time
         return f"{value:.3f}"
     if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else "–"
+        return "0" if value == 0 else "undefined"
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
     rounded = round(value, decimals)
     return f"{rounded:,.{max(decimals, 0)}f}".replace("-", "−")
@@ -117,7 +117,7 @@ def fraction(value: float | None, highest: float | None) -> float:
 
 
 def heat(part: float) -> int:
-    """Which step of the activation colours, 0 to 9, a part of the maximum wears."""
+    """Which step of the activation colors, 0 to 9, a part of the maximum wears."""
     return min(int(part * _HEAT_STEPS), _HEAT_STEPS - 1)
 
 

@@ -24,7 +24,7 @@ def static(request: Request, site: SiteDep, name: str) -> Response:
 
 @router.get("/favicon.ico", name="favicon")
 def favicon(request: Request, site: SiteDep) -> Response:
-    """For what asks for it unasked: of JSON and of pictures no page says where the icon is."""
+    """For what asks for it unasked: of JSON and of images no page says where the icon is."""
     return static(request, site, "icon.svg")
 
 

@@ -99,12 +99,12 @@ CLOSING_S = 3
 N_TURNS, MAX_WAITING_TURNS = 16, 512
 """Requests worked on at one time, those that wait for the model aside; and that wait of one client."""
 N_MODEL_REQUESTS = 32
-"""Views that run the model at one time: 768 pictures in its queue at most."""
+"""Views that run the model at one time: 768 images in its queue at most."""
 SWITCH_S = 0.001
 """After so long a thread lets another run: Python's 5 ms at each of its steps would slow every page."""
 SENDERS_PER_PLACE = 2
-"""So many pictures may be arriving or waiting for each that is worked on: with those, what is in memory."""
-DESCRIPTION = "What the pages of a Scopeview server show, as JSON. Bulk data: the index's own files."
+"""So many images may be arriving or waiting for each that is worked on: with those, what is in memory."""
+DESCRIPTION = "The contents of the pages of a Scopeview server as JSON. For bulk data, use the index files."
 
 # In a path the first match wins: words (`uploads`, `images`, ...) come before `{layer}` and `{feature}`.
 ROUTERS = (

@@ -35,7 +35,7 @@ class OpenIndex:
 
     reader: ModeratedReader
     summaries: dict[Slot, SlotSummary] = field(repr=False)
-    unsafe_above: float = UNSAFE_ABOVE  # pictures whose `punsafe` is above it are blurred until clicked
+    unsafe_above: float = UNSAFE_ABOVE  # images whose `punsafe` is above it are blurred until clicked
 
     @property
     def manifest(self) -> Manifest:

@@ -3,7 +3,7 @@
 Behind a path prefix (`https://example.org/scope`) every one of them carries it: `path_prefix` notes it for
 each request, and it is read here when a URL is made.
 
-Pictures carry a version of the index in the query, so that a browser may keep them for good and still sees
+Images carry a version of the index in the query, so that a browser may keep them for good and still sees
 the new ones when an index of the same name is rebuilt.
 """
 
@@ -132,7 +132,7 @@ class Urls:
     def random(self, index: str, **query: object) -> str:
         return self._path(False, index, "random") + _query(query)
 
-    # -- pictures --------------------------------------------------------------------------------------------
+    # -- images --------------------------------------------------------------------------------------------
 
     def thumb(self, index: str, image_id: int, version: str) -> str:
         return f"{self._root(False, index)}/thumbs/{image_id}.webp{_query({'v': version})}"
@@ -188,7 +188,7 @@ def _query(values: dict[str, object]) -> str:
         return ""
     if len(values) == 1:
         ((name, value),) = values.items()
-        if isinstance(value, str):  # most of them: a token, or the version of a picture
+        if isinstance(value, str):  # most of them: a token, or the version of an image
             return f"?{_encoded(((name, value),))}"
     given = tuple(
         (name, str(each))

@@ -17,7 +17,7 @@ customElements.define(
 
     words(patch) {
       const [mse, explained, l0] = this.figures.map((values) => values[patch]);
-      return `${this.place(patch)}: explained variance ${explained} %, MSE ${mse}, L0 ${l0}`;
+      return `${this.place(patch)}: explained variance ${explained}${isNaN(explained) ? "" : " %"}, MSE ${mse}, L0 ${l0}`;
     }
   },
 );

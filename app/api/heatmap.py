@@ -47,7 +47,7 @@ router = APIRouter(tags=["index"])
 
 
 class HeatOut(common._Model):
-    """One picture. Each value is the activation at that token as the SAE keeps it, 0 where it does not."""
+    """One image. Each value is the activation at that token as the SAE keeps it, 0 where it does not."""
 
     image_id: int
     cls: float

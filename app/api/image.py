@@ -53,7 +53,7 @@ router = APIRouter(tags=["images"])
 
 
 class ImageRoutes(NamedTuple):
-    """Where images of one kind are, and how one of them is read from the path."""
+    """The routes of one kind of image, and how its path is parsed."""
 
     path: str
     read: Callable[..., ImageRef]
@@ -115,7 +115,7 @@ ViewDep = Annotated[TokenView, Depends(view_of)]
 
 @dataclass(frozen=True)
 class ActiveListing:
-    """Which of the active features are listed, and in what order."""
+    """Order and length of the list of active features."""
 
     order: Order
     top: int

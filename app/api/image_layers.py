@@ -83,7 +83,7 @@ class LayersOut(ImageIdOut):
 
 @dataclass(frozen=True)
 class LayersView:
-    """Where one looks, and how much of it is listed."""
+    """The selected tokens, and the size of the lists."""
 
     site: AppState
     index: OpenIndex

@@ -1,6 +1,6 @@
 """The job queue: urgent jobs first, then clients in turn.
 
-A client that asks for a hundred pictures waits behind itself; another's one picture is next.
+A client that asks for a hundred images waits behind itself; another's one image is next.
 """
 
 import threading

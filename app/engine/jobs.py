@@ -16,7 +16,7 @@ from scopeview.slots import Layer
 
 
 class EncodeRequest(NamedTuple):
-    """What is to be known of a picture: some layers, and CLIP's embedding or not."""
+    """What is to be known of an image: some layers, and CLIP's embedding or not."""
 
     layers: tuple[Layer, ...]
     embedding: bool = False
@@ -24,7 +24,7 @@ class EncodeRequest(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageJob:
-    """One picture on its way. Equal keys within an index are equal pictures."""
+    """One image on its way. Equal keys within an index are equal images."""
 
     index_dir: Path
     key: str

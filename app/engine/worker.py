@@ -1,6 +1,6 @@
 """The inference worker: one thread that decomposes images in small batches, with bounds and deadlines.
 
-Pages never come here. What it has worked out is remembered by picture, so that another feature, patch or
+Pages never come here. What it has worked out is remembered by image, so that another feature, patch or
 group of the same one costs no forward pass. When the device fails, those who wait hear of it (503) and the
 model is loaded afresh; a thread that hangs in it, or died, is left to itself and another takes over. All of
 these threads let those go first that make pages.
@@ -47,12 +47,12 @@ log = logging.getLogger("scopeview.worker")
 
 MAX_WAITING = 1024
 MAX_WAITING_PER_CLIENT = 128
-"""Pictures of one client in the queue: four requests of 24, and some."""
+"""Images of one client in the queue: four requests of 24, and some."""
 MEMORY_BYTES = 64 * 1024**2
 POOL_SIZE = 2
-"""A 50-megapixel picture is 150 MB of pixels; these many are decoded at one time."""
+"""A 50-megapixel image is 150 MB of pixels; these many are decoded at one time."""
 VIEWS_S = 0.05
-"""So long, or one picture, views of others are waited for: a batch cannot be stopped."""
+"""So long, or one image, views of others are waited for: a batch cannot be stopped."""
 STALLED_S = 120.0
 """What has been in hand for so long, and for two deadlines, hangs: nobody waits for it any more."""
 
@@ -76,7 +76,7 @@ class Worker:
         stalled_s: float = STALLED_S,
         budget: TimeBudget | None = None,
     ) -> None:
-        """`factory` is None where taking pictures apart is switched off; `budget` None: nobody has one."""
+        """`factory` is None where analyzing images is switched off; `budget` None: nobody has one."""
         self.encoders = lazy_encoders(factory)
         self._bound, self._batch, self._deadline_s = bound, batch, deadline_s
         self._max_waiting = max_waiting
@@ -122,7 +122,7 @@ class Worker:
             self._places.release()
 
     def unavailable_reason(self, index_dir: Path) -> str | None:
-        """Why pictures cannot be taken apart for that index at this moment, or None as far as is known."""
+        """Why images cannot be analyzed for that index at this moment, or None as far as is known."""
         return self.encoders.unavailable_reason(index_dir)
 
     def encoder(self, index_dir: Path) -> EncoderProtocol:
@@ -133,7 +133,7 @@ class Worker:
         return self.encoders.loaded(index_dir) is not None
 
     def known(self, index_dir: Path, key: str, request: EncodeRequest) -> Decomposition | None:
-        """What is remembered of the picture, when that is all that is wanted."""
+        """What is remembered of the image, when that is all that is wanted."""
         found = self._memory.get((index_dir, key))
         return found if found.covers(request.layers, embedding=request.embedding) else None
 
@@ -171,7 +171,7 @@ class Worker:
         return self._put(CallJob(work, self._deadline(), client=current_client())).answer
 
     def run_in_pool(self, work: Callable[[], Answer]) -> "Future[Answer]":
-        """What a picture needs before and after the device, a few at a time."""
+        """What an image needs before and after the device, a few at a time."""
         return self._pool.submit(work)
 
     def _deadline(self) -> float:
@@ -277,7 +277,7 @@ class Worker:
                     self.budget.spend(job.client, (time.monotonic() - started_s) / len(jobs))
 
     def _decompose(self, jobs: list[ImageJob]) -> dict[str, Decomposition]:
-        """By key. A picture that waits twice, or that an earlier batch has seen, is looked at once."""
+        """By key. An image that waits twice, or that an earlier batch has seen, is looked at once."""
         found = {job.key: self.known(job.index_dir, job.key, job.request) for job in jobs}
         todo = {job.key: job for job in jobs if found[job.key] is None}
         if todo:

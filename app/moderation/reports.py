@@ -1,6 +1,6 @@
 """Visitors' reports of images, appended to one file, a JSON object a line.
 
-Nothing of who said it is kept. Each line holds the picture's sha256, ready for the block-list. Whoever knows
+Nothing of who said it is kept. Each line holds the image's sha256, ready for the block-list. Whoever knows
 an upload's id can see it, and this file may be passed on: it holds only the id's beginning. How often one
 visitor and all together may report is counted by `limits` (slowapi, which builds on it, binds routes and
 answers errors in ways of its own).
@@ -51,7 +51,7 @@ class UploadReport:
     index: str
     upload: str  # `short_id`: its files are `upload_dir/{upload}*`
     sha256: str  # of the file that was sent; of the crop for uploads that did not note it
-    crop_sha256: str  # of the pixels the model saw: blocks the picture with other metadata as well
+    crop_sha256: str  # of the pixels the model saw: blocks the image with other metadata as well
     reason: str  # of REASONS
     words: str  # at most MAX_WORDS characters
 

@@ -26,7 +26,7 @@ SPRITE_PX = 336
 
 
 class Mark(NamedTuple):
-    """A patch to outline on a picture, in units of one patch of a `grid` x `grid` grid."""
+    """A patch to outline on an image, in units of one patch of a `grid` x `grid` grid."""
 
     x: int
     y: int
@@ -35,7 +35,7 @@ class Mark(NamedTuple):
 
 
 class ImageView(NamedTuple):
-    """A square picture that links to its page."""
+    """A square image that links to its page."""
 
     src: str
     alt: str
@@ -48,15 +48,15 @@ class ImageView(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A value as a part of a maximum, in the colours of activation."""
+    """A value as a part of a maximum, in the colors of activation."""
 
     value: float
     part: float  # 0 to 1
-    step: int  # 0 to 9, of the colours
+    step: int  # 0 to 9, of the colors
 
 
 class FeatureView(NamedTuple):
-    """`L22 · 31415  red heart` with its pictures, its density and a link to copy."""
+    """`L22 · 31415  red heart` with its images, its density and a link to copy."""
 
     name: str  # `L22 · 31415`
     token: str  # as it is shown: `CLS`, `137`, `any`
@@ -69,10 +69,10 @@ class FeatureView(NamedTuple):
     word_score: float | None  # the name's cosine
     sprite: str | None  # URL of the 3 x 3 grid; None below nine images
     thumbs: list[ImageView]  # at most nine, where there is no sprite
-    unsafe: bool  # one of its nine pictures is
+    unsafe: bool  # one of its nine images is
     size_px: int  # of the sprite
-    bar: Bar | None  # its activation on the picture at hand
-    place: str | None  # where in that picture, for the token `any`
+    bar: Bar | None  # its activation on the image at hand
+    place: str | None  # where in that image, for the token `any`
 
 
 class RankedView(NamedTuple):
@@ -88,7 +88,7 @@ class RankedView(NamedTuple):
 
 
 class NeighborView(NamedTuple):
-    """One neighbour."""
+    """One neighbor."""
 
     feature: FeatureView
     name: str | None  # its best name
@@ -97,7 +97,7 @@ class NeighborView(NamedTuple):
 
 
 class NearLink(NamedTuple):
-    """One neighbour in a line."""
+    """One neighbor in a line."""
 
     url: str
     label: str  # `L22 · 31415`
@@ -152,7 +152,7 @@ def feature_view(
 
     `url` is where the feature leads to, if not to its plain page.
 
-    `found` is the feature's value on the picture that is being looked at.
+    `found` is the feature's value on the image that is being looked at.
     """
     where = found.position if found else None
     return FeatureView(

@@ -65,7 +65,7 @@ class PairView:
 
 @dataclass(frozen=True)
 class SharedCell:
-    """How many of the nine images two features share; None where a feature meets itself."""
+    """Number of top-nine images that two features share; None for a feature and itself."""
 
     n_shared: int | None
     n_compared: int
@@ -222,7 +222,7 @@ def _name(compared: FeatureEntry, *, with_token: bool) -> str:
 def _like(
     index: OpenIndex, found: FeatureComparison, chosen: list[ComparedFeature], token: Token | None, note: str
 ) -> list[Link]:
-    """What resembles the last feature and is not here yet, each once."""
+    """Neighbors of the last feature that are not compared yet, each once."""
     if not found.features or found.features[-1].description is None:
         return []
     last = found.features[-1].description

@@ -1,6 +1,6 @@
 """The density chart: how many features fire on how many images. Pure.
 
-Bars are features and not activations, so they are grey.
+Bars are features and not activations, so they are gray.
 """
 
 import math

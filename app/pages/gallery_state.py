@@ -29,7 +29,7 @@ class GalleryState:
     plot: bool = False  # the scatter plot is open
 
     def url(self, index: OpenIndex, layer: Layer, token: Token | None) -> str:
-        """Of the page in this state; with no token the layer's first."""
+        """The URL of this state; without a token, the first of the layer."""
         return URLS.gallery(index.slug, layer, token=token, **self.query())
 
     def query(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def empty_gallery(index: OpenIndex, slot: Slot, state: GalleryState) -> EmptyGal
 
 
 def _missing(index: OpenIndex, filters: Filters) -> str | None:
-    """What the filters ask for and this index does not have, in a sentence."""
+    """A sentence on descriptions that the filters need and this index lacks."""
     describe = index.manifest.describe
     if filters.ask_for_descriptions and describe is None:
         return "Names and clarity were not computed for this index."

@@ -18,7 +18,7 @@ PREVIEW_COUNT = 6
 
 @dataclass(frozen=True)
 class ImageSlotView:
-    """What one slot sees in the picture."""
+    """The active features of an image at one slot."""
 
     name: str  # `L22`
     token: str  # `CLS`
@@ -42,7 +42,7 @@ def image_slot_views(
 
 
 def image_link(url: Callable[..., str]) -> LinkTo:
-    """The page of a picture at one layer; `url` takes the query as keywords."""
+    """The page of an image at one layer; `url` takes the query as keywords."""
 
     def link(layer: Layer, token: Token | None) -> str:
         return url(layer=layer, token=token)

@@ -26,17 +26,17 @@ class SearchBox:
     action: str  # where it is sent
     value: str = ""  # what it was asked
     hidden: dict[str, str] = field(default_factory=dict)  # what goes with it: the token, the layer one is at
-    picture: str | None = None  # where a picture is sent, to search by it
+    picture: str | None = None  # where an image is sent, to search by it
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What other sites show of a link to this page: its Open Graph and Twitter card."""
+    """Open Graph and Twitter card of a page."""
 
     title: str
     description: str
     url: str  # the page's own
-    image: str  # 1200 x 630, of pictures that may be shown to anyone
+    image: str  # 1200 x 630, of images that may be shown to anyone
     alt: str  # of the image
 
 

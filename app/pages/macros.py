@@ -61,7 +61,7 @@ def _picture(picture: ImageView, eager: bool = False, covered: str = MAY_BE_UNSA
 
 
 def _nine(feature: FeatureView) -> str:
-    """The pictures of a feature: its sprite, or what pictures it has, or a word."""
+    """The images of a feature: its sprite, or what images it has, or a word."""
     if feature.sprite:
         return _sprite(feature, feature.sprite)
     if feature.thumbs:
@@ -72,7 +72,7 @@ def _nine(feature: FeatureView) -> str:
 
 
 def _feature(feature: FeatureView) -> str:
-    """Introduced the same way everywhere: pictures, name, a bar or its density, a link to copy."""
+    """Introduced the same way everywhere: images, name, a bar or its density, a link to copy."""
     url = escape(feature.url)
     copy = f' <copy-link data-url="{url}"></copy-link>'
     fires = f"fires on {count(feature.n_active)} of {count(feature.n_images)} images"
@@ -86,7 +86,7 @@ def _feature(feature: FeatureView) -> str:
 
 
 def _heated(image: RankedView, heat_url: str | None, eager: bool = False) -> str:
-    """A picture that heat can be laid over."""
+    """An image that a heatmap can be laid over."""
     shown = _picture(image.picture, eager)
     heat = heat_url and not image.picture.gone
     over = f'<feature-heatmap data-image="{image.image_id}"></feature-heatmap>' if heat else ""
@@ -118,18 +118,18 @@ def _example(image: RankedView, heat_url: str | None) -> str:
 
 
 def _nears(found: Sequence[NeighborView]) -> str:
-    """Items of a list of neighbours."""
+    """Items of a list of neighbors."""
     return "".join(f'<li class="neighbor">{_near(each)}</li>' for each in found)
 
 
 def _near(near: NeighborView) -> str:
-    """A neighbour: the feature as everywhere, and how near it is."""
+    """A neighbor: the feature as everywhere, and how near it is."""
     score = f'<p class="neighbor-score quiet">{near.score_term} {number_html(near.score)}</p>'
     return f"{_feature(near.feature)}{score}"
 
 
 def _near_lines(found: Sequence[NearLink]) -> str:
-    """More neighbours, each in a line."""
+    """More neighbors, each in a line."""
     return f"<ul>{''.join(map(_near_line, found))}</ul>" if found else ""
 
 

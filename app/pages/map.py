@@ -59,7 +59,7 @@ class MapPage(Page):
 
 @dataclass(frozen=True)
 class _State:
-    """What the URL holds."""
+    """The query of the page."""
 
     color: Color
     name: str | None

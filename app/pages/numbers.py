@@ -27,7 +27,7 @@ class Bin(Protocol):
 
     @property
     def step(self) -> int:
-        """Of the activation colours."""
+        """Step of the activation color map."""
 
 
 def number(value: float) -> Markup:
@@ -41,7 +41,7 @@ def number_html(value: float) -> str:
 
 
 def density(ratio: float) -> Markup:
-    """As a percentage."""
+    """A ratio as a percentage."""
     return Markup(density_html(ratio))
 
 
@@ -55,7 +55,7 @@ def count(value: int) -> Markup:
 
 
 def bars(bins: Sequence[Bin]) -> Markup:
-    """Of a histogram, ten units wide and at most a hundred high each, with a title that says what it is."""
+    """Bars of a histogram, ten units wide and at most a hundred high, each with a title."""
     return Markup("".join(_bar(10 * at, each) for at, each in enumerate(bins)))
 
 

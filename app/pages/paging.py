@@ -8,7 +8,7 @@ from app.web.errors import unprocessable
 
 @dataclass(frozen=True)
 class Paging:
-    """Where one is in a list of pages."""
+    """Position in a list of pages."""
 
     page: int  # from 1
     n_pages: int  # at least 1

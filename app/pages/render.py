@@ -26,7 +26,7 @@ VARY = "HX-Request, HX-Target, HX-Boosted, HX-History-Restore-Request"
 
 @dataclass(frozen=True)
 class Page:
-    """What a page's template is given: exactly the fields of its subclass."""
+    """The context of a page's template: exactly the fields of its subclass."""
 
     template: ClassVar[str]
     blocks: ClassVar[frozenset[str]] = frozenset()  # that htmx may ask for alone

@@ -45,7 +45,7 @@ class ReportPage(Page):
 def report_form(
     request: Request, site: SiteDep, index: IndexDep, image: ImageDep, done: bool = False
 ) -> Response:
-    """Where the operator has an address of their own for it, on to that."""
+    """The report form, or a redirect to the operator's own address."""
     template = site.settings.report_to
     if template:
         page_url = Urls(base_url_of(request)).image_part(index.slug, image.address.image)

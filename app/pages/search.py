@@ -55,8 +55,8 @@ class FoundImageView:
 class SearchPage(Page):
     template = "search.html"
 
-    text: str  # what was asked in words; empty where a picture was
-    image: ImageView | None  # the picture that was asked with
+    text: str  # what was asked in words; empty where an image was
+    image: ImageView | None  # the image that was asked with
     asked: bool  # False: nothing yet
     where: str  # which layers and token were searched, in words
     everywhere: Link | None  # the same in all layers, where one alone was searched
@@ -69,7 +69,7 @@ class SearchPage(Page):
     unknown_words: Sequence[str]  # that the model does not know, where others count
     is_weak: bool  # nothing matches the words well
     examples: list[Link]  # words to begin with, where nothing was asked
-    action: str  # where the form with a picture goes
+    action: str  # where the form with an image goes
     why_no_pictures: str | None  # why there is none
 
 

@@ -61,7 +61,7 @@ def preview_of_index(index: OpenIndex) -> Preview:
 def preview_of_feature(
     index: OpenIndex, slot: Slot, record: FeatureRecord, description: Description | None
 ) -> Preview:
-    """The address of its picture changes with what is on it."""
+    """The address of its image changes with what is on it."""
     name, word = feature_name(record.layer, record.feature), _word(description)
     version = _version(index, slot, record.feature, word, safe_nine(index, record))
     fires = (

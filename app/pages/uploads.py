@@ -38,9 +38,9 @@ class UploadFormPage(Page):
     curl_url: str  # the same for scripts, whole
     max_bytes: int
     max_pixels: int
-    ttl_hours: float  # how long a picture is kept
+    ttl_hours: float  # how long an image is kept
     long_days: int  # how long for whoever asks
-    unavailable_reason: str | None  # why no picture can be taken now
+    unavailable_reason: str | None  # why no image can be taken now
     ready: bool  # False: the model is loaded by the first upload, which takes longer
 
 

@@ -90,7 +90,7 @@ SlotDep = Annotated[Slot, Depends(found_slot)]
 
 
 def slot_of(index: OpenIndex, layer: Layer, token: str | None) -> Slot:
-    """That slot of the index; with no token the layer's first."""
+    """The slot of the index; without a token, the layer's first."""
     tokens = index.tokens(layer)
     if not tokens:
         raise NotFoundError(f"{index.slug} has no layer {layer}. It has {listed(index.layers)}.")

@@ -29,17 +29,17 @@ class Filters:
     name: str | None = None  # part of one of its names, in any case
 
     def query(self) -> dict[str, object]:
-        """What differs from the default, for a URL; the rest is None."""
+        """Values that differ from the default, for a URL; the rest is None."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return {**given, "min_images": None if self.min_images == MIN_GRID_IMAGES else self.min_images}
 
     def gallery_keywords(self) -> dict[str, Any]:
-        """As keywords of the reader's `gallery`."""
+        """Keywords for the reader's `gallery`."""
         return asdict(self)
 
     @property
     def has_more(self) -> bool:
-        """Is any set but the least number of images and the name?"""
+        """True if any filter beside the minimum number of images and the name is set."""
         return replace(self, min_images=MIN_GRID_IMAGES, name=None) != Filters()
 
     @property

@@ -20,7 +20,7 @@ UploadQuery = Annotated[str | None, Query(description="search by this upload ins
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """What is looked for, and where: words, an indexed image or an upload, one of the three."""
+    """A search query: words, an indexed image or an upload."""
 
     token: Token
     layer: Layer | None = None  # None: all layers

@@ -54,13 +54,13 @@ def known_layer(index: OpenIndex, layer: str | None) -> Layer:
 
 
 def deep_layer(index: OpenIndex, layer: str | None) -> Layer:
-    """As `known_layer`; the last block when none is given."""
+    """Like `known_layer`, with the last block as default."""
     return index.deepest_layer if layer is None else known_layer(index, layer)
 
 
 @dataclass(frozen=True)
 class SlotFilter:
-    """Which slots of an image are shown: all layers at one token, or one layer."""
+    """The slots of an image to show: all layers at one token, or one layer."""
 
     layer: Layer | None
     token: Token

@@ -31,7 +31,7 @@ def group_features(
 def cards_of_groups(
     index: OpenIndex, layer: Layer, selection: Selection, groups: Sequence[Group], n: int
 ) -> FeatureCards:
-    """The cards of all their features, with the images of the `n` heaviest of each."""
+    """The cards of all their features, with the images of the `n` largest of each."""
     slot = described_slot(index, layer, selection)
     cards = index.reader.cards(slot, [feature for group in groups for feature in group.features.tolist()])
     shown = [cards[at] for group in groups for at in group.features[:n].tolist() if at in cards]

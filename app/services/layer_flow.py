@@ -40,13 +40,13 @@ class FeatureLink:
 
 @dataclass(frozen=True)
 class HeavyGroup:
-    """One of the heaviest groups of a layer."""
+    """One of the largest groups of a layer."""
 
     names: list[str]  # what most of its mass is called, first
     share: float  # of the mass of all features there
     mass: float
     n_features: int
-    features: list[ActiveFeatureSummary]  # its heaviest ones that the index knows
+    features: list[ActiveFeatureSummary]  # its largest ones that the index knows
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class LayerColumn:
     n_features: int  # that fire there
     n_groups: int  # that they make, shown or not
     explained_variance: float | None
-    groups: list[HeavyGroup]  # heaviest first
+    groups: list[HeavyGroup]  # largest first
     links: list[FeatureLink]  # from features here to features of the next column; strongest first
 
     @property

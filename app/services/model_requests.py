@@ -73,7 +73,7 @@ async def _refuse_spent(budget: TimeBudget, client: str) -> None:
 
 
 def refuse_absent(site: AppState, index: OpenIndex) -> None:
-    """Raises `EncoderAbsentError` where pictures are known to be none that can be taken apart."""
+    """Raises `EncoderAbsentError` where images are known to be none that can be analyzed."""
     why = site.worker.unavailable_reason(index.reader.index_dir)
     if why is not None:
         raise EncoderAbsentError(why)

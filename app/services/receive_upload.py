@@ -1,7 +1,7 @@
 """Receives an upload: admit, read, decode, crop, encode, store. Shared by the form and the API.
 
 Whoever sends slowly holds one of the sender's own few places, and nobody else's; the places where work is
-done are taken by those whose picture is there. When the sender leaves, the work ends.
+done are taken by those whose image is there. When the sender leaves, the work ends.
 """
 
 import asyncio

@@ -71,7 +71,7 @@ def by_number(index: OpenIndex, slots: Sequence[Slot], ref: FeatureRef) -> list[
 
 
 def firing_slot(index: OpenIndex, slot: Slot, feature: int) -> Slot:
-    """That slot, or another one of its layer where the feature fires, if it is silent there: `any` first."""
+    """That slot, or another one of its layer where the feature fires, if not there: `any` first."""
     tokens = sorted(index.tokens(slot.layer), key=lambda token: (token != slot.token, token != ANY))
     for there in (Slot(slot.layer, token) for token in tokens):
         card = index.reader.cards(there, [feature]).get(feature)

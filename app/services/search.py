@@ -41,7 +41,7 @@ class Target(NamedTuple):
 def target_of(index: OpenIndex, query: SearchQuery) -> Target | None:
     """Where the query leads by itself, since it is the number of a feature of one layer; None otherwise.
 
-    At the query's token, or at one where the feature fires if it is silent there.
+    At the query's token, or at one where the feature fires if it does not fire there.
     """
     ref = feature_ref_in(query.text)
     if ref is None:

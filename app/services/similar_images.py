@@ -24,7 +24,7 @@ N_SIMILAR = 24
 
 @dataclass(frozen=True)
 class SimilarImage:
-    """One image, and the cosine by which it is like the picture."""
+    """One image, and the cosine by which it is like the image."""
 
     row: ImageRow
     cosine: float
@@ -57,7 +57,7 @@ async def embedding_of(
 
 
 def similar_images(index: OpenIndex, image: ImageRef, slot: Slot, embedding: Vectors | str) -> SimilarImages:
-    """The picture itself, and what the block-list names, is left out."""
+    """The image itself, and what the block-list names, is left out."""
     code = code_at(image.codes, slot)
     return SimilarImages(
         [] if isinstance(embedding, str) else _by_embedding(index, embedding, image.image_id),

@@ -3,7 +3,7 @@
 Decoders are C code that takes as long as a file makes it, and a thread cannot be stopped. A process can: at
 its deadline, when the sender has left, and when the server ends. It has low priority and a bound on its
 memory, and what makes a decoder crash ends that process and not the server. What runs in there imports no
-more than pictures need.
+more than images need.
 """
 
 import math
@@ -23,9 +23,9 @@ from scopeview.images import ImageLimits, decode
 from scopeview.vision.preprocess import Preprocessing
 
 N_PROCESSES = 2
-"""A 50-megapixel picture is 150 MB of pixels; these many are decoded at one time."""
+"""A 50-megapixel image is 150 MB of pixels; these many are decoded at one time."""
 MAX_PROCESS_BYTES = 4 * 1024**3
-"""Address space of one; what asks for more is told that the picture is damaged."""
+"""Address space of one; what asks for more is told that the image is damaged."""
 
 Crop = UInt8[np.ndarray, "3 height width"]
 
@@ -37,7 +37,7 @@ class Decoder(Protocol):
 
 
 class ProcessDecoder:
-    """Decodes in processes that are kept for the next picture. For one event loop."""
+    """Decodes in processes that are kept for the next image. For one event loop."""
 
     def __init__(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s
@@ -68,7 +68,7 @@ def _crop_in_process(data: bytes, limits: ImageLimits, preprocessing: Preprocess
 
 @cache
 def _restrict_process() -> None:
-    """Once: pages go first, and no picture takes all memory."""
+    """Once: pages go first, and no image takes all memory."""
     if sys.platform == "linux":
         import resource
 
@@ -77,5 +77,5 @@ def _restrict_process() -> None:
 
 
 def _unlimited() -> anyio.CapacityLimiter:
-    """Who may decode is decided elsewhere, fairly."""
+    """No limit here: admission is decided before."""
     return anyio.CapacityLimiter(math.inf)

@@ -1,10 +1,10 @@
 """Checks that an upload is one plain image and nothing else, before it is decoded.
 
-What is no picture at all is told which kinds are accepted, and what it is where people often send it.
+What is no image at all is told which kinds are accepted, and what it is where people often send it.
 
-Nothing of a file is kept but its pixels, so a file that is a picture and something else as well could do no
+Nothing of a file is kept but its pixels, so a file that is an image and something else as well could do no
 harm here; yet nobody sends one by accident. The same goes for an animation without end, of which only the
-first frame would be looked at. What cameras append to a picture (a film, a depth map) is let through.
+first frame would be looked at. What cameras append to an image (a film, a depth map) is let through.
 """
 
 import re
@@ -33,7 +33,7 @@ _SCRIPT = re.compile(rb"GIF8.a/\*|\xff\xd8\xff\xe0/\*")  # a comment where width
 
 
 def validate_image(data: bytes) -> None:
-    """Raises a 415 for what is no picture, or another kind of file too; a 413 for too many frames."""
+    """Raises a 415 for what is no image, or another kind of file too; a 413 for too many frames."""
     _refuse_no_picture(data)
     other = _other_kind(data)
     if other is not None:
@@ -73,7 +73,7 @@ def _ends_as_zip(data: bytes) -> bool:
 
 
 def _n_frames(data: bytes) -> int:
-    """Of a GIF or a moving WebP, as far as its blocks can be followed; one more than allowed is enough."""
+    """Frames of a GIF or animated WebP, as far as its blocks can be followed; stops at one more than allowed."""
     if data[:4] == b"GIF8":
         return _n_gif_frames(data)
     return data.count(b"ANMF") if data[8:16] == b"WEBPVP8X" else 1
@@ -83,7 +83,7 @@ def _n_gif_frames(data: bytes) -> int:
     at, n_frames = 13 + _table_bytes(data[10:11]), 0
     while at < len(data) and n_frames <= MAX_FRAMES:
         kind = data[at]
-        if kind == 0x2C:  # an image: its descriptor, its colours, the width of its codes
+        if kind == 0x2C:  # an image: its descriptor, its colors, the width of its codes
             n_frames += 1
             at += 11 + _table_bytes(data[at + 9 : at + 10])
         elif kind == 0x21:  # an extension
@@ -97,5 +97,5 @@ def _n_gif_frames(data: bytes) -> int:
 
 
 def _table_bytes(flags: bytes) -> int:
-    """Of the colour table that a GIF's flags announce."""
+    """Size of the color table that a GIF's flags announce."""
     return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0

@@ -15,12 +15,12 @@ from app.settings import Settings
 
 FIELD = "image"
 _ENVELOPE_BYTES = 64 * 1024
-"""What a form may hold beside the picture: boundaries, part headers, small fields."""
+"""What a form may hold beside the image: boundaries, part headers, small fields."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How much a body may hold, and how slowly it may come."""
+    """Limits of a request body: size and minimum speed."""
 
     max_bytes: int
     timeout_s: float  # for all of it
@@ -65,7 +65,7 @@ async def read_picture(request: Request, pace: Pace) -> bytes:
 
 
 class _InMemory(MultiPartParser):
-    """Starlette rolls large parts over to a temporary file; a picture must touch no disk."""
+    """Starlette rolls large parts over to a temporary file; an image must touch no disk."""
 
     spool_max_size = 2**40
 

@@ -44,7 +44,7 @@ class UploadRate:
 
 
 class Senders:
-    """Those whose pictures are being read or analyzed. For one event loop."""
+    """Those whose images are being read or analyzed. For one event loop."""
 
     def __init__(self, total: int, per_client: int) -> None:
         """`per_client` 0: as many as there are."""

@@ -1,7 +1,7 @@
 """Uploads on disk: `{id}.json` and `{id}.webp`, flat in one folder.
 
 What is kept is the square that the model saw, as a fresh WebP without metadata or loss, and its codes: it can
-be taken apart again, and comes out the same. The bytes that were sent are never written. An upload that
+be analyzed again, and comes out the same. The bytes that were sent are never written. An upload that
 expires or is deleted loses both and leaves a tombstone, so that its link says 410 and not 404; a month later
 the tombstone goes too.
 
@@ -46,7 +46,7 @@ class Upload:
 
     upload_id: str
     index: str  # slug
-    version: str  # of the index it was taken apart for
+    version: str  # of the index it was analyzed for
     created_s: float  # since 1970
     expires_s: float
     delete_key_sha256: str
@@ -129,7 +129,7 @@ class UploadStore:
             raise ProblemError(503, "full", detail, {"Retry-After": "600"})
 
     def refuse_blocked(self, *sha256s: str) -> None:
-        """Raises a 403 for a picture that the operator's block-list names."""
+        """Raises a 403 for an image that the operator's block-list names."""
         if self._blocks(sha256s):
             raise ProblemError(403, "blocked", "The operator of this server blocked this image.")
 
@@ -236,7 +236,7 @@ class UploadStore:
         return upload
 
     def sweep(self) -> int:
-        """Turns what has expired into tombstones, removes old tombstones and pictures without a JSON.
+        """Turns what has expired into tombstones, removes old tombstones and images without a JSON.
 
         What the disk refuses is logged and left for the next time; how many files that were is returned.
         """
@@ -272,13 +272,13 @@ class UploadStore:
         return [upload] if upload.state == "kept" and upload.expires_s > now else []
 
     def _sweep_stray(self, path: Path, now: float) -> None:
-        """A kill between picture and JSON leaves the picture; an hour is longer than any upload takes."""
+        """A kill between image and JSON leaves the image; an hour is longer than any upload takes."""
         has_json = path.suffix == ".webp" and path.with_suffix(".json").exists()
         if not has_json and path.stat().st_mtime < now - 3600:
             path.unlink(missing_ok=True)
 
     def _bury(self, upload: Upload, state: State) -> None:
-        """The picture goes first, so that it is gone even where the disk has no room for a tombstone; then
+        """The image goes first, so that it is gone even where the disk has no room for a tombstone; then
         the JSON goes as well, and the link says 404 instead of 410."""
         self._path(upload.upload_id, "webp").unlink(missing_ok=True)
         try:

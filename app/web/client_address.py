@@ -31,7 +31,7 @@ class CurrentClient:
 
 
 def current_client() -> str:
-    """As `client_of` the request that this task answers; `NOBODY` outside of any."""
+    """The client of the current request; `NOBODY` outside of one."""
     return CURRENT.get()
 
 

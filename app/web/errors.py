@@ -35,7 +35,7 @@ IMAGE_STATUS = {
 
 
 class ProblemBody(BaseModel):
-    """What every answer that is no success looks like in JSON."""
+    """The JSON body of every error response."""
 
     error: str = Field(description="error code for programs", examples=["not_found"])
     detail: str = Field(description="message for people: what is wrong and what is accepted")

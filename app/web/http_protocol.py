@@ -46,7 +46,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """What arrives beyond the bound is at most one read of the socket."""
+        """Bytes beyond the bound are at most one read of the socket."""
         if self._is_refused:
             return
         self._n_head_bytes += len(data)

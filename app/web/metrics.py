@@ -22,7 +22,7 @@ _BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class Metrics:
-    """What is counted."""
+    """The counters and gauges."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

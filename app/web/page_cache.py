@@ -157,7 +157,7 @@ def _is_for_everyone(start: Message) -> bool:
     return (
         start["status"] == 200
         and headers.get("cache-control") == FOR_EVERYONE
-        and "etag" not in headers  # pictures and static files answer for themselves
+        and "etag" not in headers  # images and static files answer for themselves
         and "set-cookie" not in headers
     )
 

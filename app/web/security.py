@@ -14,7 +14,7 @@ from app.web.path_prefix import route_path
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'self'",
-        "img-src 'self' blob:",  # blob: is the preview of a picture that is about to be uploaded
+        "img-src 'self' blob:",  # blob: is the preview of an image that is about to be uploaded
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'self'",
@@ -86,7 +86,7 @@ class HeadLikeGet:
 
 
 def allowed_methods(scope: Scope) -> str:
-    """What `Allow` says of the address: the methods of all routes there, not only of the first."""
+    """The value of `Allow`: the methods of all routes at this address."""
     routes = [route for route in scope["app"].router.routes if route.matches(scope)[0] != Match.NONE]
     methods = {method for route in routes for method in route.methods}
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

@@ -74,7 +74,7 @@ def drag(page: Page, start: tuple[int, int], end: tuple[int, int]) -> None:
 
 
 def choose(page: Page, label: str) -> None:
-    page.get_by_role("navigation", name="Tokens").get_by_role("link", name=label).click()
+    page.get_by_role("navigation", name="Selection").get_by_role("link", name=label).click()
 
 
 def walk(page: Page) -> None:
@@ -113,7 +113,7 @@ def test_a_picture_is_sent_by_file_by_paste_and_by_drag(
 
 WAYS_IN: dict[str, tuple[Callable[[Page], None], str]] = {
     "CLS": (lambda page: choose(page, "CLS"), "cls"),
-    "whole picture": (lambda page: choose(page, "whole picture"), "any"),
+    "whole image": (lambda page: choose(page, "whole image"), "any"),
     "press": (lambda page: press(page, 10, 5), "166"),
     "drag": (lambda page: drag(page, (2, 0), (3, 2)), "33-35,49-51"),
     "keys": (walk, "121"),
@@ -171,7 +171,7 @@ def test_patches_are_pressed_dragged_over_and_added_to(tiny_site: str, open_page
     page.get_by_role("button", name="select more patches").click()
     press(page, 0, 0)
     page.wait_for_url("**/activations?layer=3&tokens=1,33-35,49-51,137")
-    page.get_by_role("navigation", name="Tokens").get_by_role("link", name="CLS").click()
+    page.get_by_role("navigation", name="Selection").get_by_role("link", name="CLS").click()
     page.wait_for_url("**/activations?layer=3&tokens=cls")
     assert page.evaluate("window.stayed"), "the page was never left"
     page.go_back()

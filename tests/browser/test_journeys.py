@@ -242,7 +242,7 @@ def test_the_keyboard_reaches_everything_and_focus_is_seen(tiny_site: str, open_
             break
         reached.add(str(page.evaluate("document.activeElement.innerText || document.activeElement.name")))
         assert page.evaluate(OUTLINE) != "none"
-    assert {"tiny", "3", "137", "upload", "random", "theme", "min_images", "L1 · 0"} <= reached
+    assert {"tiny", "3", "137", "analyze image", "random", "theme", "min_images", "L1 · 0"} <= reached
 
 
 @pytest.mark.parametrize(

@@ -113,10 +113,10 @@ def test_a_search_lights_up_the_map_and_lists_what_it_found(told_site: str, open
     page.get_by_label("highlight").fill("blue")
     page.wait_for_url("**/told/1/map?token=any&name=blue")
     expect(page.locator("#found .feature").first).to_be_visible()
-    page.wait_for_function("() => document.querySelector('feature-map').plot.lit?.length > 0")
+    page.wait_for_function("() => document.querySelector('feature-map').plot.highlighted?.length > 0")
     assert page.locator("#found").evaluate("(region) => region.stayed"), "its words change, and are told"
     n_found = int(page.locator("#found data").first.get_attribute("value") or 0)
-    assert page.evaluate("() => document.querySelector('feature-map').plot.lit.length") == n_found
+    assert page.evaluate("() => document.querySelector('feature-map').plot.highlighted.length") == n_found
     page.get_by_label("highlight").fill("")
     page.wait_for_function("() => document.querySelector('feature-map').plot.highlighted === null")
     page.get_by_label("color by").select_option("clarity")

@@ -11,7 +11,7 @@ TOKENS = "`any`, `cls`, or token numbers such as 17,33-35, normalized"
 
 
 class ImageIdOut(_Model):
-    """Which image."""
+    """The image of a response."""
 
     index: str
     image_id: int | None = Field(description="null for an upload")
@@ -40,7 +40,7 @@ class ReconstructionOut(_Model):
 
 
 class ResidualOut(_Model):
-    """Of every token of the layer, selected or not: CLS, then the patches row by row."""
+    """Reconstruction error of every token of the layer: CLS, then the patches row by row."""
 
     explained_variance: list[float | None]
     mse: list[float | None]

@@ -12,12 +12,12 @@ from scopeview.slots import ANY, EMBED, Token
 
 @dataclass(frozen=True)
 class FeatureHeatmapView:
-    """Where heat is asked for, or why there is none."""
+    """URL of the heatmaps, or why there are none."""
 
     url: str | None  # the endpoint, without the images; None where there is no heat
     absent: str  # why, in words; empty where there is heat
     grid: int  # patches on a side
-    highest: float  # the activation that wears the strongest colour
+    highest: float  # the activation that wears the strongest color
     highest_at: str  # at which token that is the highest of the index, in words
     stored: str  # which values of an image are the index's own, in words
 
@@ -54,6 +54,6 @@ def _absent(site: AppState, index: OpenIndex, details: FeatureDetails) -> str:
 
 
 def _highest(details: FeatureDetails) -> float:
-    """Over all tokens where that was indexed, so that a colour means the same on every picture."""
+    """Over all tokens where that was indexed, so that a color means the same on every image."""
     known = {at.card.token: at.card.max_activation for at in details.tokens}
     return known.get(ANY) or details.record.max_activation or 0.0

@@ -19,7 +19,7 @@ class BinView:
     high: float
     count: int
     height: float  # 0 to 1, as a part of the fullest bin, on the scale of the histogram
-    step: int  # of the activation colours
+    step: int  # of the activation colors
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ TERMS: dict[NeighborKind, tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class LayerCell:
-    """What it resembles at one other layer, in one way."""
+    """Neighbors of one kind in one other layer."""
 
     best: NeighborView
     others: list[NearLink]  # best first
@@ -44,7 +44,7 @@ class LayerCell:
 
 @dataclass(frozen=True)
 class KindView:
-    """Neighbours of one kind."""
+    """Neighbors of one kind."""
 
     term: str  # the heading
     words: str  # what the kind is
@@ -53,7 +53,7 @@ class KindView:
 
 @dataclass(frozen=True)
 class AcrossLayersRow:
-    """What it resembles most at each other layer, in one way."""
+    """The nearest neighbors of one kind in each other layer."""
 
     term: str
     words: str
@@ -71,7 +71,7 @@ class AcrossLayers:
 
 
 def kinds(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> list[KindView]:
-    """Neighbours within the layer; kinds without any are left out."""
+    """Neighbors within the layer; kinds without any are left out."""
     found = _by_kind(details.within)
     every = [
         KindView(

@@ -56,21 +56,21 @@ class FeaturePage(Page):
     blocks = frozenset({"more", "near"})
 
     summary: SummaryView
-    pinned_image: PinnedImageView | None  # the picture from which one came
+    pinned_image: PinnedImageView | None  # the image from which one came
     described: bool  # whether the index says more than counts
-    heat: FeatureHeatmapView  # of every picture here
+    heat: FeatureHeatmapView  # of every image here
     histogram: HistogramView | None  # None when it never fires
     positions: PositionsView | None
     why_no_positions: str  # where there are none
     tokens: list[TokenView]  # this layer's tokens, this one among them
     ranking: RankingView  # all its images
     intervals: list[IntervalView]  # highest first
-    near_url: str | None  # where neighbours are told; None: they are told here, or there are none
-    kinds: list[KindView]  # neighbours in the layer
-    across_layers: AcrossLayers | None  # neighbours in other layers
+    near_url: str | None  # where neighbors are told; None: they are told here, or there are none
+    kinds: list[KindView]  # neighbors in the layer
+    across_layers: AcrossLayers | None  # neighbors in other layers
     previous: Link | None  # the nearest live features
     following: Link | None
-    nearest_active: list[FeatureView]  # the same two, with their pictures, where this one never fires
+    nearest_active: list[FeatureView]  # the same two, with their images, where this one never fires
     gallery: Link
     share: ShareView
 
@@ -85,7 +85,7 @@ class EmbedPage(Page):
 
 @dataclass(frozen=True)
 class NearBlock(Page):
-    """Of a feature's page the neighbours alone, as htmx takes them."""
+    """The neighbors of a feature's page alone, for htmx."""
 
     template = "feature.html"
     always = "near"
@@ -111,7 +111,7 @@ async def feature_page(
     embed: EmbedQuery = "0",
     near: NearQuery = "0",
 ) -> HTMLResponse:
-    """Neighbours are a third of a page, and its end: they come when one scrolls there, or follows a link."""
+    """Neighbors are a third of a page, and its end: they come when one scrolls there, or follows a link."""
     pinned = await read_pinned_image(request, site, index, slot, feature, image, upload)
     options = _Options(page, scale, alike, embed == "1", near == "1")
     return await run_in_threadpool(_answer, request, site, index, slot, feature, pinned, options)

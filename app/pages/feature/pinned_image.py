@@ -29,7 +29,7 @@ UploadQuery = Annotated[str | None, Query(max_length=40, description="upload pin
 
 @dataclass(frozen=True)
 class PinnedImage:
-    """A picture, and what the layer makes of it; `why_not` says in words why that is not known."""
+    """An image, and what the layer makes of it; `why_not` says in words why that is not known."""
 
     image: ImageRef
     found: LayerDecomposition | None = None
@@ -48,7 +48,7 @@ class PinnedImageView:
     title: str  # `Your image`
     picture: ImageView  # leads back to where one came from
     bar: Bar  # the activation at the page's token, as a part of the highest in the index
-    words: str  # where in the picture it fires
+    words: str  # where in the image it fires
     heat: HeatmapView | None
     size: int
     histogram: MarkedHistogram | None
@@ -65,7 +65,7 @@ async def read_pinned_image(
     image_id: int | None,
     upload_id: str | None,
 ) -> PinnedImage | None:
-    """None where the address names no picture. Raises as the picture's own page does."""
+    """None where the address names no image. Raises as the image's own page does."""
     if image_id is None and upload_id is None:
         return None
     image = (
@@ -127,7 +127,7 @@ def _whole(found: LayerDecomposition, feature: int) -> ActiveFeatureSummary | No
 def _heat(
     index: OpenIndex, slot: Slot, record: FeatureRecord, found: LayerDecomposition, size: int
 ) -> HeatmapView:
-    """In the colours that it wears on the other pictures of the page."""
+    """In the colors that it wears on the other images of the page."""
     values = feature_heatmaps(found, [record.feature])[0]
     there = Slot(slot.layer, ANY if ANY in index.tokens(slot.layer) else slot.token)
     card = index.reader.cards(there, [record.feature]).get(record.feature)

@@ -21,7 +21,7 @@ class PositionsView:
     n_patches: int  # images whose maximum is at some patch
     peak: GridCell | None  # the fullest cell; None where all are empty
     highest: int  # images there
-    paths: list[tuple[int, str]]  # (step of the activation colours, the cells that wear it as an SVG path)
+    paths: list[tuple[int, str]]  # (step of the activation colors, the cells that wear it as an SVG path)
 
 
 def positions(index: OpenIndex, details: FeatureDetails) -> PositionsView | None:

@@ -15,7 +15,7 @@ from scopeview.store.records import MIN_GRID_IMAGES, FeatureRecord, Name
 
 @dataclass(frozen=True)
 class SummaryView:
-    """What it is called, how often it fires, and its nine highest images."""
+    """Names, metrics and top nine images."""
 
     feature: FeatureView  # its name, URL, counts and density
     record: FeatureRecord  # the figures, exact

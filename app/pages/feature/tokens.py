@@ -18,7 +18,7 @@ class TokenView:
     words: str  # what the token is
     url: str
     current: bool
-    feature: FeatureView  # its pictures, counts and density there
+    feature: FeatureView  # its images, counts and density there
     n_shared: int  # of the nine highest there, those that are also among the nine highest here
     n_compared: int  # the most that could be shared
     shared: list[tuple[int, int]]  # (column, row) of the shared ones in the 3 x 3 grid

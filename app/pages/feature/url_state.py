@@ -24,9 +24,7 @@ class FeatureUrl:
 
     scale: Scale = "log"
     alike: Alike = "fold"
-    pinned: dict[str, Any] = field(
-        default_factory=dict
-    )  # the picture that stays first, as `image` or `upload`
+    pinned: dict[str, Any] = field(default_factory=dict)  # the image that stays first, as `image` or `upload`
 
     def url(
         self,
@@ -39,7 +37,7 @@ class FeatureUrl:
         alike: Alike | None = None,
         near: bool = False,
     ) -> str:
-        """Of that feature in the same state, or with the scale or the folding given."""
+        """The URL of that feature in this state, or with another scale or folding."""
         scale, alike = scale or self.scale, alike or self.alike
         return URLS.feature(
             index.slug,
@@ -54,7 +52,7 @@ class FeatureUrl:
         )
 
     def pinned_url(self, index: OpenIndex, slot: Slot, feature: int) -> str:
-        """Of another feature, which keeps the picture and nothing else."""
+        """The URL of another feature with the same pinned image."""
         return URLS.feature(index.slug, slot.layer, feature, slot.token, **self.pinned)
 
     def elsewhere(self, index: OpenIndex, layer: Layer, feature: int, token: Token | None) -> str:

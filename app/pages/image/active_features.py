@@ -18,11 +18,11 @@ from scopeview.store.records import ActiveFeature, Histogram
 
 @dataclass(frozen=True)
 class MarkedHistogram:
-    """How strongly a feature fires on the images of the index, and where this picture lies among them."""
+    """The activation histogram of a feature in the index, with the activation on this image marked."""
 
     n_bins: int
     path: str  # SVG bars, one wide and up to 10 high, on a logarithmic scale
-    marker: float  # in bins from the left; at the right end where this picture is beyond all of them
+    marker: float  # in bins from the left; at the right end where this image is beyond all of them
     words: str
 
 
@@ -35,20 +35,20 @@ class ActiveView:
     share: Bar  # of the mass of all features there
     mass: float
     histogram: MarkedHistogram | None
-    choose: Link  # lays its heat over the picture; current where it lies there, and then takes it away
+    choose: Link  # lays its heatmap over the image; current where it lies there, and then takes it away
 
 
 def view_of(
     index: OpenIndex, at: ImageAddress, cards: FeatureCards, feature: int, found: ActiveFeature | None = None
 ) -> FeatureView:
-    """As everywhere, but that its link takes the picture along to the feature's page."""
+    """The usual view, with a link to the feature's page that pins this image."""
     card = cards.cards[feature]
     view = feature_view(index, card, cards.rows, card.top_image_ids, found)
     return view._replace(url=feature_url(index, at, cards.slot, feature))
 
 
 def feature_url(index: OpenIndex, at: ImageAddress, slot: Slot, feature: int) -> str:
-    """Of a feature's page, with the picture first there."""
+    """URL of a feature's page with this image pinned."""
     return URLS.feature(index.slug, slot.layer, feature, slot.token, **at.pinned)
 
 
@@ -89,7 +89,7 @@ def _view(
 
 
 def measured_at(index: OpenIndex, view: ViewState, slot: Slot) -> str:
-    """Where its activation was taken, in words; empty where that is the token of the histogram."""
+    """The tokens of its activation in words; empty if it is the token of the histogram."""
     if view.selection.text == slot.token or view.layer == EMBED:
         return ""
     if view.selection.positions is None:

@@ -58,7 +58,7 @@ class OverlapView:
 
 @dataclass(frozen=True)
 class OtherView:
-    """The picture that stands other."""
+    """The image that stands other."""
 
     title: str
     text: str  # as the address has it

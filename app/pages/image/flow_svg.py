@@ -27,7 +27,7 @@ class LineView:
 
 
 def tops_px(groups: Sequence[Sequence[int]]) -> dict[int, float]:
-    """Where the middle of each feature is, from the top of its column; groups one below the other."""
+    """Vertical center of each feature, from the top of its column."""
     found: dict[int, float] = {}
     top = 0.0
     for features in groups:

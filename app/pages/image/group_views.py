@@ -24,15 +24,15 @@ N_SHOWN = 4
 class GroupView:
     """Features that point the same way, and are therefore read as one thing."""
 
-    number: int  # 1 is the heaviest
+    number: int  # 1 is the largest
     name: str  # what most of its mass is called, if no heavier group is called so
     also: str  # what more of it is called; empty for nothing more
     share: Bar  # of the mass of all features there
     n_features: int
     heat: HeatmapView | None  # None where the layer has no patches
-    members: list[FeatureView]  # the heaviest
+    members: list[FeatureView]  # the largest
     rest: list[Link]  # the others, by mass
-    choose: Link  # lays its heat over the picture
+    choose: Link  # lays its heatmap over the image
     edit_links: list[Link]  # to the steering page, all of it
 
 

@@ -51,13 +51,13 @@ class GroupsPage(Page):
     n_features: int  # that fire there
     is_about: bool  # whether that number is approximate
     note: str | None  # which values are approximate
-    groups: list[GroupView]  # heaviest first
+    groups: list[GroupView]  # largest first
     thresholds: list[Link]  # the share that every group holds
 
 
 @dataclass(frozen=True)
 class _State:
-    """What the address holds beside the picture."""
+    """The query of the page."""
 
     layer: Layer
     selection: Selection

@@ -21,7 +21,7 @@ COOKIE = "delete_key"
 
 @dataclass(frozen=True)
 class RetentionView:
-    """How long an upload is kept, and what whoever sent it may do; None for everyone else."""
+    """Expiry of an upload, and the actions of its sender; None for others."""
 
     expires_s: float  # since 1970
     keep_url: str | None  # keeps it for longer; None where it is kept for long already
@@ -34,7 +34,7 @@ class RetentionView:
 
 @dataclass(frozen=True)
 class HeaderView:
-    """The picture a page is about."""
+    """The image a page is about."""
 
     title: str  # `Image 9`
     picture: ImageView
@@ -93,7 +93,7 @@ def image_frame(
 
 
 def part_link(at: ImageAddress, part: ImagePart, tokens: str, **query: Any) -> LinkTo:
-    """That part of the picture at another layer, and at a token of the switch."""
+    """Links to this view at another layer or token."""
 
     def link(layer: Layer, token: str | None) -> str:
         there = tokens_there(layer, tokens if token is None else token)

@@ -40,18 +40,18 @@ class NodeView:
 
     number: int
     feature: FeatureView
-    url: str  # its heat on this picture
+    url: str  # its heatmap on this image
 
 
 @dataclass(frozen=True)
 class NodeGroupView:
-    """One of the heaviest groups of a layer."""
+    """One of the largest groups of a layer."""
 
     name: str
     share: Bar  # of the mass of all features there
     n_features: int
     url: str  # the group's heat
-    nodes: list[NodeView]  # its heaviest features
+    nodes: list[NodeView]  # its largest features
 
 
 @dataclass(frozen=True)

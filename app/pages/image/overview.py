@@ -73,7 +73,7 @@ def image_page(
 
 
 def overview_page_frame(index: OpenIndex, title: str, shown: SlotFilter, url: Callable[..., str]) -> Frame:
-    """The rail and the switch keep the picture; with no layer chosen the switch changes them all."""
+    """The rail and the switch keep the image; with no layer chosen the switch changes them all."""
     frame = frame_for(
         index,
         title,

@@ -1,6 +1,6 @@
 """The patch grid of an image as SVG: a link for each patch, the selection, and the heatmap. Pure.
 
-Written in Python and not as macros, since a picture has hundreds of patches.
+Written in Python and not as macros, since an image has hundreds of patches.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,22 +21,22 @@ TOKENS = "TOKENS"
 
 @dataclass(frozen=True)
 class HeatmapView:
-    """One feature or group over the picture."""
+    """One feature or group over the image."""
 
-    paths: list[tuple[int, str]]  # step of the activation colours, and its patches as an SVG path
+    paths: list[tuple[int, str]]  # step of the activation colors, and its patches as an SVG path
     words: str  # for those who do not see it
 
 
 @dataclass(frozen=True)
 class GridView:
-    """A picture one can point into."""
+    """An image one can point into."""
 
     size: int  # patches on a side; 0 where the layer has none
     url: str  # of a selection, with `TOKENS` for its tokens
     links: Markup  # one a patch
     outline: str  # SVG path around what is selected; empty for nothing or all
     tokens: str  # what is selected, as the address has it
-    switch: list[Link] = field(default_factory=list)  # CLS, and the whole picture
+    switch: list[Link] = field(default_factory=list)  # CLS, and the whole image
     heat: HeatmapView | None = None
 
 
@@ -69,13 +69,13 @@ def outline(positions: Iterable[int], size: int) -> str:
 
 
 def heat_over(values: Float32[np.ndarray, " token"], highest: float, size: int, what: str) -> HeatmapView:
-    """Of a value a token, CLS first; clear where there is none. `highest` wears the strongest colour."""
+    """A heatmap of one value per token, CLS first; transparent at zero. `highest` has the strongest color."""
     cls, patches = float(values[0]), values[1:].tolist()
     return HeatmapView(steps(patches, highest, size), _words(cls, patches, size, what))
 
 
 def steps(patches: Sequence[float], highest: float, size: int) -> list[tuple[int, str]]:
-    """Patches of one colour as one path."""
+    """Patches of one color as one path."""
     found: dict[int, list[str]] = {}
     for at, value in enumerate(patches):
         if value > 0:

@@ -14,7 +14,7 @@ SHADES = 6
 
 @dataclass(frozen=True)
 class ResidualView:
-    """The squared error of each patch as shades of grey, and the figures to read out."""
+    """The squared error of each patch as shades of gray, and the figures to read out."""
 
     paths: list[tuple[int, str]]  # shade, 1 to 6, and its patches as an SVG path
     size: int
@@ -26,7 +26,7 @@ class ResidualView:
 
 @dataclass(frozen=True)
 class ExplainedView:
-    """How much is explained; the three figures are means over what is selected."""
+    """Reconstruction metrics, as means over the selected tokens."""
 
     explained_variance: float | None  # None where there is no variance to explain
     mse: float
@@ -56,7 +56,7 @@ def _residual(found: LayerDecomposition, size: int) -> ResidualView:
 
 def _percent(value: float) -> str:
     known = finite_or_none(value)
-    return "–" if known is None else f"{100 * known:.1f}"
+    return "undefined" if known is None else f"{100 * known:.1f}"
 
 
 def _shades(values: Sequence[float], highest: float, size: int) -> list[tuple[int, str]]:

@@ -20,12 +20,12 @@ from scopeview.store.records import ActiveFeature
 
 @dataclass(frozen=True)
 class SelectedFeatureView:
-    """One feature of the layer, whether it fires on the picture or not."""
+    """One feature of the layer, whether it fires on the image or not."""
 
     feature: FeatureView
-    where: str  # at how many tokens of the whole picture, and where most; or that it is silent
-    activation: float  # the highest in the whole picture; 0 where it is silent
-    share: float  # of the mass of all features in the whole picture
+    where: str  # at how many tokens of the whole image, and where most; or that it does not fire
+    activation: float  # the highest in the whole image; 0 where it does not fire
+    share: float  # of the mass of all features in the whole image
     histogram: MarkedHistogram | None
     clear: str  # the same view without it
     edit_links: list[Link]  # to the steering page
@@ -69,7 +69,7 @@ def _histogram(
 
 
 def _heat(index: OpenIndex, view: ViewState, found: LayerDecomposition, size: int) -> HeatmapView:
-    """A colour means the same on every picture: a part of the highest in the index."""
+    """A color means the same on every image: a part of the highest in the index."""
     assert view.feature is not None
     values = feature_heatmaps(found, [view.feature])[0]
     highest = highest_known(index, view, float(values.max()))
@@ -77,7 +77,7 @@ def _heat(index: OpenIndex, view: ViewState, found: LayerDecomposition, size: in
 
 
 def highest_known(index: OpenIndex, view: ViewState, here: float) -> float:
-    """Over all tokens where that was indexed; this picture's own where the feature was never seen to fire."""
+    """Over all tokens where that was indexed; this image's own where the feature was never seen to fire."""
     assert view.feature is not None
     slot = Slot(view.layer, ANY)
     if ANY not in index.tokens(view.layer):

@@ -207,7 +207,7 @@ def _elsewhere(state: SteeringState, layer: Layer, token: str | None) -> str:
 
 
 def _suggested_prompts(index: OpenIndex, state: SteeringState, found: LayerDecomposition) -> list[str]:
-    """What the features with the most mass here are called: prompts to begin with."""
+    """Names of the features with the most mass, as default prompts."""
     here = summarize(found, state.selection, order="mass", top=100)
     slot = described_slot(index, state.layer, state.selection)
     cards = index.reader.cards(slot, [active.feature for active in here.features])

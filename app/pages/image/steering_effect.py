@@ -22,7 +22,7 @@ class PromptView:
 
 @dataclass(frozen=True)
 class NearestImageView:
-    """An indexed image near the picture's embedding."""
+    """An indexed image near the image's embedding."""
 
     picture: ImageView
     cosine: float
@@ -31,7 +31,7 @@ class NearestImageView:
 
 @dataclass(frozen=True)
 class EffectView:
-    """The picture run on without and with the edits."""
+    """The image run on without and with the edits."""
 
     cosine: float  # of the two embeddings
     prompts: list[PromptView]

@@ -50,7 +50,7 @@ class SteeringState:
         return replace(self, edits=(*self.edits, edit))
 
     def hidden(self, *names: str) -> list[tuple[str, str]]:
-        """What a form keeps of the address: everything but those names."""
+        """Hidden fields of a form: the query without those names."""
         return [
             (name, str(each))
             for name, value in self.query().items()

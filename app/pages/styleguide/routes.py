@@ -1,6 +1,6 @@
 """`/patterns`: every component in every state on one page, for whoever changes how they look.
 
-Served always: it costs nothing, no page leads to it, and it shows how a deployment really looks. Its pictures
+Served always: it costs nothing, no page leads to it, and it shows how a deployment really looks. Its images
 are the first index's own; its figures are made up, and say so.
 """
 
@@ -59,9 +59,9 @@ class PatternsPage(Page):
     densities: list[DensityBar]
     metrics: list[Metric]
     histogram: HistogramView
-    heat_map: list[tuple[int, str]]  # step of the activation colours, and one patch as an SVG path
+    heat_map: list[tuple[int, str]]  # step of the activation colors, and one patch as an SVG path
     pagings: list[Paging]  # of the first page, one between, and the last
-    image_samples: ImageSamples | None  # of the pages about one picture
+    image_samples: ImageSamples | None  # of the pages about one image
     headings: list[str]  # of problem pages
     colors: list[str]  # names of the custom properties
 
@@ -93,7 +93,7 @@ def _frame() -> Frame:
     here = URLS.patterns()
     rail = [Link(str(layer), here, layer == 14) for layer in (2, 5, 8, 11, 14, 17, 20, 22)]
     switch = [Link(token, here, token == "CLS") for token in ("CLS", "137", "any")]
-    return Frame("patterns", index=Link("patterns", here), layers=rail, tokens=switch)
+    return Frame("style guide", index=Link("style guide", here), layers=rail, tokens=switch)
 
 
 def _features(index: OpenIndex, slot: Slot) -> list[FeatureState]:

@@ -1,6 +1,6 @@
 """Components of the pages about one image, each in its states, for the style guide.
 
-They are made of the same views by the same functions; the picture and the features are the index's own, what
+They are made of the same views by the same functions; the image and the features are the index's own, what
 is said to be active where is made up.
 """
 
@@ -48,7 +48,7 @@ N_FEATURES = 6
 
 @dataclass(frozen=True)
 class SampleImage:
-    """What everything is shown of."""
+    """The image and features used as samples."""
 
     index: OpenIndex
     at: ImageAddress
@@ -71,7 +71,7 @@ class SampleImage:
 
 
 def read_sample_image(index: OpenIndex) -> SampleImage | None:
-    """Of the deepest block that has enough features; None where there is none, or no image."""
+    """Samples from the deepest block with enough features; None if there is none, or no image."""
     rows = index.reader.images(limit=6)
     for layer in reversed(index.blocks):
         slot = described_slot(index, layer, Selection(ANY, None))
@@ -110,7 +110,7 @@ def synthetic_decomposition(
 
 @dataclass(frozen=True)
 class GridState:
-    """A picture one can point into, in one state."""
+    """An image one can point into, in one state."""
 
     words: str
     grid: GridView
@@ -207,7 +207,7 @@ def _actives(sample: SampleImage) -> list[ActiveView]:
 
 
 def _chosen(sample: SampleImage) -> list[SelectedFeatureView]:
-    """One that fires, and one that is silent."""
+    """One that fires, and one that does not fire."""
     found = [
         selected_feature(
             sample.index, sample.view.with_feature(feature), sample.cards, sample.found, sample.size

@@ -30,7 +30,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Panel:
-    """A grid of nine pictures by rank, and what is written below it."""
+    """A grid of nine images by rank, and what is written below it."""
 
     nine: Sequence[Picture]
     title: str = ""
@@ -122,7 +122,7 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=4096)
 def _has(letter: str) -> bool:
-    """Is there a picture of that letter, other than the box for letters that there are not?"""
+    """Is there an image of that letter, other than the box for letters that there are not?"""
     if letter.isspace():
         return True
     font = _font(16)

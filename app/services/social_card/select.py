@@ -1,6 +1,6 @@
 """Selects the images of a social card: top images that may be shown to anyone.
 
-A preview is seen by people who asked for nothing, so an unsafe picture is not blurred there but left out, and
+A preview is seen by people who asked for nothing, so an unsafe image is not blurred there but left out, and
 the next one takes its place.
 """
 
