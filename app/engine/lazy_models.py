@@ -1,6 +1,7 @@
 """Models by index folder, each loaded once when first needed; a failed load is retried later."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ class LoadFailure(NamedTuple):
     """Why a model cannot be had, in words for a visitor: without paths, which the log has."""
 
     why: str
-    retry_s: float = RETRY_LOAD_S  # infinite where it will not come to be
+    is_final: bool = False  # it will not come to be
 
 
 class LazyModels(Generic[Model]):
@@ -92,5 +93,6 @@ class LazyModels(Generic[Model]):
 
     def _failed(self, index_dir: Path, error: Exception) -> EncoderAbsentError:
         failure = self._explain(error)
-        self._failures[index_dir] = (time.monotonic() + failure.retry_s, failure.why)
+        until_s = math.inf if failure.is_final else time.monotonic() + RETRY_LOAD_S
+        self._failures[index_dir] = (until_s, failure.why)
         return EncoderAbsentError(failure.why)

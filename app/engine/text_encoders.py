@@ -5,7 +5,6 @@ a visitor; search by name goes on without.
 """
 
 import asyncio
-import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -126,7 +125,7 @@ def _plain(text: str) -> str:
 
 def _load_failure(error: Exception) -> LoadFailure:
     if isinstance(error, NoTextError):  # the model will not come to have one
-        return LoadFailure("the model of this index has no text encoder", retry_s=math.inf)
+        return LoadFailure("the model of this index has no text encoder", is_final=True)
     if isinstance(error, ImportError):
         return LoadFailure("the packages that run the model are not installed")
     if isinstance(error, ScopeviewError):
