@@ -19,9 +19,9 @@ from indexer.shard_writer import ShardMarker
 from scopeview.errors import InputError, ScopeviewError
 from scopeview.progress import task
 from scopeview.slots import Layer, Slot
+from scopeview.store.database import interruptible
 from scopeview.store.duckdb_paths import attach_new, duckdb_path, quoted
 from scopeview.store.files import atomic_write, shard_dir
-from scopeview.store.interrupt import interruptible
 from scopeview.store.schema import TABLES
 
 __all__ = ["N_BINS", "TOP_N", "BuildPlan", "LayerWidth", "build_database", "build_slot", "write_database"]

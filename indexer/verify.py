@@ -25,8 +25,7 @@ from scopeview.slots import Slot
 from scopeview.store.checksums import IndexFiles
 from scopeview.store.files import RUN, SHARD_MARKER, codes_file, grid_pack, read_sealed_json, shard_dir
 from scopeview.store.manifest import Manifest, read_manifest
-from scopeview.store.npy import open_npy
-from scopeview.store.pack import Pack
+from scopeview.store.pack import Pack, open_npy
 from scopeview.store.reader import DatabaseReader, IndexReader
 
 _SAMPLE = 50

@@ -17,7 +17,7 @@ from scopeview.slots import ANY, Slot
 from scopeview.store.files import slot_vectors
 from scopeview.store.index_folder import IN_SLOT, slot_values
 from scopeview.store.manifest import DescribeRecord
-from scopeview.store.npy import open_npy
+from scopeview.store.pack import open_npy
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import Description, FeatureRecord
 

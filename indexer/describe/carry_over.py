@@ -10,9 +10,9 @@ import duckdb
 from indexer.describe.parquet_parts import layers_with_places
 from indexer.describe.plan import DescribePlan
 from scopeview.slots import Slot
+from scopeview.store.database import interruptible
 from scopeview.store.duckdb_paths import quoted
 from scopeview.store.files import atomic_write, image_vectors, slot_vectors
-from scopeview.store.interrupt import interruptible
 
 _SLOT_PARTS = {
     "tops": "feature, clarity, label_entropy, folds FROM described.features",

@@ -22,7 +22,7 @@ from indexer.describe.top_images import active_features
 from scopeview.importers import load_sae
 from scopeview.slots import EMBED, Slot, Token
 from scopeview.store.files import slot_vectors
-from scopeview.store.npy import open_npy
+from scopeview.store.pack import open_npy
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import NeighborKind
 from scopeview.store.vectors import unit_rows

@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float, Shaped
 from indexer.describe.plan import DescribePlan
 from scopeview.errors import ScopeviewError
 from scopeview.slots import ANY, Layer, Slot
+from scopeview.store.database import interruptible
 from scopeview.store.duckdb_paths import attach_new, quoted
 from scopeview.store.files import LOCAL, atomic_write
-from scopeview.store.interrupt import interruptible
 from scopeview.store.schema import DESCRIBED_TABLES
 
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from scopeview.errors import DamagedError
 from scopeview.store.duckdb_paths import quoted
-from scopeview.store.interrupt import interruptible
 from scopeview.store.schema import DESCRIBED_TABLES
 
 # Said on opening; the rest once the files are attached, which needs the file system. Nothing is spilled.
@@ -117,3 +116,14 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> Non
         raise DamagedError(
             f"{path} is not a readable DuckDB database ({error}); rebuild the index"
         ) from error
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turns the `RuntimeError` that DuckDB raises on Ctrl-C back into `KeyboardInterrupt`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise

@@ -50,4 +50,4 @@ SHOWN_COLUMNS = IMAGE_COLUMNS.replace(
     f"CASE WHEN length(caption) > {MAX_CAPTION_CHARS}"
     f" THEN left(caption, {MAX_CAPTION_CHARS - 1}) || '…' ELSE caption END AS caption",
 )
-"""The same as rows for people: see `MAX_CAPTION_CHARS`. Tables (`tables.py`) have captions whole."""
+"""The same as rows for people: see `MAX_CAPTION_CHARS`. Tables (`index_api`) have captions whole."""

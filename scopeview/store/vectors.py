@@ -21,7 +21,7 @@ from scopeview.errors import DamagedError
 from scopeview.slots import Slot
 from scopeview.store.checksums import IndexFiles, UnfinishedFiles
 from scopeview.store.files import image_vectors, slot_vectors
-from scopeview.store.npy import read_npy
+from scopeview.store.pack import read_npy
 from scopeview.store.records import Hit
 
 VectorKind = Literal["exact", "ivf"]

@@ -10,8 +10,8 @@ import pytest
 from filelock import FileLock
 from safetensors import safe_open
 
+from scopeview.store.database import interruptible
 from scopeview.store.files import LOCK, MANIFEST
-from scopeview.store.interrupt import interruptible
 from tests.command import Moment, calls_by_task, scopeview, scopeview_until
 from tests.indexer.tiny import index_words, write_world
 

@@ -8,7 +8,7 @@ import pytest
 from scopeview.errors import NotFoundError
 from scopeview.slots import Slot
 from scopeview.store.columns import SlotColumns, in_range, read_columns, read_punsafe
-from scopeview.store.image_rows import MAX_ROWS_IN_MEMORY
+from scopeview.store.images import MAX_ROWS_IN_MEMORY
 from scopeview.store.reader import IndexReader
 from tests.app.index import N_FEATURES, N_IMAGES, SmallIndex
 from tests.scopeview.store.conftest import Changed
