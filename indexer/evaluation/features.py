@@ -1,7 +1,7 @@
 """`scopeview eval features`: a finished index of a world, scored against what its scenes truly show.
 
-The features' top scenes are those that the index holds and its pages show. For the controls the same scenes,
-down to the pixel, go through the index's own model once more.
+The features' top scenes are those that the index holds and its pages show. The controls are measured on the
+same scenes, down to the pixel, in one pass through the index's own model.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int8
 
 from indexer.evaluation.concepts import Group, concepts, shown
-from indexer.evaluation.controls import Control, Controls
+from indexer.evaluation.controls import Control, Controls, ControlTops, cache_path, load_tops, save_tops
 from indexer.evaluation.peak_location import Located, located
 from indexer.evaluation.scenes import Truths
 from indexer.evaluation.score import Best, Shares, Top, best_concepts, covered, n_showing, random_top, shares
 from indexer.evaluation.stored_index import Stored, read_top, read_truths
-from scopeview.model_spec import load_encoder
+from scopeview.model_spec import load_encoder, pick_device, recipe_of
 from scopeview.slots import ANY, CLS, Layer, Slot, Token
 from scopeview.store.reader import IndexReader
 
@@ -67,11 +67,9 @@ def evaluate_features(
 ) -> FeatureFigures:
     """Raises `InputError` as `read_truths`, and with controls as `load_encoder`."""
     with IndexReader(index_dir) as reader:
-        controls = _controls(reader, device) if with_controls else None
-        truths = read_truths(reader, seed, controls)
+        truths, others = _measure(reader, seed, device, with_controls=with_controls)
         stored = {slot: read_top(reader, slot) for slot in reader.manifest.slots}
         scored = _Scored(truths)
-        others = controls.result() if controls else {}
         records = reader.manifest.layers
         return FeatureFigures(
             index=reader.manifest.slug,
@@ -85,6 +83,24 @@ def evaluate_features(
                 slot.layer: scored.located(found) for slot, found in stored.items() if slot.token == ANY
             },
         )
+
+
+def _measure(
+    reader: IndexReader, seed: int, device: str, *, with_controls: bool
+) -> tuple[Truths, ControlTops]:
+    """The truth of every scene and the controls' top scenes, both from one pass over the scenes."""
+    if not with_controls:
+        return read_truths(reader, seed), {}
+    recipe = recipe_of(reader.index_dir, reader.manifest)
+    path = cache_path(recipe, reader.manifest.database, pick_device(device), world_seed=seed, seed=_SEED)
+    cached = load_tops(path)
+    if cached is not None:
+        return read_truths(reader, seed), cached
+    controls = _controls(reader, device)
+    truths = read_truths(reader, seed, controls)
+    tops = controls.result()
+    save_tops(path, tops)
+    return truths, tops
 
 
 def _controls(reader: IndexReader, device: str) -> Controls:

@@ -49,7 +49,7 @@ def _integers(rows: Sequence[tuple[Any, ...]], column: int) -> np.ndarray[Any, n
 
 
 def read_truths(reader: IndexReader, seed: int, controls: Controls | None = None) -> Truths:
-    """The truth of every image's scene, by image id; `controls` take their pictures, in that order.
+    """The truth of every image's scene, by image id; `controls` are given the scenes' pixels, in that order.
 
     Raises `InputError` for an index of fewer than nine images, and as `scenes_of`.
     """
@@ -59,7 +59,7 @@ def read_truths(reader: IndexReader, seed: int, controls: Controls | None = None
             f"{reader.index_dir} has {n_scenes} images; features are scored by their top {N_TOP}"
         )
     parts: list[Truths] = []
-    with task("look", n_scenes, "scenes") as progress:
+    with task("scenes" if controls is None else "controls", n_scenes, "scenes") as progress:
         for batch in batched(scenes_of(reader, seed), _BATCH_SIZE):
             parts += [truth_of(scene, grid) for scene in batch]
             if controls is not None:

@@ -55,6 +55,12 @@ def image_vectors(index_dir: Path) -> Path:
     return index_dir / "vectors" / "images.faiss"
 
 
+def cache_dir() -> Path:
+    """`SCOPEVIEW_CACHE`, else `~/.cache/scopeview`: what lies there can be removed and is made again."""
+    folder = os.environ.get("SCOPEVIEW_CACHE")
+    return Path(folder) if folder else Path.home() / ".cache" / "scopeview"
+
+
 def read_json(path: Path) -> Any:
     """UTF-8, with or without a byte order mark. Raises `OSError`, or `ValueError` for what is no JSON."""
     return json.loads(path.read_text(encoding="utf-8-sig"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from indexer.evaluation.concepts import concepts, shown
+from indexer.evaluation.controls import Controls
 from indexer.evaluation.features import FeatureFigures, evaluate_features
 from indexer.evaluation.scenes import joined, truth_of
 from indexer.world import make_scene
@@ -92,6 +93,16 @@ def test_without_controls_no_model_is_needed(index: Path, tmp_path: Path, figure
     ended = scopeview("eval", "features", copy, "--seed", SEED)
     assert ended.code == 2
     assert "run.json" in ended.err
+
+
+def test_controls_are_measured_once_and_read_from_the_cache_after_that(
+    index: Path, figures: FeatureFigures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*_: object) -> None:
+        raise AssertionError("the model ran again")
+
+    monkeypatch.setattr(Controls, "take", measured)
+    assert evaluate_features(index, seed=SEED, device="cpu") == figures
 
 
 def test_another_world_is_refused(index: Path) -> None:
