@@ -66,7 +66,7 @@ from scopeview.vision.text import text_folder, text_problem
 from scopeview.vision.vocabulary import Vocabulary, read_vocabulary
 
 DEFAULT_CALIBRATION_IMAGES = 512
-DEFAULT_MAX_BAD = 0.1
+DEFAULT_MAX_BAD_FRACTION = 0.1
 MAX_THUMB_PX = 256
 _MAX_CALIBRATION_BATCH = 256  # all tokens of all layers are in memory at once
 
@@ -90,13 +90,13 @@ class IndexRequest:
     dtype: Dtype | Literal["auto"] = "auto"  # bfloat16 where the hardware multiplies it natively
     batch_size: int | None = None  # None: what the device's memory takes
     calibration_images: int = DEFAULT_CALIBRATION_IMAGES
-    max_bad: float = DEFAULT_MAX_BAD  # largest share of samples that may be left out
+    max_bad_fraction: float = DEFAULT_MAX_BAD_FRACTION  # largest share of samples that may be left out
     memory_limit: str | None = None  # for DuckDB, such as "8GB"
     vocabulary: Path | None = None  # words to name features after; None: the general ones
     blocklist: Path | None = None  # pictures to leave out
     reading: SourceOptions = field(default_factory=SourceOptions)
     engine: Literal["local", "ray"] = "local"
-    shared: str | None = None  # URL where workers leave shards; None: they all see `out` at its path
+    shared_storage: str | None = None  # URL where workers leave shards; None: they all see `out` at its path
     ray: RaySettings = field(default_factory=RaySettings)
 
 
@@ -136,7 +136,7 @@ def run_index(request: IndexRequest) -> Manifest:
             weights = None  # gigabytes that the rest of the run has other uses for
         report = summarize(markers, without_names, plan.source.unused)
         report.write(request.out)
-        report.check(request.max_bad)
+        report.check(request.max_bad_fraction)
         with disk_full_guard(request.out, lambda: building_needs(request.out)):
             manifest = _finish(request, plan, markers, report)
         _say_unused(plan.source)
@@ -187,12 +187,12 @@ def _plan(request: IndexRequest) -> _Plan:
 
 
 def _check_engine(request: IndexRequest) -> None:
-    if request.engine == "local" and (request.shared is not None or request.ray != RaySettings()):
+    if request.engine == "local" and (request.shared_storage is not None or request.ray != RaySettings()):
         raise InputError(
-            "--shared, --workers and --gpus-per-worker are for --engine ray; leave them out, or add it"
+            "--shared-storage, --workers and --gpus-per-worker need --engine ray; add it or leave them out"
         )
-    if request.shared is not None:
-        check_shared(request.shared)
+    if request.shared_storage is not None:
+        check_shared(request.shared_storage)
 
 
 def _check_apart(source: Source, out: Path) -> None:
@@ -271,7 +271,7 @@ def _job(request: IndexRequest, plan: _Plan, saes: Mapping[Layer, Sae]) -> Encod
 
 
 def _storage(request: IndexRequest, plan: _Plan) -> Storage:
-    return storage_for(request.out, request.shared, run_digest(plan.config))
+    return storage_for(request.out, request.shared_storage, run_digest(plan.config))
 
 
 def _calibrated(request: IndexRequest, plan: _Plan, weights: _Weights) -> dict[Layer, Sae] | None:

@@ -52,14 +52,14 @@ class RunReport:
             with atomic_write(index_dir / TOMBSTONES) as part:
                 part.write_text("".join(map(_tombstone, self.tombstones)), encoding="utf-8")
 
-    def check(self, max_bad: float) -> None:
+    def check(self, max_bad_fraction: float) -> None:
         """Raises `TooManyBadImagesError` when more than this share was left out, or nothing is left."""
         share = self.n_skipped / self.n_seen if self.n_seen else 1.0
-        if share > max_bad or self.n_images == 0:
+        if share > max_bad_fraction or self.n_images == 0:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items()) or "no samples"
             raise TooManyBadImagesError(
                 f"{self.n_skipped} of {self.n_seen} samples cannot be used ({reasons}): {share:.1%} where"
-                f" --max-bad allows {max_bad:.1%}. {REPORT} lists them; what was encoded is kept"
+                f" --max-bad-fraction allows {max_bad_fraction:.1%}. {REPORT} lists them; shards are kept"
             )
 
 

@@ -141,12 +141,12 @@ def check_shared(shared: str) -> None:
     """Raises `InputError` for what fsspec cannot open, before any machine is asked."""
     if not is_url(shared):
         raise InputError(
-            f"--shared {shared} is no URL; expected such as s3://bucket/folder or file:///mnt/all"
+            f"--shared-storage {shared} is no URL; expected such as s3://bucket/folder or file:///mnt/all"
         )
     try:
         fsspec.core.url_to_fs(shared)
     except (ImportError, ValueError) as error:
-        raise InputError(f"--shared {shared} cannot be opened: {error}") from error
+        raise InputError(f"--shared-storage {shared} cannot be opened: {error}") from error
 
 
 def _copy(names: Iterable[str], source: Path, target: Path) -> None:

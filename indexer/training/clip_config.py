@@ -26,6 +26,16 @@ _COUNTS = (
 _SHARES = ("warmup", "hold", "texts_from", "whole_end", "hard_negatives", "brief_captions")
 _WEIGHTS = ("regions", "concepts", "subjects")
 _RATES = ("lr", "matrix_lr")
+_OPTIONS = {
+    "n_images": "images",
+    "matrix_lr": "muon-lr",
+    "hold": "plateau",
+    "whole_every": "full-scene-every",
+    "whole_end": "full-scene-tail",
+    "texts_from": "head-only-fraction",
+}
+"""Options named differently from their fields, which keep the names that records of runs have on disk."""
+
 _FIRST_LOGIT_SCALE = 3.2189  # log(1 / 0.04); CLIP's own 1 / 0.07 takes longer to grow than a short run has
 
 
@@ -130,7 +140,8 @@ def check_settings(settings: ClipSettings) -> None:
 
 def _check(name: str, value: object, holds: bool, wanted: str) -> None:
     if not holds:
-        raise InputError(f"--{name.replace('_', '-')} is {value}; expected {wanted}")
+        option = _OPTIONS.get(name, name.replace("_", "-"))
+        raise InputError(f"--{option} is {value}; expected {wanted}")
 
 
 def _check_divides(what: str, width: int, whose: str, heads: int) -> None:

@@ -208,7 +208,13 @@ def _check_architecture(request: TrainRequest) -> None:
         raise InputError("--architecture relu takes --l1 (how sparse) and no --k")
 
 
-_OPTIONS = {"n_features": "features", "n_images": "images", "n_steps": "steps", "warmup_steps": "warmup"}
+_OPTIONS = {
+    "n_features": "features",
+    "n_images": "images",
+    "n_steps": "steps",
+    "warmup_steps": "warmup",
+    "dead_after": "dead-after-tokens",
+}
 
 
 def _check_at_least(request: TrainRequest, **least: int) -> None:

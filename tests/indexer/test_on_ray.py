@@ -41,7 +41,7 @@ def made(world: Path) -> Path:
     folder = world / "made"
     folder.mkdir()
     words = {
-        "shared": [*index_words(world, folder / "shared"), "--shared", f"file://{folder / 'bucket'}"],
+        "shared": [*index_words(world, folder / "shared"), "--shared-storage", f"file://{folder / 'bucket'}"],
         "killed": [*index_words(world, folder / "killed"), *LIMIT],
         "deadly": [*index_words(world, folder / "deadly"), *LIMIT],
     }
@@ -122,7 +122,7 @@ def test_a_limit_is_shared_out_over_shards_in_their_order(world: Path) -> None:
 
 
 def test_what_only_a_cluster_needs_is_refused_without_one(world: Path) -> None:
-    ended = scopeview(*index_words(world, world / "refused"), "--shared", "s3://bucket/x")
+    ended = scopeview(*index_words(world, world / "refused"), "--shared-storage", "s3://bucket/x")
     assert (ended.code, "--engine ray" in ended.err) == (2, True)
 
 

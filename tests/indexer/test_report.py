@@ -51,7 +51,7 @@ def test_a_lost_shard_counts_all_that_is_known_to_be_lost() -> None:
     report = summarize([marker("one.tar", 40), marker("two.tar", 1, cut)])
     assert (report.n_seen, report.n_images, report.n_skipped) == (80, 41, 39)
     with pytest.raises(TooManyBadImagesError, match="39 of 80 samples cannot be used"):
-        report.check(max_bad=0.1)
+        report.check(max_bad_fraction=0.1)
 
 
 def test_what_was_taken_and_what_was_left_is_added_up() -> None:
@@ -88,18 +88,18 @@ def test_it_is_written_as_it_is(tmp_path: Path) -> None:
 
 
 def test_the_threshold_itself_is_allowed() -> None:
-    summarize(MARKERS).check(max_bad=0.3)
+    summarize(MARKERS).check(max_bad_fraction=0.3)
 
 
 def test_over_the_threshold_the_run_fails_with_the_reasons() -> None:
     with pytest.raises(TooManyBadImagesError) as caught:
-        summarize(MARKERS).check(max_bad=0.29)
+        summarize(MARKERS).check(max_bad_fraction=0.29)
     assert "3 of 10 samples cannot be used (2 corrupt image, 1 empty file): 30.0%" in str(caught.value)
-    assert "--max-bad allows 29.0%" in str(caught.value)
+    assert "--max-bad-fraction allows 29.0%" in str(caught.value)
 
 
 def test_a_run_without_an_image_fails_whatever_is_allowed() -> None:
     with pytest.raises(TooManyBadImagesError, match="1 of 1 samples"):
-        summarize([marker("one.tar", 0, bad("a"))]).check(max_bad=1.0)
+        summarize([marker("one.tar", 0, bad("a"))]).check(max_bad_fraction=1.0)
     with pytest.raises(TooManyBadImagesError, match="no samples"):
-        summarize([marker("one.tar", 0)]).check(max_bad=1.0)
+        summarize([marker("one.tar", 0)]).check(max_bad_fraction=1.0)

@@ -89,7 +89,7 @@ def test_two_runs_that_share_a_url_do_not_share_shards(made: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("shared", ["/mnt/all", "nowhere://bucket/x"])
 def test_what_cannot_be_shared_is_refused_by_name(shared: str) -> None:
-    with pytest.raises(InputError, match=re.escape(f"--shared {shared} ")):
+    with pytest.raises(InputError, match=re.escape(f"--shared-storage {shared} ")):
         check_shared(shared)
 
 
