@@ -68,7 +68,7 @@ def calibrated_saes(
     if (index_dir / FIGURES).exists():
         return recipe.normalized(saes, load_standardizations(index_dir / NORMALIZATION), clip.device)
     calibration = run_calibration(images, recipe, clip, batch_size=batch_size)
-    waiting = [layer for layer, sae in saes.items() if recipe.waits_for_statistics(sae)]
+    waiting = [layer for layer, sae in saes.items() if recipe.needs_statistics(sae)]
     stats = {layer: calibration.statistics[layer] for layer in waiting}
     save_standardizations(index_dir / NORMALIZATION, stats, n_images=calibration.n_images)
     ready = recipe.normalized(saes, stats, clip.device)

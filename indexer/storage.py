@@ -137,7 +137,7 @@ def storage_for(index_dir: Path, shared: str | None, run: str) -> Storage:
     return SharedFolder(index_dir.resolve()) if shared is None else Remote(f"{shared.rstrip('/')}/{run}")
 
 
-def check_shared(shared: str) -> None:
+def check_shared_storage(shared: str) -> None:
     """Raises `InputError` for what fsspec cannot open, before any machine is asked."""
     if not is_url(shared):
         raise InputError(

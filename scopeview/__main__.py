@@ -12,7 +12,7 @@ import typer
 from scopeview.cli import evaluation, indexing, serving, training
 from scopeview.cli.options import OLD_OPTIONS, command_class
 from scopeview.errors import ScopeviewError
-from scopeview.signals import Noted, Stopped, sigterm_as_interrupt
+from scopeview.signals import ReceivedSignal, Stopped, sigterm_as_interrupt
 
 cli = typer.Typer(
     name="scopeview",
@@ -64,7 +64,7 @@ def main() -> None:
         _run(noted)
 
 
-def _run(noted: Noted) -> None:
+def _run(noted: ReceivedSignal) -> None:
     try:
         cli()
     except ScopeviewError as error:

@@ -121,7 +121,7 @@ def encode_webp(image: Image.Image, quality: int = 80) -> bytes:
     return buffer.getvalue()
 
 
-def encode_square(crop: UInt8[np.ndarray, "3 height width"]) -> bytes:
+def encode_lossless(crop: UInt8[np.ndarray, "3 height width"]) -> bytes:
     """WebP of what the model saw, as it is: decoded again, not one pixel differs."""
     buffer = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(crop.transpose(1, 2, 0)))

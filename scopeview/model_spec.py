@@ -131,7 +131,7 @@ class Recipe:
         """Every layer's SAE on the CPU, as its file has it. Raises `CheckpointError` for bad weights."""
         return {source.layer: load_sae(source) for source in self.suite.sources}
 
-    def waits_for_statistics(self, sae: Sae) -> bool:
+    def needs_statistics(self, sae: Sae) -> bool:
         """Is it to be standardised, by a mean and std that its own file does not bring?"""
         return self.normalization[sae.config.layer] == "standardize" and sae.standardization is None
 
@@ -147,7 +147,7 @@ class Recipe:
     def _normalized(self, sae: Sae, stats: Standardization | None) -> Sae:
         if self.normalization[sae.config.layer] == "none":
             return sae.without_standardization()
-        if stats is None and self.waits_for_statistics(sae):
+        if stats is None and self.needs_statistics(sae):
             raise CheckpointError(f"{sae.config.source} waits for a mean and std that were not calibrated")
         return sae if stats is None else sae.with_standardization(stats)
 

@@ -289,7 +289,7 @@ class Worker:
 
     def _timed_apart(self, encoder: EncoderProtocol, crops: Crop, first: PictureJob) -> list[Decomposition]:
         started_s = time.monotonic()
-        parts = encoder.apart(crops, first.wanted.layers, embedding=first.wanted.embedding)
+        parts = encoder.decompose(crops, first.wanted.layers, embedding=first.wanted.embedding)
         took_s = (time.monotonic() - started_s) / len(crops)
         self._picture_s += (took_s - self._picture_s) / 4
         return parts

@@ -133,7 +133,7 @@ def _linked(index: OpenIndex, encoder: EncoderProtocol, one: LayerColumn, other:
     likeness = by_decoder(
         here, encoder.directions(one.layer, here), there, encoder.directions(other.layer, there)
     )
-    near = index.reader.near_in(one.cards.slot, here, other.layer, "cofiring")
+    near = index.reader.neighbors_in(one.cards.slot, here, other.layer, "cofiring")
     likeness += [
         FeatureLink("cofiring", feature, hit.feature, hit.score)
         for feature, hit in near

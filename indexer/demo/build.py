@@ -6,10 +6,10 @@ from pathlib import Path
 
 from indexer.pipeline import IndexRequest, run_index
 from indexer.world import write_world
-from indexer.world.vocabulary import world_vocabulary
+from indexer.world.captions import world_vocabulary
 from scopeview.errors import ModelError
 from scopeview.progress import task
-from scopeview.signals import BEGINS_AGAIN, if_stopped
+from scopeview.signals import STARTS_OVER, if_stopped
 from scopeview.store.files import atomic_write
 
 MODEL_DIR = Path(__file__).resolve().parents[2] / "data" / "demo-model"
@@ -34,7 +34,7 @@ def build_demo(out: Path, *, n_images: int) -> Path:
     """The index in `out/demo`, made, resumed or found finished; its scenes are in `out/demo-made`."""
     clip, saes = demo_model()
     images = out / "demo-made" / f"procedural-world-{n_images}"
-    with if_stopped(BEGINS_AGAIN):
+    with if_stopped(STARTS_OVER):
         _once(images, lambda folder: _draw(folder, n_images))
     vocabulary = out / "demo-made" / "vocabulary.txt"
     with atomic_write(vocabulary) as part:

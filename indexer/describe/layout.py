@@ -15,7 +15,7 @@ _EXAGGERATED = 1 / 3  # of the iterations
 _FIRST_SPREAD = 1e-4  # standard deviation of the start, as t-SNE expects it
 
 
-def lay_out(
+def tsne_layout(
     vectors: Float32[np.ndarray, "point projection"], *, perplexity: int, iterations: int, seed: int
 ) -> Float32[np.ndarray, "point xy=2"]:
     """In [0, 1] x [0, 1], to one scale. The same vectors and numbers give the same map."""

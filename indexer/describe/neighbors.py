@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int32
 
-from indexer.describe.cofiring import ActivationMatrix, nearest_cofiring, read_firing
+from indexer.describe.cofiring import ActivationMatrix, nearest_cofiring, read_activation_matrix
 from indexer.describe.nearest import Nearest, nearest_rows
 from indexer.describe.parquet_parts import ragged
 from indexer.describe.plan import DescribePlan
@@ -34,7 +34,7 @@ class _Compared(NamedTuple):
     found: Nearest  # rows are places among the other slot's active features
 
 
-class Neighborhood:
+class NeighborFinder:
     """What neighbours are sought by: read once a slot, kept while slots of its token are compared."""
 
     def __init__(self, plan: DescribePlan, reader: IndexReader, cofiring_every: dict[Token, int]) -> None:
@@ -96,4 +96,4 @@ class Neighborhood:
         return unit_rows(decoder[self.active(slot)])
 
     def _read_firing(self, slot: Slot) -> ActivationMatrix:
-        return read_firing(self._reader, slot, self.active(slot), self._every[slot.token])
+        return read_activation_matrix(self._reader, slot, self.active(slot), self._every[slot.token])

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from jaxtyping import Bool
 
-from indexer.evaluation.scenes import BACKGROUNDS, COLOUR_NAMES, KINDS, N_THIRDS, TINT_NAMES, Truths
+from indexer.evaluation.scenes import BACKGROUNDS, COLOUR_NAMES, KINDS, N_THIRDS, TINT_NAMES, SceneTruths
 from indexer.world.backgrounds import tinted_kinds
 from indexer.world.captions import a, place_prompts
 from indexer.world.scene_objects import MAX_THINGS
@@ -68,7 +68,7 @@ def concepts() -> tuple[Concept, ...]:
     )
 
 
-def shown(truths: Truths) -> Bool[np.ndarray, "scene concept"]:
+def shown(truths: SceneTruths) -> Bool[np.ndarray, "scene concept"]:
     """Which scene shows which of `concepts`."""
     kind = truths.kinds[:, :, None] == np.arange(len(KINDS))
     colour = truths.colours[:, :, None] == np.arange(len(COLOUR_NAMES))

@@ -14,10 +14,10 @@ from jaxtyping import Bool, Float64, Int8
 
 from indexer.evaluation.concepts import Group, concepts, shown
 from indexer.evaluation.controls import Control, Controls, ControlTops, cache_path, load_tops, save_tops
-from indexer.evaluation.peak_location import Located, located
-from indexer.evaluation.scenes import Truths
+from indexer.evaluation.peak_location import PeakLocation, located
+from indexer.evaluation.scenes import SceneTruths
 from indexer.evaluation.score import Best, Shares, Top, best_concepts, covered, n_showing, random_top, shares
-from indexer.evaluation.stored_index import Stored, read_top, read_truths
+from indexer.evaluation.stored_index import StoredTop, read_top, read_truths
 from scopeview.model_spec import load_encoder, pick_device, recipe_of
 from scopeview.slots import ANY, CLS, Layer, Slot, Token
 from scopeview.store.reader import IndexReader
@@ -50,7 +50,7 @@ class Coverage:
 
 
 @dataclass(frozen=True)
-class FeatureFigures:
+class FeatureMetrics:
     index: str
     model: str
     seed: int
@@ -59,19 +59,19 @@ class FeatureFigures:
     n_concepts: int
     scores: list[SlotScore]
     coverage: list[Coverage]
-    located: dict[Layer, Located]
+    located: dict[Layer, PeakLocation]
 
 
 def evaluate_features(
     index_dir: Path, *, seed: int, device: str = "auto", with_controls: bool = True
-) -> FeatureFigures:
+) -> FeatureMetrics:
     """Raises `InputError` as `read_truths`, and with controls as `load_encoder`."""
     with IndexReader(index_dir) as reader:
         truths, others = _measure(reader, seed, device, with_controls=with_controls)
         stored = {slot: read_top(reader, slot) for slot in reader.manifest.slots}
-        scored = _Scored(truths)
+        scored = _Scorer(truths)
         records = reader.manifest.layers
-        return FeatureFigures(
+        return FeatureMetrics(
             index=reader.manifest.slug,
             model=reader.manifest.model.ref,
             seed=seed,
@@ -87,7 +87,7 @@ def evaluate_features(
 
 def _measure(
     reader: IndexReader, seed: int, device: str, *, with_controls: bool
-) -> tuple[Truths, ControlTops]:
+) -> tuple[SceneTruths, ControlTops]:
     """The truth of every scene and the controls' top scenes, both from one pass over the scenes."""
     if not with_controls:
         return read_truths(reader, seed), {}
@@ -109,15 +109,15 @@ def _controls(reader: IndexReader, device: str) -> Controls:
     return Controls(encoder.clip, encoder.saes, l0s, seed=_SEED)
 
 
-class _Scored:
+class _Scorer:
     """The truth of an index's scenes, and what it says of top scenes."""
 
-    def __init__(self, truths: Truths) -> None:
+    def __init__(self, truths: SceneTruths) -> None:
         self._truths, self._shown = truths, shown(truths)
         self._base: Float64[np.ndarray, " concept"] = self._shown.mean(axis=0)
 
     def lines(
-        self, slot: Slot, stored: Stored, others: Mapping[tuple[Control, Slot], Top]
+        self, slot: Slot, stored: StoredTop, others: Mapping[tuple[Control, Slot], Top]
     ) -> list[SlotScore]:
         """The SAE's, the controls' where there are any, and that of chance."""
         tops: dict[Subject, Top] = {"SAE": stored.top}
@@ -128,14 +128,14 @@ class _Scored:
             for subject, top in tops.items()
         ]
 
-    def coverage(self, layer: Layer, stored: Mapping[Slot, Stored]) -> list[Coverage]:
+    def coverage(self, layer: Layer, stored: Mapping[Slot, StoredTop]) -> list[Coverage]:
         tops = [
             found.top for slot, found in stored.items() if slot.layer == layer and slot.token in (CLS, ANY)
         ]
         found = np.any([covered(self._counts(top)) for top in tops], axis=0)
         return [_coverage(layer, group, found) for group in COVERED_GROUPS] if tops else []
 
-    def located(self, stored: Stored) -> Located:
+    def located(self, stored: StoredTop) -> PeakLocation:
         assert stored.positions is not None
         return located(stored.top, stored.positions, self._best(stored.top), self._truths, concepts())
 

@@ -40,7 +40,7 @@ def _of_backgrounds() -> list[str]:
     return [f"on {kind}" for kind in background_kinds()]
 
 
-def shares_of(facts: Sequence[frozenset[str]]) -> Float[np.ndarray, "subject concept"]:
+def concept_shares(facts: Sequence[frozenset[str]]) -> Float[np.ndarray, "subject concept"]:
     """Of each subject the concepts true of it, all alike; each row's sum is 1."""
     columns = {concept: number for number, concept in enumerate(concepts())}
     found = np.zeros((len(facts), len(columns)), dtype=np.float32)
@@ -50,7 +50,7 @@ def shares_of(facts: Sequence[frozenset[str]]) -> Float[np.ndarray, "subject con
     return shares
 
 
-def subjects_of(facts: Sequence[frozenset[str]]) -> Int64[np.ndarray, " region"]:
+def subject_numbers(facts: Sequence[frozenset[str]]) -> Int64[np.ndarray, " region"]:
     """The number in `subjects` of each thing or background."""
     numbers = {subject: number for number, subject in enumerate(subjects())}
     found = [next(numbers[fact] for fact in known if fact in numbers) for known in facts]
@@ -69,7 +69,7 @@ class Heads(torch.nn.Module):
             self.of_patches = torch.nn.Linear(settings.width, len(subjects()))
             """From the residual stream after the last block to those of `subjects`."""
 
-    def naming_loss(
+    def concept_loss(
         self, images: Float[Tensor, "batch projection"], shares: Float[Tensor, "batch concept"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """The mean cross-entropy of the images' concepts under the softmax over all, and the share of the

@@ -86,7 +86,7 @@ class ClipSettings:
     def n_steps(self) -> int:
         return -(-self.n_images // self.batch_size)
 
-    def is_whole(self, step: int) -> bool:
+    def is_full_scene(self, step: int) -> bool:
         """Whether the step sees whole scenes rather than a window of each."""
         n_last = round(self.whole_end * self.n_steps)
         is_last = step >= self.n_steps - n_last

@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from indexer.world.geometry import Length
 from indexer.world.palette import INK, Rgb
 
-PICTURE_PX = 128
+IMAGE_PX = 128
 SCALE = 4
-CANVAS_PX = PICTURE_PX * SCALE
+CANVAS_PX = IMAGE_PX * SCALE
 
 _SHADOW_BLUR_PX = 1.25
 _SHADOW_STRENGTH = 72  # of 255
@@ -32,7 +32,7 @@ class Silhouette(NamedTuple):
     def box(self) -> tuple[int, int, int, int]:
         """Of what lies inside the picture; right and bottom are just outside."""
         right, bottom = self.left + self.coverage.width, self.top + self.coverage.height
-        return max(0, self.left), max(0, self.top), min(PICTURE_PX, right), min(PICTURE_PX, bottom)
+        return max(0, self.left), max(0, self.top), min(IMAGE_PX, right), min(IMAGE_PX, bottom)
 
 
 def paint(
@@ -50,8 +50,8 @@ def paint(
     size = ((right - left) * SCALE, (bottom - top) * SCALE)
     silhouette = Silhouette(left, top, _draw(Image.new("L", size), outlines, [255] * len(outlines)))
     _cast_shadow(picture, silhouette)
-    behind = picture.crop((left, top, right, bottom)).resize(size, Image.Resampling.NEAREST)
-    picture.paste(_draw(behind, outlines, colours), (left, top))
+    backdrop = picture.crop((left, top, right, bottom)).resize(size, Image.Resampling.NEAREST)
+    picture.paste(_draw(backdrop, outlines, colours), (left, top))
     return silhouette
 
 

@@ -205,9 +205,9 @@ def _descending(row: _Row, width: int) -> _Row:
     return tuple(column[order] for column in padded)
 
 
-def codes_of(apart: Decomposition, slots: Iterable[Slot]) -> list[Code]:
+def codes_of(decomposition: Decomposition, slots: Iterable[Slot]) -> list[Code]:
     """The picture's code at each slot, as an index has it: at `any` the k strongest."""
-    return [_code(apart.layers[slot.layer], slot) for slot in slots]
+    return [_code(decomposition.layers[slot.layer], slot) for slot in slots]
 
 
 def _code(layer: LayerDecomposition, slot: Slot) -> Code:

@@ -71,20 +71,20 @@ def parse_edit(text: str) -> Edit:
     return Edit(tuple(dict.fromkeys(number for number in features if number is not None)), turn, value)
 
 
-def spell_edit(edit: Edit) -> str:
+def format_edit(edit: Edit) -> str:
     """The inverse of `parse_edit`."""
     factor = "x" if edit.turn == "scale" else ""
     return f"{','.join(map(str, edit.features))}:{factor}{edit.amount:g}"
 
 
-def code_change(layer: LayerDecomposition, knobs: FeatureEdits) -> CodeChange:
+def code_change(layer: LayerDecomposition, edits: FeatureEdits) -> CodeChange:
     """Of a picture whose code at the layer is given. Tokens that the layer has not are left out."""
-    features = sorted({feature for edit in knobs.edits for feature in edit.features})
+    features = sorted({feature for edit in edits.edits for feature in edit.features})
     before = feature_heatmaps(layer, features)
     after = before.copy()
     chosen = np.zeros(layer.n_tokens, dtype=bool)
-    chosen[[*range(layer.n_tokens)] if knobs.tokens is None else _within(knobs.tokens, layer.n_tokens)] = True
-    for edit in knobs.edits:
+    chosen[[*range(layer.n_tokens)] if edits.tokens is None else _within(edits.tokens, layer.n_tokens)] = True
+    for edit in edits.edits:
         rows = np.searchsorted(features, edit.features)
         at = np.ix_(rows, chosen)
         after[at] = edit.amount if edit.turn == "set" else after[at] * np.float32(edit.amount)

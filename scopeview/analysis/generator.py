@@ -47,7 +47,7 @@ class Drawn(NamedTuple):
     after: Image.Image
 
 
-def draw_turned(
+def draw_steered(
     generator: Generator, turned: SteeredEmbeddings, *, clip: str, layer: Layer, seed: int = 0
 ) -> Drawn:
     """`clip` and `layer` say whose embeddings these are. Raises `InputError` for those of another CLIP.

@@ -131,7 +131,7 @@ def any_token(codes: TokenCodes, config: SaeConfig) -> SlotTensors:
     return SlotTensors(lengths, feature[order], peaks[order], first[image, feature][order])
 
 
-def joined(parts: Sequence[SlotTensors]) -> SlotTensors:
+def concatenate_slots(parts: Sequence[SlotTensors]) -> SlotTensors:
     """Blocks of a batch, one after the other."""
     if len(parts) == 1:
         return parts[0]
@@ -144,7 +144,7 @@ def joined(parts: Sequence[SlotTensors]) -> SlotTensors:
     )
 
 
-def joined_batches(parts: Sequence[Encoded]) -> Encoded:
+def concatenate_batches(parts: Sequence[Encoded]) -> Encoded:
     """Batches of the same slots, one after the other."""
     if len(parts) == 1:
         return parts[0]

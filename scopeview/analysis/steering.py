@@ -25,19 +25,19 @@ def steer(
     clip: Clip,
     sae: Sae,
     crop: UInt8[np.ndarray, "3 height width"],
-    apart: LayerDecomposition,
-    knobs: FeatureEdits,
+    decomposition: LayerDecomposition,
+    edits: FeatureEdits,
 ) -> SteeredEmbeddings:
     """`apart` is the picture at the knobs' layer, as this SAE takes it apart."""
     pixels = torch.from_numpy(crop)[None]
-    change = residual_change(sae, code_change(apart, knobs))
-    if knobs.layer == EMBED:
+    change = residual_change(sae, code_change(decomposition, edits))
+    if edits.layer == EMBED:
         before = clip.forward(pixels, []).embedding
         after = before + change
     else:
-        taps = clip.forward(pixels, [knobs.layer])
-        before = taps.embedding
-        after = clip.resume(taps.residuals[knobs.layer] + change[None], knobs.layer)
+        activations = clip.forward(pixels, [edits.layer])
+        before = activations.embedding
+        after = clip.resume(activations.residuals[edits.layer] + change[None], edits.layer)
     return SteeredEmbeddings(before[0].cpu().numpy(), after[0].cpu().numpy())
 
 

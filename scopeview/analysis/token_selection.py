@@ -66,10 +66,10 @@ def parse_selection(text: str, n_tokens: int) -> Selection:
         raise InputError(f"tokens {text[:80]!r} cannot be selected here; there are cls, any{patches}")
     if len(chosen) == n_tokens:
         return Selection(ANY, None)
-    return Selection(spell(chosen), tuple(chosen))
+    return Selection(format_positions(chosen), tuple(chosen))
 
 
-def spell(positions: Sequence[int]) -> str:
+def format_positions(positions: Sequence[int]) -> str:
     """The one spelling of some positions, given in ascending order."""
     numbers = [position for position in positions if position > 0]
     runs = [[*run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]

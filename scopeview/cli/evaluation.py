@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from scopeview.cli.options import Device
-from scopeview.signals import BEGINS_AGAIN, if_stopped
+from scopeview.signals import STARTS_OVER, if_stopped
 
 WorldSeed = Annotated[int, typer.Option(min=0, help="Seed of the world that the index shows.")]
 JsonFile = Annotated[
@@ -17,7 +17,7 @@ JsonFile = Annotated[
 ]
 
 
-@if_stopped(BEGINS_AGAIN)
+@if_stopped(STARTS_OVER)
 def evaluate_clip(
     model: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a CLIP with its text tower.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the world to draw scenes from.")] = 1,
@@ -37,7 +37,7 @@ def evaluate_clip(
     )
 
 
-@if_stopped(BEGINS_AGAIN)
+@if_stopped(STARTS_OVER)
 def evaluate_features(
     index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index of demo-images.")],
     seed: WorldSeed = 0,
@@ -73,7 +73,7 @@ def evaluate_features(
         draw_figure(result, figure)
 
 
-@if_stopped(BEGINS_AGAIN)
+@if_stopped(STARTS_OVER)
 def evaluate_search(
     index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A described index of demo-images.")],
     seed: WorldSeed = 0,
@@ -93,7 +93,7 @@ def evaluate_search(
         write_json(json_file, result.as_json())
 
 
-@if_stopped(BEGINS_AGAIN)
+@if_stopped(STARTS_OVER)
 def evaluate_heat(
     index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index of demo-images.")],
     seed: WorldSeed = 0,

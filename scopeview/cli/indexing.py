@@ -27,10 +27,10 @@ from scopeview.cli.options import (
     parse_tokens,
 )
 from scopeview.errors import ScopeviewError
-from scopeview.signals import BEGINS_AGAIN, GOES_ON, if_stopped
+from scopeview.signals import RESUMES, STARTS_OVER, if_stopped
 
 
-@if_stopped(GOES_ON)
+@if_stopped(RESUMES)
 def index(
     source: Annotated[
         str,
@@ -142,7 +142,7 @@ def index(
     print_info(out, manifest)
 
 
-@if_stopped(GOES_ON)
+@if_stopped(RESUMES)
 def describe(
     index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index.")],
     vocabulary: Vocabulary = None,
@@ -154,7 +154,7 @@ def describe(
     print_info(index_dir, describe_index(index_dir, vocabulary))
 
 
-@if_stopped(BEGINS_AGAIN)
+@if_stopped(STARTS_OVER)
 def calibrate(
     source: Annotated[str, typer.Argument(help="Images to measure on, as for `index`.")],
     model: Model,
@@ -194,7 +194,7 @@ def calibrate(
     print_comparisons(found, as_json=json_output)
 
 
-@if_stopped(BEGINS_AGAIN)
+@if_stopped(STARTS_OVER)
 def verify(index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index.")]) -> None:
     """Check that an index is complete and consistent."""
     from indexer.verify import verify as find_problems

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from scopeview.cli.options import EncoderDevice, Host, Port
-from scopeview.signals import GOES_ON, if_stopped
+from scopeview.signals import RESUMES, if_stopped
 
 
 def serve(
@@ -34,7 +34,7 @@ def demo(
     """Draw scenes, index them with the built-in CLIP and serve the index."""
     from indexer.demo.build import build_demo
 
-    with if_stopped(GOES_ON):
+    with if_stopped(RESUMES):
         index_dir = build_demo(out, n_images=images)
     if not build_only:
         serve([index_dir], host=host, port=port)

@@ -17,10 +17,10 @@ from scopeview.cli.options import (
     Model,
     parse_layers,
 )
-from scopeview.signals import BEGINS_AGAIN, GOES_ON_FROM_SAVE, if_stopped
+from scopeview.signals import RESUMES_FROM_CHECKPOINT, STARTS_OVER, if_stopped
 
 
-@if_stopped(BEGINS_AGAIN)
+@if_stopped(STARTS_OVER)
 def demo_images(
     out: Annotated[Path, typer.Argument(help="Folder for the WebDataset tars.")],
     n: Annotated[int, typer.Argument(metavar="N", min=1, help="Number of scenes.")],
@@ -39,7 +39,7 @@ def demo_images(
         write_world(out, n, seed, kinds=chosen, progress=progress.advance)
 
 
-@if_stopped(GOES_ON_FROM_SAVE)
+@if_stopped(RESUMES_FROM_CHECKPOINT)
 def train_clip(
     out: Annotated[Path, typer.Option(help="Model folder; an unfinished run is resumed.")],
     images: Annotated[int, typer.Option(min=1, help="Scenes to train on, each drawn once.")] = 200_000,
@@ -158,7 +158,7 @@ def train_clip(
     )
 
 
-@if_stopped(GOES_ON_FROM_SAVE)
+@if_stopped(RESUMES_FROM_CHECKPOINT)
 def train_sae(
     source: Annotated[str, typer.Argument(help="Images, as for `index`; or world:SEED, drawn on the fly.")],
     model: Model,

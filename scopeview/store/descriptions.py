@@ -50,7 +50,7 @@ class DescribedReader(IndexFolder):
         near = row.neighbors(self._layers) if row is not None else self._neighbors(slot, feature)
         return _description(slot, found, placed, near)
 
-    def near_in(
+    def neighbors_in(
         self, slot: Slot, features: Sequence[int], layer: Layer, kind: NeighborKind
     ) -> list[tuple[int, Neighbor]]:
         """Each of these features with its neighbours of that kind in a layer, by feature and then by rank."""

@@ -25,7 +25,7 @@ from scopeview.images import Grey16
 from scopeview.vision import weights
 from scopeview.vision.clip_info import MODEL_CONFIG_NAME, ClipInfo, check_layers, check_tokens, read_info
 from scopeview.vision.clip_info import read_vision_config as _read_vision_config
-from scopeview.vision.matmul_attention import PRODUCTS
+from scopeview.vision.matmul_attention import MATMUL_ATTENTION
 from scopeview.vision.onednn_linear import is_worth_packing, pack_blocks
 from scopeview.vision.preprocess import CONFIG_NAME, PROCESSOR_CONFIG_NAME, Preprocessing
 
@@ -136,7 +136,7 @@ class Clip:
                 f"width), but {MODEL_CONFIG_NAME} expects {(info.image_px, info.image_px)}"
             )
         packs = is_worth_packing(checked_device, dtype)
-        model = _load_tower(resolved.path, checked_device, dtype, PRODUCTS if packs else "sdpa")
+        model = _load_tower(resolved.path, checked_device, dtype, MATMUL_ATTENTION if packs else "sdpa")
         if packs:
             tower: Any = model.vision_model
             pack_blocks(tower.encoder.layers, tower.config.hidden_act)

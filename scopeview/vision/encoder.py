@@ -21,8 +21,8 @@ from scopeview.analysis.slot_codes import (
     SlotCodes,
     SlotTensors,
     any_token,
+    concatenate_slots,
     fixed_token,
-    joined,
     per_image,
 )
 from scopeview.analysis.steering import read_logit_scale, steer
@@ -79,14 +79,16 @@ class Encoder:
         """The same, as far as it goes without waiting for the device."""
         blocks = [layer for layer in self.saes if layer != EMBED]
         with self.watch.device_span("CLIP"):
-            taps = self.clip.residual_stream(pixels, blocks, self._tokens)
+            activations = self.clip.residual_stream(pixels, blocks, self._tokens)
         with self.watch.device_span("SAEs"):
             codes = {
-                slot: found for layer in self.saes for slot, found in self._layer_codes(layer, taps).items()
+                slot: found
+                for layer in self.saes
+                for slot, found in self._layer_codes(layer, activations).items()
             }
-        return Started(codes, taps.embedding, taps.finite)
+        return Started(codes, activations.embedding, activations.finite)
 
-    def apart(
+    def decompose(
         self,
         crops: UInt8[np.ndarray, "batch 3 height width"],
         layers: Sequence[Layer] | None = None,
@@ -99,9 +101,12 @@ class Encoder:
         """
         wanted = list(self.saes) if layers is None else list(layers)
         with torch.inference_mode():
-            taps, embeddings = self._tap(torch.from_numpy(crops), wanted, embedding=embedding)
+            activations, embeddings = self._residual_stream(
+                torch.from_numpy(crops), wanted, embedding=embedding
+            )
             found = {
-                layer: _layer_apart(self.saes[layer], taps[layer], self._norms(layer)) for layer in wanted
+                layer: _decompose_layer(self.saes[layer], activations[layer], self._norms(layer))
+                for layer in wanted
             }
         return [
             Decomposition(
@@ -113,13 +118,16 @@ class Encoder:
 
     def codes(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> list[list[Code]]:
         """For each picture its code at every slot, in slot order; `any` is cut to its k strongest."""
-        return [codes_of(apart, self.slots) for apart in self.apart(crops)]
+        return [codes_of(decomposition, self.slots) for decomposition in self.decompose(crops)]
 
     def steer(
-        self, crop: UInt8[np.ndarray, "3 height width"], apart: LayerDecomposition, knobs: FeatureEdits
+        self,
+        crop: UInt8[np.ndarray, "3 height width"],
+        decomposition: LayerDecomposition,
+        edits: FeatureEdits,
     ) -> SteeredEmbeddings:
         """The picture's embedding without and with the edits; `apart` is it at the knobs' layer."""
-        return steer(self.clip, self.saes[knobs.layer], crop, apart, knobs)
+        return steer(self.clip, self.saes[edits.layer], crop, decomposition, edits)
 
     def directions(self, layer: Layer, features: Sequence[int]) -> Float32[np.ndarray, "feature d_in"]:
         """The decoder rows of some features, as they are: not of unit length."""
@@ -150,16 +158,16 @@ class Encoder:
             "n_bytes": sum(n_bytes.values()),
         }
 
-    def _tap(
+    def _residual_stream(
         self, pixels: Tensor, layers: Sequence[Layer], *, embedding: bool
     ) -> tuple[dict[Layer, Tensor], Tensor | None]:
         """(batch, token, d_in) by layer; the embedding counts as an image's only token."""
         blocks = [layer for layer in layers if layer != EMBED]
         if not embedding and EMBED not in layers:
             return dict[Layer, Tensor](self.clip.residuals(pixels, blocks).items()), None
-        taps = self.clip.forward(pixels, blocks)
-        tapped = dict[Layer, Tensor](taps.residuals.items())
-        return tapped | {EMBED: taps.embedding[:, None]}, taps.embedding
+        activations = self.clip.forward(pixels, blocks)
+        tapped = dict[Layer, Tensor](activations.residuals.items())
+        return tapped | {EMBED: activations.embedding[:, None]}, activations.embedding
 
     def _norms(self, layer: Layer) -> Float[Tensor, " n_features"]:
         """Worked out once a layer: it reads the whole decoder."""
@@ -182,14 +190,14 @@ class Encoder:
             self._rescored[layer] = RescoredSae(sae, self.clip.dtype)
         return self._rescored[layer]
 
-    def _layer_codes(self, layer: Layer, taps: TokenActivations) -> dict[Slot, SlotTensors]:
+    def _layer_codes(self, layer: Layer, activations: TokenActivations) -> dict[Slot, SlotTensors]:
         coder, slots = self._coder(layer), [slot for slot in self.slots if slot.layer == layer]
         if layer == EMBED:
-            return {slot: fixed_token(coder.encode(taps.embedding), coder.config) for slot in slots}
-        residual = taps.residuals[layer]
+            return {slot: fixed_token(coder.encode(activations.embedding), coder.config) for slot in slots}
+        residual = activations.residuals[layer]
         blocks = torch.split(residual, self._images_at_once(coder, residual.shape[1]))
         found = [self._block_codes(block, coder, slots) for block in blocks]
-        return {slot: joined([part[slot] for part in found]) for slot in slots}
+        return {slot: concatenate_slots([part[slot] for part in found]) for slot in slots}
 
     def _block_codes(
         self, residual: Float[Tensor, "batch kept width"], coder: Sae | RescoredSae, slots: Sequence[Slot]
@@ -226,7 +234,7 @@ def _place(weight: Tensor) -> int:
     return weight.data_ptr() if weight.layout is torch.strided else id(weight)
 
 
-def _layer_apart(
+def _decompose_layer(
     sae: Sae, x: Float[Tensor, "batch token d_in"], norms: Float[Tensor, " n_features"]
 ) -> list[LayerDecomposition]:
     """One picture after the other."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from indexer.parts import count_left, in_words
+from indexer.parts import count_unused_fields, describe_fields
 from indexer.report import RunReport, summarize
 from indexer.shard_writer import ShardMarker
 from indexer.sources import SourceOptions
@@ -62,7 +62,7 @@ def test_what_was_taken_and_what_was_left_is_added_up() -> None:
     report = summarize(shards)
     assert report.taken == {"caption": {"json TEXT": 1, "txt": 4}}
     assert report.left == {"mask.png": 3, "npy": 1}
-    assert in_words(report.taken, report.left, SourceOptions(label_key="breed")) == {
+    assert describe_fields(report.taken, report.left, SourceOptions(label_key="breed")) == {
         "caption": "txt (4), json TEXT (1)",
         "label": "nothing is called 'breed'",
         "not used": "mask.png (3), npy (1)",
@@ -71,7 +71,7 @@ def test_what_was_taken_and_what_was_left_is_added_up() -> None:
 
 def test_of_very_many_names_only_the_commonest_are_kept() -> None:
     found = {Parts((), (f"{number:03d}",)): 1 for number in range(300)} | {Parts((), ("often",)): 5}
-    left = count_left(found)
+    left = count_unused_fields(found)
     assert (len(left), left["often"], left["others"]) == (101, 5, 201)
 
 

@@ -12,7 +12,7 @@ from app.services.steering import PromptEmbeddings
 from app.state import OpenIndex
 from app.urls import Urls
 from scopeview.analysis.decomposition import LayerDecomposition, Peaks
-from scopeview.analysis.feature_edits import FeatureEdits, SteeredEmbeddings, cosine, spell_edit
+from scopeview.analysis.feature_edits import FeatureEdits, SteeredEmbeddings, cosine, format_edit
 from scopeview.analysis.heatmap import feature_heatmaps, mass_heat
 from scopeview.analysis.token_selection import Selection, SelectionSummary, finite_or_none, groups_here
 from scopeview.slots import Layer
@@ -106,7 +106,7 @@ def knobs_out(
     )
     return models.KnobsOut(
         **place,
-        edits=[spell_edit(edit) for edit in knobs.edits],
+        edits=[format_edit(edit) for edit in knobs.edits],
         cosine=cosine(turned.before, turned.after),
         prompts=[models.PromptOut(**asdict(change)) for change in prompts.changes(turned)],
         unknown_words=list(prompts.unknown_words),

@@ -33,7 +33,7 @@ from app.state import OpenIndex
 from app.uploads.store import EXTENDED_TTL_S
 from scopeview.analysis.feature_edits import Edit
 from scopeview.analysis.grouping import Group
-from scopeview.analysis.token_selection import Selection, spell, summarize
+from scopeview.analysis.token_selection import Selection, format_positions, summarize
 from scopeview.slots import ANY, EMBED
 from scopeview.store.records import ActiveFeature
 
@@ -115,7 +115,7 @@ def _grids(stage: Stage) -> list[GridState]:
     chosen = selected_feature(
         index, looking.choosing(stage.features[0]), stage.cards, stage.found, stage.size
     )
-    selected = Looking(stage.at, stage.layer, Selection(spell(some), some))
+    selected = Looking(stage.at, stage.layer, Selection(format_positions(some), some))
     at_cls = Looking(stage.at, stage.layer, Selection("cls", (0,)))
     states = [
         GridState("the whole picture", grid_view(index, looking, None)),

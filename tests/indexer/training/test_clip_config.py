@@ -16,8 +16,8 @@ def test_what_stands_in_for_nothing_said_is_accepted() -> None:
 
 def test_every_so_many_steps_and_all_the_last_ones_see_scenes_whole() -> None:
     settings = ClipSettings(n_images=20 * 128, whole_every=6, whole_end=0.1)
-    assert [step for step in range(20) if settings.is_whole(step)] == [5, 11, 17, 18, 19]
-    assert all(replace(settings, window=16).is_whole(step) for step in range(20))
+    assert [step for step in range(20) if settings.is_full_scene(step)] == [5, 11, 17, 18, 19]
+    assert all(replace(settings, window=16).is_full_scene(step) for step in range(20))
 
 
 @pytest.mark.parametrize(
