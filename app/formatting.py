@@ -10,7 +10,7 @@ from scopeview.slots import ANY, CLS, EMBED, Layer, Token
 from scopeview.vision.patches import cell_of
 
 UNSAFE_ABOVE = 0.5
-"""A picture whose `punsafe` is above this is blurred until it is clicked; an operator may set another."""
+"""An image whose `punsafe` is above this is blurred until clicked; an operator may set another threshold."""
 
 _HEAT_STEPS = 10
 _BLANK = re.compile(r"[\x00-\x20]")
@@ -74,6 +74,11 @@ def layer_name(layer: Layer) -> str:
     return layer if layer == EMBED else f"L{layer}"
 
 
+def feature_name(layer: Layer, feature: int) -> str:
+    """`L22 · 31415`"""
+    return f"{layer_name(layer)} · {feature}"
+
+
 def token_name(token: Token) -> str:
     """`cls` is an abbreviation and is written as one."""
     return "CLS" if token == CLS else token
@@ -87,11 +92,11 @@ def at_token(token: Token) -> str:
 def token_words(layer: Layer, token: Token, grid_size: int) -> str:
     """What a token is, in a sentence's words."""
     if layer == EMBED:
-        return "the embedding of the whole picture"
+        return "the embedding of the whole image"
     if token == CLS:
-        return "the CLS token, which stands for the whole picture"
+        return "the CLS token, which summarizes the image"
     if token == ANY:
-        return "any token: the highest over the whole picture"
+        return "any token (the maximum over all tokens)"
     cell = cell_of(int(token), grid_size)
     return f"token {token}, the patch at row {cell.row}, column {cell.column} of {grid_size} × {grid_size}"
 

@@ -1,12 +1,18 @@
 """`/healthz`, `/readyz`, `/metrics`: for those who run the server."""
 
+import shutil
+from collections.abc import Iterator
+
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from pydantic import BaseModel, Field
 
-from app.api.schemas.common import LoadedOut, ReadyOut
 from app.params.common import SiteDep
 from app.state import AppState, OpenIndex
 from app.web.metrics import CONTENT_TYPE
+from scopeview.slots import Layer
 
 router = APIRouter(include_in_schema=False)
 CARD_READERS = ("Twitterbot", "facebookexternalhit", "LinkedInBot", "Slackbot-LinkExpanding", "Discordbot")
@@ -16,6 +22,26 @@ ROBOTS = (
     + "Allow: /\n\nUser-agent: *\nDisallow: /\n"
 )
 NO_STORE = {"Cache-Control": "no-store"}
+
+
+class LoadedEncoder(BaseModel):
+    model: str
+    device: str
+    dtype: str = Field(description="precision of the model; the SAEs are always float32")
+    layers: list[Layer]
+    n_bytes: int = Field(description="of all weights, each counted once")
+
+
+class Readiness(BaseModel):
+    ready: bool
+    indexes: list[str]
+    encoder: dict[str, str] = Field(description="by index: loaded, not loaded yet, or why it is absent")
+    text: dict[str, str] = Field(description="the same of the text tower, which search by words needs")
+    loaded: dict[str, LoadedEncoder] = Field(description="by index, where an encoder is loaded")
+    uploads: str = Field(description="kept, or why none can be: the disk is full, or cannot be written to")
+    warm: dict[str, bool] = Field(
+        description="by index: what is asked for all day is in memory; until then pages take longer"
+    )
 
 
 @router.get("/healthz")
@@ -28,7 +54,7 @@ def healthz() -> JSONResponse:
 def readyz(site: SiteDep) -> JSONResponse:
     """What is loaded and what works. Pages need indexes alone, so that neither an absent encoder nor a full
     disk makes the server unready: whoever watches it reads `encoder` and `uploads`."""
-    state = ReadyOut(
+    state = Readiness(
         ready=bool(site.indexes),
         indexes=list(site.indexes),
         encoder={slug: _encoder(site, index) for slug, index in site.indexes.items()},
@@ -50,12 +76,12 @@ def metrics(site: SiteDep) -> Response:
     return Response(site.metrics.render(), media_type=CONTENT_TYPE, headers=NO_STORE)
 
 
-def _loaded(site: AppState, index: OpenIndex) -> LoadedOut | None:
+def _loaded(site: AppState, index: OpenIndex) -> LoadedEncoder | None:
     encoder = site.worker.encoders.loaded(index.reader.index_dir)
     if encoder is None:
         return None
     # By the name that pages give the model: the encoder knows its folder on this machine.
-    return LoadedOut.model_validate({**encoder.facts(), "model": index.manifest.model.ref})
+    return LoadedEncoder.model_validate({**encoder.facts(), "model": index.manifest.model.ref})
 
 
 def _encoder(site: AppState, index: OpenIndex) -> str:
@@ -70,3 +96,36 @@ def _text(site: AppState, index: OpenIndex) -> str:
 
 def _state(is_loaded: bool, unavailable_reason: str | None) -> str:
     return "loaded" if is_loaded else unavailable_reason or "not loaded yet"
+
+
+class StateCollector(Collector):
+    """Reads counters that others keep; nothing here waits for a disk or a device for long."""
+
+    def __init__(self, site: AppState) -> None:
+        self._site = site
+
+    def describe(self) -> list[Metric]:
+        """None: the registry need not collect to learn the names."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        site = self._site
+        yield _gauge("worker_waiting", "Jobs that wait for the model", site.worker.n_waiting)
+        yield self._encoders()
+        yield _gauge("uploads_kept", "Uploads that are kept now", site.uploads.n_kept)
+        writable = site.uploads.why_unwritable() is None
+        yield _gauge("uploads_writable", "1 where uploads can be written to the disk, else 0", int(writable))
+        free = shutil.disk_usage(site.uploads.folder).free
+        yield _gauge("uploads_disk_free_bytes", "Room on the disk of the uploads", free)
+
+    def _encoders(self) -> Metric:
+        loaded = GaugeMetricFamily(
+            "scopeview_encoder_loaded", "1 where the model of an index is loaded, else 0", labels=["index"]
+        )
+        for slug, index in self._site.indexes.items():
+            loaded.add_metric([slug], int(self._site.worker.is_loaded(index.reader.index_dir)))
+        return loaded
+
+
+def _gauge(name: str, words: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"scopeview_{name}", words, value=value)

@@ -6,15 +6,10 @@ from starlette.requests import Request
 
 from app.params.common import IndexDep, SiteDep
 from app.state import OpenIndex
+from app.web.caching import versioned_response
 from app.web.errors import ProblemError
-from app.web.etags import matches
 from scopeview.errors import InputError, NotFoundError
 from scopeview.slots import Slot, parse_layer, parse_number, parse_token
-
-FOR_GOOD = "public, max-age=31536000, immutable"
-ASK_FIRST = "public, no-cache"
-VERSION = "v"
-"""The name in a query whose value is the version of the index that a picture is of."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -24,7 +19,7 @@ def static(request: Request, site: SiteDep, name: str) -> Response:
     asset = site.assets.get(name)
     if asset is None:
         raise ProblemError(404, "not_found", "There is no such file.")
-    return kept(request, asset.content, asset.media_type, asset.version, asset.version)
+    return versioned_response(request, asset.content, asset.media_type, asset.version, asset.version)
 
 
 @router.get("/favicon.ico", name="favicon")
@@ -36,7 +31,7 @@ def favicon(request: Request, site: SiteDep) -> Response:
 @router.get("/{index}/thumbs/{name}.webp", name="thumb")
 def thumb(request: Request, index: IndexDep, name: str) -> Response:
     image_id = _number(name)
-    return kept(
+    return versioned_response(
         request, index.reader.thumb(image_id), "image/webp", index.version, f"{index.version}-t{image_id}"
     )
 
@@ -46,29 +41,13 @@ def grid(request: Request, index: IndexDep, layer: str, token: str, name: str) -
     slot, feature = _slot(index, layer, token), _number(name)
     sprite = index.reader.grid(slot, feature)
     version = index.grid_version(index.reader.grid_image_ids(slot, feature))
-    return kept(request, sprite, "image/webp", version, f"{version}-g{slot.name}-{feature}")
-
-
-def kept(
-    request: Request, content: bytes, kind: str, version: str, etag: str, encoding: str | None = None
-) -> Response:
-    """For good only under the URL that names this version; under any other the browser asks each time.
-
-    `encoding` is what the content was compressed with already, where the browser said that it takes that.
-    """
-    is_versioned = request.query_params.get(VERSION) == version
-    headers = {"ETag": f'"{etag}"', "Cache-Control": FOR_GOOD if is_versioned else ASK_FIRST}
-    if matches(request.headers.get("if-none-match", ""), headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    if encoding:
-        headers["Content-Encoding"] = encoding
-    return Response(content, media_type=kind, headers=headers)
+    return versioned_response(request, sprite, "image/webp", version, f"{version}-g{slot.name}-{feature}")
 
 
 def _number(text: str) -> int:
     number = parse_number(text)
     if number is None or number > 2**31 - 1:
-        raise NotFoundError(f"{text[:40]!r} is not a number of a picture.")
+        raise NotFoundError(f"{text[:40]!r} is not an image number.")
     return number
 
 

@@ -43,6 +43,7 @@ from app.api import uploads as api_uploads
 from app.assets import Assets
 from app.engine.budget import TimeBudget
 from app.engine.fair_share import FairLimiter, TakeTurns
+from app.engine.preview_cache import Previews
 from app.engine.text_encoders import TextEncoders, TowerFactory, scopeview_towers
 from app.engine.worker import MAX_WAITING_PER_CLIENT, POOL_SIZE, EncoderFactory, Worker, scopeview_encoders
 from app.moderation.blocklist import BlockList
@@ -52,6 +53,7 @@ from app.pages import (
     compare,
     feature,
     gallery,
+    glossary,
     home,
     random_feature,
     report,
@@ -70,20 +72,19 @@ from app.pages.image import similar as image_similar
 from app.pages.image import steering as image_steering
 from app.pages.render import environment, render
 from app.pages.styleguide import routes as styleguide
-from app.services.social_card.cache import Previews
 from app.settings import Settings, read_settings
 from app.state import AppState, OpenIndex, close_indexes, open_indexes
-from app.state_metrics import SiteCollector
 from app.uploads.decoding import N_PROCESSES, Decoder, ProcessDecoder
 from app.uploads.rate_limit import Senders, UploadRate
 from app.uploads.store import UploadStore
 from app.urls import API
+from app.web.caching import VERSION
 from app.web.client_address import CurrentClient
 from app.web.errors import ProblemBody, ProblemError, answer_for
 from app.web.http_protocol import BoundedHttpProtocol
 from app.web.metrics import Metrics, MetricsMiddleware
 from app.web.page_cache import PageCache, PageCacheMiddleware
-from app.web.path_prefix import NoTrailingSlash, PathPrefix, route_path
+from app.web.path_prefix import CanonicalPath, PathPrefix, route_path
 from app.web.request_log import HEADER, REQUEST_ID, AccessLog, log_config
 from app.web.security import HEADERS, ApiCors, HeadLikeGet, SecurityHeaders, allowed_methods
 from app.web.server_socket import Server, bound_socket
@@ -109,6 +110,7 @@ DESCRIPTION = "What the pages of a Scopeview server show, as JSON. Bulk data: th
 ROUTERS = (
     health.router,
     api_help.router,
+    glossary.router,
     styleguide.router,
     api_uploads.router,
     api_image.router,
@@ -250,9 +252,9 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     app.add_middleware(TakeTurns, turns=turns, refuse=_answer_error)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)
+    app.add_middleware(CanonicalPath)
     if settings.api_cors:
-        app.add_middleware(ApiCors)
-    app.add_middleware(NoTrailingSlash)
+        app.add_middleware(ApiCors)  # around redirects too, which browsers follow only where they allow it
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadLikeGet)
     app.add_middleware(CurrentClient)
@@ -276,7 +278,7 @@ def _query_names() -> frozenset[str]:
         for route in router.routes
         if isinstance(route, APIRoute)
     ]
-    return frozenset({image_routes.VERSION}.union(*declared))
+    return frozenset({VERSION}.union(*declared))
 
 
 def _names_in(dependant: Dependant) -> set[str]:
@@ -302,7 +304,7 @@ def _lifespan(
         site = await run_in_threadpool(_open_site, settings, models, assets, metrics)
         app.state.site = site
         app.state.decode_limiter = FairLimiter(POOL_SIZE, 1, max_waiting=MAX_WAITING_PER_CLIENT)
-        metrics.registry.register(SiteCollector(site))
+        metrics.registry.register(health.StateCollector(site))
         site.worker.start()
         tasks = [asyncio.create_task(_sweep(site)), asyncio.create_task(_load_at_start(site))]
         warming = asyncio.create_task(_warm(site, app.state.templates))

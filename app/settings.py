@@ -13,8 +13,9 @@ from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.formatting import UNSAFE_ABOVE
-from app.web.request_log import LogFormat
 from scopeview.errors import InputError
+
+LogFormat = Literal["text", "json"]
 
 
 class Settings(BaseSettings):
@@ -59,7 +60,7 @@ class Settings(BaseSettings):
     )
 
     unsafe_above: float = Field(
-        default=UNSAFE_ABOVE, ge=0, description="pictures whose punsafe is above it are blurred until clicked"
+        default=UNSAFE_ABOVE, ge=0, description="images whose punsafe is above it are blurred until clicked"
     )
     blocklist: Path | None = Field(
         default=None,
@@ -73,19 +74,19 @@ class Settings(BaseSettings):
         " reports.jsonl beside the uploads",
     )
 
-    max_upload_bytes: int = Field(default=10 * 1024**2, gt=0, description="size of an uploaded file, at most")
+    max_upload_bytes: int = Field(default=10 * 1024**2, gt=0, description="maximum size of an uploaded file")
     max_upload_pixels: int = Field(
-        default=50_000_000, gt=0, description="by the picture's header, before decoding"
+        default=50_000_000, gt=0, description="read from the image header, before decoding"
     )
-    upload_ttl_hours: float = Field(default=24.0, gt=0, description="how long an upload is kept")
-    max_uploads: int = Field(default=10_000, gt=0, description="uploads kept at one time; more are refused")
+    upload_ttl_hours: float = Field(default=24.0, gt=0, description="lifetime of an upload")
+    max_uploads: int = Field(default=10_000, gt=0, description="uploads stored at one time; more are refused")
     uploads_per_minute: int = Field(
-        default=30, ge=0, description="pictures taken from one address in a minute; over it 429. 0: any"
+        default=30, ge=0, description="uploads from one address in a minute; over it 429. 0: no limit"
     )
     uploads_per_client: int = Field(
-        default=8, ge=0, description="uploads of one address under way at one time; over it 429. 0: any"
+        default=8, ge=0, description="uploads of one address under way at one time; over it 429. 0: no limit"
     )
-    upload_read_s: float = Field(default=60.0, gt=0, description="time a client has to send its picture")
+    upload_read_s: float = Field(default=60.0, gt=0, description="time for a client to send its image")
     upload_min_bytes_per_s: int = Field(
         default=4096, gt=0, description="a slower sender is cut off (408) after its first ten seconds"
     )
@@ -96,7 +97,7 @@ class Settings(BaseSettings):
     model_seconds_per_minute: float = Field(
         default=30.0,
         ge=0,
-        description="time of the model for one address in a minute, uploads aside; over it 429. 0: any",
+        description="model time for one address in a minute, uploads aside; over it 429. 0: no limit",
     )
     requests_per_client: int = Field(
         default=2, gt=0, description="requests of one address that are worked on at one time; others wait"
@@ -108,15 +109,13 @@ class Settings(BaseSettings):
     encoder_load: Literal["lazy", "start"] = Field(
         default="lazy", description="load models at the first upload"
     )
-    upload_queue: int = Field(default=16, gt=0, description="uploads taken in at one time; over it 503")
-    upload_batch: int = Field(
-        default=8, gt=0, description="pictures that go through the model together, at most"
-    )
+    upload_queue: int = Field(default=16, gt=0, description="uploads processed at one time; over it 503")
+    upload_batch: int = Field(default=8, gt=0, description="maximum batch size of the model")
     upload_deadline_s: float = Field(
         default=60.0, gt=0, description="time an upload may wait to be decoded, and for its codes"
     )
     decode_deadline_s: float = Field(
-        default=20.0, gt=0, description="time that decoding one picture may take; then its process is ended"
+        default=20.0, gt=0, description="time limit for decoding one image; then its process is ended"
     )
 
     @field_validator("index_dirs", mode="before")
@@ -183,7 +182,7 @@ def _named(where: tuple[int | str, ...], given: dict[str, Any]) -> str:
 
 def check_base_url(value: str) -> str:
     """Raises `ValueError` for what no browser could be sent to."""
-    expected = "expected such as https://example.org or https://example.org/scope"
+    expected = "expected for example https://example.org or https://example.org/scope"
     try:
         _HTTP_URL.validate_python(value)
     except ValidationError as error:
@@ -199,7 +198,7 @@ def check_root_path(value: str) -> str:
     """Raises `ValueError` for what is not a plain path."""
     if value and not _PLAIN_PATH.fullmatch(value):
         raise ValueError(
-            f"{value!r} is not a plain path; expected such as /scope, of letters, digits, '-', '.', '_', '~'"
+            f"{value!r} is no plain path; expected for example /scope: letters, digits, '-', '.', '_', '~'"
         )
     return value
 

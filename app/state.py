@@ -8,13 +8,13 @@ from pathlib import Path
 
 from app.assets import Assets
 from app.engine.fair_share import FairLimiter
+from app.engine.preview_cache import Previews
 from app.engine.text_encoders import TextEncoders
 from app.engine.worker import Worker
 from app.formatting import UNSAFE_ABOVE, is_unsafe
 from app.moderation.blocklist import BlockList
 from app.moderation.reader import ModeratedReader
 from app.moderation.reports import Reports
-from app.services.social_card.cache import Previews
 from app.settings import Settings
 from app.uploads.decoding import Decoder
 from app.uploads.rate_limit import Senders, UploadRate
@@ -60,6 +60,11 @@ class OpenIndex:
     def blocks(self) -> list[Layer]:
         """The layers that have patches: all but the final embedding."""
         return [layer for layer in self.layers if layer != EMBED]
+
+    @property
+    def deepest_layer(self) -> Layer:
+        """The last block, where features are the most about things; else what there is."""
+        return (self.blocks or self.layers)[-1]
 
     def tokens(self, layer: Layer) -> list[Token]:
         """In index order; empty for a layer that there is not."""

@@ -7,9 +7,11 @@ Pictures carry a version of the index in the query, so that a browser may keep t
 the new ones when an index of the same name is rebuilt.
 """
 
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from scopeview.slots import Layer, Token
@@ -17,6 +19,20 @@ from scopeview.slots import Layer, Token
 API = "/api/v1"
 PATH_PREFIX: ContextVar[str] = ContextVar("path_prefix", default="")
 """`/scope` while `https://example.org/scope/...` is answered; empty at the root of a host."""
+
+ImagePart = Literal["", "activations", "groups", "layers", "steering", "similar", "compare", "report"]
+"""Pages about one image, indexed or uploaded; the empty one is its overview."""
+
+_MOVED = {"apart": "activations", "knobs": "steering"}
+_MOVED_PATH = re.compile(
+    rf"(?P<image>(?:{API})?/[^/]+/(?:images|uploads)/[^/]+)/(?P<part>{'|'.join(_MOVED)})"
+)
+
+
+def moved_path(path: str) -> str | None:
+    """Where a page or JSON that once had this path, below the prefix, is now; None where it never moved."""
+    match = _MOVED_PATH.fullmatch(path)
+    return f"{match['image']}/{_MOVED[match['part']]}" if match else None
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,9 @@ class Urls:
 
     def api_help(self) -> str:
         return f"{self.base}/api"
+
+    def glossary(self) -> str:
+        return f"{self.base}/glossary"
 
     def openapi(self) -> str:
         return f"{self.base}{API}/openapi.json"
@@ -87,13 +106,13 @@ class Urls:
     def keep_upload(self, index: str, upload_id: str) -> str:
         return self._path(False, index, "uploads", upload_id, "keep")
 
-    def picture(
-        self, index: str, picture: int | str, part: str = "", *, api: bool = False, **query: object
+    def image_part(
+        self, index: str, image: int | str, part: ImagePart = "", *, api: bool = False, **query: object
     ) -> str:
-        """A page about one picture: an indexed image by its number, an upload by its id."""
-        kind = "images" if isinstance(picture, int) else "uploads"
+        """A page about one image: an indexed one by its number, an upload by its id."""
+        kind = "images" if isinstance(image, int) else "uploads"
         parts = [part] if part else []
-        return self._path(api, index, kind, picture, *parts) + _query(query)
+        return self._path(api, index, kind, image, *parts) + _query(query)
 
     def search(self, index: str, *, api: bool = False, **query: object) -> str:
         return self._path(api, index, "search") + _query(query)
@@ -137,6 +156,30 @@ class Urls:
     def _path(self, api: bool, *segments: object) -> str:
         path = "/".join([str(part) if isinstance(part, int) else _segment(str(part)) for part in segments])
         return f"{self.base}{API if api else ''}/{path}"
+
+
+URLS = Urls()
+"""Pages link by path alone, so that they work behind any host name; the path prefix is part of it."""
+
+
+@dataclass(frozen=True)
+class ImageAddress:
+    """Where the pages of one image are; `image` is an indexed image's number or an upload's id."""
+
+    index: str
+    image: int | str
+
+    def url(self, part: ImagePart = "", *, api: bool = False, **query: object) -> str:
+        return URLS.image_part(self.index, self.image, part, api=api, **query)
+
+    @property
+    def pinned(self) -> dict[str, Any]:
+        """In the query of a feature's page: the image that stays first there."""
+        return {"image" if isinstance(self.image, int) else "upload": self.image}
+
+    @property
+    def name(self) -> str:
+        return f"image {self.image}" if isinstance(self.image, int) else "your image"
 
 
 def _query(values: dict[str, object]) -> str:

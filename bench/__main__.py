@@ -130,6 +130,18 @@ def attacks(
 
 
 @cli.command()
+def soak(
+    index_dir: Annotated[Path, typer.Argument(help="A finished index whose model is at hand.")],
+    seconds: Annotated[float, typer.Option(min=10, help="Of mixed visitors.")] = 300,
+    uploads: Annotated[int, typer.Option(min=1, help="Of one client, after that.")] = 3200,
+) -> None:
+    """Memory of a server that is used for a long time."""
+    from bench.soak import main
+
+    main(index_dir, seconds=seconds, n_uploads=uploads)
+
+
+@cli.command()
 def encode(
     source: Annotated[Path | None, typer.Argument(help=f"Image set; {ELSE_OURS}")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",

@@ -101,7 +101,7 @@ class Target:
     def activations(self) -> str:
         layer = self._block()[0]
         return self._url(
-            Urls().picture(self.slug, self._image(), "apart", api=True, layer=layer, tokens="any")
+            Urls().image_part(self.slug, self._image(), "activations", api=True, layer=layer, tokens="any")
         )
 
     def heat(self) -> str:
@@ -115,7 +115,7 @@ class Target:
     def steering(self) -> str:
         layer, feature = self._block()
         query = {"layer": layer, "edit": f"{feature}:1"}
-        return self._url(Urls().picture(self.slug, self._image(), "knobs", api=True, **query))
+        return self._url(Urls().image_part(self.slug, self._image(), "steering", api=True, **query))
 
     def preview(self) -> str:
         layer, token, feature = self.picked.choice(self.features)

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 from anyio.from_thread import start_blocking_portal
 
-from app.urls import Urls
+from app.urls import ImagePart, Urls
 from bench.measure import Percentiles, percentiles
 from bench.servers import Server
 from bench.uploads_client import TIMEOUT, get, send
@@ -93,20 +93,20 @@ class _Visitor:
             layer = self.layers[turn % len(self.layers)]
             tokens = "any" if layer == EMBED else str(self.picked.randint(1, 256))
             feature = await self._some_feature(upload_id, layer, tokens)
-            address = self._address(upload_id, "apart", layer=layer, tokens=tokens, feature=feature)
+            address = self._address(upload_id, "activations", layer=layer, tokens=tokens, feature=feature)
             self.view_kb.append(len(await self._timed("view", address)) / 1e3)
         layer = self.layers[0]
         await self._timed("groups", self._address(upload_id, "groups", api=True, layer=layer), accept=_JSON)
-        address = self._address(upload_id, "knobs", api=True, layer=layer, edit="0:1")
+        address = self._address(upload_id, "steering", api=True, layer=layer, edit="0:1")
         await self._timed("knobs", address, accept=_JSON)
 
     async def _some_feature(self, upload_id: str, layer: Layer, tokens: str) -> int | None:
-        address = self._address(upload_id, "apart", api=True, layer=layer, tokens=tokens)
+        address = self._address(upload_id, "activations", api=True, layer=layer, tokens=tokens)
         active: list[dict[str, Any]] = json.loads(await get(self.session, address, accept=_JSON))["features"]
         return int(self.picked.choice(active)["feature"]) if active else None
 
-    def _address(self, upload_id: str, part: str, *, api: bool = False, **query: object) -> str:
-        return self.urls.picture(self.manifest.slug, upload_id, part, api=api, **query)
+    def _address(self, upload_id: str, part: ImagePart, *, api: bool = False, **query: object) -> str:
+        return self.urls.image_part(self.manifest.slug, upload_id, part, api=api, **query)
 
     async def _timed(self, name: str, address: str, *, accept: str = "text/html") -> bytes:
         began = time.perf_counter()

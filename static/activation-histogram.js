@@ -1,4 +1,4 @@
-// <activation-histogram data-max="14.2">: marks where the image that is pointed at, or focused, lies in the histogram.
+// <activation-histogram data-max="14.2">: marks the activation of the hovered or focused image in the histogram.
 customElements.define(
   "activation-histogram",
   class extends HTMLElement {

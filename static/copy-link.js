@@ -1,5 +1,5 @@
-// <copy-link data-url="/demo/5/12?token=cls" data-label="copy link">: a button that copies the whole URL; no URL means
-// this page's.
+// <copy-link data-url="/demo/5/12?token=cls" data-label="copy link">: a button that copies the full URL; without
+// data-url, that of this page.
 customElements.define(
   "copy-link",
   class extends HTMLElement {
@@ -22,7 +22,7 @@ customElements.define(
         await navigator.clipboard.writeText(url);
         button.textContent = "copied";
       } catch {
-        prompt("Copy this link", url); // the clipboard is shut on plain http
+        prompt("Copy this link", url); // the clipboard is unavailable on plain http
       }
       setTimeout(() => (button.textContent = this.label), 1500);
     }

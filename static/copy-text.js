@@ -17,8 +17,8 @@ customElements.define(
         await navigator.clipboard.writeText(source.textContent);
         button.textContent = "copied";
       } catch {
-        getSelection().selectAllChildren(source); // the clipboard is shut on plain http
-        button.textContent = "selected: copy it with your keyboard";
+        getSelection().selectAllChildren(source); // the clipboard is unavailable on plain http
+        button.textContent = "selected: press Ctrl-C to copy";
       }
       setTimeout(() => (button.textContent = "copy"), 1500);
     }

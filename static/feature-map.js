@@ -1,12 +1,13 @@
-// <feature-map data-points data-cards data-color data-feature>: the features of a slot at their places. Arrow keys go from
-// point to point; a drag, or shift and arrow keys, move it, wheel, pinch or + and - zoom; `feature-matches` and the form beside it tell what to light and shade.
+// <feature-map data-points data-cards data-color data-feature>: the features of a slot as a map. Arrow keys move between
+// points; a drag, or Shift and arrow keys, pan; wheel, pinch, + and - zoom. `feature-matches` and the form beside it set
+// which points are highlighted and how points are colored.
 import { Camera } from "./map-camera.js";
 import { MapNames } from "./map-names.js";
 import { PointHover } from "./point-hover.js";
 import { PointPlot } from "./point-plot.js";
 import { PointCards, ends, readPoints, spread } from "./points.js";
 
-const CLOSEST = 1 / 64; // of the whole map, across the frame
+const CLOSEST = 1 / 64; // smallest visible part of the map
 
 customElements.define(
   "feature-map",
@@ -19,14 +20,14 @@ customElements.define(
         this.start(points);
         this.status.textContent = "";
       } catch (error) {
-        this.status.textContent = `The points did not arrive: ${error.message}.`;
+        this.status.textContent = `The points could not be loaded: ${error.message}.`;
       }
     }
 
     disconnectedCallback() {
       this.plot?.end();
       document.removeEventListener("matches", this.matched);
-      document.removeEventListener("change", this.shaded);
+      document.removeEventListener("change", this.colored);
     }
 
     start(points) {
@@ -52,15 +53,15 @@ customElements.define(
     }
 
     follow() {
-      this.matched = (event) => this.light(event.detail);
-      this.shaded = (event) => event.target.name === "color" && this.shade(event.target.value);
+      this.matched = (event) => this.highlight(event.detail);
+      this.colored = (event) => event.target.name === "color" && this.colorBy(event.target.value);
       document.addEventListener("matches", this.matched);
-      document.addEventListener("change", this.shaded);
+      document.addEventListener("change", this.colored);
       for (const button of this.querySelectorAll("button[data-zoom]")) {
         button.addEventListener("click", () => this.camera.press(button.dataset.zoom));
       }
-      this.shade(this.dataset.color);
-      this.light(document.querySelector("feature-matches")?.features);
+      this.colorBy(this.dataset.color);
+      this.highlight(document.querySelector("feature-matches")?.features);
       const marked = this.plot.points.feature.indexOf(Number(this.dataset.feature || NaN));
       if (marked >= 0) this.goTo(marked);
     }
@@ -84,19 +85,19 @@ customElements.define(
       });
     }
 
-    shade(figure) {
+    colorBy(metric) {
       const { points } = this.plot;
-      this.plot.shade(figure === "density" ? spread(points.n_active, true) : spread(points[figure]));
+      this.plot.colorBy(metric === "density" ? spread(points.n_active, true) : spread(points[metric]));
       this.plot.u.redraw(true, false);
     }
 
-    light(features) {
-      this.plot?.light(features ?? null);
+    highlight(features) {
+      this.plot?.highlight(features ?? null);
     }
   },
 );
 
-// <feature-matches data-url>: swapped in with the results of a search; tells the map which features to light.
+// <feature-matches data-url>: swapped in with search results; tells the map which features to highlight.
 customElements.define(
   "feature-matches",
   class extends HTMLElement {
@@ -105,7 +106,7 @@ customElements.define(
       try {
         this.features = url ? (await (await fetch(url)).json()).feature : null;
       } catch {
-        this.features = null; // the cards beside the map were found all the same
+        this.features = null; // the cards beside the map are still shown
       }
       if (this.isConnected) document.dispatchEvent(new CustomEvent("matches", { detail: this.features }));
     }

@@ -1,5 +1,5 @@
-// <feature-scatter data-points data-cards data-images data-form>: every active feature by density and clarity. A drag
-// is a brush: it fills in the form of filters, which does the rest.
+// <feature-scatter data-points data-cards data-images data-form>: features by density and clarity. Dragging a box fills
+// in the filter form, which updates the gallery.
 import { PointHover } from "./point-hover.js";
 import { PointPlot } from "./point-plot.js";
 import { PointCards, ends, readPoints } from "./points.js";
@@ -14,9 +14,9 @@ customElements.define(
         const points = known(await readPoints(this.dataset.points), "clarity");
         if (!this.isConnected) return;
         if (points.length) this.start(points);
-        this.status.textContent = points.length ? "" : "None of these features has a clarity.";
+        this.status.textContent = points.length ? "" : "Clarity was not computed for these features.";
       } catch (error) {
-        this.status.textContent = `The points did not arrive: ${error.message}.`;
+        this.status.textContent = `The points could not be loaded: ${error.message}.`;
       }
     }
 
@@ -52,8 +52,8 @@ customElements.define(
       return {
         scales: { x: { time: false, range: [left, right] }, y: { range: [low, Math.min(high, 1.02)] } },
         axes: [
-          { ...axis, ...shares, label: "density: part of all images on which it fires", size: 32, labelSize: 22 },
-          { ...axis, label: "clarity: how alike its images are", size: 44, labelSize: 22 },
+          { ...axis, ...shares, label: "density (fraction of images)", size: 32, labelSize: 22 },
+          { ...axis, label: "clarity (similarity of top images)", size: 44, labelSize: 22 },
         ],
         cursor: { drag: { x: true, y: true, setScale: false, dist: 4, click: () => {} } },
         hooks: { setSelect: [() => this.brush()], setSize: [() => this.mark()] },
@@ -71,11 +71,11 @@ customElements.define(
       min_density.value = max_density.value = "";
       min_clarity.value = at(top + height, "y").toFixed(3);
       max_clarity.value = at(top, "y").toFixed(3);
-      this.form.querySelector(".more-filters").open = true; // what filters is to be seen
+      this.form.querySelector(".more-filters").open = true; // keep the active filters visible
       this.form.dispatchEvent(new Event("change", { bubbles: true }));
     }
 
-    // The brush is what the form says, wherever that came from: a drag, a hand, the address.
+    // The box follows the form, whether set by a drag, by hand or by the address.
     mark() {
       if (!this.plot?.u.over.clientWidth) return;
       const { u } = this.plot;
@@ -93,7 +93,7 @@ customElements.define(
   },
 );
 
-// The points that have this figure.
+// The points with a value in this column.
 function known(points, name) {
   const chosen = Uint32Array.from(points.feature.keys()).filter((i) => !Number.isNaN(points[name][i]));
   const columns = Object.entries(points).filter(([, column]) => ArrayBuffer.isView(column));
@@ -107,7 +107,7 @@ function roomy(values, margin) {
   return [low - room, high + room];
 }
 
-// 1, 2, 5 in each decade while there is room for them, else its beginning.
+// 1, 2 and 5 in each decade if there is room, else its start.
 function decades(low, high) {
   const steps = high - low < 2.5 ? [1, 2, 5] : [1];
   const found = [];

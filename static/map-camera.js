@@ -1,13 +1,13 @@
-// Which part of a map a frame shows, and the hands that move it: mouse, wheel, fingers, keys (with shift the arrows). Both axes have one scale,
-// so that distances on the map mean the same in every direction.
-const STEP = 1.6; // of one press of + or -
+// The visible part of the map, moved by mouse, wheel, touch and keys (Shift and arrows). Both axes have one scale, so
+// that distances mean the same in every direction.
+const STEP = 1.6; // zoom factor of + and -
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 export class Camera {
   // `bounds`: [[least, most] of x, the same of y]; `closest`: the smallest span that may fill the frame.
   constructor(width, height, bounds, closest) {
     Object.assign(this, { width, height, bounds, closest, fingers: new Map() });
-    this.whole();
+    this.reset();
   }
 
   resize(width, height) {
@@ -15,14 +15,14 @@ export class Camera {
     Object.assign(this, { width, height, unit: span / Math.min(width, height) });
   }
 
-  // Everything, with room around it for the words above the points.
-  whole() {
+  // Shows all points, with margins for the names above them.
+  reset() {
     const [[left, right], [low, high]] = this.bounds;
     const unit = Math.max((right - left) / (this.width - 80), (high - low) / (this.height - 80), 1e-9);
     Object.assign(this, { x: (left + right) / 2, y: (low + high) / 2, unit });
   }
 
-  // What is shown, as uPlot's scales have it: [least, most] of x and of y.
+  // The visible ranges, as uPlot scales: [least, most] of x and of y.
   ranges() {
     const [across, down] = [(this.width * this.unit) / 2, (this.height * this.unit) / 2];
     return { x: [this.x - across, this.x + across], y: [this.y - down, this.y + down] };
@@ -40,7 +40,7 @@ export class Camera {
     this.moved();
   }
 
-  // What lies under (left, top), pixels from the frame's corner, stays there.
+  // The point under (left, top), in pixels from the corner of the frame, stays in place.
   zoom(factor, left = this.width / 2, top = this.height / 2) {
     const side = Math.min(this.width, this.height);
     const unit = Math.min(Math.max(this.unit / factor, this.closest / side), 2 / side);
@@ -50,7 +50,7 @@ export class Camera {
     this.moved();
   }
 
-  // Moves the frame so that (x, y) is in its middle, unless it is well inside already.
+  // Centers (x, y), unless it is well inside already.
   follow(x, y) {
     const { x: across, y: down } = this.ranges();
     const inside = (at, [low, high]) => Math.abs(at - (low + high) / 2) < 0.4 * (high - low);
@@ -58,8 +58,8 @@ export class Camera {
   }
 
   press(what) {
-    if (what === "whole") {
-      this.whole();
+    if (what === "reset") {
+      this.reset();
       this.moved();
     } else this.zoom(what === "in" ? STEP : 1 / STEP);
   }
@@ -89,7 +89,7 @@ export class Camera {
     this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
   }
 
-  // One finger moves the map, two stretch it.
+  // One finger pans, two fingers zoom.
   drag(event, over) {
     if (!this.fingers.has(event.pointerId)) return;
     const before = this.grip();
@@ -112,7 +112,7 @@ export class Camera {
     if (event.key in KEYS && event.shiftKey) this.pan(-KEYS[event.key][0] * side, KEYS[event.key][1] * side);
     else if (event.key === "+" || event.key === "=") this.press("in");
     else if (event.key === "-") this.press("out");
-    else if (event.key === "0") this.press("whole");
+    else if (event.key === "0") this.press("reset");
     else return;
     event.preventDefault();
   }

@@ -1,9 +1,9 @@
-// Words on the map: as many names as fit without touching, those of the clearest features first.
+// Names on the map: as many as fit without overlap, those of the clearest features first.
 import { inside } from "./point-plot.js";
 
-const ROOM_PX = 20_000; // of the frame, for each name
-const TRIED = 1500; // candidates looked at for each drawing
-const APART_PX = 220; // between two of the same word
+const ROOM_PX = 20_000; // frame area per name
+const TRIED = 1500; // candidates per drawing
+const APART_PX = 220; // minimum distance of two equal names
 
 export class MapNames {
   constructor(points) {

@@ -1,11 +1,11 @@
-// A square of patches that tells what is where: under the pointer, or where the arrow keys lead while it is focused.
-// Elements extend it, draw the patches, and give `words(patch)`, with patches counted row by row from the top left.
+// Base of elements that show a grid of patches: a cursor and a text for the patch under the pointer, or the one that
+// the arrow keys reach. Subclasses draw the patches and define `words(patch)`; patches count row by row from the top left.
 class PatchCursor extends HTMLElement {
   get grid() {
     return Number(this.dataset.grid) || 16;
   }
 
-  // The pointer and the keys are those of `target`, which the patches cover.
+  // Listens to the pointer and keys of `target`, which the patches cover.
   follow(target) {
     this.cursor = document.createElement("span");
     this.cursor.className = "patch-cursor";
@@ -14,7 +14,7 @@ class PatchCursor extends HTMLElement {
     this.append(this.cursor, this.said);
     this.leave();
     for (const kind of ["pointerdown", "pointermove"]) target.addEventListener(kind, (event) => this.point(event));
-    // A finger leaves when it is lifted: what it tapped stays told until the focus goes, or until the finger scrolls.
+    // A finger leaves when lifted: the text of a tapped patch stays until the focus moves or the page scrolls.
     target.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && this.leave());
     target.addEventListener("pointercancel", () => this.leave());
     target.addEventListener("focusin", () => this.enter());
@@ -59,7 +59,7 @@ class PatchCursor extends HTMLElement {
     this.cursor.hidden = this.said.hidden = true;
   }
 
-  // Where the keys begin.
+  // The first patch for the keyboard.
   get start() {
     return 0;
   }
@@ -69,7 +69,7 @@ class PatchCursor extends HTMLElement {
   }
 }
 
-// 12.3456 -> 12.3, as the pages write figures.
+// 12.3456 -> 12.3, as on the pages.
 function significant(value) {
   return value.toLocaleString("en", { maximumSignificantDigits: 3 });
 }

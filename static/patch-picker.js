@@ -1,6 +1,6 @@
-// <patch-picker data-grid="16" data-tokens="17,33-35">: an image under a grid of patches. A click or Enter looks at one
-// patch, a drag at a rectangle; with shift, or while "add to it" is pressed, at more than before. Its links work without it.
-// Its <template> holds the link it follows, with TOKENS for what was picked: htmx swaps the answer in where the link says so.
+// <patch-picker data-grid="16" data-tokens="17,33-35">: an image with selectable patches. A click or Enter selects one
+// patch, a drag a rectangle; with Shift, or while "select more patches" is pressed, it adds to the selection. Its links
+// work without JavaScript. Its <template> holds the link to follow, with TOKENS in place of the selection.
 const EVERYTHING = ["any", "cls"];
 
 customElements.define(
@@ -11,7 +11,7 @@ customElements.define(
       if (!this.patches || this.cursor) return;
       this.tabIndex = 0;
       this.setAttribute("role", "group");
-      this.setAttribute("aria-label", "Picture in patches: arrow keys go from patch to patch, Enter looks there, shift and Enter adds");
+      this.setAttribute("aria-label", "Image patches: arrow keys move between patches, Enter selects one, Shift and Enter add one");
       this.follow(this);
       this.addEventListener("pointerdown", (event) => this.press(event));
       this.addEventListener("mousedown", (event) => this.hold(event));
@@ -42,13 +42,13 @@ customElements.define(
       return this.from === undefined || this.from === patch ? this.place(patch) : `${this.rectangle(patch).length} patches`;
     }
 
-    // A finger scrolls the page and taps patches; a mouse or a pen drags over them.
+    // Touch scrolls the page and taps patches; a mouse or pen drags over them.
     press(event) {
       if (event.button !== 0 || event.pointerType === "touch" || event.ctrlKey || event.metaKey || this.patch === null) return;
       this.from = this.patch;
     }
 
-    // The focus stays on the whole image, where the keys go from patch to patch, and never goes to one patch's link.
+    // The focus stays on the image, so that the arrow keys work, and never moves to the link of a patch.
     hold(event) {
       if (!event.target.closest?.(".patches a")) return;
       event.preventDefault();
@@ -70,7 +70,7 @@ customElements.define(
       if (this.dragged) this.look(tokens, event.shiftKey);
     }
 
-    // The click that ends a drag is none; one on a patch, by mouse or finger, is.
+    // Ignores the click that ends a drag.
     click(event) {
       const link = event.target.closest?.(".patches a");
       if (event.ctrlKey || event.metaKey || !link) return;
@@ -91,7 +91,7 @@ customElements.define(
       this.querySelector(".dragged")?.remove();
     }
 
-    // Token numbers of the rectangle from where the drag began, row by row.
+    // Token numbers of the rectangle from the start of the drag, row by row.
     rectangle(patch) {
       const [rows, columns] = this.ends(patch);
       const tokens = [];

@@ -1,6 +1,6 @@
-// The point under the pointer, or where the arrow keys lead: a ring around it, and the card of its feature beside it.
-const REACH_PX = 14; // how far from a point a pointer may be and still mean it
-const STILL_PX = 4; // a press that moves further is a drag
+// The point under the pointer, or the one that the arrow keys reach: a ring around it and the card of its feature.
+const REACH_PX = 14; // maximum distance of the pointer from its point
+const STILL_PX = 4; // a press that moves farther is a drag
 const HOVER_MS = 40;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
@@ -36,7 +36,7 @@ export class PointHover {
     return best;
   }
 
-  // Arrow keys go from point to point while `host` has the focus, Enter opens one; `led(i)` brings it into view.
+  // Arrow keys move between points while `host` has the focus, Enter opens one; `led(i)` brings it into view.
   steer(host, led) {
     host.addEventListener("keydown", (event) => this.key(event, host, led));
     host.addEventListener("focusout", (event) => host.contains(event.relatedTarget) || this.leave());
@@ -51,7 +51,7 @@ export class PointHover {
     event.preventDefault();
   }
 
-  // To the nearest point in that direction, of points at one place by number; the first step goes to the middle.
+  // Moves to the nearest point in that direction; points at one position are ordered by number. Starts in the middle.
   step([right, up], led) {
     const { u, xs, ys } = this.plot;
     const [x, y] = [u.scales.x, u.scales.y].map(({ min, max }) => ({ middle: (min + max) / 2, span: max - min }));
@@ -96,8 +96,8 @@ export class PointHover {
     this.card.hidden = this.ring.hidden = true;
   }
 
-  // Shows a point's card. Gives the feature's address once it is there, null if another point was meant since or
-  // the card did not come.
+  // Shows the card of a point. Returns the URL of the feature, or null if another point was chosen meanwhile or the
+  // card could not be loaded.
   async show(at, wait_ms = HOVER_MS) {
     this.at = at;
     this.follow();
@@ -111,7 +111,7 @@ export class PointHover {
     return this.card.querySelector("h3 a").href;
   }
 
-  // A mouse goes to the feature; a finger sees its card first, and follows the link on it.
+  // A mouse click opens the feature; a tap shows its card first.
   async click(event) {
     const { pressed } = this;
     if (pressed && Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY) > STILL_PX) return;
@@ -122,7 +122,7 @@ export class PointHover {
     else this.open(at, event);
   }
 
-  // The ring stays on its point, and the card beside it, whatever moves under them.
+  // Keeps the ring on its point and the card beside it.
   follow() {
     if (this.at < 0) return;
     const { u, xs, ys, host } = this.plot;

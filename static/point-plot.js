@@ -1,18 +1,18 @@
-// Thousands of points on a uPlot canvas. What the axes mean and what a drag does is up to who makes it:
-// `feature-scatter` and `feature-map`; the point under the pointer is `PointHover`'s.
+// Thousands of points on a uPlot canvas, for `feature-scatter` and `feature-map`, which define axes and dragging.
+// `PointHover` handles the point under the pointer.
 import { PointRaster } from "./point-raster.js";
 
 const SHADES = 6;
-const CIRCLES = 3000; // more points than this are drawn as squares: so many arcs would be slow
+const CIRCLES = 3000; // above this many points, squares are drawn: arcs would be slow
 
 export class PointPlot {
-  // `xs`, `ys`: where each point is, in the units of the axes; `options`: of uPlot; `onDraw`: draws over the points.
+  // `xs`, `ys`: coordinates of the points; `options`: for uPlot; `onDraw`: draws over the points.
   constructor(host, { points, xs, ys, options, onDraw }) {
     Object.assign(this, { host, points, xs, ys, onDraw });
     this.raster = new PointRaster();
-    this.lit = null; // the features that a search has found; null while there is no search
+    this.highlighted = null; // indices of the points found by a search; null without a search
     this.frame = host.querySelector(".plot-frame");
-    this.shade(new Float32Array(points.length).fill(0.5));
+    this.colorBy(new Float32Array(points.length).fill(0.5));
     this.u = new uPlot(this.options(options), [null, [xs, ys]], this.frame);
     this.watch();
   }
@@ -30,7 +30,7 @@ export class PointPlot {
     };
   }
 
-  // Size and colours are the page's, and change with it.
+  // Follows the size and the colors of the page.
   watch() {
     const repaint = () => this.u.redraw(true, true);
     this.resized = new ResizeObserver(() => this.resize());
@@ -57,8 +57,8 @@ export class PointPlot {
     return getComputedStyle(this.host).getPropertyValue(name).trim();
   }
 
-  // Points in the order of their shades, so that each colour is set once; those without a figure come first.
-  shade(parts) {
+  // Sorts the points by shade, so that each color is set once; points without a value come first.
+  colorBy(parts) {
     const shades = Uint8Array.from(parts, (part) => (part >= 0 ? 1 + Math.min(SHADES - 1, Math.floor(part * SHADES)) : 0));
     this.starts = new Uint32Array(SHADES + 2);
     for (const shade of shades) this.starts[shade + 1]++;
@@ -68,10 +68,10 @@ export class PointPlot {
     shades.forEach((shade, i) => (this.order[next[shade]++] = i));
   }
 
-  // Marks the points of these features; null ends the marking.
-  light(features) {
+  // Highlights the points of these features; null removes the highlight.
+  highlight(features) {
     const wanted = features && new Set(features);
-    this.lit = wanted && Uint32Array.from(this.order.keys()).filter((i) => wanted.has(this.points.feature[i]));
+    this.highlighted = wanted && Uint32Array.from(this.order.keys()).filter((i) => wanted.has(this.points.feature[i]));
     this.u.redraw(true, false);
   }
 
@@ -83,15 +83,15 @@ export class PointPlot {
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
     const dots = view.inside > CIRCLES ? this.squares : this.circles;
-    dots.call(this, ctx, view, view.size, this.lit ? 0.3 : 0.85, this.shades());
-    if (this.lit) dots.call(this, ctx, view, view.size * 1.5, 1, [[this.color("--accent"), this.lit]]);
+    dots.call(this, ctx, view, view.size, this.highlighted ? 0.3 : 0.85, this.shades());
+    if (this.highlighted) dots.call(this, ctx, view, view.size * 1.5, 1, [[this.color("--accent"), this.highlighted]]);
     this.onDraw?.(u, view);
     ctx.restore();
     this.onMoved?.();
-    return null; // there is no path for uPlot to stroke: all is drawn
+    return null; // no path is left for uPlot to stroke
   }
 
-  // Each colour with its points, the lowest figures first, so that the highest lie on top.
+  // Each color with its points, lowest values first, so that the highest are on top.
   shades() {
     const shades = Array.from({ length: SHADES + 1 }, (_, shade) => shade);
     return shades.map((shade) => [this.color(`--dot-${shade}`), this.order.subarray(this.starts[shade], this.starts[shade + 1])]);
@@ -99,8 +99,8 @@ export class PointPlot {
 
   circles(ctx, view, size, opacity, shades) {
     ctx.globalAlpha = opacity;
-    for (const [colour, chosen] of shades) {
-      ctx.fillStyle = colour;
+    for (const [color, chosen] of shades) {
+      ctx.fillStyle = color;
       ctx.beginPath();
       for (const i of chosen) {
         const x = this.xs[i] * view.ax + view.bx;
@@ -118,8 +118,8 @@ export class PointPlot {
     const { raster } = this;
     const side = Math.max(Math.round(size), 1);
     raster.clear(Math.ceil(view.right - view.left), Math.ceil(view.bottom - view.top));
-    for (const [colour, chosen] of shades) {
-      const pixel = raster.pixelOf(colour);
+    for (const [color, chosen] of shades) {
+      const pixel = raster.pixelOf(color);
       for (const i of chosen) {
         const x = this.xs[i] * view.ax + view.bx;
         const y = this.ys[i] * view.ay + view.by;
@@ -131,7 +131,7 @@ export class PointPlot {
     ctx.globalAlpha = 1;
   }
 
-  // From figures to canvas pixels (x * ax + bx), how many points are inside, and how large each is drawn.
+  // The transform to canvas pixels (x * ax + bx), the number of points inside, and their size.
   view(u) {
     const { left, top, width, height } = u.bbox;
     const { x, y } = u.scales;
@@ -148,7 +148,7 @@ export class PointPlot {
   }
 }
 
-// False for a point without a place: NaN is in no range.
+// False for a point without a position: NaN is in no range.
 export function inside(view, x, y) {
   return x >= view.left && x <= view.right && y >= view.top && y <= view.bottom;
 }

@@ -1,5 +1,5 @@
-// Every active feature of a slot, from /api/v1/.../points.safetensors: one typed array a column, and the words
-// that `word` counts in.
+// The features of a slot, from /api/v1/.../points.safetensors: one typed array per column, and the list of words that
+// `word` indexes.
 const COLUMN_TYPES = { I32: Int32Array, F32: Float32Array };
 
 export async function readPoints(url) {
@@ -16,7 +16,7 @@ export async function readPoints(url) {
   return points;
 }
 
-// The card of a feature as the server renders it, asked for once each.
+// Cards of features as rendered by the server, each fetched once.
 export class PointCards {
   constructor(url) {
     this.url = url;
@@ -37,7 +37,7 @@ export class PointCards {
   }
 }
 
-// The least and the most of a column; NaN counts as nothing.
+// Minimum and maximum of a column, without NaN.
 export function ends(column) {
   let [low, high] = [Infinity, -Infinity];
   for (const value of column) {
@@ -47,7 +47,7 @@ export function ends(column) {
   return [low, high];
 }
 
-// What a figure is on a scale of 0 to 1, for shading; NaN stays NaN. Densities are spread by their logarithm.
+// Scales a column to 0..1 for coloring; NaN stays NaN. `logarithmic` for densities.
 export function spread(column, logarithmic) {
   const values = Float32Array.from(column, logarithmic ? Math.log : undefined);
   const [low, high] = ends(values);

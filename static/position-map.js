@@ -1,4 +1,4 @@
-// <position-map data-counts="0,3,...">: tells how many images have their maximum at the patch that is pointed at.
+// <position-map data-counts="0,3,...">: shows how many images have their maximum at the patch under the pointer.
 customElements.define(
   "position-map",
   class extends PatchCursor {
@@ -6,7 +6,7 @@ customElements.define(
       this.counts = this.dataset.counts.split(",").map(Number);
       this.tabIndex = 0;
       this.setAttribute("role", "group");
-      this.setAttribute("aria-label", "Images by patch; the arrow keys go from patch to patch");
+      this.setAttribute("aria-label", "Images by patch; arrow keys move between patches");
       this.follow(this);
     }
 

@@ -1,5 +1,5 @@
-// Paper has no scrolling: before Ctrl-P (or ⌘P) prints, images that were not scrolled to are fetched, and so is what
-// the page asks for once it is seen, such as neighbours. From the browser's menu the same begins, but nothing waits.
+// Before Ctrl-P (or ⌘P) prints, loads lazy images and the sections that load when scrolled into view, such as
+// neighbors. Printing from the browser's menu starts the same loading but does not wait for it.
 const PRINT_WAIT_MS = 10_000;
 
 async function fetchAll() {
@@ -10,7 +10,7 @@ async function fetchAll() {
   await Promise.all([...document.images].map(fetched));
 }
 
-// The answer takes the place of the section, so that the event comes from elsewhere.
+// The response replaces the section, so the event is fired on the body.
 function answered(section) {
   return new Promise((done) => {
     const isIt = (event) => event.detail.requestConfig.elt === section && done();
@@ -20,7 +20,7 @@ function answered(section) {
 
 function fetched(image) {
   image.loading = "eager";
-  return image.decode().catch(() => {}); // one that does not come keeps no other from the paper
+  return image.decode().catch(() => {}); // one missing image must not stop the others
 }
 
 document.addEventListener("keydown", async (event) => {

@@ -1,4 +1,4 @@
-// <residual-map data-mse data-explained data-l0>: tells what is explained of the patch that is pointed at, and what is not.
+// <residual-map data-mse data-explained data-l0>: shows the reconstruction metrics of the patch under the pointer.
 customElements.define(
   "residual-map",
   class extends PatchCursor {
@@ -7,7 +7,7 @@ customElements.define(
       this.figures = ["mse", "explained", "l0"].map((name) => this.dataset[name].split(","));
       this.tabIndex = 0;
       this.setAttribute("role", "group");
-      this.setAttribute("aria-label", "What is left over, by patch; the arrow keys go from patch to patch");
+      this.setAttribute("aria-label", "Reconstruction error by patch; arrow keys move between patches");
       this.follow(this);
     }
 
@@ -17,7 +17,7 @@ customElements.define(
 
     words(patch) {
       const [mse, explained, l0] = this.figures.map((values) => values[patch]);
-      return `${this.place(patch)}: explained ${explained} %, MSE ${mse}, L0 ${l0}`;
+      return `${this.place(patch)}: explained variance ${explained} %, MSE ${mse}, L0 ${l0}`;
     }
   },
 );

@@ -1,9 +1,9 @@
-// <search-box>: beside words it takes a picture, chosen, pasted or dropped, and searches by it.
+// <search-box>: also searches by an image that is chosen, pasted or dropped.
 customElements.define(
   "search-box",
   class extends HTMLElement {
     connectedCallback() {
-      this.form = this.querySelector(".search-picture");
+      this.form = this.querySelector(".search-image");
       this.input = this.form?.querySelector("input[type=file]");
       if (!this.input) return;
       this.input.addEventListener("change", () => this.send());

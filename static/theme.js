@@ -1,11 +1,11 @@
-// Light, dark, or as the system has it. Runs before the first paint, so that no page flashes.
+// Light, dark or the system theme. Runs before the first paint, so that pages do not flash.
 const THEMES = ["auto", "light", "dark"];
 
 function storedTheme() {
   try {
     return localStorage.getItem("theme") || "auto";
   } catch {
-    return "auto"; // storage may be shut; the switch then holds for one page
+    return "auto"; // storage may be blocked; the choice then lasts for one page
   }
 }
 
@@ -32,8 +32,8 @@ customElements.define(
 
     name(theme) {
       this.theme = theme;
-      this.button.title = `now ${theme === "auto" ? "as your system has it" : theme}`;
-      this.button.setAttribute("aria-label", `theme: ${theme}`);
+      this.button.title = `theme: ${theme === "auto" ? "system" : theme}`;
+      this.button.setAttribute("aria-label", `theme: ${theme === "auto" ? "system" : theme}`);
     }
 
     turn() {

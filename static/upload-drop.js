@@ -1,7 +1,7 @@
-// <upload-drop> around an upload form: drag and drop anywhere on the page, paste, a camera, a preview, and what is going
-// on: sending, waiting for the model, the server being busy (then it is tried again). Without it the form just posts.
+// <upload-drop> around an upload form: drag and drop, paste, camera, preview, and progress: sending, waiting for the
+// model, retrying while the server is busy. Without JavaScript the form just posts.
 const BUSY = [429, 503];
-const MOST_TRIES = 8;
+const MAX_TRIES = 8;
 
 customElements.define(
   "upload-drop",
@@ -28,7 +28,7 @@ customElements.define(
       this.stop("");
     }
 
-    // The search box takes what is dropped on it.
+    // The search box handles files dropped on it.
     dragged(event) {
       if (!event.dataTransfer?.types.includes("Files") || event.target.closest?.("search-box")) return;
       event.preventDefault();
@@ -66,7 +66,7 @@ customElements.define(
     }
 
     send() {
-      const request = new XMLHttpRequest(); // fetch cannot tell how much has been sent
+      const request = new XMLHttpRequest(); // fetch does not report upload progress
       this.request = request;
       this.tries += 1;
       this.progress.value = 0;
@@ -77,7 +77,7 @@ customElements.define(
       request.upload.onprogress = (sent) => this.sent(sent.loaded / sent.total);
       request.upload.onload = () => this.waiting();
       request.onload = () => this.answered(request);
-      request.onerror = () => this.stop("The server did not answer. Try again.", true);
+      request.onerror = () => this.stop("The server did not respond. Try again.", true);
       this.tell("Sending …");
       request.send(new FormData(this.form));
     }
@@ -87,14 +87,14 @@ customElements.define(
       if (part < 1) this.tell(`Sending … ${Math.floor(100 * part)} %`);
     }
 
-    // It is in the server's queue, or in the model: how long that takes is told as it passes.
+    // The image is queued or in the model: shows the time that has passed.
     waiting() {
       this.progress.hidden = true;
-      const first = this.dataset.ready === "0" ? " The model is loaded for it, which can take a minute." : "";
+      const first = this.dataset.ready === "0" ? " The model is loading, which can take a minute." : "";
       const begun = Date.now();
       const tell = () => {
         const passed = Math.round((Date.now() - begun) / 1000);
-        this.tell(`Sent. Waiting for the model to take it apart …${passed >= 2 ? ` ${passed} s` : ""}${first}`);
+        this.tell(`Sent. Analyzing …${passed >= 2 ? ` ${passed} s` : ""}${first}`);
       };
       tell();
       this.timer = setInterval(tell, 1000);
@@ -105,8 +105,8 @@ customElements.define(
       const answer = request.response;
       const after = Number(request.getResponseHeader("Retry-After"));
       if (request.status === 201 && answer) location.assign(new URL(answer.url, location.href).pathname);
-      else if (BUSY.includes(request.status) && after && answer?.error !== "encoder_absent" && this.tries < MOST_TRIES) this.later(after, answer);
-      else this.stop(answer?.detail ?? `The server answered ${request.status}. Try again.`, true);
+      else if (BUSY.includes(request.status) && after && answer?.error !== "encoder_absent" && this.tries < MAX_TRIES) this.later(after, answer);
+      else this.stop(answer?.detail ?? `The server responded with status ${request.status}. Try again.`, true);
     }
 
     later(seconds, answer) {
@@ -116,7 +116,7 @@ customElements.define(
           this.send();
           return;
         }
-        this.tell(`${answer?.detail ?? "The server is busy."} It is sent again in ${seconds} s.`);
+        this.tell(`${answer?.detail ?? "The server is busy."} Retrying in ${seconds} s.`);
         seconds -= 1;
       };
       this.progress.hidden = true;

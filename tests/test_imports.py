@@ -15,6 +15,20 @@ COMMANDS = "scopeview.cli."
 SIDES = {"indexer", "app"}
 WITHOUT_TORCH = ["scopeview.errors", "scopeview.slots", "scopeview.images", "scopeview.vision.patches"]
 HEAVY = {"torch", "transformers"}
+APP_LAYERS = (
+    {"main"},
+    {"pages", "api", "image_routes", "health"},
+    {"services"},
+    {"params"},
+    {"state"},
+    {"uploads"},
+    {"engine", "moderation"},
+    {"web"},
+    {"settings", "assets"},
+    {"urls", "formatting"},
+)
+"""Modules and folders of `app/`, the highest first. Each imports only what stands in a lower layer."""
+KNOWS_NO_INDEX = {"web": {"scopeview.store"}}
 
 
 def breaches(root: Path) -> list[str]:
@@ -30,6 +44,31 @@ def breaches(root: Path) -> list[str]:
         for imported in found
         if imported.package in FORBIDDEN[imported.importer.partition(".")[0]]
         and not (imported.importer.startswith(COMMANDS) and imported.in_function)
+    ]
+
+
+def app_unit(name: str) -> str:
+    """`pages` of `app.pages.image.groups`; empty for `app` itself."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def app_layer(name: str) -> int:
+    """Counts from the highest. Raises `StopIteration` for a module that the table does not have."""
+    return next(at for at, layer in enumerate(APP_LAYERS) if app_unit(name) in layer)
+
+
+def climbs(root: Path) -> list[str]:
+    """Every import within `app/` that does not lead to a lower layer, or past a unit's own bounds."""
+    found = [each for path in modules(root, "app").values() for each in imports_of(path, root)]
+    within = [each for each in found if each.package == "app" and app_unit(each.importer)]
+    return [
+        str(each)
+        for each in within
+        if app_unit(each.name) != app_unit(each.importer) and app_layer(each.name) <= app_layer(each.importer)
+    ] + [
+        str(each)
+        for each in found
+        if any(each.name.startswith(package) for package in KNOWS_NO_INDEX.get(app_unit(each.importer), ()))
     ]
 
 
@@ -56,6 +95,45 @@ def write_tree(root: Path, files: dict[str, str]) -> None:
 
 def test_no_import_crosses_a_boundary() -> None:
     assert breaches(ROOT) == []
+
+
+def test_every_import_of_the_server_leads_to_a_lower_layer() -> None:
+    assert climbs(ROOT) == []
+
+
+def test_every_module_of_the_server_has_a_layer() -> None:
+    units = {app_unit(name) for name in modules(ROOT, "app")} - {""}
+    assert units == set().union(*APP_LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("app/services/search.py", "from app.pages.cards import bar\n"),
+        ("app/api/compare.py", "from app.pages.compare import NoteQuery\n"),
+        ("app/pages/search.py", "def late():\n    from app.api import uploads\n"),
+        ("app/state.py", "if TYPE_CHECKING:\n    from .services.search import run_search\n"),
+        ("app/params/common.py", "import app.services.search\n"),
+        ("app/engine/worker.py", "from app.state import AppState\n"),
+        ("app/engine/jobs.py", "from app.moderation import reader\n"),
+        ("app/web/page_cache.py", "from scopeview.store.reader import IndexReader\n"),
+        ("app/urls.py", "from app.main import create_app\n"),
+    ],
+)
+def test_an_import_that_climbs_is_found_wherever_it_hides(tmp_path: Path, name: str, source: str) -> None:
+    write_tree(tmp_path, {name: source})
+    assert len(climbs(tmp_path)) == 1
+
+
+def test_imports_that_lead_down_or_stay_within_a_folder_pass(tmp_path: Path) -> None:
+    files = {
+        "app/main.py": "from app.pages import home\nfrom app.urls import URLS\n",
+        "app/pages/search.py": "from app.pages.cards import bar\nfrom app.services import search\n",
+        "app/engine/worker.py": "from .jobs import Job\nfrom app.web.errors import ProblemError\n",
+        "app/web/errors.py": "from scopeview.errors import NotFoundError\n",
+    }
+    write_tree(tmp_path, files)
+    assert climbs(tmp_path) == []
 
 
 def test_every_module_that_must_do_without_torch_exists() -> None:

@@ -3,13 +3,13 @@
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.index import ERRORS, FOUND
+from app.api.responses import ERRORS, FOUND
 from app.api.serializers.store_records import grid_url
-from app.finite_metrics import finite
-from app.pages.compare import FeaturesQuery, NoteQuery
-from app.pages.image_slots import shown
 from app.params.common import IndexDep, SiteDep, TokenQuery
-from app.services.compare_features import Compared, FeatureComparison, compare, compared_features
+from app.params.compare_params import FeaturesQuery, NoteQuery, compared_features
+from app.params.view_params import slot_filter
+from app.services.compare_features import Compared, FeatureComparison, compare
+from app.services.feature_details import finite
 from app.state import OpenIndex
 from app.urls import API, Urls
 from scopeview.slots import Layer
@@ -25,41 +25,41 @@ class ComparedOut(_Model):
     layer: Layer
     token: str
     feature: int
-    names: list[str] = Field(description="best first; empty where it has none")
+    names: list[str] = Field(description="best first; empty without names")
     n_active: int
     density: float
     max_activation: float | None
     mean_activation: float | None
-    clarity: float | None = Field(description="null where it is unknown, or where its computation failed")
-    image_ids: list[int] = Field(description="its highest, at most nine, by rank")
+    clarity: float | None = Field(description="null where unknown or failed")
+    image_ids: list[int] = Field(description="top images, at most nine, by rank")
     grid_url: str | None
     url: str
 
 
 class PairOut(_Model):
-    one: int = Field(description="place in `features`, from 0")
+    one: int = Field(description="index in `features`, from 0")
     other: int
-    n_compared: int = Field(description="the most that could be shared: at most nine")
-    image_ids: list[int] = Field(description="among the highest nine of both")
+    n_compared: int = Field(description="number of top images compared, at most nine")
+    image_ids: list[int] = Field(description="images in the top nine of both")
 
 
 class CompareOut(_Model):
     index: str
     note: str
-    features: list[ComparedOut] = Field(description="in the order asked for")
-    pairs: list[PairOut] = Field(description="every two of them")
+    features: list[ComparedOut] = Field(description="in the order of the request")
+    pairs: list[PairOut] = Field(description="every pair")
 
 
 @router.get(
     API + "/{index}/compare",
-    summary="Features side by side, and the images they share",
+    summary="Compare features and the top images that they share",
     response_description=FOUND,
     responses=ERRORS,
 )
 def compare_json(
     site: SiteDep, index: IndexDep, features: FeaturesQuery, token: TokenQuery = None, note: NoteQuery = ""
 ) -> CompareOut:
-    at = shown(index, None, token).token
+    at = slot_filter(index, None, token).token
     return compare_out(index, compare(index, compared_features(index, features, at)), note, site.json_urls)
 
 

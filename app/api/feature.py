@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app.api.index import ERRORS, FOUND
+from app.api.responses import ERRORS, FOUND
 from app.api.schemas import feature as models
 from app.api.serializers.feature import feature_images_out, feature_out
 from app.api.serializers.images_csv import CSV, images_csv
@@ -26,7 +26,7 @@ def feature(site: SiteDep, index: IndexDep, slot: SlotDep, feature: FeaturePath)
 
 @router.get(
     API + "/{index}/{layer}/{feature}/images",
-    summary="Every image on which the feature fires",
+    summary="Images of a feature by rank",
     response_description=FOUND,
     responses=ERRORS,
 )
@@ -49,8 +49,8 @@ def feature_images(
 
 @router.get(
     API + "/{index}/{layer}/{feature}/images.csv",
-    summary="The same images as a table for a spreadsheet",
-    description="Cells of words that a spreadsheet would run as a formula begin with an apostrophe.",
+    summary="Images of a feature by rank, as CSV",
+    description="Text cells that a spreadsheet would run as a formula begin with an apostrophe.",
     response_class=Response,
     response_description="rank, image_id, key, activation, position, caption, source_url, url; the header"
     " `Link` with `rel=next` names the next page",

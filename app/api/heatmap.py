@@ -9,14 +9,15 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.api.index import ERRORS, FOUND
+from app.api.responses import ENCODER, ERRORS, FOUND
 from app.api.schemas import common
 from app.engine.worker import EncodeRequest
 from app.params.common import FeaturePath, IndexDep, LayerPath, SiteDep, slot_of
-from app.services.model_requests import decompose, indexed_picture
+from app.services.images import thumbnail_ref
+from app.services.model_requests import decompose
 from app.state import OpenIndex
 from app.urls import API
-from app.web.errors import ProblemBody, ProblemError, unprocessable
+from app.web.errors import ProblemError, unprocessable
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.heatmap import feature_heatmaps, with_stored
 from scopeview.errors import NotFoundError
@@ -24,21 +25,14 @@ from scopeview.slots import EMBED, Layer, Slot, Token, parse_number, token_numbe
 from scopeview.store.records import ActiveFeature
 
 MAX_IMAGES = 24
-ENCODER: common.Responses = {
-    429: {
-        "model": ProblemBody,
-        "description": "the model has worked a lot for this address: see Retry-After",
-    },
-    503: {"model": ProblemBody, "description": "no encoder here, or busy: see Retry-After"},
-}
-ImagesQuery = Annotated[str, Query(description=f"image ids with commas between, at most {MAX_IMAGES}")]
+ImagesQuery = Annotated[str, Query(description=f"image ids separated by commas, at most {MAX_IMAGES}")]
 
 
 def known_images(index: IndexDep, images: ImagesQuery) -> list[int]:
     """Each once, without those that were removed. A malformed list is a 422, an unknown image a 404."""
     numbers = [parse_number(part) for part in images.split(",")]
     if None in numbers or len(numbers) > MAX_IMAGES:
-        accepted = f"1 to {MAX_IMAGES} image ids with commas between, such as 3,1,4"
+        accepted = f"1 to {MAX_IMAGES} image ids separated by commas, for example 3,1,4"
         raise unprocessable("images", images, accepted)
     last, blocked = index.manifest.n_images - 1, index.reader.blocked()
     ids = list(dict.fromkeys(number for number in numbers if number is not None))
@@ -58,7 +52,7 @@ class HeatOut(common._Model):
     image_id: int
     cls: float
     patches: list[float] = Field(description="row by row from the top left, 16 x 16 of them")
-    max: float = Field(description="of all tokens, CLS included: the activation at the token any")
+    max: float = Field(description="maximum over all tokens, CLS included")
 
 
 class HeatsOut(common._Model):
@@ -66,19 +60,19 @@ class HeatsOut(common._Model):
     layer: Layer
     feature: int
     stored: list[str] = Field(
-        description="tokens whose activations are the index's own: any is the maximum and its place; values"
+        description="tokens whose activations the index stores; for any, the maximum and its position; values"
         " at all other tokens are approximate"
     )
     heats: list[HeatOut] = Field(
-        description="in the order asked for; images that the operator removed are left out"
+        description="in the order of the request, without images that the operator removed"
     )
 
 
 @router.get(
     API + "/{index}/{layer}/{feature}/heat",
-    summary="Where on some images a feature fires",
-    description="Computed when asked, from the thumbnail that the index keeps of each image. It is lossy, so"
-    " values are approximate, except at the tokens that the index stores: see `stored`.",
+    summary="Heatmaps of a feature on images",
+    description="Computed on request from the lossy thumbnail of each image, so values are approximate,"
+    " except at the tokens that the index stores: see `stored`.",
     response_description=FOUND,
     responses={**ERRORS, **ENCODER},
 )
@@ -92,13 +86,14 @@ async def heat(
     images: ImagesDep,
 ) -> HeatsOut:
     _check_feature(index, layer, feature)
-    pictures = [indexed_picture(index, image_id) for image_id in images]
-    aparts = await decompose(site, index, pictures, EncodeRequest((layer,)), request.app.state.decode_limiter)
+    refs = [thumbnail_ref(index, image_id) for image_id in images]
+    decoding = request.app.state.decode_limiter
+    decompositions = await decompose(site, index, refs, EncodeRequest((layer,)), decoding)
     response.headers["Cache-Control"] = "private, max-age=600"
     stored = await run_in_threadpool(stored_values, index, layer, feature, images)
     found = [
-        heat_out(image_id, apart.layers[layer], feature, stored)
-        for image_id, apart in zip(images, aparts, strict=True)
+        heat_out(image_id, decomposition.layers[layer], feature, stored)
+        for image_id, decomposition in zip(images, decompositions, strict=True)
     ]
     return HeatsOut(index=index.slug, layer=layer, feature=feature, stored=list(stored), heats=found)
 

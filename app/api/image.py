@@ -1,23 +1,21 @@
-"""`/api/v1/{index}/images/{image_id}/...` and `.../uploads/{upload_id}/...`: a picture taken apart.
+"""`/api/v1/{index}/images/{image_id}/...` and `.../uploads/{upload_id}/...`: the features of one image.
 
-`apart` is what is active where, `heat` where one feature or several are, `groups` which belong together, and
-`knobs` what turning some of them does.
+`activations` is what is active where, `heat` where one feature or several are, `groups` which belong
+together, and `steering` what editing some of them changes. Each is written once, for both addresses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.api.heatmap import ENCODER
-from app.api.index import ERRORS, FOUND
+from app.api.responses import ENCODER, ERRORS, FOUND, GONE
 from app.api.schemas import image as models
-from app.api.serializers.image import apart_out, groups_out, heat_out, knobs_out
-from app.api.uploads import GONE, PRIVATE
+from app.api.serializers.image import activations_out, groups_out, heatmap_out, steering_out
 from app.engine.fair_share import FairLimiter
 from app.params.common import IndexDep, SiteDep
 from app.params.view_params import (
@@ -37,20 +35,35 @@ from app.params.view_params import (
     known_prompts,
     known_selection,
 )
-from app.services.images import ImageSubject, Subject, UploadSubject, layer_of
+from app.services.decomposition import layer_of
+from app.services.images import ImageRef, image_by_number, image_by_upload_id
 from app.services.steering import prompts_of, run_steered
 from app.state import AppState, OpenIndex
 from app.urls import API
+from app.web.caching import PRIVATE
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.feature_edits import FeatureEdits
 from scopeview.analysis.grouping import THRESHOLD
 from scopeview.analysis.token_selection import Order, Selection, summarize
 from scopeview.slots import ANY, Layer
 
-IMAGE, UPLOAD = API + "/{index}/images/{image_id}", API + "/{index}/uploads/{upload_id}"
 RESPONSES = {**ERRORS, **ENCODER, **GONE}
 
-router = APIRouter(tags=["pictures"])
+router = APIRouter(tags=["images"])
+
+
+class ImageRoutes(NamedTuple):
+    """Where images of one kind are, and how one of them is read from the path."""
+
+    path: str
+    read: Callable[..., ImageRef]
+    noun: str
+
+
+KINDS = (
+    ImageRoutes(API + "/{index}/images/{image_id}", image_by_number, "an image"),
+    ImageRoutes(API + "/{index}/uploads/{upload_id}", image_by_upload_id, "an upload"),
+)
 
 
 @dataclass(frozen=True)
@@ -63,22 +76,22 @@ class TokenView:
     selection: Selection
     decoding: FairLimiter
 
-    async def found(self, subject: Subject, features: Sequence[int] = ()) -> LayerDecomposition:
-        return await layer_of(self.site, self.index, subject, self.layer, self.decoding, features)
+    async def found(self, image: ImageRef, features: Sequence[int] = ()) -> LayerDecomposition:
+        return await layer_of(self.site, self.index, image, self.layer, self.decoding, features)
 
-    def place(self, subject: Subject, *, approximate: bool) -> dict[str, Any]:
-        """The fields of `PictureOut`."""
+    def place(self, image: ImageRef, *, approximate: bool) -> dict[str, Any]:
+        """The fields of `ImageViewOut`."""
         return {
-            **place_of(self.index, subject),
+            **image_id_of(self.index, image),
             "layer": self.layer,
             "tokens": self.selection.text,
             "approximate": approximate,
         }
 
 
-def place_of(index: OpenIndex, subject: Subject) -> dict[str, Any]:
-    """The fields of `OfPictureOut`."""
-    return {"index": index.slug, "image_id": subject.image_id, "upload_id": subject.upload_id}
+def image_id_of(index: OpenIndex, image: ImageRef) -> dict[str, Any]:
+    """The fields of `ImageIdOut`."""
+    return {"index": index.slug, "image_id": image.image_id, "upload_id": image.upload_id}
 
 
 def view_of(
@@ -118,121 +131,86 @@ def listing_of(
 ListingDep = Annotated[ActiveListing, Depends(listing_of)]
 
 
-@router.get(
-    f"{IMAGE}/apart",
-    summary="What is active where in an image",
-    response_description=FOUND,
-    responses=RESPONSES,
-)
-async def image_apart(subject: ImageSubject, view: ViewDep, listing: ListingDep) -> models.ApartOut:
-    return await _apart(subject, view, listing)
+def add_routes(kind: ImageRoutes) -> None:
+    @router.get(
+        f"{kind.path}/activations",
+        summary=f"Active features of {kind.noun} by token",
+        response_description=FOUND,
+        responses=RESPONSES,
+    )
+    async def activations(
+        image: Annotated[ImageRef, Depends(kind.read)], view: ViewDep, listing: ListingDep
+    ) -> models.ActivationsOut:
+        return await _activations(image, view, listing)
+
+    @router.get(
+        f"{kind.path}/heat",
+        summary=f"Heatmaps of features on {kind.noun}",
+        response_description=FOUND,
+        responses=RESPONSES,
+    )
+    async def heat(
+        image: Annotated[ImageRef, Depends(kind.read)], view: ViewDep, features: FeaturesQuery
+    ) -> models.ImageHeatmapOut:
+        numbers = known_features(view.index, view.layer, features)
+        found = await view.found(image, numbers)
+        return heatmap_out(view.place(image, approximate=found.stored is not None), found, numbers)
+
+    @router.get(
+        f"{kind.path}/groups",
+        summary=f"Groups of related features of {kind.noun}",
+        response_description=FOUND,
+        responses=RESPONSES,
+    )
+    async def groups(
+        image: Annotated[ImageRef, Depends(kind.read)], view: ViewDep, threshold: ThresholdQuery = THRESHOLD
+    ) -> models.GroupsOut:
+        return await _groups(image, view, threshold)
+
+    @router.get(
+        f"{kind.path}/steering",
+        summary=f"Steer {kind.noun} by editing features",
+        response_description=FOUND,
+        responses=RESPONSES,
+    )
+    async def steering(
+        image: Annotated[ImageRef, Depends(kind.read)],
+        view: ViewDep,
+        edit: EditsQuery = (),
+        prompt: PromptsQuery = (),
+    ) -> models.SteeringOut:
+        return await _steering(image, view, edit, prompt)
 
 
-@router.get(
-    f"{UPLOAD}/apart",
-    summary="What is active where in an upload",
-    response_description=FOUND,
-    responses=RESPONSES,
-)
-async def upload_apart(subject: UploadSubject, view: ViewDep, listing: ListingDep) -> models.ApartOut:
-    return await _apart(subject, view, listing)
+async def _activations(image: ImageRef, view: TokenView, listing: ActiveListing) -> models.ActivationsOut:
+    found = await view.found(image)
 
-
-@router.get(
-    f"{IMAGE}/heat", summary="Where features are in an image", response_description=FOUND, responses=RESPONSES
-)
-async def image_heat(subject: ImageSubject, view: ViewDep, features: FeaturesQuery) -> models.PictureHeatOut:
-    return await _heat(subject, view, features)
-
-
-@router.get(
-    f"{UPLOAD}/heat",
-    summary="Where features are in an upload",
-    response_description=FOUND,
-    responses=RESPONSES,
-)
-async def upload_heat(
-    subject: UploadSubject, view: ViewDep, features: FeaturesQuery
-) -> models.PictureHeatOut:
-    return await _heat(subject, view, features)
-
-
-@router.get(
-    f"{IMAGE}/groups",
-    summary="Features of an image that belong together",
-    response_description=FOUND,
-    responses=RESPONSES,
-)
-async def image_groups(
-    subject: ImageSubject, view: ViewDep, threshold: ThresholdQuery = THRESHOLD
-) -> models.GroupsOut:
-    return await _groups(subject, view, threshold)
-
-
-@router.get(
-    f"{UPLOAD}/groups",
-    summary="Features of an upload that belong together",
-    response_description=FOUND,
-    responses=RESPONSES,
-)
-async def upload_groups(
-    subject: UploadSubject, view: ViewDep, threshold: ThresholdQuery = THRESHOLD
-) -> models.GroupsOut:
-    return await _groups(subject, view, threshold)
-
-
-@router.get(
-    f"{IMAGE}/knobs", summary="An image with features turned", response_description=FOUND, responses=RESPONSES
-)
-async def image_knobs(
-    subject: ImageSubject, view: ViewDep, edit: EditsQuery = (), prompt: PromptsQuery = ()
-) -> models.KnobsOut:
-    return await _knobs(subject, view, edit, prompt)
-
-
-@router.get(
-    f"{UPLOAD}/knobs",
-    summary="An upload with features turned",
-    response_description=FOUND,
-    responses=RESPONSES,
-)
-async def upload_knobs(
-    subject: UploadSubject, view: ViewDep, edit: EditsQuery = (), prompt: PromptsQuery = ()
-) -> models.KnobsOut:
-    return await _knobs(subject, view, edit, prompt)
-
-
-async def _apart(subject: Subject, view: TokenView, listing: ActiveListing) -> models.ApartOut:
-    found = await view.found(subject)
-
-    def answer() -> models.ApartOut:
+    def answer() -> models.ActivationsOut:
         here = summarize(found, view.selection, order=listing.order, least=listing.least, top=listing.top)
-        place = view.place(subject, approximate=found.stored is not None)
-        return apart_out(place, view.index, view.layer, found, here, view.site.json_urls)
+        place = view.place(image, approximate=found.stored is not None)
+        return activations_out(place, view.index, view.layer, found, here, view.site.json_urls)
 
     return await run_in_threadpool(answer)
 
 
-async def _heat(subject: Subject, view: TokenView, features: str) -> models.PictureHeatOut:
-    numbers = known_features(view.index, view.layer, features)
-    found = await view.found(subject, numbers)
-    return heat_out(view.place(subject, approximate=found.stored is not None), found, numbers)
-
-
-async def _groups(subject: Subject, view: TokenView, threshold: float) -> models.GroupsOut:
-    found = await view.found(subject)
+async def _groups(image: ImageRef, view: TokenView, threshold: float) -> models.GroupsOut:
+    found = await view.found(image)
     encoder = await run_in_threadpool(view.site.worker.encoder, view.index.reader.index_dir)
-    place = view.place(subject, approximate=not found.is_exact_at(view.selection.positions))
+    place = view.place(image, approximate=not found.is_exact_at(view.selection.positions))
     return await run_in_threadpool(groups_out, place, encoder, view.layer, found, view.selection, threshold)
 
 
-async def _knobs(
-    subject: Subject, view: TokenView, edits: Sequence[str], prompts: Sequence[str]
-) -> models.KnobsOut:
+async def _steering(
+    image: ImageRef, view: TokenView, edit: Sequence[str], prompt: Sequence[str]
+) -> models.SteeringOut:
     site, index = view.site, view.index
-    knobs = FeatureEdits(view.layer, known_edits(index, view.layer, edits), view.selection.positions)
-    texts = known_prompts(prompts)
-    both = await run_steered(site, index, subject, knobs, view.decoding)
-    compared = await prompts_of(site, index, texts)
-    place = view.place(subject, approximate=subject.image_id is not None)
-    return await run_in_threadpool(knobs_out, place, index, subject, knobs, both, compared, site.json_urls)
+    edits = FeatureEdits(view.layer, known_edits(index, view.layer, edit), view.selection.positions)
+    texts = known_prompts(prompt)
+    steered = await run_steered(site, index, image, edits, view.decoding)
+    prompts = await prompts_of(site, index, texts)
+    place = view.place(image, approximate=image.image_id is not None)
+    return await run_in_threadpool(steering_out, place, index, edits, steered, prompts, site.json_urls)
+
+
+for each in KINDS:
+    add_routes(each)

@@ -10,19 +10,19 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.api.image import IMAGE, RESPONSES, UPLOAD, place_of
-from app.api.index import FOUND
+from app.api.image import KINDS, RESPONSES, ImageRoutes, image_id_of
+from app.api.responses import FOUND
 from app.api.schemas.common import _Model
-from app.api.schemas.image import TOKENS, OfPictureOut
-from app.api.uploads import PRIVATE
+from app.api.schemas.image import TOKENS, ImageIdOut
 from app.engine.fair_share import FairLimiter
-from app.pages.image.view_state import deepest
 from app.params.common import WHOLE, IndexDep, SiteDep
 from app.params.view_params import TokensQuery, known_selection
-from app.services.images import ImageSubject, Subject, UploadSubject, layers_of
+from app.services.decomposition import layers_of
+from app.services.images import ImageRef
 from app.services.layer_flow import N_FEATURES, N_GROUPS, HeavyGroup, LayerColumn, layer_flow
 from app.state import AppState, OpenIndex
 from app.urls import Urls
+from app.web.caching import PRIVATE
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.grouping import MAX_GROUPS
 from scopeview.analysis.token_selection import Selection
@@ -30,51 +30,53 @@ from scopeview.slots import CLS, Layer
 from scopeview.store.records import NeighborKind
 
 GroupsQuery = Annotated[
-    int, Field(ge=1, le=MAX_GROUPS), WHOLE, Query(description="groups of each layer, at most")
+    int, Field(ge=1, le=MAX_GROUPS), WHOLE, Query(description="maximum number of groups per layer")
 ]
-MembersQuery = Annotated[int, Field(ge=1, le=50), WHOLE, Query(description="features of each group, at most")]
+MembersQuery = Annotated[
+    int, Field(ge=1, le=50), WHOLE, Query(description="maximum number of features per group")
+]
 
-router = APIRouter(tags=["pictures"])
+router = APIRouter(tags=["images"])
 
 
 class NodeOut(_Model):
     feature: int
-    name: str | None = Field(description="its best name; null where it has none")
-    activation: float = Field(description="the highest at the tokens selected")
-    mass: float = Field(description="activation times the length of the decoder row, summed over the tokens")
+    name: str | None = Field(description="best name; null without names")
+    activation: float = Field(description="maximum over the selected tokens")
+    mass: float = Field(description="activation × decoder norm, summed over the selected tokens")
     url: str
 
 
 class NodeGroupOut(_Model):
-    name: str = Field(description="what most of its mass is called")
-    share: float = Field(description="of the mass of all features active here")
+    name: str = Field(description="name with the most mass")
+    share: float = Field(description="share of the mass of all features active here")
     mass: float
-    n_features: int = Field(description="all of the group, listed or not")
-    features: list[NodeOut] = Field(description="heaviest first")
+    n_features: int = Field(description="features in the group, listed or not")
+    features: list[NodeOut] = Field(description="largest mass first")
 
 
 class LinkOut(_Model):
     kind: NeighborKind = Field(description="decoder: cosine of decoder rows; cofiring: Jaccard over images")
-    feature: int = Field(description="listed in this layer")
-    other: int = Field(description="listed in the next layer")
+    feature: int = Field(description="feature of this layer")
+    other: int = Field(description="feature of the next layer")
     score: float
 
 
 class ColumnOut(_Model):
     layer: Layer
-    token: str = Field(description="whose names these are")
-    n_features: int = Field(description="that fire at the tokens selected")
-    n_groups: int = Field(description="that they make, listed or not")
+    token: str = Field(description="token whose names are used")
+    n_features: int = Field(description="features active at the selected tokens")
+    n_groups: int = Field(description="groups, listed or not")
     explained_variance: float | None
-    groups: list[NodeGroupOut] = Field(description="heaviest first")
+    groups: list[NodeGroupOut] = Field(description="largest mass first")
     links: list[LinkOut] = Field(description="to the next layer, strongest first; empty for the last")
 
 
-class LayersOut(OfPictureOut):
+class LayersOut(ImageIdOut):
     tokens: str = Field(description=TOKENS)
     approximate: bool = Field(
         description="true for an indexed image at tokens whose codes the index does not store: values are"
-        " then computed again from its thumbnail, which is lossy"
+        " then recomputed from its lossy thumbnail"
     )
     layers: list[ColumnOut] = Field(description="every block, in index order")
 
@@ -102,46 +104,37 @@ def view_of(
 ) -> LayersView:
     """Raises a 422 naming the tokens there are."""
     response.headers.update(PRIVATE)
-    selection = known_selection(index, deepest(index), tokens)
+    selection = known_selection(index, index.deepest_layer, tokens)
     return LayersView(site, index, selection, groups, features, request.app.state.decode_limiter)
 
 
 ViewDep = Annotated[LayersView, Depends(view_of)]
 
 
-@router.get(
-    f"{IMAGE}/layers",
-    summary="An image through the layers",
-    response_description=FOUND,
-    responses=RESPONSES,
-)
-async def image_layers(subject: ImageSubject, view: ViewDep) -> LayersOut:
-    return await _layers(subject, view)
+def add_route(kind: ImageRoutes) -> None:
+    @router.get(
+        f"{kind.path}/layers",
+        summary=f"{kind.noun.capitalize()} layer by layer",
+        response_description=FOUND,
+        responses=RESPONSES,
+    )
+    async def layers(image: Annotated[ImageRef, Depends(kind.read)], view: ViewDep) -> LayersOut:
+        found = await layers_of(view.site, view.index, image, view.index.blocks, view.decoding)
+        return await run_in_threadpool(_out, image, view, found)
 
 
-@router.get(
-    f"{UPLOAD}/layers",
-    summary="An upload through the layers",
-    response_description=FOUND,
-    responses=RESPONSES,
-)
-async def upload_layers(subject: UploadSubject, view: ViewDep) -> LayersOut:
-    return await _layers(subject, view)
+for each in KINDS:
+    add_route(each)
 
 
-async def _layers(subject: Subject, view: LayersView) -> LayersOut:
-    found = await layers_of(view.site, view.index, subject, view.index.blocks, view.decoding)
-    return await run_in_threadpool(_out, subject, view, found)
-
-
-def _out(subject: Subject, view: LayersView, found: Mapping[Layer, LayerDecomposition]) -> LayersOut:
+def _out(image: ImageRef, view: LayersView, found: Mapping[Layer, LayerDecomposition]) -> LayersOut:
     site, index = view.site, view.index
     encoder = site.worker.encoder(index.reader.index_dir)
     columns = layer_flow(
         index, encoder, found, view.selection, n_groups=view.n_groups, n_features=view.n_features
     )
     return LayersOut(
-        **place_of(index, subject),
+        **image_id_of(index, image),
         tokens=view.selection.text,
         approximate=not all(each.is_exact_at(view.selection.positions) for each in found.values()),
         layers=[_column(index, column, site.json_urls) for column in columns],

@@ -9,22 +9,19 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.api.image import IMAGE, RESPONSES, UPLOAD, place_of
-from app.api.index import FOUND
+from app.api.image import KINDS, RESPONSES, ImageRoutes, image_id_of
+from app.api.responses import FOUND
 from app.api.schemas.common import _Model
-from app.api.schemas.image import NearImageOut, OfPictureOut
-from app.api.uploads import PRIVATE
-from app.pages.image.compare import WithQuery
-from app.pages.image.image_ref import other_picture
-from app.pages.image.view_state import deepest
-from app.pages.image_slots import shown
+from app.api.schemas.image import ImageIdOut, NearImageOut
+from app.api.serializers.image import near_image
 from app.params.common import IndexDep, SiteDep, TokenQuery, slot_of
-from app.params.view_params import AnyLayerQuery, DeepLayerQuery, known_layer
-from app.services.compare_images import CodeOverlap, code_overlaps
-from app.services.images import ImageSubject, Subject, UploadSubject
+from app.params.view_params import AnyLayerQuery, DeepLayerQuery, OtherImageQuery, deep_layer, slot_filter
+from app.services.compare_images import CodeOverlap, compare_images
+from app.services.images import ImageRef, other_image
 from app.services.similar_images import SimilarImage, embedding_of, similar_images
 from app.state import AppState, OpenIndex
 from app.urls import Urls
+from app.web.caching import PRIVATE
 from scopeview.slots import Layer
 from scopeview.store.records import ActiveFeature
 
@@ -33,147 +30,111 @@ def _private(response: Response) -> None:
     response.headers.update(PRIVATE)
 
 
-router = APIRouter(tags=["pictures"], dependencies=[Depends(_private)])
+router = APIRouter(tags=["images"], dependencies=[Depends(_private)])
 
 
-class SimilarOut(OfPictureOut):
+class SimilarOut(ImageIdOut):
     layer: Layer
     token: str
-    by_embedding: list[NearImageOut] = Field(description="cosine of CLIP's embeddings, most alike first")
-    by_code: list[NearImageOut] = Field(description="cosine of the sparse codes at that layer and token")
-    why_no_embedding: str | None = Field(description="why nothing was compared by it; null where it was")
+    by_embedding: list[NearImageOut] = Field(description="by cosine of CLIP embeddings, most similar first")
+    by_code: list[NearImageOut] = Field(description="by cosine of the sparse codes at that layer and token")
+    why_no_embedding: str | None = Field(description="why there is no comparison; null where there is one")
     why_no_code: str | None
 
 
-class AloneOut(_Model):
+class OnlyOut(_Model):
     feature: int
     activation: float
 
 
 class SharedOut(_Model):
     feature: int
-    here: float = Field(description="activation on the picture of the address")
-    there: float = Field(description="activation on the other one")
+    here: float = Field(description="activation on this image")
+    there: float = Field(description="activation on the other image")
 
 
-class SidesOut(_Model):
+class OverlapOut(_Model):
     layer: Layer
     token: str
-    likeness: float = Field(description="features of both / features of either")
+    likeness: float = Field(description="overlap: features of both / features of either")
     shared: list[SharedOut] = Field(description="by the lower of the two activations, highest first")
-    only_here: list[AloneOut]
-    only_there: list[AloneOut]
+    only_here: list[OnlyOut]
+    only_there: list[OnlyOut]
 
 
-class ImageCompareOut(OfPictureOut):
-    other: str = Field(description="the other picture, as it was asked for")
-    layers: list[SidesOut] = Field(description="of the codes as they were kept; empty where none were")
+class ImageCompareOut(ImageIdOut):
+    other: str = Field(description="the other image, as requested")
+    layers: list[OverlapOut] = Field(description="from stored codes; empty where none are stored")
 
 
-@router.get(
-    f"{IMAGE}/similar", summary="Images like an image", response_description=FOUND, responses=RESPONSES
-)
-async def image_similar(
-    request: Request,
-    site: SiteDep,
-    index: IndexDep,
-    subject: ImageSubject,
-    layer: DeepLayerQuery = None,
-    token: TokenQuery = None,
-) -> SimilarOut:
-    return await _similar(request, site, index, subject, layer, token)
+def add_routes(kind: ImageRoutes) -> None:
+    @router.get(
+        f"{kind.path}/similar",
+        summary=f"Images similar to {kind.noun}",
+        response_description=FOUND,
+        responses=RESPONSES,
+    )
+    async def similar(
+        request: Request,
+        site: SiteDep,
+        index: IndexDep,
+        image: Annotated[ImageRef, Depends(kind.read)],
+        layer: DeepLayerQuery = None,
+        token: TokenQuery = None,
+    ) -> SimilarOut:
+        return await _similar(request, site, index, image, layer, token)
 
-
-@router.get(
-    f"{UPLOAD}/similar", summary="Images like an upload", response_description=FOUND, responses=RESPONSES
-)
-async def upload_similar(
-    request: Request,
-    site: SiteDep,
-    index: IndexDep,
-    subject: UploadSubject,
-    layer: DeepLayerQuery = None,
-    token: TokenQuery = None,
-) -> SimilarOut:
-    return await _similar(request, site, index, subject, layer, token)
-
-
-@router.get(
-    f"{IMAGE}/compare",
-    summary="An image beside another picture",
-    response_description=FOUND,
-    responses=RESPONSES,
-)
-def image_compare(
-    site: SiteDep,
-    index: IndexDep,
-    subject: ImageSubject,
-    other: Annotated[str, WithQuery],
-    layer: AnyLayerQuery = None,
-    token: TokenQuery = None,
-) -> ImageCompareOut:
-    return _compare(site, index, subject, other, layer, token)
-
-
-@router.get(
-    f"{UPLOAD}/compare",
-    summary="An upload beside another picture",
-    response_description=FOUND,
-    responses=RESPONSES,
-)
-def upload_compare(
-    site: SiteDep,
-    index: IndexDep,
-    subject: UploadSubject,
-    other: Annotated[str, WithQuery],
-    layer: AnyLayerQuery = None,
-    token: TokenQuery = None,
-) -> ImageCompareOut:
-    return _compare(site, index, subject, other, layer, token)
+    @router.get(
+        f"{kind.path}/compare",
+        summary=f"Compare {kind.noun} with another image",
+        response_description=FOUND,
+        responses=RESPONSES,
+    )
+    def compare(
+        site: SiteDep,
+        index: IndexDep,
+        image: Annotated[ImageRef, Depends(kind.read)],
+        other: OtherImageQuery,
+        layer: AnyLayerQuery = None,
+        token: TokenQuery = None,
+    ) -> ImageCompareOut:
+        return _compare(index, image, other_image(site, index, other.strip()), layer, token)
 
 
 async def _similar(
-    request: Request, site: AppState, index: OpenIndex, subject: Subject, layer: str | None, token: str | None
+    request: Request, site: AppState, index: OpenIndex, image: ImageRef, layer: str | None, token: str | None
 ) -> SimilarOut:
-    slot = slot_of(index, deepest(index) if layer is None else known_layer(index, layer), token)
-    embedding = await embedding_of(site, index, subject, request.app.state.decode_limiter)
-    likes = await run_in_threadpool(similar_images, index, subject, slot, embedding)
+    slot = slot_of(index, deep_layer(index, layer), token)
+    embedding = await embedding_of(site, index, image, request.app.state.decode_limiter)
+    found = await run_in_threadpool(similar_images, index, image, slot, embedding)
     return SimilarOut(
-        **place_of(index, subject),
+        **image_id_of(index, image),
         layer=slot.layer,
         token=slot.token,
-        by_embedding=_near(index, likes.by_embedding, site.json_urls),
-        by_code=_near(index, likes.by_code, site.json_urls),
-        why_no_embedding=likes.why_no_embedding,
-        why_no_code=likes.why_no_code,
+        by_embedding=_near(index, found.by_embedding, site.json_urls),
+        by_code=_near(index, found.by_code, site.json_urls),
+        why_no_embedding=found.why_no_embedding,
+        why_no_code=found.why_no_code,
     )
 
 
-def _near(index: OpenIndex, likes: Sequence[SimilarImage], urls: Urls) -> list[NearImageOut]:
-    return [
-        NearImageOut(
-            image_id=like.row.image_id,
-            cosine=like.cosine,
-            url=urls.image(index.slug, like.row.image_id),
-            thumb_url=urls.thumb(index.slug, like.row.image_id, index.version),
-        )
-        for like in likes
-    ]
+def _near(index: OpenIndex, found: Sequence[SimilarImage], urls: Urls) -> list[NearImageOut]:
+    return [near_image(index, each.row, each.cosine, urls) for each in found]
 
 
 def _compare(
-    site: AppState, index: OpenIndex, subject: Subject, other: str, layer: str | None, token: str | None
+    index: OpenIndex, image: ImageRef, other: ImageRef, layer: str | None, token: str | None
 ) -> ImageCompareOut:
-    beside = other_picture(site, index, other.strip())
-    what = shown(index, layer, token)
-    found = code_overlaps(subject.codes, beside.subject.codes, index.slots_at(what.token, what.layer))
+    found = compare_images(index, image, other, slot_filter(index, layer, token))
     return ImageCompareOut(
-        **place_of(index, subject), other=str(beside.at.picture), layers=[_sides(each) for each in found]
+        **image_id_of(index, image),
+        other=str(other.address.image),
+        layers=[_overlap(each) for each in found],
     )
 
 
-def _sides(found: CodeOverlap) -> SidesOut:
-    return SidesOut(
+def _overlap(found: CodeOverlap) -> OverlapOut:
+    return OverlapOut(
         layer=found.slot.layer,
         token=found.slot.token,
         likeness=found.likeness,
@@ -186,5 +147,9 @@ def _sides(found: CodeOverlap) -> SidesOut:
     )
 
 
-def _alone(found: Sequence[ActiveFeature]) -> list[AloneOut]:
-    return [AloneOut(feature=pair.feature, activation=pair.activation) for pair in found]
+def _alone(found: Sequence[ActiveFeature]) -> list[OnlyOut]:
+    return [OnlyOut(feature=pair.feature, activation=pair.activation) for pair in found]
+
+
+for each in KINDS:
+    add_routes(each)

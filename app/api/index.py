@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from app.api.responses import ANY_GET, ERRORS, FOUND, REMOVED
 from app.api.schemas import common
 from app.api.serializers import store_records
 from app.params.common import (
@@ -21,22 +22,11 @@ from app.params.common import (
 )
 from app.params.filters import FiltersDep
 from app.urls import API
-from app.web.errors import ProblemBody
-
-NOT_FOUND: common.Responses = {404: {"model": ProblemBody, "description": "unknown or malformed id"}}
-ERRORS: common.Responses = {
-    **NOT_FOUND,
-    422: {"model": ProblemBody, "description": "a query value that is not accepted; `detail` names what is"},
-}
-REMOVED: common.Responses = {
-    410: {"model": ProblemBody, "description": "an image that the operator of this server removed"}
-}
-FOUND = "found"
 
 router = APIRouter(tags=["index"])
 
 
-@router.get(f"{API}/indexes", summary="The indexes served here", response_description=FOUND)
+@router.get(f"{API}/indexes", summary="List the indexes", response_description=FOUND, responses=ANY_GET)
 def indexes(site: SiteDep) -> common.IndexesOut:
     found = [store_records.index_summary(index, site.json_urls) for index in site.indexes.values()]
     return common.IndexesOut(indexes=found)
@@ -52,14 +42,12 @@ def index_overview(site: SiteDep, index: IndexDep) -> common.IndexOut:
     return store_records.index_out(index, site.json_urls)
 
 
-@router.get(
-    API + "/{index}/images", summary="Page through the images", response_description=FOUND, responses=ERRORS
-)
+@router.get(API + "/{index}/images", summary="List the images", response_description=FOUND, responses=ERRORS)
 def images(
     site: SiteDep,
     index: IndexDep,
     limit: LimitQuery = 100,
-    after: Annotated[Number | None, Query(description="begin after this image_id")] = None,
+    after: Annotated[Number | None, Query(description="start after this image_id")] = None,
 ) -> common.ImagesOut:
     rows = index.reader.images(limit=limit + 1, after=-1 if after is None else after)
     following = None
@@ -75,7 +63,7 @@ def images(
 
 @router.get(
     API + "/{index}/images/{image_id}",
-    summary="One image and its code at every slot",
+    summary="One image and its active features at every layer and token",
     response_description=FOUND,
     responses={**ERRORS, **REMOVED},
 )
@@ -85,7 +73,7 @@ def image(site: SiteDep, index: IndexDep, image_id: ImagePath) -> common.ImageOu
 
 @router.get(
     API + "/{index}/{layer}",
-    summary="The features of a layer, as the gallery lists them",
+    summary="List the features of a layer",
     response_description=FOUND,
     responses=ERRORS,
 )

@@ -9,14 +9,13 @@ from jaxtyping import Float32
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from app.api.index import ERRORS, FOUND
-from app.image_routes import kept
+from app.api.responses import ERRORS, FOUND
 from app.params.common import IndexDep, SlotDep
 from app.params.filters import NameQuery
 from app.services.map_points import packed, points_version
 from app.state import OpenIndex
 from app.urls import API
-from app.web.page_cache import FOR_EVERYONE
+from app.web.caching import FOR_EVERYONE, versioned_response
 from scopeview.slots import Layer, Slot
 
 BINARY = "application/octet-stream"
@@ -38,15 +37,17 @@ class PointsOut(BaseModel):
     index: str
     layer: Layer
     token: str
-    n_images: int = Field(description="images in the index: a density is n_active / n_images")
-    feature: list[int] = Field(description="ascending; those that fire on at least nine images")
+    n_images: int = Field(description="images in the index; density is n_active / n_images")
+    feature: list[int] = Field(
+        description="feature numbers, ascending; those that fire on at least nine images"
+    )
     n_active: list[int] = Field(description="images on which it fires")
     max_activation: list[float | None]
     clarity: list[float | None]
     selectivity: list[float | None]
-    name: list[str | None] = Field(description="its best name")
+    name: list[str | None] = Field(description="best name")
     name_score: list[float | None]
-    x: list[float | None] = Field(description="its place on the map of its slot, 0 to 1")
+    x: list[float | None] = Field(description="position on the map of its slot, 0 to 1")
     y: list[float | None]
 
 
@@ -55,7 +56,7 @@ router = APIRouter(tags=["index"])
 
 @router.get(
     API + "/{index}/{layer}/points",
-    summary="Every active feature of a layer, in columns",
+    summary="Metrics and map positions of the features of a layer, in columns",
     response_description=FOUND,
     response_model=PointsOut,
     responses=ERRORS,
@@ -90,14 +91,14 @@ def _points(index: OpenIndex, slot: Slot, name: str | None) -> PointsOut:
 
 @router.get(
     API + "/{index}/{layer}/points.safetensors",
-    summary="The same columns, packed",
+    summary="The same columns as safetensors",
     response_class=Response,
     responses=PACKED,
 )
 def points_packed(request: Request, index: IndexDep, slot: SlotDep) -> Response:
     content, version = packed(index.reader, slot), points_version(index)
     gzips = "gzip" in request.headers.get("accept-encoding", "")
-    answer = kept(
+    answer = versioned_response(
         request,
         content.gzipped if gzips else content.plain,
         BINARY,

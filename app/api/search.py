@@ -4,17 +4,16 @@ from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.api.index import ERRORS, FOUND
+from app.api.responses import ENCODER, ERRORS, FOUND, GONE
 from app.api.schemas import search as schemas
 from app.api.serializers import store_records
-from app.api.uploads import GONE, PRIVATE
 from app.params.common import IndexDep, SiteDep
-from app.params.search_params import AskedDep
+from app.params.search_params import SearchQuery, SearchQueryDep
 from app.services.retrieval import FoundFeature, SearchResults
-from app.services.search import Query, ask, target_of
+from app.services.search import run_search, target_of
 from app.state import OpenIndex
 from app.urls import API, Urls
-from app.web.errors import ProblemBody
+from app.web.caching import PRIVATE
 from scopeview.store.records import FeatureCard
 
 router = APIRouter(tags=["index"])
@@ -22,29 +21,29 @@ router = APIRouter(tags=["index"])
 
 @router.get(
     API + "/{index}/search",
-    summary="Features and images that answer words, a number, a name or a picture",
+    summary="Search features and images by words, name, number or image",
     response_description=FOUND,
-    responses={**ERRORS, **GONE, 503: {"model": ProblemBody, "description": "busy: see Retry-After"}},
+    responses={**ERRORS, **GONE, **ENCODER},
 )
 async def search(
-    request: Request, response: Response, site: SiteDep, index: IndexDep, asked: AskedDep
+    request: Request, response: Response, site: SiteDep, index: IndexDep, query: SearchQueryDep
 ) -> schemas.SearchOut:
-    if asked.upload_id is not None:
+    if query.upload_id is not None:
         response.headers.update(PRIVATE)
-    found = await ask(site, index, asked, request.app.state.decode_limiter)
-    return await run_in_threadpool(search_out, index, asked, found, site.json_urls)
+    found = await run_search(site, index, query, request.app.state.decode_limiter)
+    return await run_in_threadpool(search_out, index, query, found, site.json_urls)
 
 
-def search_out(index: OpenIndex, asked: Query, found: SearchResults, urls: Urls) -> schemas.SearchOut:
-    target = target_of(index, asked)
+def search_out(index: OpenIndex, query: SearchQuery, found: SearchResults, urls: Urls) -> schemas.SearchOut:
+    target = target_of(index, query)
     jump = urls.feature(index.slug, target.slot.layer, target.feature, target.slot.token) if target else None
     return schemas.SearchOut(
         index=index.slug,
-        text=asked.text,
-        image_id=asked.image_id,
-        upload_id=asked.upload_id,
-        layer=asked.layer,
-        token=asked.token,
+        text=query.text,
+        image_id=query.image_id,
+        upload_id=query.upload_id,
+        layer=query.layer,
+        token=query.token,
         jump=jump,
         numbered=[_found(index, each, urls) for each in found.numbered],
         named=[_found(index, each, urls) for each in found.named],
@@ -57,7 +56,7 @@ def search_out(index: OpenIndex, asked: Query, found: SearchResults, urls: Urls)
             for each in found.images
         ],
         unknown_words=list(found.unknown_words),
-        matches_well=not found.is_weak if asked.text and found.features else None,
+        matches_well=not found.is_weak if query.text and found.features else None,
         why_not=found.why_not,
     )
 

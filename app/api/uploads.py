@@ -2,43 +2,33 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path
-from fastapi.responses import JSONResponse, Response
+from fastapi import APIRouter, Header
+from fastapi.responses import Response
 from starlette.requests import Request
 
-from app.api.index import ERRORS, FOUND, NOT_FOUND
+from app.api.responses import ERRORS, FOUND, GONE, NOT_FOUND, Responses, problem
 from app.api.schemas import common
 from app.api.serializers.store_records import upload_out
 from app.params.common import IndexDep, SiteDep
-from app.services.receive_upload import receive_upload
+from app.services.images import UploadPath
+from app.services.receive_upload import created_response, receive_upload
 from app.uploads.multipart import FIELD
-from app.uploads.store import NewUpload
-from app.urls import API, Urls
-from app.web.errors import ProblemBody
+from app.urls import API
+from app.web.caching import PRIVATE
 from app.web.security import refuse_cross_site
 
-PRIVATE = {"Cache-Control": "private, no-store"}
-GONE: common.Responses = {
-    410: {"model": ProblemBody, "description": "expired, deleted, or removed by the operator"}
-}
-TAKING: common.Responses = {
+CREATED: Responses = {
     **NOT_FOUND,
-    201: {"model": common.NewUploadOut, "description": "kept; Location is its page"},
-    400: {"model": ProblemBody, "description": "the connection broke off"},
-    403: {
-        "model": ProblemBody,
-        "description": "sent by another site's page, or a picture that the operator blocks",
-    },
-    408: {"model": ProblemBody, "description": "the picture did not arrive in time"},
-    413: {"model": ProblemBody, "description": "too many bytes, pixels, frames or scans"},
-    415: {
-        "model": ProblemBody,
-        "description": "not multipart; not JPEG, PNG, WebP or GIF; or something else as well",
-    },
-    422: {"model": ProblemBody, "description": "no field `image`, an empty file or a damaged picture"},
-    429: {"model": ProblemBody, "description": "too many from this address: see Retry-After"},
-    503: {"model": ProblemBody, "description": "no encoder here, busy, or a disk that cannot be written to"},
-    507: {"model": ProblemBody, "description": "the disk is full"},
+    201: {"model": common.NewUploadOut, "description": "stored; Location is its page"},
+    400: problem("the connection broke off"),
+    403: problem("sent from another site, or an image that the operator blocked"),
+    408: problem("the image did not arrive in time"),
+    413: problem("too many bytes, pixels, frames or scans"),
+    415: problem("not multipart; not JPEG, PNG, WebP or GIF; or also another file type"),
+    422: problem("no field `image`, an empty file or a damaged image"),
+    429: problem("too many from this address: see Retry-After"),
+    503: problem("no model on this server, busy, or disk not writable"),
+    507: problem("the disk is full"),
 }
 BODY = {
     "requestBody": {
@@ -54,8 +44,7 @@ BODY = {
         },
     }
 }
-DeleteKey = Annotated[str, Header(alias="Delete-Key", description="the delete_key of the 201 answer")]
-UploadPath = Annotated[str, Path(description="from the answer to the upload")]
+DeleteKey = Annotated[str, Header(alias="Delete-Key", description="delete_key from the 201 response")]
 
 router = APIRouter(tags=["uploads"])
 
@@ -63,13 +52,13 @@ router = APIRouter(tags=["uploads"])
 @router.post(
     API + "/{index}/uploads",
     status_code=201,
-    summary="Take a picture apart",
-    responses=TAKING,
+    summary="Analyze an image",
+    responses=CREATED,
     openapi_extra=BODY,
 )
 async def create(request: Request, site: SiteDep, index: IndexDep) -> Response:
     kept = await receive_upload(request, site, index)
-    return created(kept, site.json_urls)
+    return created_response(kept, site.json_urls)
 
 
 @router.get(
@@ -87,15 +76,12 @@ def read(site: SiteDep, index: IndexDep, upload_id: UploadPath, response: Respon
     API + "/{index}/uploads/{upload_id}",
     status_code=204,
     summary="Delete an upload",
-    response_description="deleted; its address answers 410 from now on",
+    response_description="deleted; its address now returns 410",
     responses={
         **ERRORS,
         **GONE,
-        403: {
-            "model": ProblemBody,
-            "description": "not the key it was given, or sent by another site's page",
-        },
-        503: {"model": ProblemBody, "description": "shown to nobody from now on, but still on the disk"},
+        403: problem("wrong delete key, or sent from another site"),
+        503: problem("no longer shown, but not yet removed from disk"),
     },
 )
 def delete(
@@ -104,10 +90,3 @@ def delete(
     refuse_cross_site(request.headers, site.settings.base_url)
     site.uploads.delete(index.slug, upload_id, delete_key)
     return Response(status_code=204, headers=PRIVATE)
-
-
-def created(kept: NewUpload, urls: Urls) -> JSONResponse:
-    """201 with the one telling of the delete key."""
-    body = common.NewUploadOut(**upload_out(kept.upload, urls).model_dump(), delete_key=kept.delete_key)
-    headers = {**PRIVATE, "Location": body.url}
-    return JSONResponse(body.model_dump(mode="json"), status_code=201, headers=headers)

@@ -16,7 +16,7 @@ _MANY_CLIENTS = 4096
 class BudgetSpentError(ProblemError):
     def __init__(self, wait_s: int) -> None:
         detail = (
-            "The model has worked a lot for your address in the last minute."
+            "Your address has used up its model time for this minute."
             f" Try again in {wait_s} second{'' if wait_s == 1 else 's'}."
         )
         super().__init__(429, "too_much_model_time", detail, {"Retry-After": str(wait_s)})

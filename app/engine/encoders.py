@@ -74,7 +74,7 @@ class Encoders:
     def unavailable_reason(self, index_dir: Path) -> str | None:
         """Why there is none at this moment, or None as far as is known."""
         if self._factory is None:
-            return "the operator of this server has switched them off"
+            return "the operator of this server disabled the model"
         failed_s, why = self._failures.get(index_dir, (0.0, ""))
         return why if why and time.monotonic() - failed_s < RETRY_LOAD_S else None
 
@@ -108,7 +108,7 @@ class Encoders:
     def _load(self, index_dir: Path) -> EncoderProtocol:
         why = self.unavailable_reason(index_dir)
         if why is not None or self._factory is None:
-            raise EncoderAbsentError(why or "there is no encoder")
+            raise EncoderAbsentError(why or "there is no model")
         try:
             return self._factory(index_dir)
         except (ScopeviewError, ImportError) as error:  # whose message says all there is to say
@@ -127,10 +127,10 @@ class Encoders:
 def _public_reason(error: Exception) -> str:
     """Without paths: the log has the whole message."""
     if isinstance(error, ImportError):
-        return "the packages that run the model are not installed on this server"
+        return "the packages that run the model are not installed"
     if isinstance(error, ScopeviewError):
-        return "the model or the SAE files of this index are not on this server, or cannot be used"
-    return "the model could not be loaded on this server"
+        return "the model or SAE files of this index are missing or unusable"
+    return "the model could not be loaded"
 
 
 def scopeview_encoders(device: str) -> EncoderFactory | None:

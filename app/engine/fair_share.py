@@ -36,10 +36,7 @@ _ALWAYS = ("/healthz", "/readyz", "/metrics")
 
 class TooManyAtOnceError(ProblemError):
     def __init__(self, waiting: int, retry_s: int = 5) -> None:
-        detail = (
-            f"{waiting} requests from your address are waiting for an answer already."
-            " Wait for those, then try again."
-        )
+        detail = f"{waiting} requests from your address are already waiting. Try again when they are done."
         super().__init__(429, "too_many_at_once", detail, {"Retry-After": str(retry_s)})
 
 

@@ -29,8 +29,8 @@ RETRY_LOAD_S = 60.0
 CACHE_SIZE = 1024
 """Texts whose vectors are kept: 3 KB each."""
 
-LOADING = "the model is being loaded; ask again in a minute"
-BUSY = "the model is busy; ask again in a moment"
+LOADING = "the model is loading; try again in a minute"
+BUSY = "the model is busy; try again in a moment"
 
 Vector = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -71,7 +71,7 @@ class TextEncoders:
     def unavailable_reason(self, index_dir: Path) -> str | None:
         """Why words cannot become vectors at this moment, or None as far as is known."""
         if self._factory is None:
-            return "the operator of this server has switched the model off"
+            return "the operator of this server disabled the model"
         until_s, why = self._failures.get(index_dir, (0.0, ""))
         return why if time.monotonic() < until_s else None
 
@@ -123,12 +123,12 @@ class TextEncoders:
             return self._towers[index_dir]
         why = self.unavailable_reason(index_dir)
         if why is not None or self._factory is None:
-            return why or "there is no text tower"
+            return why or "there is no text encoder"
         try:
             return self._towers.setdefault(index_dir, self._factory(index_dir))
         except NoTextError as error:  # the model will not come to have one
             log.warning("search goes on by names and numbers alone: %s", error)
-            return self._failed(index_dir, "this index's model has no text tower", until_s=math.inf)
+            return self._failed(index_dir, "the model of this index has no text encoder", until_s=math.inf)
         except (ScopeviewError, ImportError) as error:
             log.warning("the text tower of %s could not be loaded: %s", index_dir, error)
             return self._failed(index_dir, _public_reason(error))
@@ -155,10 +155,10 @@ def _plain(text: str) -> str:
 def _public_reason(error: Exception) -> str:
     """Without paths: the log has the whole message."""
     if isinstance(error, ImportError):
-        return "the packages that run the model are not installed on this server"
+        return "the packages that run the model are not installed"
     if isinstance(error, ScopeviewError):
-        return "this index's model has no text tower on this server"
-    return "the text tower could not be loaded on this server"
+        return "the text encoder of this index is missing"
+    return "the text encoder could not be loaded"
 
 
 def scopeview_towers(device: str) -> TowerFactory | None:

@@ -23,8 +23,8 @@ N_ID_CHARACTERS = 8  # of an upload's 22: enough to find its files, and the rest
 REASONS = {
     "unsafe": "it is disturbing or sexual",
     "person": "it shows me, or someone who did not agree to it",
-    "rights": "it is mine, or I act for its owner",
-    "illegal": "it is against the law",
+    "rights": "it is mine, or I represent its owner",
+    "illegal": "it is illegal",
     "other": "something else",
 }
 
@@ -76,7 +76,7 @@ class Reports:
         limits = ((self._of_one, client, "60"), (self._of_all, "all", "600"))
         for limit, who, retry_s in limits:
             if not self._limiter.hit(limit, "report", who):
-                detail = "That is many reports in a short time. Try again in a while."
+                detail = "Too many reports in a short time. Try again later."
                 raise ProblemError(429, "too_many_reports", detail, {"Retry-After": retry_s})
 
     def add(self, report: VisitorReport | UploadReport) -> None:
@@ -85,7 +85,7 @@ class Reports:
         line = json.dumps(asdict(report), ensure_ascii=False) + "\n"
         with self._lock, disk_problems(self._path.parent):
             if self._path.exists() and self._path.stat().st_size > MAX_FILE_BYTES:
-                detail = "This server has as many reports as it can keep. Tell its operator in another way."
+                detail = "This server cannot store more reports. Contact its operator in another way."
                 raise ProblemError(503, "reports_full", detail)
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line)

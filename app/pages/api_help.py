@@ -1,13 +1,14 @@
-"""`/api`: the operations of `/api/v1` on one page, from the OpenAPI document itself."""
+"""`/api`: the operations of `/api/v1` on one page. `/docs` and `/openapi.json` redirect."""
 
 from dataclasses import dataclass
 
 from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.requests import Request
 
-from app.pages.layout import URLS, Frame
+from app.pages.layout import Frame
 from app.pages.render import Page, render
+from app.urls import URLS
 
 router = APIRouter(include_in_schema=False)
 
@@ -48,3 +49,13 @@ def api_help(request: Request) -> HTMLResponse:
         for method, found in methods.items()
     ]
     return render(request, ApiPage(Frame("API"), operations, URLS.openapi()))
+
+
+@router.get("/docs", name="docs")
+def docs() -> RedirectResponse:
+    return RedirectResponse(URLS.api_help(), 308)
+
+
+@router.get("/openapi.json", name="openapi_json")
+def openapi_json() -> RedirectResponse:
+    return RedirectResponse(URLS.openapi(), 308)

@@ -3,14 +3,15 @@
 Tuples, of which a page is made by the hundred: a frozen dataclass takes more than twice as long to make.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from app.formatting import fraction, heat, layer_name, place, short, token_name
-from app.pages.layout import URLS
+from app.formatting import feature_name, fraction, heat, place, short, token_name
+from app.services.feature_cards import rows_without_grid
 from app.state import OpenIndex
-from scopeview.slots import Layer, Token, token_number
+from app.urls import URLS
+from scopeview.slots import Token, token_number
 from scopeview.store.records import (
     MIN_GRID_IMAGES,
     ActiveFeature,
@@ -104,10 +105,6 @@ class NearLink(NamedTuple):
     score: float
 
 
-def feature_name(layer: Layer, feature: int) -> str:
-    return f"{layer_name(layer)} · {feature}"
-
-
 def bar(value: float, highest: float | None) -> Bar:
     part = fraction(value, highest)
     return Bar(value, part, heat(part))
@@ -186,12 +183,6 @@ def _is_unsafe(index: OpenIndex, card: FeatureCard | FeatureRecord) -> bool:
 def _sprite(index: OpenIndex, card: FeatureCard | FeatureRecord, top_image_ids: Sequence[int]) -> str:
     version = index.grid_version(top_image_ids)
     return URLS.grid(index.slug, card.layer, card.token, card.feature, version)
-
-
-def rows_without_grid(index: OpenIndex, cards: Iterable[FeatureCard]) -> dict[int, ImageRow]:
-    """What `feature_view` needs of the images, asked for once for all of these cards."""
-    ids = {image_id for card in cards if not card.has_grid for image_id in card.top_image_ids}
-    return index.reader.image_rows(sorted(ids))
 
 
 def feature_views(index: OpenIndex, cards: Collection[FeatureCard]) -> list[FeatureView]:

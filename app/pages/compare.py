@@ -1,42 +1,35 @@
 """`/{index}/compare`: any features side by side, with the images they share and a note, all in the URL."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import Request
 
-from app.finite_metrics import description_figures, finite
-from app.formatting import token_name, token_words
-from app.pages.cards import FeatureView, PictureView, feature_name, feature_view, picture_of
-from app.pages.image_slots import shown
-from app.pages.layout import URLS, Frame, Link, frame_for
+from app.formatting import feature_name, token_name, token_words
+from app.pages.cards import FeatureView, PictureView, feature_view, picture_of
+from app.pages.layout import Frame, Link, frame_for
 from app.pages.render import Page, render
 from app.params.common import IndexDep, TokenQuery
-from app.services.compare_features import (
-    ACCEPTED,
+from app.params.compare_params import (
     MAX_FEATURES,
     MAX_NOTE_CHARS,
-    Compared,
+    AddQuery,
     ComparedFeature,
-    FeatureComparison,
-    Pair,
-    compare,
+    FeaturesQuery,
+    NoteQuery,
     compared_features,
 )
-from app.services.feature_details import indexed
+from app.params.view_params import slot_filter
+from app.services.compare_features import Compared, FeatureComparison, Pair, compare
+from app.services.feature_details import description_metrics, finite, indexed
 from app.state import OpenIndex
+from app.urls import URLS
 from scopeview.slots import Token
 from scopeview.store.records import Name
 
 N_NAMES, N_LIKE = 3, 8
-
-FeaturesQuery = Annotated[str, Query(max_length=400, description=ACCEPTED)]
-NoteQuery = Annotated[
-    str, Query(max_length=MAX_NOTE_CHARS, description=f"shown with it, at most {MAX_NOTE_CHARS} characters")
-]
-AddQuery = Annotated[str, Query(max_length=80, description="one more, added to the features")]
 
 router = APIRouter(include_in_schema=False)
 
@@ -54,7 +47,7 @@ class ComparedView:
     """One feature of the comparison."""
 
     feature: FeatureView
-    token: str  # as shown: the one it is compared at
+    token: str  # as slot_filter: the one it is compared at
     names: list[Name]
     figures: list[MetricCell]
     without: str  # the comparison without it
@@ -103,7 +96,7 @@ def compare_page(
     add: AddQuery = "",
 ) -> Response:
     """With nothing to compare yet, how to begin."""
-    at = shown(index, None, token).token
+    at = slot_filter(index, None, token).token
     if add:
         chosen = compared_features(index, f"{features},{add}", at)
         return RedirectResponse(_url(index, chosen, token, note), 302)
@@ -152,7 +145,7 @@ def _hidden(chosen: list[ComparedFeature], token: Token | None) -> dict[str, str
 
 def _frame(index: OpenIndex, chosen: list[ComparedFeature], token: Token | None, note: str) -> Frame:
     """The switch changes the token of all features that name none of their own."""
-    at = shown(index, None, token).token
+    at = slot_filter(index, None, token).token
     names = " and ".join(feature_name(each.slot.layer, each.feature) for each in chosen[:3])
     more = f" and {len(chosen) - 3} more" if len(chosen) > 3 else ""
     json_url = _url(index, chosen, token, note, api=True) if chosen else None
@@ -190,7 +183,7 @@ def _figures(compared: Compared) -> list[MetricCell]:
     found = [MetricCell("images", record.n_active)]
     if record.mean_activation is not None:
         found.append(MetricCell("mean activation", finite(record.mean_activation)))
-    described = description_figures(compared.description) if compared.description else {}
+    described = description_metrics(compared.description) if compared.description else {}
     return found + [
         MetricCell(key.replace("_", " "), finite(value))
         for key, value in described.items()

@@ -2,24 +2,25 @@
 
 from dataclasses import dataclass
 
-from app.pages.layout import URLS, Frame, Link, frame_for
+from app.pages.layout import Frame, Link, frame_for
 from app.pages.render import Page
 from app.state import OpenIndex
+from app.urls import URLS
 from app.web.errors import Answer
 
 HEADINGS = {
-    400: "That request broke off",
-    403: "That is not allowed",
-    404: "There is nothing at this address",
-    405: "That does not work at this address",
-    408: "That took too long to arrive",
-    410: "This is gone",
-    413: "That is too large",
-    415: "That is not a picture we can read",
-    422: "Something in this request does not fit",
-    429: "That was a lot in a short time",
-    503: "Not right now",
-    507: "There is no room left",
+    400: "The request was interrupted",
+    403: "Not allowed",
+    404: "Page not found",
+    405: "Method not allowed",
+    408: "The request timed out",
+    410: "No longer available",
+    413: "Too large",
+    415: "Not a supported image",
+    422: "Invalid request",
+    429: "Too many requests",
+    503: "Temporarily unavailable",
+    507: "The disk is full",
 }
 
 
@@ -43,7 +44,7 @@ def problem_page(answer: Answer, index: OpenIndex | None) -> ProblemPage:
     ways = [
         Link(f"overview of {index.slug}", URLS.index(index.slug)),
         Link("a random feature", URLS.random(index.slug)),
-        Link("upload a picture", URLS.uploads(index.slug)),
+        Link("analyze an image", URLS.uploads(index.slug)),
         home,
     ]
     return ProblemPage(frame_for(index, heading), answer.status, heading, answer.detail, ways)

@@ -10,7 +10,7 @@ from app.pages.cards import FeatureView, feature_views
 from app.pages.densities import DensityBar, density_bars
 from app.pages.gallery_nothing import Nothing, nothing_here, unfiltered
 from app.pages.gallery_state import MAX_PAGES, GalleryState, first_page
-from app.pages.layout import URLS, Link, frame_for, slot_name
+from app.pages.layout import Link, frame_for, slot_name
 from app.pages.paging import Paging, paged
 from app.pages.plots import PlotView, plot_view
 from app.pages.render import Page, render, wanted_block
@@ -28,6 +28,7 @@ from app.params.common import (
 from app.params.filters import Filters, FiltersDep
 from app.services.highlights import densities
 from app.state import OpenIndex
+from app.urls import URLS
 from scopeview.slots import ANY, Slot
 from scopeview.store.records import SlotSummary, Sort
 
@@ -147,7 +148,7 @@ def _page(index: OpenIndex, slot: Slot, shown: GalleryState, state: GalleryState
         map=Link(
             "map",
             URLS.map(index.slug, slot.layer, token=slot.token),
-            title="features that are alike lie near each other",
+            title="similar features lie close together",
         ),
         is_described=index.reader.is_described,
     )
@@ -192,5 +193,5 @@ def _densities(index: OpenIndex, slot: Slot, state: GalleryState) -> list[Densit
 
 def _plot_switch(index: OpenIndex, slot: Slot, state: GalleryState) -> Link:
     url = replace(state, plot=not state.plot).url(index, slot.layer, slot.token)
-    title = "every active feature as a point: how often it fires, and how alike its images are"
-    return Link("close the scatter" if state.plot else "scatter", url, state.plot, title)
+    title = "every feature with a grid as a point: density and clarity"
+    return Link("close the scatter plot" if state.plot else "scatter", url, state.plot, title)

@@ -25,14 +25,14 @@ def nothing_here(index: OpenIndex, slot: Slot, state: GalleryState) -> Nothing:
         return Nothing(missing, Link("show all features", unfiltered(index, slot, state) or ""))
     if not summary.n_live:
         return Nothing(
-            f"No feature ever fires at {at} on the indexed images. Choose another token or layer above.", None
+            f"No feature fires at {at} on the indexed images. Choose another token or layer above.", None
         )
     if state.filters == Filters():
         all_live = replace(state.on(1), filters=Filters(min_images=1)).url(index, slot.layer, slot.token)
         words = f"No feature fires on nine images or more at {at}."
-        return Nothing(words, Link(f"show the {count(summary.n_live)} that fire on fewer", all_live))
+        return Nothing(words, Link(f"show the {count(summary.n_live)} that fire on fewer images", all_live))
     return Nothing(
-        "No feature passes these filters.", Link("clear the filters", unfiltered(index, slot, state) or "")
+        "No feature matches these filters.", Link("clear filters", unfiltered(index, slot, state) or "")
     )
 
 
@@ -40,7 +40,7 @@ def _missing(index: OpenIndex, filters: Filters) -> str | None:
     """What the filters ask for and this index does not have, in a sentence."""
     describe = index.manifest.describe
     if filters.ask_for_descriptions and describe is None:
-        return "Features of this index have no names and no clarity yet: it was not described."
+        return "Names and clarity were not computed for this index."
     if filters.name is not None and describe is not None and describe.vocabulary is None:
         return f"Features of this index have no names: {describe.without_names}."
     return None

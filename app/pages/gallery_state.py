@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.pages.layout import URLS
 from app.params.common import PAGE_SIZE
 from app.params.filters import Filters
 from app.state import OpenIndex
+from app.urls import URLS
 from app.web.errors import unprocessable
 from scopeview.slots import Layer, Slot, Token
 from scopeview.store.records import Sort

@@ -10,13 +10,14 @@ from starlette.requests import Request
 from app.formatting import layer_name
 from app.pages.cards import FeatureView, feature_views
 from app.pages.densities import DensityBar, density_bars
-from app.pages.layout import URLS, Frame, Link, frame_for
+from app.pages.layout import Frame, Link, frame_for
 from app.pages.render import Page, render
 from app.pages.social_card import preview_of_index
 from app.params.common import IndexDep, SiteDep
 from app.services.highlights import N_HIGHLIGHTS, densities, highlights
 from app.services.map_points import has_map
 from app.state import OpenIndex
+from app.urls import URLS
 from scopeview.sae.reference_metrics import PublishedMetrics, published_metrics
 from scopeview.slots import EMBED, Layer, Slot
 from scopeview.store.manifest import LayerRecord, Manifest

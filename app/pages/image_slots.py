@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.formatting import layer_name, token_name
-from app.pages.cards import FeatureView, feature_view, rows_without_grid
+from app.pages.cards import FeatureView, feature_view
 from app.pages.layout import LinkTo
-from app.params.common import known_token
-from app.params.view_params import known_layer
+from app.params.view_params import SlotFilter
+from app.services.feature_cards import rows_without_grid
 from app.state import OpenIndex
 from scopeview.slots import Layer, Slot, Token
 from scopeview.store.records import Code
@@ -28,23 +28,8 @@ class SlotOfPicture:
     url: str  # this slot alone, with all that are listed; empty when it is shown alone
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Which slots of a picture a page shows: all layers at one token, or one layer."""
-
-    layer: Layer | None
-    token: Token
-
-
-def shown(index: OpenIndex, layer: str | None, token: str | None) -> Shown:
-    """From the query; raises a 422 naming what is accepted."""
-    at = None if layer is None else known_layer(index, layer)
-    tokens = index.manifest.tokens if at is None else index.tokens(at)
-    return Shown(at, tokens[0] if token is None else known_token(token, list(tokens)))
-
-
 def slots_of_picture(
-    index: OpenIndex, codes: Sequence[Code], what: Shown, link: LinkTo
+    index: OpenIndex, codes: Sequence[Code], what: SlotFilter, link: LinkTo
 ) -> list[SlotOfPicture]:
     """In index order; a layer without that token (the embedding) is shown at its first."""
     by_slot = {Slot(code.layer, code.token): code for code in codes}

@@ -5,11 +5,8 @@ from dataclasses import dataclass, field
 
 from app.formatting import layer_name, token_name, token_words
 from app.state import OpenIndex
-from app.urls import Urls
+from app.urls import URLS
 from scopeview.slots import Layer, Slot, Token
-
-URLS = Urls()
-"""Pages link by path alone, so that they work behind any host name; the path prefix is part of it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def frame_for(
         index=Link(index.slug, URLS.index(index.slug), title=f"{index.manifest.n_images:,} images"),
         layers=[_layer(index, at, token, to, at == layer) for at in index.layers],
         tokens=[] if layer is None else _tokens(index, layer, token, to),
-        upload=Link("upload", URLS.uploads(index.slug), title="take a picture of yours apart"),
+        upload=Link("analyze image", URLS.uploads(index.slug), title="analyze your own image"),
         random=Link("random", URLS.random(index.slug, layer=layer, token=token), title="a random feature"),
         search=search_box(index, layer, token),
         preview=preview,

@@ -41,12 +41,12 @@ def _bar(bar: Bar, label: str) -> str:
 
 
 def _cover(words: str) -> str:
-    """Over a picture that is blurred, until it is clicked."""
+    """Covers a blurred image until it is clicked."""
     return f'<label class="cover"><input type="checkbox"><span>{escape(words)}</span></label>'
 
 
 def _picture(picture: PictureView, eager: bool = False, covered: str = MAY_BE_UNSAFE) -> str:
-    """`covered`: what is said over one that is blurred."""
+    """`covered`: the words over a blurred image."""
     if picture.gone:
         return _GONE
     size, lazy = picture.size_px, "" if eager else ' loading="lazy"'
@@ -56,8 +56,8 @@ def _picture(picture: PictureView, eager: bool = False, covered: str = MAY_BE_UN
     )
     linked = f'<a href="{escape(picture.url)}">{image}</a>' if picture.url else image
     if picture.unsafe:
-        return f'<span class="picture veiled">{linked}{_cover(covered)}</span>'
-    return f'<span class="picture">{linked}</span>'
+        return f'<span class="image blurred">{linked}{_cover(covered)}</span>'
+    return f'<span class="image">{linked}</span>'
 
 
 def _nine(feature: FeatureView) -> str:
@@ -65,12 +65,10 @@ def _nine(feature: FeatureView) -> str:
     if feature.sprite:
         return _sprite(feature, feature.sprite)
     if feature.thumbs:
-        return (
-            f'<span class="nine">{"".join(_picture(each, covered="show") for each in feature.thumbs)}</span>'
-        )
-    return (
-        f'<a class="nine never" href="{escape(feature.url)}" tabindex="-1" aria-hidden="true">never fires</a>'
-    )
+        thumbs = "".join(_picture(each, covered="show") for each in feature.thumbs)
+        return f'<span class="image-grid">{thumbs}</span>'
+    url = escape(feature.url)
+    return f'<a class="image-grid never" href="{url}" tabindex="-1" aria-hidden="true">never fires</a>'
 
 
 def _feature(feature: FeatureView) -> str:
@@ -91,13 +89,13 @@ def _heated(image: RankedView, heat_url: str | None, eager: bool = False) -> str
     """A picture that heat can be laid over."""
     shown = _picture(image.picture, eager)
     heat = heat_url and not image.picture.gone
-    over = f'<heat-map data-image="{image.image_id}"></heat-map>' if heat else ""
-    return f'<span class="heated">{shown}{over}</span>'
+    over = f'<feature-heatmap data-image="{image.image_id}"></feature-heatmap>' if heat else ""
+    return f'<span class="with-heatmap">{shown}{over}</span>'
 
 
 def _ranked(image: RankedView, heat_url: str | None) -> str:
     """One image at its rank; marked in the histogram while it is pointed at."""
-    strength = f"{_bar(image.bar, 'activation, as a part of the highest')} {number_html(image.bar.value)}"
+    strength = f"{_bar(image.bar, 'activation relative to the maximum')} {number_html(image.bar.value)}"
     caption = f'<p class="caption" dir="auto">{escape(image.caption)}</p>' if image.caption else ""
     return (
         f"{_heated(image, heat_url)}"
@@ -121,12 +119,12 @@ def _example(image: RankedView, heat_url: str | None) -> str:
 
 def _nears(found: Sequence[NeighborView]) -> str:
     """Items of a list of neighbours."""
-    return "".join(f'<li class="near">{_near(each)}</li>' for each in found)
+    return "".join(f'<li class="neighbor">{_near(each)}</li>' for each in found)
 
 
 def _near(near: NeighborView) -> str:
     """A neighbour: the feature as everywhere, and how near it is."""
-    score = f'<p class="near-score quiet">{near.score_term} {number_html(near.score)}</p>'
+    score = f'<p class="neighbor-score quiet">{near.score_term} {number_html(near.score)}</p>'
     return f"{_feature(near.feature)}{score}"
 
 
@@ -139,7 +137,7 @@ def _near_line(near: NearLink) -> str:
     title = f' title="{escape(near.name)}"' if near.name else ""
     name = f' <span class="quiet" dir="auto">{escape(near.name)}</span>' if near.name else ""
     linked = f'<a href="{escape(near.url)}">{near.label}</a>'
-    return f'<li class="near-more"{title}>{linked} {number_html(near.score)}{name}</li>'
+    return f'<li class="neighbor-more"{title}>{linked} {number_html(near.score)}{name}</li>'
 
 
 def _facts(image: RankedView) -> str:
@@ -153,9 +151,9 @@ def _facts(image: RankedView) -> str:
 
 
 def _sprite(feature: FeatureView, url: str) -> str:
-    size, veiled = feature.size_px, " veiled" if feature.unsafe else ""
+    size, blurred = feature.size_px, " blurred" if feature.unsafe else ""
     return (
-        f'<span class="picture sprite{veiled}">'
+        f'<span class="image sprite{blurred}">'
         f'<a href="{escape(feature.url)}" tabindex="-1" aria-hidden="true"><img src="{escape(url)}" alt=""'
         f' width="{size}" height="{size}" decoding="async" loading="lazy"></a>'
         f"{_cover(MAY_BE_UNSAFE) if feature.unsafe else ''}</span>"
@@ -181,7 +179,7 @@ def _word(feature: FeatureView) -> str:
 def _active(feature: FeatureView) -> str:
     if not feature.bar:
         return ""
-    drawn = _bar(feature.bar, "activation, as a part of the highest in the index")
+    drawn = _bar(feature.bar, "activation relative to the maximum in the index")
     return f'<p class="feature-line">{drawn} {number_html(feature.bar.value)}</p>'
 
 
@@ -189,7 +187,7 @@ def _highest(feature: FeatureView) -> str:
     if feature.max_activation is None:
         return ""
     highest = number_html(feature.max_activation)
-    return f' <span class="highest" title="its highest activation in the index">max {highest}</span>'
+    return f' <span class="highest" title="maximum activation in the index">max {highest}</span>'
 
 
 def _place(feature: FeatureView) -> str:
@@ -197,7 +195,7 @@ def _place(feature: FeatureView) -> str:
 
 
 _GONE = (
-    '<span class="picture gone" title="removed by the operator of this server"><span>removed</span></span>'
+    '<span class="image removed" title="removed by the operator of this server"><span>removed</span></span>'
 )
 
 bar = _marked(_bar)

@@ -8,13 +8,14 @@ from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
 from app.pages.cards import FeatureView, feature_views
-from app.pages.layout import URLS, Link, frame_for, slot_name
+from app.pages.layout import Link, frame_for, slot_name
 from app.pages.plots import PlotView, plot_view
 from app.pages.render import Page, render, wanted_block
 from app.params.common import IndexDep, Number, SlotDep
 from app.params.filters import NameQuery
 from app.services.map_points import has_map
 from app.state import OpenIndex
+from app.urls import URLS
 from app.web.errors import listed, unprocessable
 from scopeview.slots import ANY, Layer, Slot, Token
 from scopeview.store.records import SlotSummary
@@ -28,8 +29,8 @@ COLORS: dict[Color, str] = {
     "name_score": "name score",
     "selectivity": "position selectivity",
 }
-ColorQuery = Annotated[str, Query(description=f"what the shade of a point says: {listed(get_args(Color))}")]
-PointQuery = Annotated[Number | None, Query(description="the feature that is marked")]
+ColorQuery = Annotated[str, Query(description=f"metric that colors the points: {listed(get_args(Color))}")]
+PointQuery = Annotated[Number | None, Query(description="the highlighted feature")]
 
 router = APIRouter(include_in_schema=False)
 
@@ -51,7 +52,7 @@ class MapPage(Page):
     found: list[FeatureView]  # the first of them
     n_found: int
     all_found: Link | None  # the gallery of them all
-    point: FeatureView | None  # the feature that is marked
+    point: FeatureView | None  # the highlighted feature
     point_number: int | None
     gallery: Link
 
@@ -112,7 +113,7 @@ def _page(index: OpenIndex, slot: Slot, state: _State) -> MapPage:
         else None,
         found=feature_views(index, gallery.cards) if gallery else [],
         n_found=gallery.n_matching if gallery else 0,
-        all_found=Link("all of them in the gallery", every) if gallery else None,
+        all_found=Link("show all in the gallery", every) if gallery else None,
         point=_point(index, slot, state.feature),
         point_number=state.feature,
         gallery=Link("gallery", URLS.gallery(index.slug, slot.layer, token=slot.token)),

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from app.pages.layout import URLS
 from app.services.map_points import points_version
 from app.state import OpenIndex
+from app.urls import URLS
 from scopeview.slots import Slot
 
 

@@ -5,11 +5,10 @@ import secrets
 from fastapi import APIRouter
 from fastapi.responses import RedirectResponse
 
-from app.pages.image.overview import LayerQuery
-from app.pages.image_slots import shown
-from app.pages.layout import URLS
 from app.params.common import IndexDep, TokenQuery
+from app.params.view_params import AnyLayerQuery, slot_filter
 from app.state import OpenIndex
+from app.urls import URLS
 from scopeview.errors import NotFoundError
 from scopeview.slots import Slot
 
@@ -17,7 +16,9 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/{index}/random", name="random")
-def random_feature(index: IndexDep, layer: LayerQuery = None, token: TokenQuery = None) -> RedirectResponse:
+def random_feature(
+    index: IndexDep, layer: AnyLayerQuery = None, token: TokenQuery = None
+) -> RedirectResponse:
     slot = _pick(index, layer, token)
     feature = index.reader.random_feature(slot, secrets.randbelow(2**31))
     if feature is None:
@@ -28,7 +29,7 @@ def random_feature(index: IndexDep, layer: LayerQuery = None, token: TokenQuery 
 
 def _pick(index: OpenIndex, layer: str | None, token: str | None) -> Slot:
     """One of the slots that fit the query, by preference one that has grids at all."""
-    wanted = shown(index, layer, token)
+    wanted = slot_filter(index, layer, token)
     fitting = [
         slot
         for slot in index.manifest.slots

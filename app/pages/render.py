@@ -16,10 +16,10 @@ from starlette.requests import Request
 from app import formatting
 from app.assets import TEMPLATES_DIR, Assets
 from app.pages import macros, numbers
-from app.pages.layout import URLS, Frame
+from app.pages.layout import Frame
 from app.params.common import site_of
-from app.urls import PATH_PREFIX
-from app.web.page_cache import FOR_EVERYONE
+from app.urls import PATH_PREFIX, URLS
+from app.web.caching import FOR_EVERYONE
 
 VARY = "HX-Request, HX-Target, HX-Boosted, HX-History-Restore-Request"
 

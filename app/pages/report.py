@@ -15,10 +15,10 @@ from app.formatting import moment, safe_link
 from app.moderation.reports import MAX_WORDS, REASONS, UploadReport, VisitorReport, short_id
 from app.pages.cards import PictureView
 from app.pages.image.header import picture_view
-from app.pages.image.image_ref import Pictured, PicturedDep
 from app.pages.layout import Link, frame_for
 from app.pages.render import Page, base_url_of, render
 from app.params.common import IndexDep, SiteDep
+from app.services.images import ImageDep, ImageRef
 from app.state import OpenIndex
 from app.urls import Urls
 from app.web.client_address import client_of
@@ -43,24 +43,24 @@ class ReportPage(Page):
     done: bool  # it was reported just now
 
 
-@router.get("/{index}/{kind}/{picture}/report", name="report")
+@router.get("/{index}/{kind}/{image_id}/report", name="report")
 def report_form(
-    request: Request, site: SiteDep, index: IndexDep, pictured: PicturedDep, done: bool = False
+    request: Request, site: SiteDep, index: IndexDep, image: ImageDep, done: bool = False
 ) -> Response:
     """Where the operator has an address of their own for it, on to that."""
     template = site.settings.report_to
     if template:
-        page_url = Urls(base_url_of(request)).picture(index.slug, pictured.at.picture)
-        return RedirectResponse(address(template, index.slug, _number(pictured), page_url), 302, NO_STORE)
-    return render(request, _page(index, pictured, done), headers=NO_STORE)
+        page_url = Urls(base_url_of(request)).image_part(index.slug, image.address.image)
+        return RedirectResponse(address(template, index.slug, _number(image), page_url), 302, NO_STORE)
+    return render(request, _page(index, image, done), headers=NO_STORE)
 
 
-@router.post("/{index}/{kind}/{picture}/report", name="report_send")
+@router.post("/{index}/{kind}/{image_id}/report", name="report_send")
 def report_send(
     request: Request,
     site: SiteDep,
     index: IndexDep,
-    pictured: PicturedDep,
+    image: ImageDep,
     reason: Annotated[str, Form()] = "other",
     words: Annotated[str, Form()] = "",
 ) -> Response:
@@ -70,12 +70,12 @@ def report_send(
     if len(words) > MAX_WORDS:
         raise unprocessable("words", words, f"at most {MAX_WORDS} characters")
     site.reports.refuse_too_many(client_of(request))
-    site.reports.add(_report(index, pictured, reason, words))
-    return RedirectResponse(pictured.at.url("report", done="true"), 303, NO_STORE)
+    site.reports.add(_report(index, image, reason, words))
+    return RedirectResponse(image.address.url("report", done="true"), 303, NO_STORE)
 
 
-def _report(index: OpenIndex, pictured: Pictured, reason: str, words: str) -> VisitorReport | UploadReport:
-    created, row, upload = moment(time.time()), pictured.row, pictured.upload
+def _report(index: OpenIndex, image: ImageRef, reason: str, words: str) -> VisitorReport | UploadReport:
+    created, row, upload = moment(time.time()), image.row, image.upload
     if row is not None:
         return VisitorReport(
             created=created,
@@ -107,20 +107,20 @@ def address(template: str, slug: str, number: int | str, page_url: str) -> str:
     return template
 
 
-def _number(pictured: Pictured) -> int | str:
+def _number(image: ImageRef) -> int | str:
     """The image's; of an upload the beginning of its id."""
-    picture = pictured.at.picture
+    picture = image.address.image
     return picture if isinstance(picture, int) else short_id(picture)
 
 
-def _page(index: OpenIndex, pictured: Pictured, done: bool) -> ReportPage:
-    name = "this upload" if pictured.row is None else pictured.at.name
+def _page(index: OpenIndex, image: ImageRef, done: bool) -> ReportPage:
+    name = "this upload" if image.row is None else image.address.name
     return ReportPage(
         frame=frame_for(index, f"report {name}"),
-        picture=picture_view(index, pictured),
-        image=Link(name, pictured.at.url()),
-        source=safe_link(pictured.row.source_url) if pictured.row else None,
-        action=pictured.at.url("report"),
+        picture=picture_view(index, image),
+        image=Link(name, image.address.url()),
+        source=safe_link(image.row.source_url) if image.row else None,
+        action=image.address.url("report"),
         reasons=REASONS,
         max_words=MAX_WORDS,
         done=done,

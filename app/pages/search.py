@@ -10,22 +10,22 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.api.uploads import PRIVATE, created
 from app.formatting import short
 from app.pages.cards import FeatureView, PictureView, feature_views, picture_of
 from app.pages.image.header import upload_picture
 from app.pages.image.overview import picture_frame
-from app.pages.image_slots import Shown
-from app.pages.layout import URLS, Frame, Link, SearchBox, slot_name
+from app.pages.layout import Frame, Link, SearchBox, slot_name
 from app.pages.render import Page, render
 from app.pages.uploads import remember
 from app.params.common import IndexDep, SiteDep
-from app.params.search_params import AskedDep, TextQuery
-from app.services.receive_upload import receive_upload
+from app.params.search_params import SearchQuery, SearchQueryDep, TextQuery
+from app.params.view_params import SlotFilter
+from app.services.receive_upload import created_response, receive_upload
 from app.services.retrieval import FoundFeature, FoundImage, SearchResults
-from app.services.search import Query as Asked
-from app.services.search import ask, target_of
+from app.services.search import run_search, target_of
 from app.state import AppState, OpenIndex
+from app.urls import URLS
+from app.web.caching import PRIVATE
 from scopeview.slots import Slot
 
 N_EXAMPLES = 8
@@ -92,15 +92,15 @@ def search_anywhere(request: Request, site: SiteDep, q: TextQuery = "") -> Respo
 
 
 @router.get("/{index}/search", name="search")
-async def search(request: Request, site: SiteDep, index: IndexDep, asked: AskedDep) -> Response:
+async def search(request: Request, site: SiteDep, index: IndexDep, query: SearchQueryDep) -> Response:
     """A number that means one feature leads there at once."""
-    target = await run_in_threadpool(target_of, index, asked)
+    target = await run_in_threadpool(target_of, index, query)
     if target is not None:
         url = URLS.feature(index.slug, target.slot.layer, target.feature, target.slot.token)
         return RedirectResponse(url, status_code=302)
-    found = await ask(site, index, asked, request.app.state.decode_limiter)
-    page = await run_in_threadpool(_page, site, index, asked, found)
-    headers = PRIVATE if asked.upload_id else None
+    found = await run_search(site, index, query, request.app.state.decode_limiter)
+    page = await run_in_threadpool(_page, site, index, query, found)
+    headers = PRIVATE if query.upload_id else None
     return await run_in_threadpool(render, request, page, headers=headers)
 
 
@@ -112,21 +112,21 @@ async def search_by_picture(request: Request, site: SiteDep, index: IndexDep) ->
         url = URLS.search(index.slug, upload=kept.upload.upload_id)
         answer: Response = RedirectResponse(url, status_code=303, headers=PRIVATE)
     else:
-        answer = created(kept, site.json_urls)
+        answer = created_response(kept, site.json_urls)
     remember(answer, request, kept)
     return answer
 
 
-def _page(site: AppState, index: OpenIndex, asked: Asked, found: SearchResults) -> SearchPage:
-    slots = index.slots_at(asked.token, asked.layer)
-    url = partial(URLS.search, index.slug, **_state(asked))
+def _page(site: AppState, index: OpenIndex, query: SearchQuery, found: SearchResults) -> SearchPage:
+    slots = index.slots_at(query.token, query.layer)
+    url = partial(URLS.search, index.slug, **_state(query))
     return SearchPage(
-        frame=_frame(index, asked, url),
-        text=asked.text,
-        subject=_subject(index, asked),
-        asked=not asked.is_empty,
-        where=_where(asked, slots),
-        everywhere=None if asked.layer is None else Link("all layers", url(token=asked.token)),
+        frame=_frame(index, query, url),
+        text=query.text,
+        subject=_subject(index, query),
+        asked=not query.is_empty,
+        where=_where(query, slots),
+        everywhere=None if query.layer is None else Link("all layers", url(token=query.token)),
         numbered=_found(index, found.numbered),
         named=_found(index, found.named),
         features=_found(index, found.features),
@@ -135,33 +135,33 @@ def _page(site: AppState, index: OpenIndex, asked: Asked, found: SearchResults) 
         why_not=found.why_not,
         unknown_words=found.unknown_words,
         is_weak=found.is_weak,
-        examples=_examples(index, slots) if asked.is_empty else [],
+        examples=_examples(index, slots) if query.is_empty else [],
         action=URLS.search(index.slug),
         why_no_pictures=site.worker.unavailable_reason(index.reader.index_dir),
     )
 
 
-def _state(asked: Asked) -> dict[str, Any]:
-    return {"q": asked.text or None, "image": asked.image_id, "upload": asked.upload_id}
+def _state(query: SearchQuery) -> dict[str, Any]:
+    return {"q": query.text or None, "image": query.image_id, "upload": query.upload_id}
 
 
-def _frame(index: OpenIndex, asked: Asked, url: "partial[str]") -> Frame:
+def _frame(index: OpenIndex, query: SearchQuery, url: "partial[str]") -> Frame:
     """Its box holds the words, and stays in the layer that was searched."""
-    frame = picture_frame(index, asked.text or "search", Shown(asked.layer, asked.token), url)
-    hidden = {"token": asked.token} | ({} if asked.layer is None else {"layer": str(asked.layer)})
-    return replace(frame, search=replace(frame.search, value=asked.text, hidden=hidden))
+    frame = picture_frame(index, query.text or "search", SlotFilter(query.layer, query.token), url)
+    hidden = {"token": query.token} | ({} if query.layer is None else {"layer": str(query.layer)})
+    return replace(frame, search=replace(frame.search, value=query.text, hidden=hidden))
 
 
-def _where(asked: Asked, slots: list[Slot]) -> str:
-    return "all layers" if asked.layer is None and len(slots) > 1 else slot_name(slots[0])
+def _where(query: SearchQuery, slots: list[Slot]) -> str:
+    return "all layers" if query.layer is None and len(slots) > 1 else slot_name(slots[0])
 
 
-def _subject(index: OpenIndex, asked: Asked) -> PictureView | None:
-    if asked.image_id is not None:
-        rows = index.reader.image_rows([asked.image_id])
-        return picture_of(index, rows[asked.image_id])
-    if asked.upload_id is not None:
-        return upload_picture(index, asked.upload_id)
+def _subject(index: OpenIndex, query: SearchQuery) -> PictureView | None:
+    if query.image_id is not None:
+        rows = index.reader.image_rows([query.image_id])
+        return picture_of(index, rows[query.image_id])
+    if query.upload_id is not None:
+        return upload_picture(index, query.upload_id)
     return None
 
 

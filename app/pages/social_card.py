@@ -7,13 +7,13 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.formatting import days, percent, token_name
-from app.image_routes import kept
-from app.pages.cards import feature_name
-from app.pages.layout import URLS, Preview
+from app.formatting import days, feature_name, percent, token_name
+from app.pages.layout import Preview
 from app.params.common import FeaturePath, IndexDep, SiteDep, SlotDep
 from app.services.social_card.select import feature_png, index_png, safe_nine
 from app.state import OpenIndex
+from app.urls import URLS
+from app.web.caching import versioned_response
 from scopeview.slots import Slot
 from scopeview.store.records import Description, FeatureRecord
 
@@ -24,7 +24,7 @@ router = APIRouter(include_in_schema=False)
 async def index_preview(request: Request, site: SiteDep, index: IndexDep) -> Response:
     version = _index_version(index)
     content = await site.previews.get((index.slug, version), lambda: index_png(index))
-    return kept(request, content, "image/png", version, f"{version}-og")
+    return versioned_response(request, content, "image/png", version, f"{version}-og")
 
 
 @router.get("/{index}/{layer}/{feature}/og.png", name="feature_preview")
@@ -34,7 +34,7 @@ async def feature_preview(
     record, word, nine = await run_in_threadpool(_shown, index, slot, feature)
     version = _version(index, slot, feature, word, nine)
     content = await site.previews.get(version, lambda: feature_png(index, record, word, nine))
-    return kept(request, content, "image/png", version, version)
+    return versioned_response(request, content, "image/png", version, version)
 
 
 def _shown(index: OpenIndex, slot: Slot, feature: int) -> tuple[FeatureRecord, str | None, list[int]]:

@@ -8,24 +8,25 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import Request
 
-from app.api.uploads import PRIVATE, created
 from app.pages.cards import PictureView
 from app.pages.image.header import COOKIE, HeaderView, header_view, upload_picture
-from app.pages.image.image_ref import Pictured, of_upload
-from app.pages.image.overview import LayerQuery, picture_frame
+from app.pages.image.overview import picture_frame
 from app.pages.image.overview_grid import overview_frame, overview_grid, slot_link
 from app.pages.image.patch_grid import GridView
-from app.pages.image_slots import SlotOfPicture, shown, slots_of_picture
-from app.pages.layout import URLS, Link, frame_for
+from app.pages.image_slots import SlotOfPicture, slots_of_picture
+from app.pages.layout import Link, frame_for
 from app.pages.render import Page, base_url_of, render
 from app.params.common import IndexDep, SiteDep, TokenQuery
-from app.services.receive_upload import receive_upload, time_left_s
+from app.params.view_params import AnyLayerQuery, slot_filter
+from app.services.images import ImageRef, uploaded_image
+from app.services.receive_upload import created_response, receive_upload, time_left_s
 from app.state import AppState, OpenIndex
 from app.uploads.store import EXTENDED_TTL_S, NewUpload
-from app.urls import Urls
+from app.urls import URLS, Urls
+from app.web.caching import PRIVATE
 from app.web.security import refuse_cross_site
 
-KeyQuery = Annotated[str, Query(max_length=80, description="the delete key, where no cookie has it")]
+KeyQuery = Annotated[str, Query(max_length=80, description="delete key, when there is no cookie")]
 
 router = APIRouter(include_in_schema=False)
 
@@ -46,13 +47,13 @@ class UploadFormPage(Page):
 
 @dataclass(frozen=True)
 class UploadPage(Page):
-    template = "upload.html"
+    template = "image/upload.html"
 
     subject: HeaderView
     grid: GridView  # leads to what is active at a patch
     report: Link
     slots: list[SlotOfPicture]
-    all_layers: str | None  # the page with all layers, when one is shown alone
+    all_layers: str | None  # the page with all layers, when one is slot_filter alone
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ async def upload(request: Request, site: SiteDep, index: IndexDep) -> Response:
         url = URLS.upload(index.slug, kept.upload.upload_id)
         answer: Response = RedirectResponse(url, status_code=303, headers=PRIVATE)
     else:
-        answer = created(kept, site.json_urls)
+        answer = created_response(kept, site.json_urls)
     remember(answer, request, kept)
     return answer
 
@@ -106,10 +107,10 @@ def result(
     site: SiteDep,
     index: IndexDep,
     upload_id: str,
-    layer: LayerQuery = None,
+    layer: AnyLayerQuery = None,
     token: TokenQuery = None,
 ) -> HTMLResponse:
-    found = of_upload(site, index, upload_id)
+    found = uploaded_image(site, index, upload_id)
     return render(request, _page(request, site, index, found, layer, token), headers=PRIVATE)
 
 
@@ -150,20 +151,22 @@ def delete(request: Request, site: SiteDep, index: IndexDep, upload_id: str, key
 
 
 def _page(
-    request: Request, site: AppState, index: OpenIndex, found: Pictured, layer: str | None, token: str | None
+    request: Request, site: AppState, index: OpenIndex, found: ImageRef, layer: str | None, token: str | None
 ) -> UploadPage:
-    what = shown(index, layer, token)
+    what = slot_filter(index, layer, token)
     subject = header_view(request, site, index, found, "", layer=what.layer)
     can_run = subject.why_not is None
-    frame = picture_frame(index, found.at.name, what, partial(URLS.picture, index.slug, found.at.picture))
+    frame = picture_frame(
+        index, found.address.name, what, partial(URLS.image_part, index.slug, found.address.image)
+    )
     assert found.upload is not None, "it is an upload"
     return UploadPage(
-        frame=overview_frame(frame, index, found.at, what) if can_run else frame,
+        frame=overview_frame(frame, index, found.address, what) if can_run else frame,
         subject=subject,
-        grid=overview_grid(index, found.at, can_run=can_run),
-        report=Link("report", found.at.url("report")),
-        slots=slots_of_picture(index, found.upload.codes, what, slot_link(found.at, can_run=can_run)),
-        all_layers=found.at.url(token=what.token) if what.layer is not None else None,
+        grid=overview_grid(index, found.address, can_run=can_run),
+        report=Link("report", found.address.url("report")),
+        slots=slots_of_picture(index, found.upload.codes, what, slot_link(found.address, can_run=can_run)),
+        all_layers=found.address.url(token=what.token) if what.layer is not None else None,
     )
 
 

@@ -23,7 +23,7 @@ def whole_number(value: Any) -> int:
     """Python's int() also takes `1_0` and `+1`: a page has one URL, so we do not."""
     number = value if isinstance(value, int) else parse_number(str(value))
     if number is None or number > 2**31 - 1:
-        raise ValueError("it is a whole number: 0, 1, 2, ...")
+        raise ValueError("expected a whole number: 0, 1, 2, ...")
     return number
 
 
@@ -39,18 +39,18 @@ WHOLE = BeforeValidator(whole_number)
 Number = Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1), WHOLE]
 LayerPath = Annotated[Layer, BeforeValidator(_layer), Path(description='block number, or "embed"')]
-FeaturePath = Annotated[Number, Path(description="number of the feature")]
-ImagePath = Annotated[Number, Path(description="number of the image in this index")]
+FeaturePath = Annotated[Number, Path(description="feature number")]
+ImagePath = Annotated[Number, Path(description="image number in this index")]
 TokenQuery = Annotated[
     str | None, Query(description="`cls`, a token number or `any`; the layer's first when not given")
 ]
 SortQuery = Annotated[str, Query(description=f"one of {listed(SORTS)}")]
-SeedQuery = Annotated[Number, Query(description="of the random order")]
-PageQuery = Annotated[Positive, Query(description="counts from 1")]
-FirstQuery = Annotated[Positive | None, Query(description="the first of the pages shown as one")]
+SeedQuery = Annotated[Number, Query(description="seed of the random order")]
+PageQuery = Annotated[Positive, Query(description="page number, from 1")]
+FirstQuery = Annotated[Positive | None, Query(description="first of several pages shown as one")]
 PlotQuery = Annotated[int, Field(ge=0, le=1), WHOLE, Query(description="1: with the scatter plot")]
 LimitQuery = Annotated[int, Field(ge=1, le=MAX_LIMIT), WHOLE, Query(description=f"at most {MAX_LIMIT}")]
-OffsetQuery = Annotated[Number, Query(description="how many to pass over")]
+OffsetQuery = Annotated[Number, Query(description="number of items to skip")]
 
 
 def site_of(request: Request) -> AppState:
@@ -69,14 +69,12 @@ async def _site(request: Request) -> AppState:
 SiteDep = Annotated[AppState, Depends(_site)]
 
 
-async def open_index(
-    request: Request, index: Annotated[str, Path(description="slug of the index")]
-) -> OpenIndex:
+async def open_index(request: Request, index: Annotated[str, Path(description="index name")]) -> OpenIndex:
     """Raises `NotFoundError` for an index that is not served here."""
     site = site_of(request)
     found = site.indexes.get(index)
     if found is None:
-        raise NotFoundError(f"There is no index {index[:80]!r} here; there is {listed(list(site.indexes))}.")
+        raise NotFoundError(f"This server has no index {index[:80]!r}. It has {listed(list(site.indexes))}.")
     return found
 
 
@@ -95,7 +93,7 @@ def slot_of(index: OpenIndex, layer: Layer, token: str | None) -> Slot:
     """That slot of the index; with no token the layer's first."""
     tokens = index.tokens(layer)
     if not tokens:
-        raise NotFoundError(f"{index.slug} has no layer {layer}; it has {listed(index.layers)}.")
+        raise NotFoundError(f"{index.slug} has no layer {layer}. It has {listed(index.layers)}.")
     return Slot(layer, tokens[0] if token is None else known_token(token, tokens))
 
 

@@ -64,7 +64,7 @@ def _between(value: Any, lowest: float, highest: float) -> float | None:
     except ValueError:
         number = math.nan
     if not lowest <= number <= highest:
-        raise ValueError(f"it is a number from {lowest:g} to {highest:g}")
+        raise ValueError(f"expected a number from {lowest:g} to {highest:g}")
     return number
 
 
@@ -79,7 +79,7 @@ def _clarity(value: Any) -> float | None:
 def _name(value: Any) -> str | None:
     words = "" if _blank(value) else " ".join(str(value).split())
     if len(words) > MAX_NAME_LETTERS:
-        raise ValueError(f"it is at most {MAX_NAME_LETTERS} letters")
+        raise ValueError(f"expected at most {MAX_NAME_LETTERS} letters")
     return words or None
 
 
@@ -87,21 +87,19 @@ Images = Annotated[int | None, BeforeValidator(_number)]
 Density = Annotated[float | None, BeforeValidator(_density)]
 Clarity = Annotated[float | None, BeforeValidator(_clarity)]
 Name = Annotated[str | None, BeforeValidator(_name)]
-NameQuery = Annotated[Name, Query(description="part of one of the feature's names, in any case")]
+NameQuery = Annotated[Name, Query(description="part of a feature name, case-insensitive")]
 
 
 async def found_filters(
     min_images: Annotated[
         Images,
-        Query(description=f"leave out features that fire on fewer images; {MIN_GRID_IMAGES} if not given"),
+        Query(description=f"minimum number of images with activation; {MIN_GRID_IMAGES} when not given"),
     ] = None,
-    max_images: Annotated[Images, Query(description="leave out features that fire on more images")] = None,
-    min_density: Annotated[
-        Density, Query(description="leave out those that fire on a smaller part of all images, 0 to 1")
-    ] = None,
-    max_density: Annotated[Density, Query(description="leave out those that fire on a larger part")] = None,
-    min_clarity: Annotated[Clarity, Query(description="leave out features of lower clarity, -1 to 1")] = None,
-    max_clarity: Annotated[Clarity, Query(description="leave out features of higher clarity")] = None,
+    max_images: Annotated[Images, Query(description="maximum number of images with activation")] = None,
+    min_density: Annotated[Density, Query(description="minimum density, 0 to 1")] = None,
+    max_density: Annotated[Density, Query(description="maximum density, 0 to 1")] = None,
+    min_clarity: Annotated[Clarity, Query(description="minimum clarity, -1 to 1")] = None,
+    max_clarity: Annotated[Clarity, Query(description="maximum clarity, -1 to 1")] = None,
     name: NameQuery = None,
 ) -> Filters:
     least = MIN_GRID_IMAGES if min_images is None else min_images

@@ -1,37 +1,53 @@
 """The query string of a search, for the page and its JSON alike."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Query
 
-from app.pages.image.overview import LayerQuery
-from app.pages.image_slots import shown
 from app.params.common import IndexDep, Number, TokenQuery
 from app.params.query_text import MAX_CHARS
-from app.services.search import Query as Asked
+from app.params.view_params import AnyLayerQuery, slot_filter
+from scopeview.slots import Layer, Token
 
 TextQuery = Annotated[
-    str, Query(max_length=MAX_CHARS, description=f"words or the number of a feature, at most {MAX_CHARS}")
+    str, Query(max_length=MAX_CHARS, description=f"words or a feature number, at most {MAX_CHARS}")
 ]
-NearQuery = Annotated[str | None, Query(description="the layer that a bare number means")]
+NearQuery = Annotated[str | None, Query(description="layer of a number without one")]
 ImageQuery = Annotated[Number | None, Query(description="search by this indexed image instead of words")]
 UploadQuery = Annotated[str | None, Query(description="search by this upload instead of words")]
 
 
-async def asked_of(
+@dataclass(frozen=True)
+class SearchQuery:
+    """What is looked for, and where: words, an indexed image or an upload, one of the three."""
+
+    token: Token
+    layer: Layer | None = None  # None: all layers
+    near: Layer | None = None  # a bare number means a feature of this layer
+    text: str = ""
+    image_id: int | None = None
+    upload_id: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.text and self.image_id is None and self.upload_id is None
+
+
+async def search_query(
     index: IndexDep,
     q: TextQuery = "",
-    layer: LayerQuery = None,
+    layer: AnyLayerQuery = None,
     token: TokenQuery = None,
     near: NearQuery = None,
     image: ImageQuery = None,
     upload: UploadQuery = None,
-) -> Asked:
+) -> SearchQuery:
     """Raises a 422 naming the layers or tokens there are."""
-    where, nearby = shown(index, layer, token), shown(index, near, None)
-    return Asked(
-        token=where.token,
-        layer=where.layer,
+    slots, nearby = slot_filter(index, layer, token), slot_filter(index, near, None)
+    return SearchQuery(
+        token=slots.token,
+        layer=slots.layer,
         near=nearby.layer,
         text=q.strip(),
         image_id=image,
@@ -39,4 +55,4 @@ async def asked_of(
     )
 
 
-AskedDep = Annotated[Asked, Depends(asked_of)]
+SearchQueryDep = Annotated[SearchQuery, Depends(search_query)]

@@ -1,36 +1,14 @@
-"""Features side by side: which of a URL's are meant, and which of their nine images they share.
+"""Features side by side: what is known of each, and which of their nine images they share.
 
 Knows no HTML, no JSON and no URL.
 """
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import NamedTuple
 
-from app.params.common import known_token
+from app.params.compare_params import ComparedFeature
 from app.state import OpenIndex
-from app.web.errors import listed, unprocessable
-from scopeview.errors import InputError
-from scopeview.slots import Slot, Token, parse_layer, parse_number
 from scopeview.store.records import MIN_GRID_IMAGES, Description, FeatureRecord, ImageRow
-
-MAX_FEATURES = 12
-MAX_NOTE_CHARS = 500
-ACCEPTED = f"1 to {MAX_FEATURES} of layer:feature or layer:feature:token, separated by commas"
-
-
-class ComparedFeature(NamedTuple):
-    """One feature of a comparison. `own_token` is the one its URL names; None where it follows the page's."""
-
-    slot: Slot
-    feature: int
-    own_token: Token | None
-
-    @property
-    def text(self) -> str:
-        """`22:1`, `22:1:137`: as the URL has it."""
-        own = "" if self.own_token is None else f":{self.own_token}"
-        return f"{self.slot.layer}:{self.feature}{own}"
 
 
 @dataclass(frozen=True)
@@ -66,15 +44,6 @@ class FeatureComparison:
     rows: dict[int, ImageRow]  # the nine highest images of each, by id
 
 
-def compared_features(index: OpenIndex, text: str, token: Token) -> list[ComparedFeature]:
-    """`22:1,20:5:137` -> features, each once. Raises a 422 naming what is accepted, or what there is."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    chosen = list(dict.fromkeys(_chosen(index, part, token) for part in parts))
-    if not 1 <= len(chosen) <= MAX_FEATURES:
-        raise unprocessable("features", text, ACCEPTED)
-    return chosen
-
-
 def compare(index: OpenIndex, chosen: list[ComparedFeature]) -> FeatureComparison:
     features = [_compared(index, each) for each in chosen]
     ids = {image_id for each in features for image_id in each.nine}
@@ -96,22 +65,3 @@ def _compared(index: OpenIndex, chosen: ComparedFeature) -> Compared:
     slot = chosen.slot
     record = index.reader.feature(slot.layer, chosen.feature, slot.token)
     return Compared(chosen, record, index.reader.description(slot, chosen.feature))
-
-
-def _chosen(index: OpenIndex, part: str, token: Token) -> ComparedFeature:
-    pieces = part.split(":")
-    feature = parse_number(pieces[1]) if len(pieces) in (2, 3) else None
-    try:
-        layer = parse_layer(pieces[0])
-    except InputError:
-        feature, layer = None, 0
-    if feature is None:
-        raise unprocessable("features", part, ACCEPTED)
-    tokens = index.tokens(layer)
-    if not tokens:
-        raise unprocessable("features", part, f"of the layers {listed(index.layers)}")
-    if feature >= index.n_features(layer):
-        raise unprocessable("features", part, f"in layer {layer} one of 0 to {index.n_features(layer) - 1}")
-    own = known_token(pieces[2], tokens) if len(pieces) == 3 else None
-    followed = token if token in tokens else tokens[0]
-    return ComparedFeature(Slot(layer, own or followed), feature, own)

@@ -6,6 +6,9 @@ Of the codes as they are kept. Knows no HTML, no JSON and no URL.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from app.params.view_params import SlotFilter
+from app.services.images import ImageRef
+from app.state import OpenIndex
 from scopeview.slots import Slot
 from scopeview.store.records import ActiveFeature, Code
 
@@ -32,6 +35,11 @@ class CodeOverlap:
         """Features of both / features of either; 0 where nothing fires on any."""
         either = len(self.shared) + len(self.one) + len(self.other)
         return len(self.shared) / either if either else 0.0
+
+
+def compare_images(index: OpenIndex, one: ImageRef, other: ImageRef, slots: SlotFilter) -> list[CodeOverlap]:
+    """In index order; empty where no code of one of them was kept."""
+    return code_overlaps(one.codes, other.codes, index.slots_at(slots.token, slots.layer))
 
 
 def code_overlaps(one: Iterable[Code], other: Iterable[Code], slots: Sequence[Slot]) -> list[CodeOverlap]:

@@ -3,11 +3,13 @@
 Knows no HTML, no JSON and no URL.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.state import OpenIndex
 from scopeview.slots import Layer, Slot
+from scopeview.store.manifest import Manifest
 from scopeview.store.records import (
     Description,
     FeatureCard,
@@ -105,3 +107,44 @@ def _near(index: OpenIndex, slot: Slot, neighbors: Iterable[Neighbor]) -> list[N
         cards = index.reader.cards(index.slot_at(layer, slot.token), [each.feature for each in found])
         near += [Near(each, cards[each.feature]) for each in found if each.feature in cards]
     return near
+
+
+def finite(value: float | None) -> float | None:
+    """The value; None where there is none, or where its computation came to no number."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def description_metrics(description: Description) -> dict[str, float | None]:
+    """By the name each has in JSON. None: it does not apply. Infinite or NaN: its computation failed."""
+    return {
+        "clarity": description.clarity,
+        "label_entropy": description.label_entropy,
+        "selectivity": description.selectivity,
+    }
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a layer's features were made of."""
+
+    model: str
+    model_revision: str | None
+    sae: str  # suite and checkpoint file
+    sae_sha256: str
+    normalization: str
+    dataset: str
+    created: str
+
+
+def provenance(manifest: Manifest, layer: Layer) -> Provenance:
+    record = manifest.layer(layer)
+    assert record is not None, "the slot was found in this manifest"
+    return Provenance(
+        model=manifest.model.ref,
+        model_revision=manifest.model.revision,
+        sae=f"{record.sae}/{record.sae_file}",
+        sae_sha256=record.sae_sha256,
+        normalization=record.normalization,
+        dataset=manifest.dataset,
+        created=manifest.created,
+    )

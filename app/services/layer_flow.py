@@ -11,9 +11,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from app.engine.encoders import EncoderProtocol
-from app.pages.image.active_features import Cards
-from app.pages.image.group_views import group_names
-from app.pages.image.groups import cards_of, groups_of
+from app.services.feature_cards import FeatureCards
+from app.services.groups import cards_of_groups, group_features, group_names
 from app.state import OpenIndex
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.grouping import Group
@@ -55,7 +54,7 @@ class LayerColumn:
     """One layer."""
 
     layer: Layer
-    cards: Cards  # of all features there, at the slot whose names these are
+    cards: FeatureCards  # of all features there, at the slot whose names these are
     n_features: int  # that fire there
     n_groups: int  # that they make, shown or not
     explained_variance: float | None
@@ -97,8 +96,8 @@ def _column(
     n_groups: int,
     n_features: int,
 ) -> LayerColumn:
-    made = groups_of(encoder, layer, found, selection)
-    cards = cards_of(index, layer, selection, made, n_features)
+    made = group_features(encoder, layer, found, selection)
+    cards = cards_of_groups(index, layer, selection, made, n_features)
     here = summarize(found, selection)
     actives = {active.feature: active for active in here.features}
     return LayerColumn(
@@ -116,7 +115,11 @@ def _column(
 
 
 def _group(
-    group: Group, names: list[str], cards: Cards, actives: Mapping[int, ActiveFeatureSummary], n_features: int
+    group: Group,
+    names: list[str],
+    cards: FeatureCards,
+    actives: Mapping[int, ActiveFeatureSummary],
+    n_features: int,
 ) -> HeavyGroup:
     heaviest = group.features[:n_features].tolist()
     return HeavyGroup(

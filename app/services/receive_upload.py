@@ -9,20 +9,25 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from app.engine.errors import EncoderAbsentError, TooSlowError
 from app.engine.worker import Crop, EncodeRequest
-from app.services.model_requests import answers, crop_key, refuse_absent
+from app.formatting import moment
+from app.services.model_requests import answers, refuse_absent
 from app.state import AppState, OpenIndex
 from app.uploads.image_validation import validate_image
 from app.uploads.multipart import Pace, read_picture
 from app.uploads.request_body import Incoming
-from app.uploads.store import NewUpload
+from app.uploads.store import NewUpload, Upload
+from app.urls import Urls
+from app.web.caching import PRIVATE
 from app.web.client_address import client_of
 from app.web.errors import ProblemError, answer_for
 from app.web.security import refuse_cross_site
@@ -85,7 +90,7 @@ async def _while_sender_stays(incoming: Incoming, work: Coroutine[Any, Any, Answ
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise ProblemError(400, "disconnected", "The connection ended before the picture was analyzed.")
+            raise ProblemError(400, "disconnected", "The connection ended before the image was analyzed.")
         return working.result()
     finally:
         for task in (working, leaving):
@@ -108,7 +113,7 @@ def _preprocessing(index: OpenIndex) -> Preprocessing:
     try:
         return Preprocessing.from_dict(index.manifest.model.preprocessing)
     except TypeError:
-        raise EncoderAbsentError("this index does not say how its model prepares pictures") from None
+        raise EncoderAbsentError("this index does not record the preprocessing of its model") from None
 
 
 async def _pool(site: AppState, work: Callable[[], Answer]) -> Answer:
@@ -121,8 +126,32 @@ async def _codes(site: AppState, index: OpenIndex, key: str, crop: Crop) -> list
     (apart,) = await answers(site, [waiting])
     codes = await _pool(site, partial(codes_of, apart, index.manifest.slots))
     if not all(math.isfinite(pair.activation) for code in codes for pair in code.features):
-        raise ProblemError(422, "non_finite", "The model gives no finite numbers for this picture.")
+        raise ProblemError(422, "non_finite", "The model returned non-finite values for this image.")
     return codes
+
+
+def crop_key(crop: Crop) -> str:
+    """The image's content: equal squares, from whomever, go through the model once."""
+    return hashlib.sha256(crop.tobytes()).hexdigest()
+
+
+def upload_fields(upload: Upload, urls: Urls) -> dict[str, Any]:
+    """What JSON says of an upload."""
+    return {
+        "index": upload.index,
+        "upload_id": upload.upload_id,
+        "url": urls.upload(upload.index, upload.upload_id),
+        "picture_url": urls.upload_picture(upload.index, upload.upload_id),
+        "created": moment(upload.created_s),
+        "expires": moment(upload.expires_s),
+        "codes": [asdict(code) for code in upload.codes],
+    }
+
+
+def created_response(kept: NewUpload, urls: Urls) -> JSONResponse:
+    """201 with the one telling of the delete key: to whoever sends an image and asks for no page."""
+    body = {**upload_fields(kept.upload, urls), "delete_key": kept.delete_key}
+    return JSONResponse(body, status_code=201, headers={**PRIVATE, "Location": body["url"]})
 
 
 def time_left_s(expires_s: float) -> int:

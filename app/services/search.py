@@ -1,6 +1,6 @@
 """One query, answered: its vector made of words or of a picture, and all that lies near it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,8 @@ from app.engine.fair_share import FairLimiter
 from app.engine.text_encoders import EmbeddedText
 from app.engine.worker import EncodeRequest
 from app.params.query_text import feature_ref_in
-from app.services.images import upload_picture
+from app.params.search_params import SearchQuery
+from app.services.images import uploaded_image
 from app.services.model_requests import decompose, vectors_of
 from app.services.retrieval import (
     Named,
@@ -25,25 +26,9 @@ from app.services.retrieval import (
     is_weak,
 )
 from app.state import AppState, OpenIndex
-from scopeview.slots import Layer, Slot, Token
+from scopeview.slots import Slot
 
-NOT_DESCRIBED = "this index was made without feature vectors ('scopeview describe' adds them)"
-
-
-@dataclass(frozen=True)
-class Query:
-    """What is looked for, and where: words, an indexed image or an upload, one of the three."""
-
-    token: Token
-    layer: Layer | None = None  # None: all layers
-    near: Layer | None = None  # a bare number means a feature of this layer
-    text: str = ""
-    image_id: int | None = None
-    upload_id: str | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.text and self.image_id is None and self.upload_id is None
+NOT_DESCRIBED = "this index has no feature vectors ('scopeview describe' adds them)"
 
 
 class Target(NamedTuple):
@@ -53,7 +38,7 @@ class Target(NamedTuple):
     feature: int
 
 
-def target_of(index: OpenIndex, query: Query) -> Target | None:
+def target_of(index: OpenIndex, query: SearchQuery) -> Target | None:
     """Where the query leads by itself, since it is the number of a feature of one layer; None otherwise.
 
     At the query's token, or at one where the feature fires if it is silent there.
@@ -67,7 +52,9 @@ def target_of(index: OpenIndex, query: Query) -> Target | None:
     return Target(firing_slot(index, index.slot_at(layer, query.token), place.feature), place.feature)
 
 
-async def ask(site: AppState, index: OpenIndex, query: Query, decoding: FairLimiter) -> SearchResults:
+async def run_search(
+    site: AppState, index: OpenIndex, query: SearchQuery, decoding: FairLimiter
+) -> SearchResults:
     """Names and numbers are always looked for; nearness where there are vectors on both sides.
 
     Raises `NotFoundError` for an image or upload that there is not, and a 503 where the model is busy.
@@ -79,7 +66,7 @@ async def ask(site: AppState, index: OpenIndex, query: Query, decoding: FairLimi
 
 
 async def _vector(
-    site: AppState, index: OpenIndex, query: Query, decoding: FairLimiter
+    site: AppState, index: OpenIndex, query: SearchQuery, decoding: FairLimiter
 ) -> EmbeddedText | Vector | str:
     """The query in CLIP's space, or why it has no place there, in words."""
     if query.upload_id is not None:
@@ -98,14 +85,13 @@ def _vector_of_image(index: OpenIndex, image_id: int) -> Vector:
 async def _vector_of_upload(
     site: AppState, index: OpenIndex, upload_id: str, decoding: FairLimiter
 ) -> Vector:
-    upload = await run_in_threadpool(site.uploads.get, index.slug, upload_id)
-    picture = upload_picture(site, upload)
-    (apart,) = await decompose(site, index, [picture], EncodeRequest((), embedding=True), decoding)
-    assert apart.embedding is not None, "it was asked for"
-    return apart.embedding
+    image = await run_in_threadpool(uploaded_image, site, index, upload_id)
+    (decomposition,) = await decompose(site, index, [image], EncodeRequest((), embedding=True), decoding)
+    assert decomposition.embedding is not None, "it was asked for"
+    return decomposition.embedding
 
 
-def _find(index: OpenIndex, query: Query, asked: EmbeddedText | Vector | str | None) -> SearchResults:
+def _find(index: OpenIndex, query: SearchQuery, asked: EmbeddedText | Vector | str | None) -> SearchResults:
     vector = asked.vector if isinstance(asked, EmbeddedText) else asked
     slots, place = index.slots_at(query.token, query.layer), feature_ref_in(query.text)
     named = by_name(index, slots, query.text) if query.text and not place else Named([], [])

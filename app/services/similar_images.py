@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from app.engine.encoders import Vectors
 from app.engine.fair_share import FairLimiter
 from app.engine.worker import EncodeRequest
-from app.services.images import Subject
+from app.services.images import ImageRef
 from app.services.model_requests import decompose
 from app.services.retrieval import images_near
 from app.state import AppState, OpenIndex
@@ -41,29 +41,29 @@ class SimilarImages:
 
 
 async def embedding_of(
-    site: AppState, index: OpenIndex, subject: Subject, decoding: FairLimiter
+    site: AppState, index: OpenIndex, image: ImageRef, decoding: FairLimiter
 ) -> Vectors | str:
     """CLIP's, or why there is none, in words: an upload's is worked out when it is not remembered."""
-    if subject.image_id is not None:
-        found = await run_in_threadpool(index.reader.embedding, subject.image_id)
+    if image.image_id is not None:
+        found = await run_in_threadpool(index.reader.embedding, image.image_id)
         return found.astype("float32")
     try:
         wanted = EncodeRequest((), embedding=True)
-        (apart,) = await decompose(site, index, [subject.picture], wanted, decoding)
+        (decomposition,) = await decompose(site, index, [image], wanted, decoding)
     except ProblemError as error:
         return error.answer.detail
-    assert apart.embedding is not None, "it was asked for"
-    return apart.embedding
+    assert decomposition.embedding is not None, "it was asked for"
+    return decomposition.embedding
 
 
-def similar_images(index: OpenIndex, subject: Subject, slot: Slot, embedding: Vectors | str) -> SimilarImages:
+def similar_images(index: OpenIndex, image: ImageRef, slot: Slot, embedding: Vectors | str) -> SimilarImages:
     """The picture itself, and what the block-list names, is left out."""
-    code = code_at(subject.codes, slot)
+    code = code_at(image.codes, slot)
     return SimilarImages(
-        [] if isinstance(embedding, str) else _by_embedding(index, embedding, subject.image_id),
-        _by_code(index, code, subject.image_id) if code else [],
+        [] if isinstance(embedding, str) else _by_embedding(index, embedding, image.image_id),
+        _by_code(index, code, image.image_id) if code else [],
         embedding if isinstance(embedding, str) else None,
-        None if code else "its features at this layer were not kept, or the index was rebuilt since",
+        None if code else "its features at this layer were not stored, or the index was rebuilt since",
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from starlette.concurrency import run_in_threadpool
@@ -9,11 +10,15 @@ from starlette.concurrency import run_in_threadpool
 from app.engine.encoders import Vectors
 from app.engine.fair_share import FairLimiter
 from app.engine.text_encoders import EmbeddedText
-from app.services.images import Subject, computed_layers
+from app.services.decomposition import computed_layers
+from app.services.images import ImageRef
 from app.services.model_requests import answers, cropped, model_place, refuse_absent, vectors_of
+from app.services.retrieval import FoundImage, images_near
 from app.state import AppState, OpenIndex
 from scopeview.analysis.feature_edits import FeatureEdits, SteeredEmbeddings, zero_shot
 from scopeview.errors import ModelError
+
+N_NEAREST = 9
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,11 @@ class PromptEmbeddings:
     why_not: str | None = None
     unknown_words: Sequence[str] = ()  # of these texts, that the model does not know
 
-    def changes(self, turned: SteeredEmbeddings) -> list[PromptChange]:
+    def changes(self, steered: SteeredEmbeddings) -> list[PromptChange]:
         if self.vectors is None:
             return []
         before, after = (
-            zero_shot(embedding, self.vectors, self.logit_scale).tolist() for embedding in turned
+            zero_shot(embedding, self.vectors, self.logit_scale).tolist() for embedding in steered
         )
         return [PromptChange(*row) for row in zip(self.texts, before, after, strict=True)]
 
@@ -47,21 +52,21 @@ class PromptEmbeddings:
 async def run_steered(
     site: AppState,
     index: OpenIndex,
-    subject: Subject,
-    knobs: FeatureEdits,
+    image: ImageRef,
+    edits: FeatureEdits,
     decoding: FairLimiter,
 ) -> SteeredEmbeddings:
-    """The picture that is kept, run without and with the edits. Raises `ProblemError`, and as `Picture.read`.
+    """The image that is kept, run without and with the edits. Raises `ProblemError`, and as `ImageRef.read`.
 
     Its code is the one that the model computes of these very pixels, not the index's: what an edit takes out
     must be what is there.
     """
     refuse_absent(site, index)
-    layers = await computed_layers(site, index, subject, [knobs.layer], decoding)
-    found = layers[knobs.layer]
+    layers = await computed_layers(site, index, image, [edits.layer], decoding)
+    found = layers[edits.layer]
     async with model_place(site):
-        crop = await cropped(site, index, subject.picture, decoding)
-        waiting = site.worker.call(index.reader.index_dir, lambda encoder: encoder.steer(crop, found, knobs))
+        crop = await cropped(site, index, image, decoding)
+        waiting = site.worker.call(index.reader.index_dir, lambda encoder: encoder.steer(crop, found, edits))
         (answer,) = await answers(site, [waiting])
     return answer
 
@@ -83,7 +88,21 @@ async def prompts_of(site: AppState, index: OpenIndex, texts: Sequence[str]) -> 
     try:
         scale = await run_in_threadpool(lambda: site.worker.encoder(index_dir).logit_scale)
     except ModelError:
-        return PromptEmbeddings(texts, why_not="this index's model does not say how it compares texts")
+        return PromptEmbeddings(texts, why_not="the model of this index has no logit scale")
     return PromptEmbeddings(
         texts, np.stack([answer.vector for answer in known]), scale, unknown_words=unknown
+    )
+
+
+class NearestImages(NamedTuple):
+    """Indexed images by their distance to the image's embedding, nearest first."""
+
+    before: list[FoundImage]
+    after: list[FoundImage]
+
+
+def nearest_images(index: OpenIndex, steered: SteeredEmbeddings, image_id: int | None) -> NearestImages:
+    """Without and with the edits. `image_id` is the image itself where it is indexed: it is left out."""
+    return NearestImages(
+        *(images_near(index, embedding, limit=N_NEAREST, without=image_id) for embedding in steered)
     )

@@ -50,10 +50,10 @@ class ProcessDecoder:
                     _crop_in_process, data, limits, preprocessing, cancellable=True, limiter=_unlimited()
                 )
         except TimeoutError:
-            detail = f"decoding this picture takes longer than {self._deadline_s:g} seconds"
+            detail = f"decoding this image takes longer than {self._deadline_s:g} seconds"
             raise ImageError(BadReason.SLOW_TO_DECODE, detail) from None
         except BrokenWorkerProcess:
-            raise ImageError(BadReason.CORRUPT, "this picture ended the program that decodes it") from None
+            raise ImageError(BadReason.CORRUPT, "this image crashed the decoder") from None
 
 
 def decoded_crop(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop:

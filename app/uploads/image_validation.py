@@ -22,11 +22,11 @@ _MARKUP = re.compile(rb"<(?:!doctype html|html|script|iframe|\?php)[\s>]", re.IG
 _NO_PICTURES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("a PDF", re.compile(rb"%PDF-")),
     ("a HEIC photo", re.compile(rb"(?s:....)ftyp(?:heic|heix|heim|heis|hevc|mif1|msf1)")),
-    ("an AVIF picture", re.compile(rb"(?s:....)ftypavi[fs]")),
-    ("a film", re.compile(rb"(?s:....)ftyp|\x1aE\xdf\xa3")),
-    ("a TIFF picture", re.compile(rb"II\*\x00|MM\x00\*")),
-    ("a BMP picture", re.compile(rb"BM(?s:....)\x00\x00\x00\x00")),
-    ("an SVG drawing", re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<svg[\s>]")),
+    ("an AVIF image", re.compile(rb"(?s:....)ftypavi[fs]")),
+    ("a video", re.compile(rb"(?s:....)ftyp|\x1aE\xdf\xa3")),
+    ("a TIFF image", re.compile(rb"II\*\x00|MM\x00\*")),
+    ("a BMP image", re.compile(rb"BM(?s:....)\x00\x00\x00\x00")),
+    ("an SVG image", re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<svg[\s>]")),
     ("a ZIP archive", re.compile(rb"PK\x03\x04")),
 )
 _SCRIPT = re.compile(rb"GIF8.a/\*|\xff\xd8\xff\xe0/\*")  # a comment where width or length would be
@@ -37,10 +37,10 @@ def validate_image(data: bytes) -> None:
     _refuse_no_picture(data)
     other = _other_kind(data)
     if other is not None:
-        detail = f"This file is {other} as well as a picture. Send a picture that is nothing else."
+        detail = f"This file is both an image and {other}. Send a plain image."
         raise ProblemError(415, "unsupported", detail)
     if _n_frames(data) > MAX_FRAMES:
-        detail = f"This animation has more than {MAX_FRAMES:,} frames. Send one frame of it as a picture."
+        detail = f"This animation has more than {MAX_FRAMES:,} frames. Send a single frame instead."
         raise ProblemError(413, "too_many_frames", detail)
 
 
@@ -50,8 +50,8 @@ def _refuse_no_picture(data: bytes) -> None:
         kind_of(data)
     except ImageError:
         known = next((name for name, begins in _NO_PICTURES if begins.match(data)), None)
-        what = f"This file is {known}." if known else "This file is no picture that can be read here."
-        raise ProblemError(415, "unsupported", f"{what} Pictures are accepted as {ACCEPTED}.") from None
+        what = f"This file is {known}." if known else "This file cannot be read as an image."
+        raise ProblemError(415, "unsupported", f"{what} Accepted formats: {ACCEPTED}.") from None
 
 
 def _other_kind(data: bytes) -> str | None:
@@ -60,7 +60,7 @@ def _other_kind(data: bytes) -> str | None:
         return "a PDF"
     if _ends_as_zip(data):
         return "a ZIP archive"
-    return "a page or a script" if _SCRIPT.match(data) or _MARKUP.search(data) else None
+    return "a web page or a script" if _SCRIPT.match(data) or _MARKUP.search(data) else None
 
 
 def _ends_as_zip(data: bytes) -> bool:

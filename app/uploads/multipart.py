@@ -41,7 +41,7 @@ async def read_picture(request: Request, pace: Pace) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         detail = (
-            f"Send the picture as multipart/form-data, in the field {FIELD!r}; this is {kind or 'untyped'}."
+            f"Send the image as multipart/form-data in the field {FIELD!r}; this request is {kind or 'untyped'}."
         )
         raise ProblemError(415, "unsupported", detail)
     _check_length(request.headers.get("content-length"), pace.max_bytes)
@@ -54,13 +54,13 @@ async def read_picture(request: Request, pace: Pace) -> bytes:
                 await form.close()
     except TimeoutError:
         detail = (
-            f"The picture did not arrive in time: within {pace.timeout_s:.0f} seconds,"
+            f"The image did not arrive in time: within {pace.timeout_s:.0f} seconds,"
             f" at {size(pace.min_bytes_per_s)} a second or more."
         )
         raise ProblemError(408, "timeout", detail) from None
     except ClientDisconnect:
         raise ProblemError(
-            400, "disconnected", "The connection ended before the picture was whole."
+            400, "disconnected", "The connection ended before the whole image arrived."
         ) from None
 
 
@@ -88,7 +88,7 @@ async def _parse(request: Request, stream: AsyncGenerator[bytes, None]) -> FormD
     try:
         return await parser.parse()
     except (MultiPartException, MultipartParseError, UnicodeDecodeError) as error:
-        raise ProblemError(422, "unprocessable", f"This is not a whole multipart form: {error}.") from None
+        raise ProblemError(422, "unprocessable", f"The multipart form is incomplete or invalid: {error}.") from None
 
 
 async def _bounded(
@@ -108,13 +108,13 @@ async def _picture(form: FormData, max_bytes: int) -> bytes:
     found = form.getlist(FIELD)
     if len(found) != 1 or not isinstance(found[0], UploadFile):
         names = ", ".join(repr(name[:40]) for name in form) or "no fields"
-        detail = f"Exactly one picture is needed, as a file in the field {FIELD!r}; this form has {names}."
+        detail = f"Send exactly one image file in the field {FIELD!r}; this form has {names}."
         raise ProblemError(422, "unprocessable", detail)
     data = await found[0].read()
     if len(data) > max_bytes:
         raise _too_large(max_bytes)
     if not data:
-        raise ProblemError(422, "empty", "No picture was chosen, or the file is empty.")
+        raise ProblemError(422, "empty", "No image was chosen, or the file is empty.")
     return data
 
 
@@ -125,5 +125,5 @@ def _check_length(stated: str | None, max_bytes: int) -> None:
 
 def _too_large(max_bytes: int) -> ProblemError:
     return ProblemError(
-        413, "too_large", f"This picture is too large: at most {size(max_bytes)} are accepted."
+        413, "too_large", f"This image is too large: at most {size(max_bytes)} are accepted."
     )

@@ -35,10 +35,10 @@ class UploadRate:
             return
         reset_s = self._limiter.get_window_stats(self._limit, "upload", client).reset_time
         wait_s = max(math.ceil(reset_s - time.time()), 1)
-        pictures = "picture" if self._a_minute == 1 else "pictures"
+        images = "image" if self._a_minute == 1 else "images"
         detail = (
-            f"At most {self._a_minute} {pictures} a minute are taken from one address."
-            f" The next one can be sent in {wait_s} second{'' if wait_s == 1 else 's'}."
+            f"The limit is {self._a_minute} {images} a minute from one address."
+            f" Try again in {wait_s} second{'' if wait_s == 1 else 's'}."
         )
         raise ProblemError(429, "too_many_uploads", detail, {"Retry-After": str(wait_s)})
 
@@ -55,7 +55,7 @@ class Senders:
     def place(self, client: str) -> Iterator[None]:
         """Raises a 429 where this client has all its places, `BusyError` where others have all there are."""
         if self._n_sending[client] >= self._per_client:
-            detail = f"{self._per_client} pictures from your address are being taken already. Try again soon."
+            detail = f"{self._per_client} images from your address are already being analyzed. Try again soon."
             raise ProblemError(429, "too_many_at_once", detail, {"Retry-After": "5"})
         if self._n_sending.total() >= self._total:
             raise BusyError(self._total)

@@ -125,13 +125,13 @@ class UploadStore:
         if self._n_kept >= self._max_uploads and self.clock() >= self._next_expiry_s:
             self.sweep()
         if self._n_kept >= self._max_uploads:
-            detail = "This server keeps as many uploads as it may. Some expire soon; try again later."
+            detail = "The upload storage of this server is full. Some uploads expire soon; try again later."
             raise ProblemError(503, "full", detail, {"Retry-After": "600"})
 
     def refuse_blocked(self, *sha256s: str) -> None:
         """Raises a 403 for a picture that the operator's block-list names."""
         if self._blocks(sha256s):
-            raise ProblemError(403, "blocked", "The operator of this server does not accept this picture.")
+            raise ProblemError(403, "blocked", "The operator of this server blocked this image.")
 
     def _blocks(self, sha256s: Iterable[str]) -> bool:
         return not self._blocklist.rules().sha256s.isdisjoint(sha256s)
@@ -185,13 +185,13 @@ class UploadStore:
         upload = self._read(upload_id) if _ID.fullmatch(upload_id) else None
         if upload is None or upload.index != index:
             raise NotFoundError(
-                f"{index} has no such upload. Links to uploads are long: was it copied whole?"
+                f"{index} has no such upload. Check that the link was copied completely."
             )
         if upload.state == "deleted" or upload_id in self._unremoved:
             raise ProblemError(410, "gone", "This upload was deleted by the person who sent it.")
         if upload.state == "expired" or self.clock() >= upload.expires_s:
             raise ProblemError(
-                410, "gone", "This upload has expired. Pictures are kept for a short time only."
+                410, "gone", "This upload has expired. Images are kept for a short time only."
             )
         if self._blocks(upload.sha256s):
             raise ProblemError(410, "gone", "This upload was removed by the operator of this server.")
@@ -215,7 +215,7 @@ class UploadStore:
             log.exception("upload %s... cannot be removed from %s", upload_id[:4], self.folder)
             self._unremoved.add(upload_id)
             detail = (
-                "This image is shown to nobody from now on, but this server cannot remove it from its disk"
+                "This image is no longer shown, but this server cannot remove it from its disk"
                 " yet. It tries again by itself."
             )
             raise ProblemError(503, "not_removed_yet", detail) from error
@@ -231,7 +231,7 @@ class UploadStore:
     def _own(self, index: str, upload_id: str, delete_key: str) -> Upload:
         upload = self.get(index, upload_id)
         if not may_delete(upload, delete_key):
-            detail = "Only the browser that sent this picture, or whoever has its delete link, can do that."
+            detail = "Only the browser that sent this image, or someone with its delete link, can do that."
             raise ProblemError(403, "wrong_delete_key", detail)
         return upload
 

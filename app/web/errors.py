@@ -37,8 +37,8 @@ IMAGE_STATUS = {
 class ProblemBody(BaseModel):
     """What every answer that is no success looks like in JSON."""
 
-    error: str = Field(description="a word for programs", examples=["not_found"])
-    detail: str = Field(description="a sentence for people: what was wrong and what is accepted")
+    error: str = Field(description="error code for programs", examples=["not_found"])
+    detail: str = Field(description="message for people: what is wrong and what is accepted")
 
 
 class ProblemError(Exception):
@@ -63,7 +63,7 @@ class Answer:
 
 def unprocessable(name: str, value: object, accepted: str) -> ProblemError:
     """A bad query value or form field, named."""
-    return ProblemError(422, "unprocessable", f"{name}={value!s:.80} is not accepted; {name} is {accepted}")
+    return ProblemError(422, "unprocessable", f"Invalid {name} '{value!s:.80}'. Expected {accepted}.")
 
 
 def is_disk_full(error: OSError) -> bool:
@@ -78,9 +78,9 @@ def disk_problems(folder: Path) -> Iterator[None]:
     except OSError as error:
         log.exception("%s cannot be written to", folder)
         if is_disk_full(error):
-            detail = "The disk of this server is full, so that nothing can be kept. Try again later."
+            detail = "The disk of this server is full, so nothing can be stored. Try again later."
             raise ProblemError(507, "disk_full", detail, {"Retry-After": "600"}) from error
-        detail = "This server cannot write to its disk now, so that nothing can be kept. Try again later."
+        detail = "This server cannot write to its disk, so nothing can be stored. Try again later."
         raise ProblemError(503, "disk_not_writable", detail, {"Retry-After": "600"}) from error
 
 
@@ -97,7 +97,7 @@ def answer_for(error: Exception) -> Answer:
     if isinstance(error, NotFoundError):
         return Answer(404, "not_found", str(error))
     if isinstance(error, DamagedError):
-        return Answer(503, "damaged", "A file of this index is damaged. The server's log says which.")
+        return Answer(503, "damaged", "A file of this index is damaged. The server's log has the details.")
     if isinstance(error, ImageError):
         status = IMAGE_STATUS.get(error.reason, HTTPStatus.UNPROCESSABLE_ENTITY)
         return Answer(status, error.reason.name.lower(), str(error))
@@ -105,27 +105,27 @@ def answer_for(error: Exception) -> Answer:
         return _invalid(error)
     if isinstance(error, HTTPException):
         return _from_router(error)
-    return Answer(500, "internal", "Something broke on our side. The server's log says what.")
+    return Answer(500, "internal", "The server had an internal error. Its log has the details.")
 
 
 def _invalid(error: RequestValidationError) -> Answer:
     first: dict[str, Any] = error.errors()[0]
     where, name = first["loc"][0], ".".join(map(str, first["loc"][1:]))
     if where == "path":
-        return Answer(404, "not_found", f"There is no such page: {_message(first)}")
-    return Answer(
-        422, "unprocessable", f"{name}={first.get('input')!s:.80} is not accepted: {_message(first)}"
-    )
+        return Answer(404, "not_found", f"There is no such page. {_message(first)}")
+    return Answer(422, "unprocessable", f"Invalid {name} '{first.get('input')!s:.80}'. {_message(first)}")
 
 
 def _message(problem: Mapping[str, Any]) -> str:
-    return str(problem["msg"]).removeprefix("Value error, ")
+    """One sentence."""
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
 def _from_router(error: HTTPException) -> Answer:
     word = HTTPStatus(error.status_code).name.lower()
     detail = {
         404: "There is no such page.",
-        405: "This address does not take that kind of request.",
+        405: "Method not allowed.",
     }.get(error.status_code, str(error.detail))
     return Answer(error.status_code, word, detail, dict(error.headers or {}))

@@ -37,15 +37,13 @@ class Metrics:
             registry=self.registry,
             buckets=_BUCKETS_S,
         )
-        self.uploads = Counter(
-            "scopeview_uploads", "Uploads by what came of them", ["outcome"], registry=self.registry
-        )
+        self.uploads = Counter("scopeview_uploads", "Uploads by outcome", ["outcome"], registry=self.registry)
         self.damaged = Counter(
             "scopeview_damaged_reads",
             "Reads of an index that found a damaged file or blob",
             registry=self.registry,
         )
-        self.queue = Gauge("scopeview_upload_queue", "Uploads now being taken in", registry=self.registry)
+        self.queue = Gauge("scopeview_upload_queue", "Uploads in progress", registry=self.registry)
         self.swept_s = Gauge(
             "scopeview_sweep_timestamp_seconds",
             "When uploads were last swept without a failure, since 1970",

@@ -21,10 +21,8 @@ from urllib.parse import unquote_plus
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.web.etags import matches
+from app.web.caching import FOR_EVERYONE, etag_matches
 
-FOR_EVERYONE = "public, no-cache"
-"""Keep it, and ask each time whether it is still the same."""
 MAX_AGE_S = 300.0
 _MAX_PART = 16  # of the whole cache that one answer may take
 _SELECTING = (
@@ -179,7 +177,7 @@ def _is_for_everyone(start: Message) -> bool:
 
 
 async def _send(kept: CachedAnswer, if_none_match: str, send: Send) -> None:
-    unchanged = matches(if_none_match, kept.etag)
+    unchanged = etag_matches(if_none_match, kept.etag)
     headers = [pair for pair in kept.headers if not (unchanged and pair[0] in _OF_A_BODY)]
     await send({"type": "http.response.start", "status": 304 if unchanged else 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if unchanged else kept.body})

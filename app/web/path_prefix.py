@@ -10,7 +10,7 @@ from urllib.parse import quote
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.urls import PATH_PREFIX
+from app.urls import PATH_PREFIX, moved_path
 
 
 def route_path(scope: Scope) -> str:
@@ -20,19 +20,21 @@ def route_path(scope: Scope) -> str:
     return path.removeprefix(prefix) if path == prefix or path.startswith(f"{prefix}/") else path
 
 
-class NoTrailingSlash:
-    """Sends `/demo/` on to `/demo`: no page has a slash at its end but the home page."""
+class CanonicalPath:
+    """Sends on to the one path of a page: `/demo/` to `/demo`, and an address of old to what it is now."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = route_path(scope) if scope["type"] == "http" else ""
-        if not path.strip("/") or not path.endswith("/") or scope["method"] not in ("GET", "HEAD"):
+        # One slash at its begin: `//example.org/` must not lead to another host.
+        plain = f"/{path.strip('/')}" if path.endswith("/") else path
+        canonical = moved_path(plain) or plain
+        if canonical in (path, "/") or scope["method"] not in ("GET", "HEAD"):
             await self.app(scope, receive, send)
             return
-        # One slash at its begin: `//example.org/` must not lead to another host.
-        url = f"{PATH_PREFIX.get()}/{quote(path.strip('/'))}"
+        url = f"{PATH_PREFIX.get()}{quote(canonical)}"
         query = scope["query_string"].decode("latin-1")
         await RedirectResponse(f"{url}?{query}" if query else url, 308)(scope, receive, send)
 

@@ -9,12 +9,14 @@ import logging
 import re
 import time
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.settings import LogFormat
 
 log = logging.getLogger("scopeview.access")
 
@@ -24,7 +26,6 @@ _USABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _UPLOAD = re.compile(r"(/uploads/)[^/.]+")
 _SECRET = frozenset({"key", "upload"})
 _HIDDEN = "-"
-LogFormat = Literal["text", "json"]
 
 
 class AccessLog:

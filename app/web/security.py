@@ -102,5 +102,5 @@ def refuse_cross_site(headers: Headers, base_url: str) -> None:
         foreign = origin is not None and (urlsplit(origin).netloc or "null") not in ours
     if foreign:
         raise ProblemError(
-            403, "cross_site", "Another site may not send this here; use the form on our own page."
+            403, "cross_site", "This request came from another site. Use the form on this site."
         )

@@ -3,6 +3,8 @@
 Nothing on the map means more than its neighbourhoods: neither axes nor distances between clusters do.
 """
 
+import threading
+
 import numpy as np
 from jaxtyping import Float32, Float64
 
@@ -12,20 +14,29 @@ _MIN_POINTS = 50
 """Fewer points are laid out by their two principal components alone."""
 _FOURIER_FROM = 10_000  # points from which the gradient is quicker by FFT than by a tree
 _EXAGGERATED = 1 / 3  # of the iterations
+_STOP_EVERY = 10  # iterations
 _FIRST_SPREAD = 1e-4  # standard deviation of the start, as t-SNE expects it
 
 
 def tsne_layout(
-    vectors: Float32[np.ndarray, "point projection"], *, perplexity: int, iterations: int, seed: int
+    vectors: Float32[np.ndarray, "point projection"],
+    *,
+    perplexity: int,
+    iterations: int,
+    seed: int,
+    stop: threading.Event | None = None,
 ) -> Float32[np.ndarray, "point xy=2"]:
-    """In [0, 1] x [0, 1], to one scale. The same vectors and numbers give the same map."""
+    """In [0, 1] x [0, 1], to one scale. The same vectors and numbers give the same map.
+
+    Once `stop` is set, it returns early, and the map is of no use.
+    """
     if not len(vectors):
         return np.empty((0, 2), np.float32)
     start = principal(vectors)
     if len(vectors) < _MIN_POINTS:
         return scaled(start)
     spread = max(float(start[:, 0].std()), 1e-12)
-    return scaled(_tsne(vectors, start * (_FIRST_SPREAD / spread), perplexity, iterations, seed))
+    return scaled(_tsne(vectors, start * (_FIRST_SPREAD / spread), perplexity, iterations, seed, stop))
 
 
 def principal(vectors: Float32[np.ndarray, "point projection"]) -> Float64[np.ndarray, "point xy=2"]:
@@ -54,6 +65,7 @@ def _tsne(
     perplexity: int,
     iterations: int,
     seed: int,
+    stop: threading.Event | None,
 ) -> Float64[np.ndarray, "point xy=2"]:
     from openTSNE import TSNEEmbedding
     from openTSNE.affinity import PerplexityBasedNN
@@ -69,6 +81,8 @@ def _tsne(
         negative_gradient_method="fft" if n_points >= _FOURIER_FROM else "bh",
         n_jobs=1,
         random_state=seed,
+        callbacks=lambda *_: stop is not None and stop.is_set(),
+        callbacks_every_iters=_STOP_EVERY,
     )
     early = round(iterations * _EXAGGERATED)
     embedding = embedding.optimize(early, exaggeration=12, momentum=0.5)

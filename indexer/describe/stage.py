@@ -1,6 +1,10 @@
 """The stage itself: every piece of the work that is missing, slot by slot, then the database of them."""
 
-from collections.abc import Callable
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 
 from indexer.describe.cofiring import sampling_interval
@@ -9,7 +13,6 @@ from indexer.describe.plan import DescribePlan
 from indexer.describe.rows import write_rows
 from indexer.describe.stages import DescribeStages
 from scopeview.progress import Task, task
-from scopeview.slots import Slot
 from scopeview.store.files import image_vectors
 from scopeview.store.manifest import DescribeRecord
 from scopeview.store.reader import IndexReader
@@ -32,6 +35,19 @@ def describe(plan: DescribePlan) -> DescribeRecord:
     return record
 
 
+@contextmanager
+def _map_pool(stop: threading.Event) -> Iterator[ThreadPoolExecutor]:
+    """Threads for maps: t-SNE is half of the work, and uses one core a slot. An error stops them."""
+    pool = ThreadPoolExecutor(os.cpu_count(), "map")
+    try:
+        yield pool
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _write_rows(plan: DescribePlan, record: DescribeRecord) -> None:
     """From both databases: an index that was described by an earlier version lacks them too."""
     described = plan.manifest.model_copy(update={"describe": record, "files": None})
@@ -52,16 +68,17 @@ def _run_stages(plan: DescribePlan, work: DescribeStages, progress: Task) -> Non
         once(plan.slot_part(slot, "tops"), lambda at=slot: work.write_top_images(at))  # type: ignore[misc]
     for layer in layers_with_any(plan):
         once(plan.part(f"{layer}.places"), lambda at=layer: work.write_peak_positions(at))  # type: ignore[misc]
-    for token in plan.tokens:  # slots of one token are compared with each other
-        for slot in plan.at_token(token):
-            _name_and_compare(plan, work, slot, once)
+    maps: list[Future[None]] = []
+    with _map_pool(work.stop_maps) as pool:
+        for token in plan.tokens:  # slots of one token are compared with each other
+            for slot in plan.at_token(token):
+                once(plan.slot_part(slot, "names"), lambda at=slot: work.write_names(at))  # type: ignore[misc]
+                if not plan.slot_part(slot, "map").exists():
+                    maps.append(pool.submit(work.write_map, *work.active_vectors(slot), slot))
+                once(plan.slot_part(slot, "neighbors"), lambda at=slot: work.write_neighbors(at))  # type: ignore[misc]
+        progress.advance(len(plan.slots) - len(maps))
+        for written in as_completed(maps):
+            written.result()
+            progress.advance()
     write_database(plan)
     progress.advance()
-
-
-def _name_and_compare(
-    plan: DescribePlan, work: DescribeStages, slot: Slot, once: Callable[[Path, Callable[[], None]], None]
-) -> None:
-    once(plan.slot_part(slot, "names"), lambda: work.write_names(slot))
-    once(plan.slot_part(slot, "map"), lambda: work.write_map(slot))
-    once(plan.slot_part(slot, "neighbors"), lambda: work.write_neighbors(slot))

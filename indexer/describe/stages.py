@@ -1,5 +1,6 @@
 """Each piece of the work, from what the index holds to a part on disk. Does not know which are missing."""
 
+import threading
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +39,8 @@ class DescribeStages:
     def __init__(self, plan: DescribePlan, reader: IndexReader, cofiring_every: dict[Token, int]) -> None:
         self._plan, self._reader, self._settings = plan, reader, plan.settings
         self._neighborhood = NeighborFinder(plan, reader, cofiring_every)
+        self.stop_maps = threading.Event()
+        """Maps under way end soon once it is set, and are not written."""
 
     def write_images(self) -> None:
         """What is searched for images that look like something."""
@@ -77,21 +80,29 @@ class DescribeStages:
         write_part(self._plan.slot_part(slot, "tops"), columns)
 
     def write_names(self, slot: Slot) -> None:
-        features, vectors = self._active_vectors(slot)
+        features, vectors = self.active_vectors(slot)
         found = nearest_words(vectors, self._words, self._settings.n_names)
         words = np.array(self._plan.vocabulary.words, dtype=object)[found.words]
         scores = lists(found.scores, pa.float32())
         columns = {"feature": features, "names": lists(words, pa.string()), "name_scores": scores}
         write_part(self._plan.slot_part(slot, "names"), columns)
 
-    def write_map(self, slot: Slot) -> None:
-        features, vectors = self._active_vectors(slot)
+    def write_map(
+        self,
+        features: Int32[np.ndarray, " active"],
+        vectors: Float32[np.ndarray, "active projection"],
+        slot: Slot,
+    ) -> None:
+        """The map of the features that `active_vectors` gives. Slots may be written from several threads."""
         points = tsne_layout(
             vectors,
             perplexity=self._settings.perplexity,
             iterations=self._settings.map_iterations,
             seed=self._settings.seed,
+            stop=self.stop_maps,
         )
+        if self.stop_maps.is_set():
+            return
         columns = {"feature": features, "x": points[:, 0], "y": points[:, 1]}
         write_part(self._plan.slot_part(slot, "map"), columns)
 
@@ -148,10 +159,10 @@ class DescribeStages:
         clear = clarity(tops, self._embeddings, self._settings.n_clarity)
         return clear, label_entropy(tops, self._labels), self._near_duplicates.folds(tops)
 
-    def _active_vectors(
+    def active_vectors(
         self, slot: Slot
     ) -> tuple[Int32[np.ndarray, " active"], Float32[np.ndarray, "active projection"]]:
-        """Active features whose vector has a direction, and those vectors."""
+        """Active features whose vector has a direction, and those vectors, a row each."""
         vectors = self._neighborhood.vectors(slot)
-        directed = np.any(vectors, axis=1)
-        return self._neighborhood.active(slot)[directed], vectors[directed]
+        active_vectors = np.any(vectors, axis=1)
+        return self._neighborhood.active(slot)[active_vectors], vectors[active_vectors]

@@ -65,8 +65,8 @@ def parse_edit(text: str) -> Edit:
     value = _amount(amount.removeprefix("x"))
     if None in features or value is None:
         raise InputError(
-            f"edit {text[:80]!r} is none: expected such as 12:0 (set feature 12 to 0), 12:4.5, "
-            "or 12,55:x0.5 (halve features 12 and 55)"
+            f"Invalid edit {text[:80]!r}. Expected for example 12:0 (set feature 12 to 0), 12:4.5,"
+            " or 12,55:x0.5 (halve features 12 and 55)."
         )
     return Edit(tuple(dict.fromkeys(number for number in features if number is not None)), turn, value)
 

@@ -62,8 +62,8 @@ def parse_selection(text: str, n_tokens: int) -> Selection:
         return Selection(ANY, None)
     chosen = sorted({position for part in text.split(",") for position in _parse(part)})
     if not chosen or chosen[-1] >= n_tokens:
-        patches = f", token numbers from 1 to {n_tokens - 1} such as 17,33-35" if n_tokens > 1 else ""
-        raise InputError(f"tokens {text[:80]!r} cannot be selected here; there are cls, any{patches}")
+        numbers = f" or token numbers from 1 to {n_tokens - 1} such as 17,33-35" if n_tokens > 1 else ""
+        raise InputError(f"Invalid tokens {text[:80]!r}. Expected any, cls{numbers}.")
     if len(chosen) == n_tokens:
         return Selection(ANY, None)
     return Selection(format_positions(chosen), tuple(chosen))

@@ -26,7 +26,12 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the demo's images and index.")] = Path("data"),
     host: Host = "127.0.0.1",
     port: Port = 8000,
-    images: Annotated[int, typer.Option(min=100, help="Scenes to draw and index.")] = 5000,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            min=100, help="Scenes to draw and index.", show_default="1500, or as the demo there has"
+        ),
+    ] = None,
     build_only: Annotated[
         bool, typer.Option("--build-only", help="Build the index without serving it.")
     ] = False,

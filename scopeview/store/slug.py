@@ -10,6 +10,7 @@ RESERVED = frozenset(
         "api",
         "docs",
         "favicon.ico",
+        "glossary",
         "healthz",
         "indexes",
         "metrics",

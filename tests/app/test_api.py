@@ -144,6 +144,10 @@ def test_openapi_describes_every_operation_status_and_field(site: TestClient) ->
             assert "HTTPValidationError" not in schemas, "every problem has the same body"
             assert all(parameter["description"] for parameter in operation.get("parameters", []))
             assert "404" in operation["responses"] or path == "/api/v1/indexes"
+        if "get" in methods:
+            told = {status: each["description"] for status, each in methods["get"]["responses"].items()}
+            assert "too_many_at_once" in told["429"]
+            assert "damaged" in told["503"]
     statuses = document["paths"]["/api/v1/{index}/uploads"]["post"]["responses"].keys()
     assert statuses >= {"201", "403", "404", "413", "415", "422", "503"}
     assert document["components"]["schemas"]["ProblemBody"]["required"] == ["error", "detail"]

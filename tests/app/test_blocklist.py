@@ -114,7 +114,7 @@ def test_a_blocked_image_is_gone_from_every_page_at_once(start_site: StartSite, 
     html = site.get("/tiny/1/0").text
     assert caption not in html
     assert f"/thumbs/{image_id}.webp" not in html
-    assert 'class="picture gone"' in html
+    assert 'class="image removed"' in html
     found = site.get("/api/v1/tiny/1/0").json()
     assert found["top_images"][0] == {
         **{key: top[key] for key in ("rank", "image_id", "activation", "position", "url", "thumb_url")},

@@ -82,11 +82,11 @@ def test_what_never_fires_is_compared_too(site: TestClient) -> None:
     assert (pair["image_ids"], pair["n_compared"]) == ([], 0)
     html = site.get(f"/tiny/compare?{query}").text
     assert "never fires" in html
-    assert "No image is among the nine of any two" in html
+    assert "No two of these features share a top image" in html
 
 
 def test_nothing_to_compare_yet_shows_how_to_begin(site: TestClient) -> None:
-    assert "Begin with one" in site.get("/tiny/compare").text
+    assert "Start with one" in site.get("/tiny/compare").text
     assert site.get(API).status_code == 422
 
 

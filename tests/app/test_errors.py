@@ -83,7 +83,7 @@ BAD_API_VALUES = [
 def test_unknown_and_malformed_ids_are_a_404_page_for_people(site: TestClient, address: str) -> None:
     answer = site.get(address)
     assert answer.status_code == site.head(address).status_code == 404
-    assert "<h1>There is nothing at this address</h1>" in answer.text
+    assert "<h1>Page not found</h1>" in answer.text
 
 
 @pytest.mark.parametrize("address", NO_PICTURE)
@@ -196,5 +196,5 @@ def test_why_a_text_tower_is_absent_is_told_beside_the_encoder(start_site: Start
     site.get("/tiny/search?q=a+red+heart")
     state = site.get("/readyz").json()
     assert state["ready"] is True
-    assert state["text"] == {"tiny": "this index's model has no text tower on this server"}
+    assert state["text"] == {"tiny": "the text encoder of this index is missing"}
     assert state["encoder"] == {"tiny": "not loaded yet"}

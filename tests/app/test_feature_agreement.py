@@ -62,14 +62,14 @@ def expected_figures(twin: Twin) -> dict[str, list[float]]:
     return {
         "title": [name["score"] for name in twin["names"]],
         "dead": [] if fires else [twin["n_images"], *elsewhere],
-        "readings": [*([twin["n_active"], twin["n_images"]] if fires else []), *known(about)],
+        "metrics": [*([twin["n_active"], twin["n_images"]] if fires else []), *known(about)],
         "histogram": histogram(twin),
         "positions": positions(twin),
         "tokens": tokens(twin),
         "images": [top[rank - 1]["activation"] for rank in order(twin)],
         "intervals": [value for each in twin["intervals"] for value in interval(each)],
         "neighbors": [value for each in near(twin, within=True) for value in card(each)],
-        "lineage": lineage(twin),
+        "across-layers": lineage(twin),
         "provenance": [twin["n_images"]],
     }
 

@@ -37,11 +37,11 @@ def test_near_duplicates_are_folded_into_the_first_of_them(
     page = tree(site.get("/tiny/1/0").text)
     first, fourth = page.one("li", element_id="rank-1"), page.one("li", element_id="rank-4")
     assert [each.text for each in first.all(cls="rank")] == ["1", "2", "3", "5"]
-    assert first.one("summary").text == "+ 3 alike"
+    assert first.one("summary").text == "+ 3 near-duplicates"
     assert fourth.all("details") == []
     grid = page.one("ol", cls="big-grid")
     assert ranks(grid) == [1, 4, 6, 7, 8, 9, 10, 11, 12]
-    assert [each.text for each in grid.all(cls="alike-badge")] == ["+ 3 alike"]
+    assert [each.text for each in grid.all(cls="near-duplicates-badge")] == ["+ 3 near-duplicates"]
 
 
 def test_near_duplicates_are_shown_each_when_asked_for(
@@ -50,9 +50,9 @@ def test_near_duplicates_are_shown_each_when_asked_for(
     folding(monkeypatch, small_index, [1, 1, 1, *range(4, 21)])
     page = tree(site.get("/tiny/1/0?alike=show").text)
     assert ranks(page.one("ol", cls="big-grid")) == list(range(1, 10))
-    assert page.all(cls="alike-badge") == []
+    assert page.all(cls="near-duplicates-badge") == []
     back = page.one(element_id="images").one("h2").one("a")
-    assert (back.text, back.attributes["href"]) == ("fold them", "/tiny/1/0?token=cls")
+    assert (back.text, back.attributes["href"]) == ("collapse", "/tiny/1/0?token=cls")
 
 
 def ranks(part: Node) -> list[int]:
@@ -79,7 +79,7 @@ def highest(small_index: SmallIndex, slot: Slot) -> list[int]:
 
 def test_neighbours_are_told_when_asked_for(described: TestClient) -> None:
     page = tree(described.get("/tiny/1/0?token=cls&page=2&alike=show").text)
-    assert page.all(element_id="neighbors") == page.all(element_id="lineage") == []
+    assert page.all(element_id="neighbors") == page.all(element_id="across-layers") == []
     asked = page.one(element_id="near").attributes["hx-get"]
     assert page.one(element_id="near").one("a").attributes["href"] == f"{asked}#near"
     piece = described.get(asked, headers={"HX-Request": "true", "HX-Target": "near"}).text
@@ -102,12 +102,12 @@ def test_a_feature_that_nothing_resembles_promises_nothing(
 
 def test_an_index_without_descriptions_says_what_is_missing_and_why(site: TestClient) -> None:
     page = tree(site.get("/tiny/1/0").text)
-    assert "this index was not described" in page.one(element_id="readings").text
-    assert "it was not described" in page.one(element_id="positions").text
+    assert "were not computed for this index" in page.one(element_id="metrics").text
+    assert "were not computed for this index" in page.one(element_id="positions").text
     assert page.all(element_id="near") == []
     assert tree(site.get("/tiny/1/0?near=1").text).all(element_id="near") == []
     embedding = tree(site.get("/tiny/embed/0").text)
-    assert "it has no patches" in embedding.one(element_id="positions").text
+    assert "without patches" in embedding.one(element_id="positions").text
     assert "the embedding is one vector" in embedding.text
 
 
@@ -125,10 +125,10 @@ def test_a_failed_computation_is_told_and_is_no_number(
 
 def test_a_dead_feature_says_so_and_points_to_live_ones(described: TestClient) -> None:
     page = tree(described.get(f"/tiny/1/{NEVER_FIRES}").text)
-    assert "never fires on the indexed images" in page.one(element_id="dead").text
+    assert "never fires" in page.one(element_id="dead").text
     near = page.one(element_id="nearest").all("h3")
     assert [each.text for each in near] == [f"L1 · {NEVER_FIRES - 1}", f"L1 · {NEVER_FIRES + 1}"]
-    assert "No heat" not in page.text
+    assert "No heatmap" not in page.text
 
 
 def test_the_state_of_the_page_is_kept_from_feature_to_feature(site: TestClient) -> None:
@@ -215,11 +215,11 @@ def test_a_feature_that_is_silent_at_one_token_is_not_said_to_have_nothing_to_sh
     n_cls, n_any = (np.count_nonzero(small_index.dense[Slot(1, token)], axis=0) for token in ("cls", "any"))
     feature = int(np.flatnonzero((n_cls == 0) & (n_any > 0))[0])
     dead = tree(described.get(f"/tiny/1/{feature}").text).one(element_id="dead").text
-    assert "never fires on the indexed images at CLS" in dead
+    assert "never fires at CLS" in dead
     assert "at any token on" in dead
-    assert "nothing to show" not in dead
+    assert "any other indexed token" not in dead
     nowhere = tree(described.get(f"/tiny/1/{NEVER_FIRES}").text).one(element_id="dead").text
-    assert "nothing to show" in nowhere
+    assert "any other indexed token" in nowhere
 
 
 def test_figures_of_one_page_say_which_tokens_they_count(described: TestClient) -> None:
@@ -228,8 +228,8 @@ def test_figures_of_one_page_say_which_tokens_they_count(described: TestClient) 
     at_any = sum(record["positions"]["counts"]) + record["positions"]["at_cls"]
     words = page.one(element_id="positions-tokens").text
     assert f"at any token on {at_any} images" in words
-    assert f"at CLS, the token of this page, on {record['n_active']}" in words
-    assert "highest at CLS" in page.one(element_id="readings").text
-    assert page.one("heat-panel").attributes["data-highest-at"] == "any token"
-    assert "How strongly it fires at CLS" in page.one(element_id="histogram").text
+    assert f"at CLS (the token of this page) on {record['n_active']}" in words
+    assert "maximum at CLS" in page.one(element_id="metrics").text
+    assert page.one("heatmap-panel").attributes["data-highest-at"] == "any token"
+    assert "Activations at CLS" in page.one(element_id="histogram").text
     assert tree(described.get("/tiny/1/0?token=any").text).all(element_id="positions-tokens") == []

@@ -156,7 +156,7 @@ def test_pages_that_cannot_be_are_refused(site: TestClient, query: str) -> None:
 
 def test_no_more_than_ten_pages_are_shown_as_one(site: TestClient) -> None:
     answer = site.get("/tiny/1?page=12&first=2", headers={"Accept": "application/json"})
-    assert answer.json()["detail"] == "first=2 is not accepted; first is 3 to 12 with page=12"
+    assert answer.json()["detail"] == "Invalid first '2'. Expected 3 to 12 with page=12."
 
 
 # -- the address is the state --------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_rail_form_and_bars_keep_the_state(told_site: TestClient) -> None:
     assert 'name="name" value="red"' in page
     assert 'name="min_clarity" value="0.3"' in page
     assert "min_images=16&max_images=31&min_clarity=0.3&name=red" in page
-    assert 'href="/told/1?token=any&sort=clarity">clear the filters' in page
+    assert 'href="/told/1?token=any&sort=clarity">clear filters' in page
 
 
 def test_the_first_view_brings_no_plot(told_site: TestClient) -> None:
@@ -203,7 +203,7 @@ def test_the_first_view_brings_no_plot(told_site: TestClient) -> None:
 
 def test_an_index_without_descriptions_says_why_nothing_has_a_name(site: TestClient) -> None:
     page = site.get("/tiny/1?name=red").text
-    assert "it was not described" in page
+    assert "were not computed for this index" in page
     assert 'href="/tiny/1?token=cls">show all features</a>' in page
     assert '<option value="clarity"' not in page
 
@@ -222,7 +222,7 @@ def test_an_index_without_a_text_tower_says_why_nothing_has_a_name(
 
 def test_filters_that_nothing_passes_can_be_cleared(told_site: TestClient) -> None:
     page = told_site.get("/told/1?name=nowhere").text
-    assert 'No feature passes these filters. <a href="/told/1?token=cls">clear the filters</a>' in page
+    assert 'No feature matches these filters. <a href="/told/1?token=cls">clear filters</a>' in page
 
 
 def test_a_slot_of_rare_features_offers_them(start_site: StartSite, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_slot_of_rare_features_offers_them(start_site: StartSite, tmp_path: Pa
     rare, dead = site.get("/rare/1?token=137").text, site.get("/rare/1?token=any").text
     assert "No feature fires on nine images or more at L1 · 137." in rare
     assert re.search('href="/rare/1[?]token=137&amp;min_images=1">show the [0-9]+ that fire on fewer', rare)
-    assert "No feature ever fires at L1 · any" in dead
+    assert "No feature fires at L1 · any" in dead
 
 
 def test_the_first_view_weighs_less_than_a_hundred_kilobytes(told_site: TestClient) -> None:

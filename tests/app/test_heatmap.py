@@ -17,9 +17,9 @@ HEAT = "/api/v1/tiny/3/0/heat"
 
 def mean_of(site: TestClient, encoder: FakeEncoder, image_id: int) -> int:
     """Of the picture's colour: what the stand-in's features follow from."""
-    from app.services.model_requests import kept_square
+    from app.services.images import decode_square
 
-    return int(encoder.crop(kept_square(site.get(f"/tiny/thumbs/{image_id}.webp").content)).mean())
+    return int(encoder.crop(decode_square(site.get(f"/tiny/thumbs/{image_id}.webp").content)).mean())
 
 
 def test_heat_is_told_for_each_image_in_the_order_asked_for(

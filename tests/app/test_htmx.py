@@ -15,7 +15,7 @@ ASKS = re.compile(r"hx-(get|post|put|patch|delete)=")
 STATED = ("hx-target", "hx-swap", "hx-push-url")
 THROUGH_MACROS = re.compile(r"\binto_view\(\)")
 """Writes them all."""
-EDITED = "/tiny/images/5/knobs?layer=3&edit=2:0&prompt=a+heart"
+EDITED = "/tiny/images/5/steering?layer=3&edit=2:0&prompt=a+heart"
 
 
 class Elements(HTMLParser):
@@ -47,7 +47,7 @@ def test_every_element_that_asks_htmx_states_target_swap_and_address(site: TestC
 def test_an_overview_of_an_image_asks_htmx_for_nothing(site: TestClient) -> None:
     """Its patches lead to another page."""
     assert asking(site.get("/tiny/images/5").text) == []
-    assert len(asking(site.get("/tiny/images/5/apart").text)) >= 10
+    assert len(asking(site.get("/tiny/images/5/activations").text)) >= 10
 
 
 def test_no_template_script_or_module_writes_a_request_without_its_target() -> None:

@@ -54,7 +54,7 @@ def upload(site: TestClient) -> str:
 def test_an_indexed_image_has_the_code_of_the_index(
     site: TestClient, small_index: SmallIndex, layer: int, token: str
 ) -> None:
-    found = ask(site, f"{IMAGE}/apart", layer=layer, tokens=token)
+    found = ask(site, f"{IMAGE}/activations", layer=layer, tokens=token)
     kept = small_index.dense[Slot(layer, token)][9]
     told = {one["feature"]: one["activation"] for one in found["features"]}
     assert told == {feature: float(kept[feature]) for feature in np.flatnonzero(kept > 0).tolist()}
@@ -66,7 +66,7 @@ def test_an_indexed_image_has_the_code_of_the_index(
 
 
 def test_an_upload_has_the_code_that_it_was_answered_with(site: TestClient, upload: str) -> None:
-    found = ask(site, f"{upload}/apart", layer=3, tokens="any", top=4)
+    found = ask(site, f"{upload}/activations", layer=3, tokens="any", top=4)
     (code,) = [c for c in site.get(upload).json()["codes"] if (c["layer"], c["token"]) == (3, "any")]
     assert [(one["feature"], one["activation"], one["position"]) for one in found["features"]] == [
         (one["feature"], one["activation"], one["position"]) for one in code["features"]
@@ -78,7 +78,7 @@ def test_looking_at_an_upload_again_takes_no_forward_pass(
     site: TestClient, upload: str, encoder: FakeEncoder
 ) -> None:
     for query in ({"layer": 1}, {"layer": 3, "tokens": "137"}, {"layer": "embed"}):
-        ask(site, f"{upload}/apart", **query)
+        ask(site, f"{upload}/activations", **query)
         ask(site, f"{upload}/groups", **query)
     assert encoder.batches == [1]
 
@@ -86,15 +86,15 @@ def test_looking_at_an_upload_again_takes_no_forward_pass(
 def test_an_upload_whose_numbers_were_forgotten_comes_out_the_same(
     site: TestClient, upload: str, encoder: FakeEncoder
 ) -> None:
-    before = ask(site, f"{upload}/apart", layer=3)
+    before = ask(site, f"{upload}/activations", layer=3)
     worker: Any = site.app.state.site.worker  # type: ignore[attr-defined]
     worker._memory._held.clear()
-    assert ask(site, f"{upload}/apart", layer=3) == before
+    assert ask(site, f"{upload}/activations", layer=3) == before
     assert encoder.batches == [1, 1]
 
 
 def test_masses_shares_and_figures_are_told(site: TestClient, upload: str) -> None:
-    found = ask(site, f"{upload}/apart", layer=3, tokens="cls,137")
+    found = ask(site, f"{upload}/activations", layer=3, tokens="cls,137")
     assert (found["tokens"], found["n_tokens"], found["n_active"]) == ("cls,137", 2, 4)
     assert sum(one["share"] for one in found["features"]) == pytest.approx(1)
     first = found["features"][0]
@@ -116,19 +116,19 @@ def test_masses_shares_and_figures_are_told(site: TestClient, upload: str) -> No
 
 
 def test_the_list_is_cut_and_ordered_as_asked(site: TestClient, upload: str) -> None:
-    by_mass = ask(site, f"{upload}/apart", layer=3, tokens="137", order="mass", top=2)
+    by_mass = ask(site, f"{upload}/activations", layer=3, tokens="137", order="mass", top=2)
     masses = [one["mass"] for one in by_mass["features"]]
     assert (len(masses), by_mass["n_active"]) == (2, 4)
     assert masses == sorted(masses, reverse=True)
-    strong = ask(site, f"{upload}/apart", layer=3, tokens="137", least=11)
+    strong = ask(site, f"{upload}/activations", layer=3, tokens="137", least=11)
     assert [one["activation"] for one in strong["features"]] == [12.5, 11.5]
-    assert ask(site, f"{upload}/apart", layer=3, tokens="1")["features"] == []
+    assert ask(site, f"{upload}/activations", layer=3, tokens="1")["features"] == []
 
 
 def test_the_heat_of_one_feature_is_its_activation_and_of_several_their_mass(
     site: TestClient, upload: str
 ) -> None:
-    feature = ask(site, f"{upload}/apart", layer=3)["features"][0]["feature"]
+    feature = ask(site, f"{upload}/activations", layer=3)["features"][0]["feature"]
     one = ask(site, f"{upload}/heat", layer=3, features=feature)
     assert (one["unit"], one["cls"], one["patches"][136], one["max"]) == ("activation", 12, 12.5, 12.5)
     others = [at for at in range(6) if at != feature]
@@ -138,7 +138,7 @@ def test_the_heat_of_one_feature_is_its_activation_and_of_several_their_mass(
 
 
 def test_groups_hold_every_active_feature_once(site: TestClient, upload: str) -> None:
-    active = ask(site, f"{upload}/apart", layer=3, tokens="137")["features"]
+    active = ask(site, f"{upload}/activations", layer=3, tokens="137")["features"]
     found = ask(site, f"{upload}/groups", layer=3, tokens="137", threshold=0.1)
     assert len(found["groups"]) == 2
     assert [{feature % 2 for feature in group["features"]} for group in found["groups"]] in (
@@ -152,7 +152,7 @@ def test_groups_hold_every_active_feature_once(site: TestClient, upload: str) ->
 
 
 def test_knobs_left_alone_change_nothing(site: TestClient, upload: str) -> None:
-    found = ask(site, f"{upload}/knobs", layer=3, prompt=["a heart", "a sun"])
+    found = ask(site, f"{upload}/steering", layer=3, prompt=["a heart", "a sun"])
     assert found["cosine"] == pytest.approx(1)
     assert found["nearest_before"] == found["nearest_after"]
     assert [one["prompt"] for one in found["prompts"]] == ["a heart", "a sun"]
@@ -162,12 +162,12 @@ def test_knobs_left_alone_change_nothing(site: TestClient, upload: str) -> None:
 
 def test_turned_knobs_change_what_the_picture_is_like(site: TestClient, upload: str) -> None:
     query = {"layer": 3, "edit": ["3:40", "3,4:x0.5"], "prompt": ["abc", "ab"]}  # feature 3, and feature 2
-    found = ask(site, f"{upload}/knobs", **query)
+    found = ask(site, f"{upload}/steering", **query)
     assert found["edits"] == ["3:40", "3,4:x0.5"]
     assert found["cosine"] < 0.9
     (three, two) = found["prompts"]
     assert three["after"] > 0.9 > three["before"] == two["before"] == 0.5
-    near = ask(site, f"{upload}/knobs", layer=3, tokens="1", edit="3:40")
+    near = ask(site, f"{upload}/steering", layer=3, tokens="1", edit="3:40")
     assert near["tokens"] == "1"
     assert near["cosine"] > found["cosine"]
     assert (near["prompts"], near["why_no_prompts"]) == ([], None)
@@ -176,22 +176,22 @@ def test_turned_knobs_change_what_the_picture_is_like(site: TestClient, upload: 
 @pytest.mark.parametrize(
     ("part", "query", "accepted"),
     [
-        ("apart", "layer=2", "1, 3 or embed"),
-        ("apart", "layer=3&tokens=257", "from 1 to 256"),
-        ("apart", "layer=3&tokens=x", "from 1 to 256"),
-        ("apart", "layer=embed&tokens=1", "cls, any"),
-        ("apart", "order=size", "activation or mass"),
-        ("apart", "top=0", "greater than or equal to 1"),
-        ("apart", "least=nan", "least"),
+        ("activations", "layer=2", "1, 3 or embed"),
+        ("activations", "layer=3&tokens=257", "from 1 to 256"),
+        ("activations", "layer=3&tokens=x", "from 1 to 256"),
+        ("activations", "layer=embed&tokens=1", "cls, any"),
+        ("activations", "order=size", "activation or mass"),
+        ("activations", "top=0", "greater than or equal to 1"),
+        ("activations", "least=nan", "least"),
         ("heat", "", "features"),
         ("heat", f"features={N_FEATURES}", f"0 to {N_FEATURES - 1}"),
         ("heat", "features=1,,2", "commas"),
         ("groups", "threshold=0", "0.01"),
-        ("knobs", "edit=1", "12:0"),
-        ("knobs", "edit=1:x1e9", "12:0"),
-        ("knobs", f"edit={N_FEATURES}:0", f"0 to {N_FEATURES - 1}"),
-        ("knobs", "edit=1:0&" * 33, "32"),
-        ("knobs", "prompt=" + "a" * 201, "200"),
+        ("steering", "edit=1", "12:0"),
+        ("steering", "edit=1:x1e9", "12:0"),
+        ("steering", f"edit={N_FEATURES}:0", f"0 to {N_FEATURES - 1}"),
+        ("steering", "edit=1:0&" * 33, "32"),
+        ("steering", "prompt=" + "a" * 201, "200"),
     ],
 )
 def test_a_bad_query_is_a_422_that_says_what_is_accepted(
@@ -202,7 +202,7 @@ def test_a_bad_query_is_a_422_that_says_what_is_accepted(
     assert accepted in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("part", ["apart", "heat", "groups", "knobs"])
+@pytest.mark.parametrize("part", ["activations", "heat", "groups", "steering"])
 def test_a_picture_that_there_is_not_is_a_404_and_a_deleted_one_a_410(site: TestClient, part: str) -> None:
     assert site.get(f"/api/v1/tiny/images/64/{part}?features=1").status_code == 404
     assert site.get(f"{API}/{'A' * 22}/{part}?features=1").status_code == 404
@@ -219,7 +219,7 @@ def test_where_words_cannot_be_compared_the_edit_is_shown_all_the_same(
         raise ModelError("no text tower")
 
     site = with_vectors(start_site(text_factory=absent), monkeypatch)
-    found = ask(site, f"{IMAGE}/knobs", edit="3:40", prompt="a heart")
+    found = ask(site, f"{IMAGE}/steering", edit="3:40", prompt="a heart")
     assert found["prompts"] == []
     assert "no text tower" in found["why_no_prompts"]
     assert found["cosine"] < 1
@@ -227,7 +227,7 @@ def test_where_words_cannot_be_compared_the_edit_is_shown_all_the_same(
 
 def test_one_selection_has_one_spelling(site: TestClient) -> None:
     for tokens in ("35,17,33-34,cls", "cls,17,33-35"):
-        assert ask(site, f"{IMAGE}/apart", tokens=tokens)["tokens"] == "cls,17,33-35"
+        assert ask(site, f"{IMAGE}/activations", tokens=tokens)["tokens"] == "cls,17,33-35"
 
 
 def test_through_the_layers_groups_hold_what_is_active_and_links_what_is_listed(
@@ -240,7 +240,7 @@ def test_through_the_layers_groups_hold_what_is_active_and_links_what_is_listed(
     listed = list[set[int]]()
     for layer in found["layers"]:
         query: dict[str, Any] = {"layer": layer["layer"], "tokens": "cls,137"}
-        apart = ask(site, f"{upload}/apart", **query)
+        apart = ask(site, f"{upload}/activations", **query)
         made = ask(site, f"{upload}/groups", **query)["groups"]
         activations = {each["feature"]: each["activation"] for each in apart["features"]}
         masses = {each["feature"]: each["mass"] for each in apart["features"]}

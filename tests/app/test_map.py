@@ -76,7 +76,7 @@ def test_without_a_script_the_map_says_so_and_leads_to_the_gallery(told_site: Te
 
 def test_an_index_that_was_not_described_has_no_map_and_says_why(site: TestClient) -> None:
     page = site.get("/tiny/1/map").text
-    assert "this index was not described" in page
+    assert "it was not computed for this index" in page
     assert "feature-map" not in page
     assert "uplot" not in page
 
@@ -84,9 +84,9 @@ def test_an_index_that_was_not_described_has_no_map_and_says_why(site: TestClien
 @pytest.mark.parametrize(
     ("query", "detail"),
     [
-        ("feature=96", "feature=96 is not accepted; feature is 0 to 95"),
-        ("color=red", "color=red is not accepted; color is density, clarity, name_score or selectivity"),
-        ("feature=x", "feature=x is not accepted: it is a whole number: 0, 1, 2, ..."),
+        ("feature=96", "Invalid feature '96'. Expected 0 to 95."),
+        ("color=red", "Invalid color 'red'. Expected density, clarity, name_score or selectivity."),
+        ("feature=x", "Invalid feature 'x'. Expected a whole number: 0, 1, 2, ..."),
     ],
 )
 def test_what_the_map_cannot_show_is_refused_by_name(told_site: TestClient, query: str, detail: str) -> None:

@@ -13,6 +13,7 @@ from app.engine.fair_queue import FairQueue, Urgency
 from app.engine.fair_share import TooManyAtOnceError
 from app.engine.worker import MAX_WAITING_PER_CLIENT, EncodeRequest, Worker
 from app.services import model_requests
+from app.services.images import thumbnail_ref
 from app.web.client_address import CURRENT
 from tests.app.conftest import StartSite
 from tests.app.encoder import CROP_PX, FakeEncoder, factory_of
@@ -183,7 +184,7 @@ def test_who_has_spent_its_budget_is_told_when_to_come_back_and_pages_go_on(
     for address in (f"{heat}1", "/tiny/3/0", "/api/v1/tiny/search?q=3:0"):  # what is remembered costs nothing
         assert site.get(address).status_code == 200
     assert site.get("/api/v1/tiny/search?q=words").status_code == 429
-    assert site.get("/api/v1/tiny/images/5/knobs?layer=3&edit=0:1").status_code == 429
+    assert site.get("/api/v1/tiny/images/5/steering?layer=3&edit=0:1").status_code == 429
 
 
 def test_requests_that_run_the_model_wait_for_those_of_the_same_client(
@@ -195,8 +196,8 @@ def test_requests_that_run_the_model_wait_for_those_of_the_same_client(
 
     async def ask(client: str, image_id: int) -> None:
         CURRENT.set(client)
-        picture = model_requests.indexed_picture(open_index, image_id)
-        await model_requests.decompose(state, open_index, [picture], ONE, site.app.state.decode_limiter)  # type: ignore[attr-defined]
+        image = thumbnail_ref(open_index, image_id)
+        await model_requests.decompose(state, open_index, [image], ONE, site.app.state.decode_limiter)  # type: ignore[attr-defined]
 
     async def story() -> int:
         many = [asyncio.create_task(ask("many", image_id)) for image_id in range(10)]

@@ -108,14 +108,14 @@ def test_without_descriptions_a_sample_stands_for_them_and_the_page_says_so(site
     found = site.get("/api/v1/tiny").json()["layers"][0]["striking"]
     assert len(found) == 6
     page = site.get("/tiny").text
-    assert "drawn at random" in page
+    assert "random sample" in page
     assert "/map" not in page
 
 
 def test_a_described_index_leads_to_its_maps(told_site: TestClient) -> None:
     page = told_site.get("/told").text
     assert 'href="/told/1/map?token=137"' in page
-    assert "clearest and best named" in page
+    assert "rank high in clarity and name score" in page
 
 
 def test_figures_stand_beside_the_published_ones(start_site: StartSite, tmp_path: Path) -> None:

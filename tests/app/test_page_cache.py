@@ -8,7 +8,8 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
-from app.web.page_cache import FOR_EVERYONE, MAX_AGE_S, CachedAnswer, PageCache, PageCacheMiddleware
+from app.web.caching import FOR_EVERYONE
+from app.web.page_cache import MAX_AGE_S, CachedAnswer, PageCache, PageCacheMiddleware
 from tests.loops import on_a_loop
 
 

@@ -161,7 +161,7 @@ def test_an_index_of_the_same_name_as_the_path_is_served_when_the_proxy_strips(s
 )
 def test_an_impossible_base_url_is_refused_at_start(base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCOPEVIEW_BASE_URL", base_url)
-    with pytest.raises(InputError, match=r"SCOPEVIEW_BASE_URL: .*expected such as"):
+    with pytest.raises(InputError, match=r"SCOPEVIEW_BASE_URL: .*expected for example"):
         read_settings({"index_dirs": []})
 
 

@@ -44,6 +44,39 @@ def test_a_slash_at_the_end_keeps_the_path_prefix(start_site: StartSite) -> None
     assert site.get("/tiny/").headers["location"] == "/scope/tiny"
 
 
+OLD = tuple(f"{root}/tiny/images/5/{part}" for root in ("", "/api/v1") for part in ("apart", "knobs"))
+QUERY = "layer=3&tokens=17,33-35"
+
+
+@pytest.mark.parametrize("path", OLD)
+@pytest.mark.parametrize("end", ["", "/"])
+def test_an_old_address_leads_for_good_to_the_same_view_at_its_new_one(
+    site: TestClient, path: str, end: str
+) -> None:
+    answer = site.get(f"{path}{end}?{QUERY}&unknown=a%2Fb")
+    new = path.replace("apart", "activations").replace("knobs", "steering")
+    assert (answer.status_code, answer.headers["location"]) == (308, f"{new}?{QUERY}&unknown=a%2Fb")
+    assert site.head(f"{path}?{QUERY}").headers["location"] == f"{new}?{QUERY}"
+    followed, direct = site.get(f"{path}?{QUERY}", follow_redirects=True), site.get(f"{new}?{QUERY}")
+    assert followed.status_code == 200
+    assert followed.content == direct.content
+
+
+def test_an_old_address_keeps_the_path_prefix(start_site: StartSite) -> None:
+    site = start_site(root_path="/scope")
+    for path in OLD:
+        new = path.replace("apart", "activations").replace("knobs", "steering")
+        for asked in (path, f"/scope{path}"):
+            answer = site.get(f"{asked}?{QUERY}&edit=2:0")
+            assert (answer.status_code, answer.headers["location"]) == (308, f"/scope{new}?{QUERY}&edit=2:0")
+
+
+def test_pages_of_other_sites_may_follow_an_old_address_of_the_json(start_site: StartSite) -> None:
+    site = start_site(api_cors=True)
+    answer = site.get("/api/v1/tiny/images/5/apart", headers={"origin": "https://other.example"})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (308, "*")
+
+
 def test_the_home_page_keeps_its_slash(site: TestClient) -> None:
     assert site.get("/").status_code == 200
 

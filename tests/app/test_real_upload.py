@@ -76,7 +76,7 @@ def test_an_indexed_image_taken_apart_has_the_codes_of_the_index(site: TestClien
     codes = site.get("/api/v1/tiny/images/11").json()["codes"]
     for layer in (1, 3):
         (indexed,) = [code for code in codes if (code["layer"], code["token"]) == (layer, token)]
-        apart = site.get(f"/api/v1/tiny/images/11/apart?layer={layer}&tokens={token}&top=500").json()
+        apart = site.get(f"/api/v1/tiny/images/11/activations?layer={layer}&tokens={token}&top=500").json()
         assert active(apart) == active(indexed)
         assert [one["feature"] for one in apart["features"]] == list(active(indexed))
 
@@ -84,7 +84,7 @@ def test_an_indexed_image_taken_apart_has_the_codes_of_the_index(site: TestClien
 def test_groups_of_a_real_picture_partition_its_features(site: TestClient, photos: list[Sample]) -> None:
     url = site.post(API, files=form(photos[5].image)).json()["url"]
     for query in ("layer=1", "layer=3&tokens=17-40", "layer=embed"):
-        apart = site.get(f"/api/v1{url}/apart?{query}&top=500").json()
+        apart = site.get(f"/api/v1{url}/activations?{query}&top=500").json()
         groups = site.get(f"/api/v1{url}/groups?{query}").json()["groups"]
         together = sorted(feature for group in groups for feature in group["features"])
         assert together == sorted(one["feature"] for one in apart["features"])
@@ -96,7 +96,7 @@ def test_groups_of_a_real_picture_partition_its_features(site: TestClient, photo
 def test_an_upload_left_as_it_is_keeps_its_embedding(site: TestClient, photos: list[Sample]) -> None:
     url = site.post(API, files=form(photos[5].image)).json()["url"]
     for query in ("layer=1", "layer=3&edit=0,1,2,3:x1", "layer=embed"):
-        assert site.get(f"/api/v1{url}/knobs?{query}").json()["cosine"] == pytest.approx(1, abs=1e-9)
+        assert site.get(f"/api/v1{url}/steering?{query}").json()["cosine"] == pytest.approx(1, abs=1e-9)
 
 
 def test_sixteen_bit_greyscale_is_read_as_the_index_read_it(

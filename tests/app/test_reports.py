@@ -47,7 +47,7 @@ def test_a_form_claims_only_what_is_known_of_the_image_and_chooses_no_reason(sit
     assert "checked" not in html
     without_source = site.get("/tiny/images/0/report").text  # its address is none that can be followed
     assert "open web" not in without_source
-    assert "off the web" not in without_source
+    assert "does not remove it" not in without_source
 
 
 def test_every_image_page_leads_to_its_report(site: TestClient) -> None:
@@ -96,7 +96,7 @@ def test_the_file_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(reports, "MAX_FILE_BYTES", 10)
     kept = Reports(tmp_path / "reports.jsonl")
     kept.add(REPORT)
-    with pytest.raises(ProblemError, match="as many reports as it can keep"):
+    with pytest.raises(ProblemError, match="cannot store more reports"):
         kept.add(REPORT)
 
 

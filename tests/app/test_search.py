@@ -81,14 +81,14 @@ def test_a_number_of_no_layer_shows_that_feature_of_each(site: TestClient) -> No
         (3, "137", 5),
         ("embed", "cls", 5),
     ]
-    assert "Features of that number" in site.get("/tiny/search?q=5").text
+    assert "Features with this number" in site.get("/tiny/search?q=5").text
 
 
 @pytest.mark.parametrize("query", [f"q={N_FEATURES}", f"q=3:{N_FEATURES}", "q=9:5"])
 def test_a_number_that_no_layer_has_is_said_to_find_nothing(site: TestClient, query: str) -> None:
     answer = site.get(f"/tiny/search?{query}")
     assert answer.status_code == 200
-    assert "Nothing here answers that" in answer.text
+    assert "No results." in answer.text
 
 
 def test_words_find_the_nearest_features_of_all_layers_and_the_nearest_images(site: TestClient) -> None:
@@ -130,7 +130,7 @@ def test_an_indexed_image_finds_others_like_it(site: TestClient, monkeypatch: py
     assert [each["image_id"] for each in found["images"][:3]] == [6, 8, 9]
     assert found["features"][0]["feature"] == 6
     html = site.get("/tiny/search?image=7").text
-    assert "What looks like this" in html
+    assert "Search by image" in html
     assert "/tiny/thumbs/7.webp" in html
 
 
@@ -164,8 +164,8 @@ def test_without_a_text_tower_the_page_says_why_and_names_still_count(start_site
         raise ModelError("/srv/secret: the model has no text tower")
 
     for client, why in (
-        (start_site(text_factory=failing), "no text tower on this server"),
-        (start_site(real_encoder=True, encoder_device="off"), "switched the model off"),
+        (start_site(text_factory=failing), "text encoder of this index is missing"),
+        (start_site(real_encoder=True, encoder_device="off"), "disabled the model"),
     ):
         answer = client.get("/tiny/search?q=heart")
         assert answer.status_code == 200
@@ -186,7 +186,10 @@ def test_a_model_without_a_text_tower_is_asked_once_and_leaves_no_traceback(
 
     client = start_site(text_factory=failing)
     for text in ("heart", "star"):
-        assert "model has no text tower" in client.get(f"{API}/tiny/search?q={text}").json()["why_not"]
+        assert (
+            "model of this index has no text encoder"
+            in client.get(f"{API}/tiny/search?q={text}").json()["why_not"]
+        )
     assert len(asked) == 1
     told = [record for record in caplog.records if "no text tower" in record.getMessage()]
     assert [(record.levelname, record.exc_info) for record in told] == [("WARNING", None)]
@@ -204,7 +207,7 @@ def test_a_word_that_the_model_does_not_know_is_told_beside_what_others_find(sit
     found = site.get(f"{API}/tiny/search?q=heart+qq").json()
     assert (found["unknown_words"], len(found["features"])) == (["qq"], 24)
     html = site.get("/tiny/search?q=heart+qq").text
-    assert "The model does not know <bdi>qq</bdi>: it counts for nothing here." in html
+    assert "Ignored, because the model does not know it: <bdi>qq</bdi>." in html
     assert "unknown-words" not in site.get("/tiny/search?q=heart").text
 
 
@@ -224,7 +227,7 @@ def test_an_index_without_vectors_says_so(
 ) -> None:
     client = start_site(text_factory=tower_factory(tower))
     found = with_vectors(client, monkeypatch, described=False).get(f"{API}/tiny/search?q=heart").json()
-    assert "without feature vectors" in found["why_not"]
+    assert "no feature vectors" in found["why_not"]
     assert found["features"] == []
     assert len(found["images"]) == 24
 
@@ -268,7 +271,7 @@ def test_the_box_of_a_page_without_an_index_leads_on(site: TestClient) -> None:
 
 
 def test_nothing_asked_shows_how_to_ask(site: TestClient) -> None:
-    assert "Words find features and images" in site.get("/tiny/search").text
+    assert "Enter words to find features by name" in site.get("/tiny/search").text
     assert site.get(f"{API}/tiny/search").json()["features"] == []
 
 
@@ -308,7 +311,7 @@ def test_features_that_are_called_so_come_first_and_surest_first(
         assert (each["matched"], each["score"]) == ("red heart", 0.03125)
         assert each["name"] != "red heart"
     html = client.get("/told/search?q=red+heart").text
-    assert html.index("Features with this name") < html.index("among their other names")
+    assert html.index("Features with this name") < html.index("Also matches a secondary name")
     assert "also <bdi>red heart</bdi>" in html
 
 

@@ -64,7 +64,7 @@ def triples(features: Any) -> list[tuple[int, float, int | None]]:
 def test_what_fires_anywhere_is_what_the_index_stores(site: TestClient, layer: int) -> None:
     for image_id in range(N_IMAGES):
         code = stored_codes(site, image_id)[layer, "any"]
-        found = ask(site, f"/api/v1/tiny/images/{image_id}/apart", layer=layer, top=2000)
+        found = ask(site, f"/api/v1/tiny/images/{image_id}/activations", layer=layer, top=2000)
         listed, n_active = code["features"], code["n_active"]
         assert triples(found["features"])[: len(listed)] == triples(listed)
         assert (len(found["features"]), found["n_active"]) == (n_active, n_active)
@@ -91,13 +91,13 @@ def test_without_the_shards_codes_the_weaker_features_stand_apart_and_are_approx
         spoil(path)
     site = start_site(index_dirs=[copy], real_encoder=True, encoder_device="cpu")
     code = stored_codes(site, 4)[1, "any"]
-    found = ask(site, "/api/v1/tiny/images/4/apart", layer=1, top=2000)
+    found = ask(site, "/api/v1/tiny/images/4/activations", layer=1, top=2000)
     assert triples(found["features"]) == triples(code["features"])
     assert found["n_active"] == code["n_active"]
     lowest = code["features"][-1]["activation"]
     assert found["approximate_features"]
     assert all(each["activation"] < lowest for each in found["approximate_features"])
-    page = site.get("/tiny/images/4/apart?layer=1&top=100").text
+    page = site.get("/tiny/images/4/activations?layer=1&top=100").text
     assert page.index('id="weaker"') > page.index("data-feature")
 
 
@@ -133,30 +133,33 @@ def test_no_image_of_the_index_is_called_stronger_than_all_of_them(site: TestCli
     for image_id in range(N_IMAGES):
         for feature, activation, _ in triples(stored_codes(site, image_id)[3, "any"]["features"][:2]):
             page = site.get(f"/tiny/3/{feature}?token=any&image={image_id}").text
-            assert f'value="{activation!r}"' in page.split('id="yours"')[1]
+            assert f'value="{activation!r}"' in page.split('id="pinned-image"')[1]
             assert "stronger than" not in page
-            apart = site.get(f"/tiny/images/{image_id}/apart?layer=3&tokens=any&feature={feature}").text
+            apart = site.get(f"/tiny/images/{image_id}/activations?layer=3&tokens=any&feature={feature}").text
             assert f'value="{activation!r}"' in apart
             assert "stronger than" not in apart
 
 
 def test_what_is_computed_again_from_a_thumbnail_is_said_to_be_approximate(site: TestClient) -> None:
     url = "/tiny/images/4"
-    at_patch = site.get(f"{url}/apart?layer=3&tokens=20").text
+    at_patch = site.get(f"{url}/activations?layer=3&tokens=20").text
     assert "All values here are approximate" in at_patch
-    assert "Activations and shares are the index" in site.get(f"{url}/apart?layer=3&tokens=cls").text
-    for part in ("apart?layer=3&tokens=any", "groups?layer=3", "layers?tokens=any", "knobs?layer=3"):
+    assert (
+        "Activations and shares are stored in the index"
+        in site.get(f"{url}/activations?layer=3&tokens=cls").text
+    )
+    for part in ("activations?layer=3&tokens=any", "groups?layer=3", "layers?tokens=any", "steering?layer=3"):
         assert "pproximate" in site.get(f"{url}/{part}").text
-    assert ask(site, f"/api/v1{url}/apart", layer=3, tokens="20")["activations"] == "approximate"
+    assert ask(site, f"/api/v1{url}/activations", layer=3, tokens="20")["activations"] == "approximate"
     assert ask(site, f"/api/v1{url}/groups", layer=3, tokens="cls")["approximate"] is False
     assert ask(site, f"/api/v1{url}/groups", layer=3)["approximate"] is True
 
 
 def test_nothing_of_an_upload_is_approximate(site: TestClient) -> None:
     upload = site.post(API, files=form(_noise())).json()["url"]
-    for part in ("apart?layer=3", "groups?layer=3", "layers?tokens=any", "knobs?layer=3"):
+    for part in ("activations?layer=3", "groups?layer=3", "layers?tokens=any", "steering?layer=3"):
         assert "pproximate" not in site.get(f"{upload}/{part}").text
-    found = ask(site, f"/api/v1{upload}/apart", layer=3, tokens="20")
+    found = ask(site, f"/api/v1{upload}/activations", layer=3, tokens="20")
     assert (found["approximate"], found["activations"]) == (False, "stored")
 
 
@@ -173,10 +176,10 @@ def test_nothing_of_an_upload_is_approximate(site: TestClient) -> None:
         "/images/3",
         "/images/3/similar",
         "/images/3/compare?with=4",
-        "/images/3/apart?layer=1&tokens=any&feature=0",
+        "/images/3/activations?layer=1&tokens=any&feature=0",
         "/images/3/groups",
         "/images/3/layers",
-        "/images/3/knobs?edit=0:1&prompt=a+red+circle",
+        "/images/3/steering?edit=0:1&prompt=a+red+circle",
         "/compare?features=1:0,3:0",
         "/search",
         "/search?q=red+circle",

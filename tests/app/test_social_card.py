@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageFont
 from starlette.testclient import TestClient
 
-from app.services.social_card import cache
-from app.services.social_card.cache import Previews, TooManyPreviewsError
+from app.engine import preview_cache
+from app.engine.preview_cache import Previews, TooManyPreviewsError
 from app.services.social_card.render import FONT, Line, draw_feature, drawable, grid, wrapped
 from app.services.social_card.select import safe_nine
 from app.state import AppState, OpenIndex
@@ -151,7 +151,7 @@ def test_previews_are_drawn_one_at_a_time_and_once_for_all_who_ask_for_the_same(
 
 
 def test_too_many_who_wait_for_a_preview_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MAX_WAITING", 2)
+    monkeypatch.setattr(preview_cache, "MAX_WAITING", 2)
     previews, gate = Previews(), threading.Event()
 
     def draw() -> bytes:

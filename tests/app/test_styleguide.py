@@ -12,25 +12,25 @@ from tests.app.conftest import StartSite
 
 STATES = {
     "patches selected": '<path class="mark-over"',
-    "heat over the picture": '<svg class="lay"',
+    "heatmap over the image": '<svg class="heatmap-overlay"',
     "a residual map": "<residual-map",
-    "an active feature": '<div class="active"',
-    "a chosen one": 'class="active chosen-one"',
-    "a silent one": "It is silent everywhere",
-    "a histogram with the picture in it": '<line class="marker"',
+    "an active feature": '<div class="active-feature"',
+    "a chosen one": 'class="active-feature is-selected"',
+    "a silent one": "It does not fire anywhere",
+    "a histogram with the image in it": '<line class="marker"',
     "a group": '<li class="group"',
-    "a chosen group": '<li class="group chosen-one"',
+    "a chosen group": '<li class="group is-selected"',
     "layers": '<section class="flow-column"',
     "a link by decoder": '<path class="line-decoder',
     "a link by co-firing": '<path class="line-cofiring',
     "an edit": '<li class="edit"',
-    "offers": '<ul class="offers"',
+    "offers": '<ul class="editable-groups"',
     "a prompt that went up": '<tr class="up"',
     "a prompt that went down": '<tr class="down"',
-    "a new neighbour": '<li class="alone"',
+    "a new neighbor": '<li class="new-image"',
     "an image in both lists": 'class="ranked-image in-both"',
-    "two pictures": '<section class="slot versus"',
-    "an upload's box": "own-upload",
+    "two images": '<section class="slot image-comparison"',
+    "an upload's box": "upload-actions",
 }
 
 
@@ -39,13 +39,13 @@ def test_each_state_is_there(site: TestClient, state: str) -> None:
     assert STATES[state] in site.get("/patterns").text
 
 
-@pytest.mark.parametrize("template", ["apart/components.html", "apart/macros.html"])
+@pytest.mark.parametrize("template", ["image/widgets.html", "image/macros.html"])
 def test_no_component_is_forgotten(template: str) -> None:
     env = environment(Assets())
     source = (TEMPLATES_DIR / template).read_text("utf-8")
     made = {macro.name for macro in env.parse(source).find_all(nodes.Macro)}
-    shown = (TEMPLATES_DIR / "apart/patterns.html").read_text("utf-8")
-    shown += (TEMPLATES_DIR / "apart/components.html").read_text("utf-8") + source
+    shown = (TEMPLATES_DIR / "image/styleguide.html").read_text("utf-8")
+    shown += (TEMPLATES_DIR / "image/widgets.html").read_text("utf-8") + source
     called_macros = set(re.findall(r"(\w+)\(", re.sub(r"macro \w+\(", "", shown)))
     assert made
     assert made <= called_macros

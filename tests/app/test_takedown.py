@@ -118,7 +118,14 @@ def test_a_blocked_upload_is_gone_at_once_and_back_when_the_line_goes(
 ) -> None:
     body = sent(watched)
     url = body["url"]
-    pages = [url, f"{url}.webp", f"/api/v1{url}", f"{url}/report", f"{url}/delete", f"{url}/apart?tokens=any"]
+    pages = [
+        url,
+        f"{url}.webp",
+        f"/api/v1{url}",
+        f"{url}/report",
+        f"{url}/delete",
+        f"{url}/activations?tokens=any",
+    ]
     assert {watched.get(page).status_code for page in pages} == {200}
     write(blocklist, noted(upload_dir)[hashed])
     for page in pages:
@@ -146,7 +153,7 @@ def test_a_blocked_picture_is_refused_when_it_is_sent_again_and_leaves_no_trace(
     write(blocklist, SHA)
     answer = watched.post(address, files=form(PICTURE))
     assert answer.status_code == 403
-    assert "does not accept this picture" in answer.text
+    assert "blocked this image" in answer.text
     assert list(upload_dir.iterdir()) == []
     assert 'scopeview_uploads_total{outcome="blocked"} 1.0' in watched.get("/metrics").text
 

@@ -111,8 +111,7 @@ def test_one_too_many_is_a_429_wherever_a_picture_is_sent(
     assert answer.headers["retry-after"] == "40"
     assert answer.json() == {
         "error": "too_many_uploads",
-        "detail": "At most 2 pictures a minute are taken from one address. The next one can be sent in 40"
-        " seconds.",
+        "detail": "The limit is 2 images a minute from one address. Try again in 40 seconds.",
     }
     metrics = site.get("/metrics").text
     assert 'scopeview_uploads_total{outcome="too_many_uploads"} 2.0' in metrics
@@ -124,8 +123,8 @@ def test_a_browser_gets_a_page_that_says_so(start_site: StartSite, clock: Clock)
     for _ in range(2):
         answer = site.post(FORM, files=form(picture()), headers=BROWSER)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "45")
-    assert "That was a lot in a short time" in answer.text
-    assert "At most 1 picture a minute" in answer.text
+    assert "Too many requests" in answer.text
+    assert "The limit is 1 image a minute" in answer.text
 
 
 def test_behind_a_trusted_proxy_each_visitor_is_counted_alone(start_site: StartSite, clock: Clock) -> None:  # noqa: ARG001

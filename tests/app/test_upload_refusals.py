@@ -36,16 +36,16 @@ def test_what_is_no_whole_picture_is_refused_before_a_model_is_loaded(
     [
         (b"%PDF-1.7\n1 0 obj <<>> endobj", "a PDF"),
         (b"%PDF-1.7\n<html> PK\x05\x06" + bytes(18), "a PDF"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
-        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
-        (picture("BMP"), "a BMP picture"),
-        (picture("TIFF"), "a TIFF picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG image"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG image"),
+        (picture("BMP"), "a BMP image"),
+        (picture("TIFF"), "a TIFF image"),
         (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1", "a HEIC photo"),
-        (b"\x00\x00\x00\x20ftypavif", "an AVIF picture"),
-        (b"\x00\x00\x00\x18ftypmp42", "a film"),
+        (b"\x00\x00\x00\x20ftypavif", "an AVIF image"),
+        (b"\x00\x00\x00\x18ftypmp42", "a video"),
         (b"PK\x03\x04" + bytes(26) + b"PK\x05\x06" + bytes(18), "a ZIP archive"),
-        (b"<!doctype html><title>x</title>", "no picture that can be read here"),
-        (b"words", "no picture that can be read here"),
+        (b"<!doctype html><title>x</title>", "cannot be read as an image"),
+        (b"words", "cannot be read as an image"),
     ],
 )
 def test_what_is_no_picture_is_told_what_it_is_and_which_kinds_are_accepted(
@@ -54,7 +54,7 @@ def test_what_is_no_picture_is_told_what_it_is_and_which_kinds_are_accepted(
     answer = strict_site.post(API, files=form(data)).json()
     assert answer == {
         "error": "unsupported",
-        "detail": f"This file is {named}. Pictures are accepted as JPEG, PNG, WebP or GIF.",
+        "detail": f"This file is {named}. Accepted formats: JPEG, PNG, WebP or GIF.",
     }
 
 
@@ -141,8 +141,8 @@ def test_without_an_encoder_pages_work_and_uploads_say_why(start_site: StartSite
     answer = site.post(API, files=form(picture()))
     assert (answer.status_code, answer.json()["error"]) == (503, "encoder_absent")
     assert "/srv" not in answer.text
-    assert "Uploads cannot be taken at this moment" in site.get(FORM).text
-    assert "not on this server" in site.get("/readyz").json()["encoder"]["tiny"]
+    assert "This server cannot analyze images now" in site.get(FORM).text
+    assert "missing or unusable" in site.get("/readyz").json()["encoder"]["tiny"]
     assert site.get("/tiny/1/0").status_code == 200
 
 

@@ -39,7 +39,7 @@ def test_a_browser_without_script_is_sent_on_to_the_result(site: TestClient) -> 
     page = site.get(answer.headers["location"])
     assert page.status_code == 200
     assert page.headers["cache-control"] == "private, no-store"
-    assert "Kept until" in page.text
+    assert "kept until" in page.text
     assert "Delete this image" in page.text
 
 

@@ -237,7 +237,7 @@ def test_a_failed_load_is_remembered_and_then_tried_again(monkeypatch: pytest.Mo
 
 def test_switched_off_means_absent() -> None:
     worker = Worker(scopeview_encoders("off"), bound=1, batch=1, deadline_s=1)
-    assert worker.unavailable_reason(INDEX) == "the operator of this server has switched them off"
+    assert worker.unavailable_reason(INDEX) == "the operator of this server disabled the model"
     with pytest.raises(EncoderAbsentError):
         worker.encoder(INDEX)
 

@@ -1,7 +1,7 @@
 // Finds the controls of a page, and says what came of using one. Loaded before the page's own scripts.
 (() => {
   const PRESSABLE = "a[href], button, summary, label.cover, input:not([type=hidden]), select, textarea, [tabindex='0']";
-  const MADE_BY_SCRIPTS = "copy-link, copy-text, theme-switch, output, .patch-cursor, .plot, heat-panel, heat-map, template";
+  const MADE_BY_SCRIPTS = "copy-link, copy-text, theme-switch, output, .patch-cursor, .plot, heatmap-panel, feature-heatmap, template";
 
   // Where the page was led, without going there.
   window.went = [];
@@ -72,14 +72,14 @@
 
   const SELECTORS = [ // `SPECIAL` of walker.py says what each does
     ".skip, .skip-chart", ".patches a", "patch-picker", "position-map, residual-map", "feature-map, feature-scatter", "summary", "label.cover",
-    "copy-link button, copy-text button", "theme-switch button", "[data-opens]", ".heat-switch, [data-adds]",
+    "copy-link button, copy-text button", "theme-switch button", "[data-opens]", ".heatmap-switch, [data-adds]",
     "[data-zoom]", ".explained", ".scroll, pre, .flow-scroll", "#more a[role=button]", "#more a", "[data-cancels]", ".filters button[type=button]",
-    ".search-picture input", "#image", ".camera input", ".upload [type=submit]",
+    ".search-image input", "#image", ".camera input", ".upload [type=submit]",
   ];
 
   // Where a pointer meets it; null where something else lies over it. What is under a veil is unveiled first.
   function point(element) {
-    const veil = element.closest(".veiled")?.querySelector(".cover input");
+    const veil = element.closest(".blurred")?.querySelector(".cover input");
     if (veil && !element.closest(".cover")) veil.checked = true;
     element.scrollIntoView({ block: "center", inline: "center", behavior: "instant" });
     for (const box of element.getClientRects()) {

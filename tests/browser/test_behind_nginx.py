@@ -57,6 +57,6 @@ def test_an_upload_leads_to_its_own_page(open_page: OpenPage, site_below_path: s
     file.write_bytes(picture())
     page = open_page(site_below_path).goto("/tiny/uploads")
     page.locator("#image").set_input_files(file)
-    page.get_by_role("button", name="Take it apart").click()
+    page.get_by_role("button", name="Analyze image").click()
     page.wait_for_url(f"{site_below_path}/tiny/uploads/*")
     assert page.locator("main").count() == 1

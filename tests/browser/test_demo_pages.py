@@ -116,7 +116,7 @@ def test_neighbours_come_by_scrolling_or_without_script_by_a_link(
     page = open_page(demo_site).goto(addresses["feature"])
     assert page.locator(".neighbor-kind").count() == 0
     page.locator("#near").scroll_into_view_if_needed()
-    expect(page.locator("#near .lineage")).to_be_visible()
+    expect(page.locator("#near .across-layers")).to_be_visible()
     names = page.locator("#near h3 a").all_inner_texts()
     plain = open_page(demo_site, java_script_enabled=False).goto(addresses["feature"])
     plain.locator("#near a").click()
@@ -169,7 +169,7 @@ def test_a_picture_of_the_demo_is_taken_apart_by_the_real_encoder(
 def upload(watched: Watched, address: str, content: bytes) -> None:
     page = watched.goto(address)
     page.set_input_files("#image", {"name": "a.webp", "mimeType": "image/webp", "buffer": content})
-    page.get_by_role("button", name="Take it apart").click()
+    page.get_by_role("button", name="Analyze image").click()
     page.wait_for_url("**/uploads/*", timeout=60_000)
     page.wait_for_load_state("networkidle")
 

@@ -42,7 +42,7 @@ def test_heat_is_drawn_read_out_and_asked_for_once(tiny_site: str, open_page: Op
     watched = open_page(tiny_site)
     asked = answering(watched.page, heat)
     page = watched.goto(ADDRESS)
-    first = page.locator(".big-grid heat-map").first
+    first = page.locator(".big-grid feature-heatmap").first
     expect(first.locator("canvas")).to_have_attribute(
         "aria-label", "heat: highest row 8, column 8: 8.25; above zero at 1 of 256 patches; at CLS 1.5"
     )
@@ -56,7 +56,7 @@ def test_heat_is_drawn_read_out_and_asked_for_once(tiny_site: str, open_page: Op
     page.locator(".big-grid a").first.hover(position={"x": 1, "y": 1})
     expect(first.locator("output")).to_have_text("row 0, column 0: 0")
     page.locator("#intervals").scroll_into_view_if_needed()
-    expect(page.locator("#intervals heat-map canvas").last).to_be_visible()
+    expect(page.locator("#intervals feature-heatmap canvas").last).to_be_visible()
     ids = [image_id for request in asked for image_id in request]
     assert len(ids) == len(set(ids))
 
@@ -67,7 +67,7 @@ def test_heat_is_switched_by_button_and_key_and_the_setting_is_kept(
     watched = open_page(tiny_site)
     answering(watched.page, heat)
     page = watched.goto(ADDRESS)
-    switch, canvas = page.get_by_role("button", name="heat"), page.locator(".big-grid canvas").first
+    switch, canvas = page.get_by_role("button", name="heatmap"), page.locator(".big-grid canvas").first
     expect(canvas).to_be_visible()
     switch.click()
     expect(canvas).to_be_hidden()
@@ -76,30 +76,30 @@ def test_heat_is_switched_by_button_and_key_and_the_setting_is_kept(
     expect(canvas).to_be_hidden()
     page.keyboard.press("h")
     expect(canvas).to_be_visible()
-    before = page.locator(".big-grid heat-map").first.evaluate(PIXEL, PEAK)
-    page.get_by_label("strength").fill("0.2")
-    after = page.locator(".big-grid heat-map").first.evaluate(PIXEL, PEAK)
+    before = page.locator(".big-grid feature-heatmap").first.evaluate(PIXEL, PEAK)
+    page.get_by_label("opacity").fill("0.2")
+    after = page.locator(".big-grid feature-heatmap").first.evaluate(PIXEL, PEAK)
     assert after[3] < before[3]
 
 
 def test_a_failure_is_told_and_is_no_empty_heat(tiny_site: str, open_page: OpenPage) -> None:
     watched = open_page(tiny_site, expect={503})
-    problem = {"error": "busy", "detail": "16 pictures are being taken apart already."}
+    problem = {"error": "busy", "detail": "The server is busy: 16 images are being analyzed."}
     watched.page.route("**/heat?*", lambda route: route.fulfill(status=503, body=json.dumps(problem)))
     page = watched.goto(ADDRESS)
-    expect(page.locator(".heat-status")).to_have_text(f"No heat: {problem['detail']}")
-    expect(page.locator(".big-grid .heat-problem").first).to_have_text("no heat")
-    expect(page.locator(".big-grid heat-map canvas").first).to_be_hidden()
+    expect(page.locator(".heatmap-status")).to_have_text(f"No heatmaps: {problem['detail']}")
+    expect(page.locator(".big-grid .heatmap-problem").first).to_have_text("no heatmap")
+    expect(page.locator(".big-grid feature-heatmap canvas").first).to_be_hidden()
 
 
 def test_a_server_without_a_model_says_so_once(tiny_site: str, open_page: OpenPage) -> None:
     watched = open_page(tiny_site, expect={503})
-    problem = {"error": "encoder_absent", "detail": "Pictures cannot be taken apart here: torch is missing."}
+    problem = {"error": "encoder_absent", "detail": "This server cannot analyze images: torch is missing."}
     watched.page.route("**/heat?*", lambda route: route.fulfill(status=503, body=json.dumps(problem)))
     page = watched.goto(ADDRESS)
-    expect(page.locator(".heat-status")).to_have_text(f"No heat: {problem['detail']}")
-    expect(page.locator(".heat-switch")).to_be_hidden()
-    expect(page.locator(".heat-problem")).to_have_count(0)
+    expect(page.locator(".heatmap-status")).to_have_text(f"No heatmaps: {problem['detail']}")
+    expect(page.locator(".heatmap-switch")).to_be_hidden()
+    expect(page.locator(".heatmap-problem")).to_have_count(0)
 
 
 def test_the_picture_that_is_pointed_at_is_marked_in_the_histogram(
@@ -119,7 +119,7 @@ def test_the_picture_that_is_pointed_at_is_marked_in_the_histogram(
 
 def test_the_page_is_whole_without_script(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, java_script_enabled=False).goto(ADDRESS)
-    expect(page.locator("heat-panel")).to_be_hidden()
+    expect(page.locator("heatmap-panel")).to_be_hidden()
     page.get_by_role("link", name="linear").click()
     page.wait_for_url("**/tiny/1/0?token=any&scale=linear#histogram")
     page.locator("#histogram summary").click()

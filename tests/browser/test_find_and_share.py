@@ -38,7 +38,7 @@ def test_from_words_to_an_image_to_a_feature_and_back(tiny_site: str, open_page:
     ask(page, "red heart")
     expect(page.locator("h1")).to_contain_text("red heart")
     found = page.locator(".ranked-image .caption").all_inner_texts()
-    page.locator(".ranked-image .picture a").first.click()
+    page.locator(".ranked-image .image a").first.click()
     page.wait_for_url("**/tiny/images/*")
     page.locator(".slot .feature h3 a").first.click()
     page.wait_for_url(re.compile(r"/tiny/(1|3|embed)/[0-9]+\?token="))
@@ -54,17 +54,17 @@ def test_all_of_it_works_without_script(tiny_site: str, open_page: OpenPage) -> 
     page = open_page(tiny_site, java_script_enabled=False).goto("/tiny/3?token=137")
     ask(page, "red heart")
     assert page.locator(".ranked-image").count() == 24
-    page.locator(".by-picture input[type=file]").set_input_files(picture())
-    page.get_by_role("button", name="find what looks like it").click()
+    page.locator(".search-by-image input[type=file]").set_input_files(picture())
+    page.get_by_role("button", name="search", exact=True).click()
     page.wait_for_url("**/tiny/search?upload=*")
-    expect(page.get_by_role("heading", name="What looks like this")).to_be_visible()
+    expect(page.get_by_role("heading", name="Search by image")).to_be_visible()
     page.goto(f"{tiny_site}/tiny/compare")
     for feature in ("1:0", "3:1"):
         page.get_by_label("add").fill(feature)
-        page.get_by_role("button", name="add it").click()
+        page.get_by_role("button", name="add", exact=True).click()
         page.wait_for_url(f"**{feature}")
     page.get_by_label("note").fill("look")
-    page.get_by_role("button", name="put it into the link").click()
+    page.get_by_role("button", name="add note to link").click()
     page.wait_for_url("**/tiny/compare?features=1%3A0%2C3%3A1&note=look")
     expect(page.locator(".note")).to_have_text("look")
 
@@ -78,29 +78,29 @@ def test_a_number_jumps_to_the_feature_of_the_layer_one_is_at(tiny_site: str, op
 
 def test_a_picture_is_searched_by_from_the_box(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site).goto("/tiny")
-    page.locator(".search-picture input").set_input_files(picture())
+    page.locator(".search-image input").set_input_files(picture())
     page.wait_for_url("**/tiny/search?upload=*")
     assert page.locator(".ranked-image").count() == 24
     friend = open_page(tiny_site).goto(page.url.removeprefix(tiny_site))
-    expect(friend.get_by_role("heading", name="What looks like this")).to_be_visible()
+    expect(friend.get_by_role("heading", name="Search by image")).to_be_visible()
 
 
 def test_a_picture_is_reported(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, java_script_enabled=False).goto("/tiny/images/12")
     page.get_by_role("link", name="report").click()
     page.get_by_label("something else").check()
-    page.get_by_label("anything to add").fill("it is mine")
-    page.get_by_role("button", name="Report it").click()
+    page.get_by_label("details").fill("it is mine")
+    page.get_by_role("button", name="Send report").click()
     expect(page.get_by_role("status")).to_contain_text("Thank you")
 
 
 def test_on_a_phone_one_searches_compares_and_shares(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, **PHONE).goto("/tiny/3")
     ask(page, "red heart")
-    page.locator(".ranked-image .picture a").first.tap()
+    page.locator(".ranked-image .image a").first.tap()
     page.wait_for_url("**/tiny/images/*")
     page.goto(f"{tiny_site}/tiny/compare?features=1:0,3:1,1:2:any,embed:0", wait_until="networkidle")
-    assert page.locator(".compared-one").count() == 4
+    assert page.locator(".compared-feature").count() == 4
     for address in (
         "/tiny/search?q=heart",
         "/tiny/compare?features=1:0,3:1",
@@ -143,14 +143,14 @@ def test_the_slash_leads_to_the_box_and_no_key_works_while_one_types(
 def test_the_list_of_keys_is_a_dialog(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site).goto("/tiny/1/0")
     page.keyboard.press("?")
-    dialog = page.get_by_role("dialog", name="Keys")
+    dialog = page.get_by_role("dialog", name="Keyboard shortcuts")
     expect(dialog).to_be_visible()
     assert grave_violations(page) == []
     page.keyboard.press("j")  # no key of the page works behind it
     expect(dialog).to_be_visible()
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
-    page.get_by_role("button", name="keys").click()
+    page.get_by_role("button", name="shortcuts").click()
     page.get_by_role("button", name="close").click()
     expect(dialog).to_be_hidden()
 

@@ -33,10 +33,10 @@ STAY = """document.addEventListener("click", (event) => {
 }, true)"""
 PAGES = {
     "overview": "",
-    "apart": "/apart?layer=3&tokens=137&feature=2",
+    "activations": "/activations?layer=3&tokens=137&feature=2",
     "groups": "/groups?layer=3&group=1",
     "layers": "/layers",
-    "knobs": "/knobs?layer=3&edit=2:0&prompt=a+heart&prompt=a+sun",
+    "steering": "/steering?layer=3&edit=2:0&prompt=a+heart&prompt=a+sun",
     "similar": "/similar?layer=3",
     "compare": "/compare?with=12",
 }
@@ -44,7 +44,7 @@ PAGES = {
 
 def sent(page: Page) -> str:
     """The address of the result, once the form is sent."""
-    page.get_by_role("button", name="Take it apart").click()
+    page.get_by_role("button", name="Analyze image").click()
     page.wait_for_url("**/tiny/uploads/*")
     page.wait_for_load_state("networkidle")
     return page.url
@@ -74,7 +74,7 @@ def drag(page: Page, start: tuple[int, int], end: tuple[int, int]) -> None:
 
 
 def choose(page: Page, label: str) -> None:
-    page.get_by_role("navigation", name="What of the picture").get_by_role("link", name=label).click()
+    page.get_by_role("navigation", name="Tokens").get_by_role("link", name=label).click()
 
 
 def walk(page: Page) -> None:
@@ -126,8 +126,8 @@ def test_an_overview_leads_into_a_layer(tiny_site: str, open_page: OpenPage, way
     go, tokens = WAYS_IN[way]
     page = open_page(tiny_site, **(PHONE if way == "tap" else {})).goto("/tiny/images/9")
     go(page)
-    page.wait_for_url(re.compile(rf"/images/9/apart\?layer=3&tokens={tokens}$"))
-    expect(page.get_by_role("link", name="at L3")).to_have_attribute("aria-current", "page")
+    page.wait_for_url(re.compile(rf"/images/9/activations\?layer=3&tokens={tokens}$"))
+    expect(page.get_by_role("link", name="activations")).to_have_attribute("aria-current", "page")
     assert_is_one_page(page)
     page.go_back()
     expect(page.get_by_role("link", name="overview")).to_have_attribute("aria-current", "page")
@@ -135,7 +135,7 @@ def test_an_overview_leads_into_a_layer(tiny_site: str, open_page: OpenPage, way
 
 
 def test_a_press_on_a_patch_draws_no_ring_larger_than_the_patch(tiny_site: str, open_page: OpenPage) -> None:
-    page = open_page(tiny_site).goto("/tiny/images/9/apart?layer=3")
+    page = open_page(tiny_site).goto("/tiny/images/9/activations?layer=3")
     page.locator("patch-picker").focus()  # by keys: from here on rings are shown
     page.keyboard.press("ArrowUp")
     box = page.locator("patch-picker").bounding_box()
@@ -148,7 +148,7 @@ def test_a_press_on_a_patch_draws_no_ring_larger_than_the_patch(tiny_site: str, 
 
 
 def test_the_keys_go_on_where_they_were_after_a_patch_was_chosen(tiny_site: str, open_page: OpenPage) -> None:
-    page = open_page(tiny_site).goto("/tiny/images/9/apart?layer=3&tokens=17")
+    page = open_page(tiny_site).goto("/tiny/images/9/activations?layer=3&tokens=17")
     page.locator("patch-picker").focus()
     for tokens in ("18", "19"):
         page.keyboard.press("ArrowRight")
@@ -158,33 +158,33 @@ def test_the_keys_go_on_where_they_were_after_a_patch_was_chosen(tiny_site: str,
 
 
 def test_patches_are_pressed_dragged_over_and_added_to(tiny_site: str, open_page: OpenPage) -> None:
-    page = open_page(tiny_site).goto("/tiny/images/9/apart?layer=3")
+    page = open_page(tiny_site).goto("/tiny/images/9/activations?layer=3")
     page.evaluate("window.stayed = true")
     press(page, 1, 0)
-    page.wait_for_url("**/apart?layer=3&tokens=17")
+    page.wait_for_url("**/activations?layer=3&tokens=17")
     expect(page.locator("#here")).to_contain_text("at patch (1, 0)")
     drag(page, (2, 0), (3, 2))
-    page.wait_for_url("**/apart?layer=3&tokens=33-35,49-51")
+    page.wait_for_url("**/activations?layer=3&tokens=33-35,49-51")
     expect(page.locator("#here")).to_contain_text("at 6 patches")
     press(page, 8, 8, modifiers=["Shift"])
-    page.wait_for_url("**/apart?layer=3&tokens=33-35,49-51,137")
-    page.get_by_role("button", name="add to it").click()
+    page.wait_for_url("**/activations?layer=3&tokens=33-35,49-51,137")
+    page.get_by_role("button", name="select more patches").click()
     press(page, 0, 0)
-    page.wait_for_url("**/apart?layer=3&tokens=1,33-35,49-51,137")
-    page.get_by_role("navigation", name="What of the picture").get_by_role("link", name="CLS").click()
-    page.wait_for_url("**/apart?layer=3&tokens=cls")
+    page.wait_for_url("**/activations?layer=3&tokens=1,33-35,49-51,137")
+    page.get_by_role("navigation", name="Tokens").get_by_role("link", name="CLS").click()
+    page.wait_for_url("**/activations?layer=3&tokens=cls")
     assert page.evaluate("window.stayed"), "the page was never left"
     page.go_back()
     expect(page.locator("#here")).to_contain_text("at 8 patches")
 
 
 def test_patches_are_reached_by_keys(tiny_site: str, open_page: OpenPage) -> None:
-    page = open_page(tiny_site).goto("/tiny/images/9/apart?layer=3&tokens=17")
+    page = open_page(tiny_site).goto("/tiny/images/9/activations?layer=3&tokens=17")
     page.locator("patch-picker").focus()
     expect(page.locator("patch-picker output")).to_have_text("row 1, column 0")
     for key in ("ArrowRight", "ArrowDown", "Enter"):
         page.keyboard.press(key)
-    page.wait_for_url("**/apart?layer=3&tokens=34")
+    page.wait_for_url("**/activations?layer=3&tokens=34")
     expect(page.locator("#here")).to_contain_text("at patch (2, 1)")
     page.locator("residual-map").focus()
     expect(page.locator("residual-map output")).to_contain_text("MSE")
@@ -197,38 +197,38 @@ def test_to_a_feature_with_its_heat_and_back_and_the_link_opened_elsewhere(
     page.set_input_files("#image", picture())
     sent(page)
     page.get_by_role("navigation", name="Layer").get_by_role("link", name="3").click()
-    page.wait_for_url("**/apart?layer=3&tokens=cls")
+    page.wait_for_url("**/activations?layer=3&tokens=cls")
     press(page, 8, 8)
     page.wait_for_url("**tokens=137")
-    page.locator(".active .choose").first.click()
+    page.locator(".active-feature .heatmap-link").first.click()
     page.wait_for_url(re.compile(r"tokens=137&feature=\d+$"))
-    expect(page.locator("patch-picker .lay path")).to_have_count(1)
-    shared, listed = page.url, page.locator(".active h3").all_inner_texts()
-    page.get_by_role("link", name="its page, with this picture").click()
-    expect(page.locator("#yours .lay path")).to_have_count(1)
-    expect(page.locator("#yours")).to_contain_text("highest at patch (8, 8)")
+    expect(page.locator("patch-picker .heatmap-overlay path")).to_have_count(1)
+    shared, listed = page.url, page.locator(".active-feature h3").all_inner_texts()
+    page.get_by_role("link", name="feature page with this image").click()
+    expect(page.locator("#pinned-image .heatmap-overlay path")).to_have_count(1)
+    expect(page.locator("#pinned-image")).to_contain_text("highest at patch (8, 8)")
     page.locator(".steps [rel=next]").click()
-    expect(page.locator("#yours-heading")).to_have_text("Your image")
+    expect(page.locator("#pinned-image-heading")).to_have_text("Your image")
     page.go_back()
-    page.get_by_role("link", name="back to the picture").click()
-    expect(page.locator(".chosen")).to_be_visible()
+    page.get_by_role("link", name="back to the image").click()
+    expect(page.locator(".selected-feature")).to_be_visible()
     friend = open_page(tiny_site).goto(shared.removeprefix(tiny_site))
-    assert friend.locator(".active h3").all_inner_texts() == listed
-    expect(friend.locator("patch-picker .lay path")).to_have_count(1)
-    expect(friend.locator(".chosen-one")).to_have_count(1)
+    assert friend.locator(".active-feature h3").all_inner_texts() == listed
+    expect(friend.locator("patch-picker .heatmap-overlay path")).to_have_count(1)
+    expect(friend.locator(".is-selected")).to_have_count(1)
     expect(friend.get_by_role("link", name="Delete this image")).to_have_count(0)
 
 
 def test_knobs_are_turned_and_prompts_changed(tiny_site: str, open_page: OpenPage) -> None:
-    page = open_page(tiny_site).goto("/tiny/images/9/knobs?layer=3&prompt=a+heart&prompt=a+blue+sun")
-    expect(page.get_by_text("Nothing is turned yet")).to_be_visible()
-    page.locator(".active .choice a").first.click()
+    page = open_page(tiny_site).goto("/tiny/images/9/steering?layer=3&prompt=a+heart&prompt=a+blue+sun")
+    expect(page.get_by_text("No edits yet")).to_be_visible()
+    page.locator(".active-feature .choice a").first.click()
     expect(page.locator(".edit")).to_have_count(1)
     page.locator(".edit input[name=to]").fill("40")
-    page.locator(".edit").get_by_role("button", name="set").click()
+    page.locator(".edit").get_by_role("button", name="apply").click()
     page.wait_for_url(re.compile(r"edit=\d+:40"))
-    page.get_by_text("other words to compare it with").click()
-    page.get_by_label("words 1").fill("a green fish")
+    page.get_by_text("compare with other texts").click()
+    page.get_by_label("text 1").fill("a green fish")
     page.get_by_role("button", name="compare").click()
     expect(page.locator(".prompts tbody th").first).to_have_text("a green fish")
     page.get_by_role("link", name="undo all").click()
@@ -238,16 +238,16 @@ def test_knobs_are_turned_and_prompts_changed(tiny_site: str, open_page: OpenPag
 def test_all_of_it_works_without_script(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, java_script_enabled=False).goto("/tiny/images/9")
     page.locator(".patches a").nth(136).click()
-    page.wait_for_url("**/images/9/apart?layer=3&tokens=137")
-    page.locator(".active .choose").first.click()
-    expect(page.locator(".chosen")).to_be_visible()
+    page.wait_for_url("**/images/9/activations?layer=3&tokens=137")
+    page.locator(".active-feature .heatmap-link").first.click()
+    expect(page.locator(".selected-feature")).to_be_visible()
     page.get_by_label("order by").select_option("mass")
-    page.get_by_role("button", name="show").click()
+    page.get_by_role("button", name="apply").click()
     page.wait_for_url("**order=mass**")
     page.get_by_role("link", name="groups").click()
     page.get_by_role("link", name="20 %").click()
-    page.get_by_role("link", name="knobs").click()
-    page.locator(".offers a").first.click()
+    page.get_by_role("link", name="steering").click()
+    page.locator(".editable-groups a").first.click()
     expect(page.locator(".edit")).to_have_count(1)
 
 
@@ -258,18 +258,18 @@ def test_the_delete_link_works_in_another_browser_and_the_picture_is_gone(
     page = watched.goto("/tiny/uploads")
     page.set_input_files("#image", picture())
     url = sent(page)
-    page.get_by_role("button", name="Keep it 30 days").click()
-    expect(page.get_by_role("button", name="Keep it 30 days")).to_have_count(0)
+    page.get_by_role("button", name="Keep for 30 days").click()
+    expect(page.get_by_role("button", name="Keep for 30 days")).to_have_count(0)
     link = page.locator(".delete-link copy-link").get_attribute("data-url") or ""
     other = open_page(tiny_site, expect={410}).goto(link)
-    other.get_by_role("button", name="Delete it").click()
-    expect(other.get_by_role("heading", name="This is gone")).to_be_visible()
-    for address in (url, f"{url}/apart", f"{url}.webp"):
+    other.get_by_role("button", name="Delete image").click()
+    expect(other.get_by_role("heading", name="No longer available")).to_be_visible()
+    for address in (url, f"{url}/activations", f"{url}.webp"):
         answer = page.request.get(address)
         assert answer.status == 410
 
 
-@pytest.mark.parametrize("part", ["", "/apart", "/groups", "/similar", "/compare?with=12"])
+@pytest.mark.parametrize("part", ["", "/activations", "/groups", "/similar", "/compare?with=12"])
 def test_the_first_link_that_an_upload_offers_to_copy_shares_it_and_holds_no_key(
     tiny_site: str, open_page: OpenPage, part: str
 ) -> None:
@@ -283,8 +283,8 @@ def test_the_first_link_that_an_upload_offers_to_copy_shares_it_and_holds_no_key
     assert page.url.startswith(url)
     assert "key=" not in page.url
     expect(page.locator("copy-link[data-url*='key=']")).to_be_hidden()  # until one asks for it
-    page.get_by_text("delete it from another browser").click()
-    page.get_by_role("button", name="copy the delete address").click()
+    page.get_by_text("delete from another browser").click()
+    page.get_by_role("button", name="copy delete link").click()
     expect(page.get_by_role("button", name="copied").last).to_be_visible()
     assert "/delete?key=" in page.evaluate("navigator.clipboard.readText()")
 
@@ -310,7 +310,7 @@ def test_a_busy_server_is_asked_again(tiny_site: str, open_page: OpenPage) -> No
         if len(tries) > 1:
             route.continue_()
             return
-        body = {"error": "busy", "detail": "16 pictures are being taken apart already."}
+        body = {"error": "busy", "detail": "The server is busy: 16 images are being analyzed."}
         route.fulfill(status=503, json=body, headers={"Retry-After": "1"})
 
     watched.page.route(
@@ -319,8 +319,8 @@ def test_a_busy_server_is_asked_again(tiny_site: str, open_page: OpenPage) -> No
     )
     page = watched.goto("/tiny/uploads")
     page.set_input_files("#image", picture())
-    page.get_by_role("button", name="Take it apart").click()
-    expect(page.locator("[role=status]")).to_contain_text("It is sent again in 1 s")
+    page.get_by_role("button", name="Analyze image").click()
+    expect(page.locator("[role=status]")).to_contain_text("Retrying in 1 s")
     page.wait_for_url("**/tiny/uploads/*")
     assert len(tries) == 2
 
@@ -337,7 +337,7 @@ def test_every_part_is_readable_by_all_and_on_a_phone(tiny_site: str, open_page:
     assert small.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-@pytest.mark.parametrize("address", ["/tiny/images/9", "/tiny/images/9/apart?layer=3"])
+@pytest.mark.parametrize("address", ["/tiny/images/9", "/tiny/images/9/activations?layer=3"])
 def test_a_tap_reads_the_patch_under_the_finger(tiny_site: str, open_page: OpenPage, address: str) -> None:
     page = open_page(tiny_site, **PHONE).goto(address)
     page.evaluate(STAY)
@@ -346,7 +346,7 @@ def test_a_tap_reads_the_patch_under_the_finger(tiny_site: str, open_page: OpenP
 
 
 def test_a_finger_presses_patches_and_scrolls_the_page(tiny_site: str, open_page: OpenPage) -> None:
-    page = open_page(tiny_site, **PHONE).goto("/tiny/images/9/apart?layer=3")
+    page = open_page(tiny_site, **PHONE).goto("/tiny/images/9/activations?layer=3")
     tap(page, 0, 0)
-    page.wait_for_url("**/apart?layer=3&tokens=1")
+    page.wait_for_url("**/activations?layer=3&tokens=1")
     expect(page.locator("#here")).to_contain_text("at patch (0, 0)")

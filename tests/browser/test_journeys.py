@@ -51,7 +51,7 @@ def test_filters_work_without_script(tiny_site: str, open_page: OpenPage) -> Non
     page = open_page(tiny_site, java_script_enabled=False).goto("/tiny/1?token=any")
     page.get_by_label("order by").select_option("density")
     page.get_by_label("fires on at least").fill("1")
-    page.get_by_role("button", name="show").click()
+    page.get_by_role("button", name="apply").click()
     page.wait_for_url("**/tiny/1?token=any&sort=density&min_images=1")
     expect(page.get_by_text("page 1 of 2", exact=True)).to_be_visible()
     page.get_by_role("link", name="next page").click()
@@ -78,13 +78,13 @@ def test_filters_swap_the_results_and_the_url_is_the_state(tiny_site: str, open_
 def test_the_count_of_a_gallery_is_told_where_it_changes(tiny_site: str, open_page: OpenPage) -> None:
     """A live region that is itself replaced tells nothing, so it stays and its words change."""
     page = open_page(tiny_site).goto("/tiny/1?token=any")
-    count = page.get_by_role("status").filter(has_text="active")
+    count = page.get_by_role("status").filter(has_text="features fire")
     count.evaluate("(region) => { region.stayed = true; }")
     page.get_by_label("fires on at least").fill("30")
     page.get_by_label("fires on at least").press("Enter")
     expect(count).to_contain_text("shown")
     assert count.evaluate("(region) => region.stayed")
-    page.get_by_role("link", name="clear the filters").click()
+    page.get_by_role("link", name="clear filters").click()
     expect(count).not_to_contain_text("shown")
 
 
@@ -102,7 +102,7 @@ def test_the_keys_pass_over_the_chart_to_the_first_card(tiny_site: str, open_pag
 
 def test_the_charts_of_a_feature_have_headings(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site).goto("/tiny/1/0?token=any")
-    for name in ("How strongly it fires", "Where it fires"):
+    for name in ("Activations at", "Where it fires"):
         expect(page.get_by_role("heading", name=name)).to_be_visible()
 
 
@@ -129,13 +129,13 @@ def test_a_bad_value_is_told_beside_the_form(tiny_site: str, open_page: OpenPage
     page.get_by_label("fires on at least").fill("-1")
     page.get_by_label("fires on at least").evaluate("(input) => { input.min = ''; }")
     page.get_by_label("fires on at least").press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("min_images=-1 is not accepted")
+    expect(page.get_by_role("alert")).to_contain_text("Invalid min_images '-1'")
     assert page.locator(".feature").count() > 0
 
 
 def test_an_unsafe_picture_is_shown_by_a_click_and_not_before(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, java_script_enabled=False).goto(f"/tiny/images/{UNSAFE_IMAGE}")
-    covered = page.locator(".subject .picture")
+    covered = page.locator(".subject .image")
     expect(covered.locator("img")).to_have_css("filter", re.compile("blur"))
     covered.get_by_text("may be unsafe").click()
     expect(covered.locator("img")).to_have_css("filter", "none")
@@ -146,7 +146,7 @@ def test_an_upload_with_script_shows_preview_and_result(tiny_site: str, open_pag
     page.set_input_files("#image", picture())
     expect(page.locator(".drop img")).to_be_visible()
     expect(page.locator(".drop-words")).to_have_text("my picture.png")
-    page.get_by_role("button", name="Take it apart").click()
+    page.get_by_role("button", name="Analyze image").click()
     page.wait_for_url("**/tiny/uploads/*")
     assert_is_result(page)
 
@@ -155,22 +155,22 @@ def test_an_upload_with_script_shows_preview_and_result(tiny_site: str, open_pag
 def test_what_is_no_picture_is_told_in_words(tiny_site: str, open_page: OpenPage, script: bool) -> None:
     page = open_page(tiny_site, expect={415}, java_script_enabled=script).goto("/tiny/uploads")
     page.set_input_files("#image", {"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
-    page.get_by_role("button", name="Take it apart").click()
-    expect(page.get_by_text("no picture that can be read here")).to_be_visible()
+    page.get_by_role("button", name="Analyze image").click()
+    expect(page.get_by_text("cannot be read as an image")).to_be_visible()
 
 
 def test_a_picture_that_is_too_large_is_told_in_words(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, expect={413}).goto("/tiny/uploads")
     big: Any = {"name": "a.png", "mimeType": "image/png", "buffer": bytes(12 * 1024**2)}
     page.set_input_files("#image", big)
-    page.get_by_role("button", name="Take it apart").click()
+    page.get_by_role("button", name="Analyze image").click()
     expect(page.get_by_text("too large: at most 10 MB")).to_be_visible(timeout=15_000)
 
 
 def test_an_upload_without_script_is_shared_and_deleted(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, java_script_enabled=False, expect={410}).goto("/tiny/uploads")
     page.set_input_files("#image", picture())
-    page.get_by_role("button", name="Take it apart").click()
+    page.get_by_role("button", name="Analyze image").click()
     page.wait_for_url("**/tiny/uploads/*")
     assert_is_result(page)
     friend = open_page(tiny_site).goto(page.url.removeprefix(tiny_site))
@@ -179,8 +179,8 @@ def test_an_upload_without_script_is_shared_and_deleted(tiny_site: str, open_pag
     page.get_by_role("link", name="Delete this image").click()
     expect(page.get_by_role("heading", name="Delete this image?")).to_be_visible()
     expect(friend.locator(".subject img")).to_be_visible()
-    page.get_by_role("button", name="Delete it").click()
-    expect(page.get_by_role("heading", name="This is gone")).to_be_visible()
+    page.get_by_role("button", name="Delete image").click()
+    expect(page.get_by_role("heading", name="No longer available")).to_be_visible()
 
 
 def assert_is_result(page: Page) -> None:
@@ -234,7 +234,7 @@ def background(page: Page) -> str:
 def test_the_keyboard_reaches_everything_and_focus_is_seen(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site).goto("/tiny/1")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     reached = set[str]()
     for _ in range(90):
         page.keyboard.press("Tab")

@@ -95,7 +95,7 @@ def test_a_brush_filters_the_gallery_and_stands_in_the_address(told_site: str, o
     page.wait_for_url(
         re.compile(r"token=any&min_images=\d+&max_images=\d+&min_clarity=[\d.]+&max_clarity=[\d.]+")
     )
-    expect(page.get_by_role("link", name="clear the filters")).to_be_visible()
+    expect(page.get_by_role("link", name="clear filters")).to_be_visible()
     expect(page.get_by_label("clarity, at least")).to_be_visible()  # what filters now is to be seen
     after = page.locator("#results .feature").count()
     assert 0 < after < before
@@ -110,16 +110,16 @@ def test_a_brush_filters_the_gallery_and_stands_in_the_address(told_site: str, o
 def test_a_search_lights_up_the_map_and_lists_what_it_found(told_site: str, open_page: OpenPage) -> None:
     page = opened(open_page(told_site).goto("/told/1/map?token=any"), "feature-map")
     page.locator("#found").evaluate("(region) => { region.stayed = true; }")
-    page.get_by_label("light up").fill("blue")
+    page.get_by_label("highlight").fill("blue")
     page.wait_for_url("**/told/1/map?token=any&name=blue")
     expect(page.locator("#found .feature").first).to_be_visible()
     page.wait_for_function("() => document.querySelector('feature-map').plot.lit?.length > 0")
     assert page.locator("#found").evaluate("(region) => region.stayed"), "its words change, and are told"
     n_found = int(page.locator("#found data").first.get_attribute("value") or 0)
     assert page.evaluate("() => document.querySelector('feature-map').plot.lit.length") == n_found
-    page.get_by_label("light up").fill("")
-    page.wait_for_function("() => document.querySelector('feature-map').plot.lit === null")
-    page.get_by_label("shade by").select_option("clarity")
+    page.get_by_label("highlight").fill("")
+    page.wait_for_function("() => document.querySelector('feature-map').plot.highlighted === null")
+    page.get_by_label("color by").select_option("clarity")
     page.wait_for_url("**/told/1/map?token=any&color=clarity")
 
 
@@ -143,7 +143,7 @@ def test_the_map_is_moved_by_hand_wheel_and_keys(told_site: str, open_page: Open
     page.wait_for_function(f"() => Math.abs(({SPAN})() - {whole}) < 1e-6")
     page.keyboard.press("+")
     page.wait_for_function(f"() => ({SPAN})() < {whole} * 0.7")
-    page.get_by_role("button", name="whole").click()
+    page.get_by_role("button", name="reset view").click()
     page.wait_for_function(f"() => Math.abs(({SPAN})() - {whole}) < 1e-6")
 
 
@@ -200,11 +200,11 @@ def test_a_finger_sees_the_card_first_and_follows_its_link(told_site: str, open_
 
 def test_without_script_the_map_finds_features_by_name(told_site: str, open_page: OpenPage) -> None:
     page = open_page(told_site, java_script_enabled=False).goto("/told/1/map?token=any")
-    expect(page.get_by_text("The map is drawn by a script")).to_be_visible()
-    page.get_by_label("light up").fill("night")
-    page.get_by_role("button", name="show").click()
+    expect(page.get_by_text("The map needs JavaScript")).to_be_visible()
+    page.get_by_label("highlight").fill("night")
+    page.get_by_role("button", name="apply").click()
     expect(page.locator("#found .feature").first).to_be_visible()
-    page.get_by_text("The map is drawn").get_by_role("link", name="gallery").click()
+    page.get_by_text("The map needs JavaScript").get_by_role("link", name="gallery").click()
     page.wait_for_url("**/told/1?token=any")
 
 

@@ -11,17 +11,17 @@ from fastapi.routing import APIRoute
 from starlette.routing import Match
 
 NOT_THERE = {"problem-404", "problem-422"}
-NO_PAGES = {"index_preview", "feature_preview", "upload_picture", "random"}
+NO_PAGES = {"index_preview", "feature_preview", "upload_picture", "random", "docs", "openapi_json"}
 """Routes beside the pages that answer with an image, or lead on."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """What of an index the tour goes to."""
+    """The parts of an index that the tour visits."""
 
     slug: str
-    layer: int  # one with neighbours on both sides
-    feature: int  # of that layer: it fires, and so do its neighbours
+    layer: int  # one with neighbors on both sides
+    feature: int  # of that layer: it fires, and so do its neighbors
     upload: str = ""  # address of an upload; empty: its pages are left out
 
 
@@ -42,12 +42,12 @@ def tour(at: Place) -> dict[str, str]:
         "feature-embedded": f"{site}/{layer}/{feature}?token=any&embed=1",
         "image": f"{site}/images/7",
         "image-one-layer": f"{site}/images/7?layer={layer}&token=any",
-        "apart": f"{site}/images/7/apart",
-        "apart-chosen": f"{site}/images/7/apart?layer={layer}&tokens=137&feature={feature}",
+        "activations": f"{site}/images/7/activations",
+        "activations-chosen": f"{site}/images/7/activations?layer={layer}&tokens=137&feature={feature}",
         "groups": f"{site}/images/7/groups?group=1",
         "layers": f"{site}/images/7/layers",
-        "knobs": f"{site}/images/7/knobs",
-        "knobs-turned": f"{site}/images/7/knobs?layer={layer}&edit={feature}:0",
+        "steering": f"{site}/images/7/steering",
+        "steering-edited": f"{site}/images/7/steering?layer={layer}&edit={feature}:0",
         "similar": f"{site}/images/7/similar",
         "compare-pictures": f"{site}/images/7/compare?with=6",
         "upload": f"{site}/uploads",
@@ -60,6 +60,7 @@ def tour(at: Place) -> dict[str, str]:
         "report": f"{site}/images/7/report",
         "patterns": "/patterns",
         "api": "/api",
+        "glossary": "/glossary",
         "problem-404": f"{site}/99",
         "problem-422": f"{site}/{layer}?sort=best",
     }
@@ -70,7 +71,7 @@ def _upload_pages(upload: str) -> dict[str, str]:
         return {}
     return {
         "upload-result": upload,
-        "upload-apart": f"{upload}/apart",
+        "upload-activations": f"{upload}/activations",
         "upload-delete": f"{upload}/delete",
         "upload-report": f"{upload}/report",
     }

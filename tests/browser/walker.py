@@ -290,9 +290,9 @@ def themes(walker: Walker, control: Control) -> None:
 
 def asks_for_keys(walker: Walker, control: Control) -> None:
     walker.press(control)
-    walker.page.wait_for_function("() => document.querySelector('dialog.keys').open")
+    walker.page.wait_for_function("() => document.querySelector('dialog.keyboard-shortcuts').open")
     walker.page.keyboard.press("Enter")  # the button that closes it has the focus
-    walker.page.wait_for_function("() => !document.querySelector('dialog.keys').open")
+    walker.page.wait_for_function("() => !document.querySelector('dialog.keyboard-shortcuts').open")
 
 
 def turns(walker: Walker, control: Control) -> None:
@@ -304,7 +304,7 @@ def turns(walker: Walker, control: Control) -> None:
 def zooms(walker: Walker, control: Control) -> None:
     span = "(({ min, max }) => max - min)(document.querySelector('feature-map').plot.u.scales.x)"
     walker.page.wait_for_function(f"(tag) => {DRAWN}", arg="feature-map")
-    if control.kind.endswith("whole"):
+    if control.kind.endswith("reset"):
         walker.page.evaluate("document.querySelector('feature-map').camera.press('in')")
         walker.page.evaluate("new Promise(requestAnimationFrame)")
     before = walker.page.evaluate(span)
@@ -468,7 +468,7 @@ SPECIAL: dict[str, Callable[[Walker, Control], None]] = {
     "copy-link button, copy-text button": copies,
     "theme-switch button": themes,
     "[data-opens]": asks_for_keys,
-    ".heat-switch, [data-adds]": turns,
+    ".heatmap-switch, [data-adds]": turns,
     "[data-zoom]": zooms,
     ".explained": explains,
     ".scroll, pre, .flow-scroll": scrolls,
@@ -476,7 +476,7 @@ SPECIAL: dict[str, Callable[[Walker, Control], None]] = {
     "#more a": pages,
     "[data-cancels]": cannot_be_pressed,
     ".filters button[type=button]": is_a_sample,
-    ".search-picture input": sends,
+    ".search-image input": sends,
     "#image": shows,
     ".camera input": shows,
     ".upload [type=submit]": uploads,

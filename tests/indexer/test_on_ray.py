@@ -18,8 +18,6 @@ from tests.conftest import PROJECT_DIR
 from tests.indexer.test_resume import contents
 from tests.indexer.tiny import index_words, write_world
 
-HAS_RAY = importlib.util.find_spec("ray") is not None
-needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed (pip install 'scopeview[ray]')")
 TIMEOUT_S = 900
 """Half a minute where nothing else runs; only a cluster that hangs takes this long."""
 LIMIT = ("--limit", "8")
@@ -74,20 +72,17 @@ def made(world: Path) -> Path:
     return folder
 
 
-@needs_ray
 def test_two_nodes_that_share_a_url_make_the_index_that_one_machine_makes(world: Path, made: Path) -> None:
     assert contents(made / "shared") == contents(world / "local")
     assert len(list((made / "bucket").glob("*/shards/*/shard.json"))) == 3
 
 
-@needs_ray
 def test_a_worker_killed_on_the_way_changes_nothing(world: Path, made: Path) -> None:
     assert scopeview(*index_words(world, world / "limited"), *LIMIT).code == 0
     assert (made / "killed-flag").read_text() == "x"
     assert contents(made / "killed") == contents(world / "limited")
 
 
-@needs_ray
 def test_a_shard_that_ends_every_worker_ends_the_run(made: Path) -> None:
     assert (made / "deadly-flag").read_text() == "x" * 6
     said = (made / "said").read_text().splitlines()[-1]

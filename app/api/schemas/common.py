@@ -1,7 +1,5 @@
 """The shapes of `/api/v1`. A layer is an int or "embed", a token always a string, and every float finite."""
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from scopeview.slots import Layer
@@ -14,19 +12,23 @@ class _Model(BaseModel):
 class ModelOut(_Model):
     ref: str = Field(description="Hugging Face id or local folder, as given to the indexer")
     revision: str | None = Field(description="commit hash; null for a local folder")
-    sha256: str = Field(description="of the weight file")
+    sha256: str = Field(description="hash of the weight file")
     n_layers: int
     width: int
     image_px: int
     patch_px: int
-    random_weights: bool = Field(description="true while nothing was trained: features mean nothing")
+    random_weights: bool = Field(description="true for untrained weights: features have no meaning")
 
 
 class FiguresOut(_Model):
-    explained_variance: float = Field(description="across the dimensions of one token, mean over tokens")
-    mse: float = Field(description="summed over dimensions, mean over tokens, in the SAE's own input space")
-    l0: float = Field(description="mean number of features with a positive value at a token")
-    n_tokens: int = Field(description="tokens the figures were measured on")
+    explained_variance: float = Field(
+        description="1 − squared error / variance over the dimensions of a token, mean over tokens"
+    )
+    mse: float = Field(
+        description="squared error summed over dimensions, mean over tokens, in the SAE's input space"
+    )
+    l0: float = Field(description="mean number of active features per token")
+    n_tokens: int = Field(description="tokens on which this was measured")
 
 
 class FeatureCardOut(_Model):
@@ -34,19 +36,21 @@ class FeatureCardOut(_Model):
     n_active: int
     density: float
     max_activation: float | None
-    name: str | None = Field(description="its best name; null where it has none")
+    name: str | None = Field(description="best name; null without names")
     name_score: float | None = Field(description="cosine of the name and the feature's vector")
-    clarity: float | None = Field(description="mean cosine of the embeddings of its nine top images")
-    selectivity: float | None = Field(description="0: fires anywhere in the picture; 1: always at one patch")
+    clarity: float | None = Field(description="mean pairwise cosine of the embeddings of its top nine images")
+    selectivity: float | None = Field(
+        description="0: maximum spread evenly over the patches; 1: always at one patch"
+    )
     top_image_ids: list[int] = Field(description="at most nine, by rank")
     grid_url: str | None
     url: str
 
 
 class DensityBinOut(_Model):
-    low: int = Field(description="images, at least")
-    high: int = Field(description="images, at most")
-    n_features: int = Field(description="features that fire on so many images")
+    low: int = Field(description="minimum number of images")
+    high: int = Field(description="maximum number of images")
+    n_features: int = Field(description="features in this range")
 
 
 class PublishedOut(_Model):
@@ -60,8 +64,10 @@ class SlotOut(_Model):
     n_live: int = Field(description="features that fire on at least one image")
     n_active: int = Field(description="features that fire on at least nine images")
     n_dead: int = Field(description="features that fire on no indexed image")
-    densities: list[DensityBinOut] = Field(description="live features by images they fire on; bins double")
-    url: str = Field(description="the gallery")
+    densities: list[DensityBinOut] = Field(
+        description="features that fire, by number of images; bins double in width"
+    )
+    url: str = Field(description="URL of the gallery")
 
 
 class LayerOut(_Model):
@@ -75,16 +81,18 @@ class LayerOut(_Model):
     n_features: int
     k: int | None = Field(description="null for a ReLU SAE")
     normalization: str
-    figures: FiguresOut | None = Field(description="null where they were not measured")
-    published: PublishedOut | None = Field(description="by the SAE's authors; null where there are none")
+    figures: FiguresOut | None = Field(description="null where not measured")
+    published: PublishedOut | None = Field(
+        description="published by the SAE's authors; null where there are none"
+    )
     tokens: list[SlotOut]
     striking: list[FeatureCardOut] = Field(
-        description="at the first token: clearest and best named, of names unlike each other; or a sample"
+        description="at the first token: high clarity and name score, different names; or a sample"
     )
 
 
 class IndexSummaryOut(_Model):
-    index: str = Field(description="the slug: first segment of every URL of the index")
+    index: str = Field(description="index name, the first path segment of its URLs")
     url: str
     n_images: int
     dataset: str
@@ -97,14 +105,14 @@ class IndexesOut(_Model):
 
 
 class IndexOut(IndexSummaryOut):
-    skipped: dict[str, int] = Field(description="samples that were left out, by reason")
+    skipped: dict[str, int] = Field(description="skipped samples by reason")
     dtype: str = Field(description="precision of the model while indexing")
     model: ModelOut
     layers: list[LayerOut]
 
 
 class TopImageOut(_Model):
-    rank: int = Field(description="1 is the highest activation; equal ones rank by image_id")
+    rank: int = Field(description="1 is the highest activation; ties by image_id")
     image_id: int
     key: str = Field(description="the file's stem in its source, or its shard and key")
     activation: float
@@ -112,7 +120,7 @@ class TopImageOut(_Model):
     caption: str | None
     source_url: str | None = Field(description="http or https only; null when it is anything else")
     punsafe: float | None = Field(description="probability of being unsafe, where the source states it")
-    removed: bool = Field(description="on the operator's block-list: its picture and words are withheld")
+    removed: bool = Field(description="on the operator's block-list: image and caption are withheld")
     url: str
     thumb_url: str
 
@@ -134,7 +142,7 @@ class GalleryOut(_Model):
     n_features: int
     n_live: int = Field(description="features that fire on at least one image")
     n_active: int = Field(description="features that fire on at least nine images")
-    n_matching: int = Field(description="features that pass the filters, on all pages")
+    n_matching: int = Field(description="features that match the filters, on all pages")
     n_images: int
     features: list[FeatureCardOut]
     next: str | None = Field(description="URL of the next page; null on the last")
@@ -144,7 +152,7 @@ class ImageRowOut(_Model):
     image_id: int
     key: str
     caption: str | None
-    removed: bool = Field(description="on the operator's block-list: its picture and words are withheld")
+    removed: bool = Field(description="on the operator's block-list: image and caption are withheld")
     url: str
     thumb_url: str
 
@@ -167,7 +175,7 @@ class CodeOut(_Model):
     token: str
     n_active: int = Field(description="features that fire here; for the token any it may exceed the list")
     features: list[ActiveFeatureOut] = Field(
-        description="the k strongest, highest first; a TopK SAE may keep values that are not above zero"
+        description="top k, highest first; a TopK SAE may keep values that are not above zero"
     )
 
 
@@ -178,10 +186,10 @@ class ImageOut(_Model):
     caption: str | None
     source_url: str | None
     label: str | None
-    width: int = Field(description="of the original, in pixels")
+    width: int = Field(description="width of the original in pixels")
     height: int
     punsafe: float | None
-    removed: bool = Field(description="on the operator's block-list: its picture and words are withheld")
+    removed: bool = Field(description="on the operator's block-list: image and caption are withheld")
     url: str
     thumb_url: str
     codes: list[CodeOut]
@@ -198,27 +206,4 @@ class UploadOut(_Model):
 
 
 class NewUploadOut(UploadOut):
-    delete_key: str = Field(description="told this once; send it as the header Delete-Key to DELETE")
-
-
-class LoadedOut(_Model):
-    model: str
-    device: str
-    dtype: str = Field(description="precision of the model; the SAEs are always float32")
-    layers: list[Layer]
-    n_bytes: int = Field(description="of all weights, each counted once")
-
-
-class ReadyOut(_Model):
-    ready: bool
-    indexes: list[str]
-    encoder: dict[str, str] = Field(description="by index: loaded, not loaded yet, or why it is absent")
-    text: dict[str, str] = Field(description="the same of the text tower, which search by words needs")
-    loaded: dict[str, LoadedOut] = Field(description="by index, where an encoder is loaded")
-    uploads: str = Field(description="kept, or why none can be: the disk is full, or cannot be written to")
-    warm: dict[str, bool] = Field(
-        description="by index: what is asked for all day is in memory; until then pages take longer"
-    )
-
-
-Responses = dict[int | str, dict[str, Any]]
+    delete_key: str = Field(description="given once; send it as the header Delete-Key with DELETE")

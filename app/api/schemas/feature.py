@@ -8,7 +8,7 @@ from scopeview.store.records import NeighborKind
 
 
 class HistogramOut(_Model):
-    edges: list[float] = Field(description="equal slices of (0, max]; one more than counts")
+    edges: list[float] = Field(description="equal intervals of (0, max]; one more than counts")
     counts: list[int] = Field(description="counts[i]: images with edges[i] < activation <= edges[i + 1]")
 
 
@@ -25,7 +25,7 @@ class NeighborOut(_Model):
     layer: Layer
     feature: int
     score: float
-    name: str | None = Field(description="the neighbour's best name")
+    name: str | None = Field(description="best name of the neighbor")
     n_active: int
     density: float
     max_activation: float | None
@@ -37,13 +37,13 @@ class AtTokenOut(_Model):
     n_active: int
     density: float
     top_image_ids: list[int] = Field(description="at most nine, by rank")
-    n_shared: int = Field(description="of those, how many are also among the nine highest at this token")
-    n_compared: int = Field(description="the most that n_shared can be: nine, or fewer where it fires less")
+    n_shared: int = Field(description="how many of them are also in the top nine at this token")
+    n_compared: int = Field(description="maximum of n_shared: nine, or fewer where it fires on fewer images")
     url: str
 
 
 class ExampleOut(_Model):
-    rank: int = Field(description="among all images on which it fires")
+    rank: int = Field(description="rank among all images on which it fires")
     image_id: int
     activation: float
     thumb_url: str
@@ -55,28 +55,28 @@ class IntervalOut(_Model):
     n_images: int = Field(description="images with low < activation <= high")
     of_firing: float = Field(description="n_images / images on which it fires")
     of_all: float = Field(description="n_images / images in the index")
-    images: list[ExampleOut] = Field(description="an even sample of them by rank")
+    images: list[ExampleOut] = Field(description="evenly spaced sample by rank")
 
 
 class PositionsOut(_Model):
     """Images by the place of the feature's maximum over all tokens; the same at every token of the layer."""
 
-    grid: int = Field(description="patches on a side")
+    grid: int = Field(description="patches per side")
     counts: list[int] = Field(description="by patch, row by row from the top left")
     at_cls: int | None = Field(description="images whose maximum is at CLS")
 
 
 class DescriptionOut(_Model):
     clarity: float | None = Field(
-        description="mean pairwise cosine of the CLIP embeddings of its nine highest images, no self-pairs"
+        description="mean pairwise cosine of the CLIP embeddings of its top nine images, without self-pairs"
     )
     label_entropy: float | None = Field(
-        description="nats, of its activation by label over its 20 highest images; null without labels"
+        description="in nats, of its activation over the labels of its top 20 images; null without labels"
     )
     selectivity: float | None = Field(
-        description="0: its maximum lies evenly over all patches; 1: always at one; null without `any`"
+        description="0: maximum spread evenly over the patches; 1: always at one patch; null without `any`"
     )
-    failed: list[str] = Field(description="figures whose computation failed: null here, words on the page")
+    failed: list[str] = Field(description="metrics whose computation failed; null here")
 
 
 class FeatureOut(_Model):
@@ -91,22 +91,22 @@ class FeatureOut(_Model):
     max_activation: float | None = Field(description="null when it never fires")
     mean_activation: float | None = Field(description="over the images on which it fires; null when none")
     histogram: HistogramOut
-    grid_url: str | None = Field(description="3 x 3 sprite of the nine highest; null below nine images")
+    grid_url: str | None = Field(description="3 x 3 sprite of the top nine images; null below nine images")
     top_images: list[TopImageOut]
     folds: list[int] = Field(
-        description="for each of top_images the rank of the first one that it nearly duplicates, or its own;"
-        " empty where that is not known"
+        description="for each of top_images, the rank of the image that it nearly duplicates, or its own;"
+        " empty where unknown"
     )
-    names: list[NameOut] = Field(description="best first; empty where the index has none for it")
+    names: list[NameOut] = Field(description="best first; empty without names")
     neighbors: list[NeighborOut] = Field(
-        description="best first within a kind and layer; empty where the index was not described"
+        description="best first within a kind and layer; empty where descriptions were not computed"
     )
-    description: DescriptionOut | None = Field(description="null where the index was not described")
+    description: DescriptionOut | None = Field(description="null where descriptions were not computed")
     tokens: list[AtTokenOut] = Field(description="the same feature at every token of the layer")
     positions: PositionsOut | None = Field(description="null where the token any was not indexed")
-    intervals: list[IntervalOut] = Field(description="equal slices of (0, max], highest first")
-    previous: int | None = Field(description="the nearest lower feature that fires at this token")
-    following: int | None = Field(description="the nearest higher feature that fires at this token")
+    intervals: list[IntervalOut] = Field(description="equal intervals of (0, max], highest first")
+    previous: int | None = Field(description="previous feature that fires at this token")
+    following: int | None = Field(description="next feature that fires at this token")
     provenance: ProvenanceOut
 
 
@@ -116,5 +116,5 @@ class FeatureImagesOut(_Model):
     token: str
     feature: int
     n_active: int
-    images: list[TopImageOut] = Field(description="by rank, from offset + 1 on")
+    images: list[TopImageOut] = Field(description="by rank, starting at offset + 1")
     next: str | None = Field(description="URL of the next page; null on the last")

@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1` for one picture taken apart: what is active where, groups, heat and knobs."""
+"""The shapes of `/api/v1` for one image: activations, heatmaps, groups and steering."""
 
 from typing import Literal
 
@@ -7,34 +7,36 @@ from pydantic import Field
 from app.api.schemas.common import _Model
 from scopeview.slots import Layer
 
-TOKENS = "`any`, `cls`, or token numbers such as 17,33-35: in their one spelling"
+TOKENS = "`any`, `cls`, or token numbers such as 17,33-35, normalized"
 
 
-class OfPictureOut(_Model):
-    """Which picture."""
+class ImageIdOut(_Model):
+    """Which image."""
 
     index: str
     image_id: int | None = Field(description="null for an upload")
     upload_id: str | None = Field(description="null for an indexed image")
 
 
-class PictureOut(OfPictureOut):
-    """Which picture, and where in it one looks."""
+class ImageViewOut(ImageIdOut):
+    """An image, a layer and the selected tokens."""
 
     layer: Layer
     tokens: str = Field(description=TOKENS)
     approximate: bool = Field(
-        description="true where something here was computed again from the thumbnail of an indexed image: it"
-        " is lossy, and the index does not store these values"
+        description="true where a value was recomputed from the thumbnail of an indexed image, which"
+        " is lossy: the index does not store it"
     )
 
 
-class FiguresHereOut(_Model):
+class ReconstructionOut(_Model):
     """Means over the tokens selected, in the SAE's own input space."""
 
-    explained_variance: float | None = Field(description="across the dimensions of one token")
-    mse: float = Field(description="summed over dimensions")
-    l0: float = Field(description="features with a positive value")
+    explained_variance: float | None = Field(
+        description="1 − squared error / variance of a token, mean over the selected tokens"
+    )
+    mse: float = Field(description="squared error summed over dimensions, mean over the selected tokens")
+    l0: float = Field(description="active features per token, mean over the selected tokens")
 
 
 class ResidualOut(_Model):
@@ -45,34 +47,34 @@ class ResidualOut(_Model):
     l0: list[int]
 
 
-class ActiveHereOut(_Model):
+class ActiveFeatureHereOut(_Model):
     feature: int
-    activation: float = Field(description="the highest at the tokens selected")
-    position: int = Field(description="the first token that reaches it; 0 is CLS")
-    n_tokens: int = Field(description="of those selected, at how many it fires")
-    mass: float = Field(description="activation times the length of the decoder row, summed over the tokens")
-    share: float = Field(description="of the mass of all features active here")
+    activation: float = Field(description="maximum over the selected tokens")
+    position: int = Field(description="first token with the maximum; 0 is CLS")
+    n_tokens: int = Field(description="number of selected tokens at which it fires")
+    mass: float = Field(description="activation × decoder norm, summed over the selected tokens")
+    share: float = Field(description="share of the mass of all features active here")
     url: str
 
 
-class ApartOut(PictureOut):
-    n_tokens: int = Field(description="tokens selected")
-    n_active: int = Field(description="features that fire at some of them, listed or not")
-    mass: float = Field(description="of all of these features")
-    features: list[ActiveHereOut]
+class ActivationsOut(ImageViewOut):
+    n_tokens: int = Field(description="number of selected tokens")
+    n_active: int = Field(description="active features, listed or not")
+    mass: float = Field(description="total mass of the active features")
+    features: list[ActiveFeatureHereOut]
     activations: Literal["stored", "approximate"] = Field(
-        description="of `features`: stored is what the index or the upload has of these tokens; at `any` that"
-        " is the maximum and its position, while n_tokens, mass and share may be approximate"
+        description="for `features`: stored by the index or the upload, or approximate; at `any`, stored"
+        " covers the maximum and its position, while n_tokens, mass and share may be approximate"
     )
-    approximate_features: list[ActiveHereOut] = Field(
-        description="weaker than all of `features`, with approximate activations: only of an index whose"
+    approximate_features: list[ActiveFeatureHereOut] = Field(
+        description="weaker than all of `features`, with approximate activations; only for an index whose"
         " shards have lost their codes at `any`"
     )
-    explained: FiguresHereOut
+    explained: ReconstructionOut
     residual: ResidualOut
 
 
-class PictureHeatOut(PictureOut):
+class ImageHeatmapOut(ImageViewOut):
     features: list[int]
     unit: str = Field(description="activation for one feature, mass (summed) for several")
     cls: float
@@ -81,20 +83,22 @@ class PictureHeatOut(PictureOut):
 
 
 class GroupOut(_Model):
-    share: float = Field(description="of the mass of all features active here")
+    share: float = Field(description="share of the mass of all features active here")
     mass: float
-    features: list[int] = Field(description="heaviest first; every active feature is in exactly one group")
+    features: list[int] = Field(
+        description="largest mass first; every active feature is in exactly one group"
+    )
     masses: list[float]
 
 
-class GroupsOut(PictureOut):
-    threshold: float = Field(description="share that every group holds")
-    groups: list[GroupOut] = Field(description="heaviest first")
+class GroupsOut(ImageViewOut):
+    threshold: float = Field(description="minimum share of each group")
+    groups: list[GroupOut] = Field(description="largest share first")
 
 
 class PromptOut(_Model):
     prompt: str
-    before: float = Field(description="the model's probability of this prompt among all of them")
+    before: float = Field(description="probability of this prompt among all prompts")
     after: float
 
 
@@ -105,11 +109,11 @@ class NearImageOut(_Model):
     thumb_url: str
 
 
-class KnobsOut(PictureOut):
-    edits: list[str] = Field(description="as they were read")
-    cosine: float = Field(description="of the image embedding without and with the edits")
+class SteeringOut(ImageViewOut):
+    edits: list[str] = Field(description="as parsed")
+    cosine: float = Field(description="cosine of the image embeddings without and with the edits")
     prompts: list[PromptOut]
-    unknown_words: list[str] = Field(description="of the prompts, that the model does not know")
+    unknown_words: list[str] = Field(description="words of the prompts that the model does not know")
     why_no_prompts: str | None = Field(description="why texts cannot be compared here; null where they can")
     nearest_before: list[NearImageOut] = Field(description="indexed images by CLIP embedding, nearest first")
     nearest_after: list[NearImageOut]

@@ -1,11 +1,19 @@
 """A feature's sheet to the shapes of `/api/v1`. Pure: nothing is read here."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from app.api.schemas import feature as models
-from app.api.serializers.store_records import grid_url, provenance, top_image
-from app.finite_metrics import description_figures, finite
-from app.services.feature_details import AtToken, FeatureDetails, Near
+from app.api.schemas.common import ProvenanceOut
+from app.api.serializers.store_records import grid_url, top_image
+from app.services.feature_details import (
+    AtToken,
+    FeatureDetails,
+    Near,
+    description_metrics,
+    finite,
+    provenance,
+)
 from app.state import OpenIndex
 from app.urls import Urls
 from scopeview.slots import Slot
@@ -39,7 +47,7 @@ def feature_out(index: OpenIndex, sheet: FeatureDetails, urls: Urls) -> models.F
         intervals=[_interval(index, each, feature, urls) for each in sheet.intervals],
         previous=sheet.previous,
         following=sheet.following,
-        provenance=provenance(index.manifest, feature.layer),
+        provenance=ProvenanceOut(**asdict(provenance(index.manifest, feature.layer))),
     )
 
 
@@ -63,7 +71,7 @@ def feature_images_out(
 
 
 def _description(described: Description) -> models.DescriptionOut:
-    figures = description_figures(described)
+    figures = description_metrics(described)
     return models.DescriptionOut(
         **{name: finite(value) for name, value in figures.items()},
         failed=[name for name, value in figures.items() if value is not None and finite(value) is None],

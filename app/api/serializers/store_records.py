@@ -3,15 +3,16 @@
 from dataclasses import asdict
 
 from app.api.schemas import common
-from app.finite_metrics import finite
-from app.formatting import moment, safe_link
+from app.formatting import safe_link
+from app.services.feature_details import finite
 from app.services.highlights import N_HIGHLIGHTS, densities, highlights
+from app.services.receive_upload import upload_fields
 from app.state import OpenIndex
 from app.uploads.store import Upload
 from app.urls import Urls
 from scopeview.sae.reference_metrics import published_metrics
-from scopeview.slots import Layer, Slot
-from scopeview.store.manifest import LayerRecord, Manifest
+from scopeview.slots import Slot
+from scopeview.store.manifest import LayerRecord
 from scopeview.store.records import (
     MIN_GRID_IMAGES,
     Code,
@@ -72,20 +73,6 @@ def _layer(index: OpenIndex, record: LayerRecord, urls: Urls) -> common.LayerOut
                 feature_card(index, card, urls) for card in highlights(index.reader, (at[0],), N_HIGHLIGHTS)
             ],
         }
-    )
-
-
-def provenance(manifest: Manifest, layer: Layer) -> common.ProvenanceOut:
-    record = manifest.layer(layer)
-    assert record is not None, "the slot was found in this manifest"
-    return common.ProvenanceOut(
-        model=manifest.model.ref,
-        model_revision=manifest.model.revision,
-        sae=f"{record.sae}/{record.sae_file}",
-        sae_sha256=record.sae_sha256,
-        normalization=record.normalization,
-        dataset=manifest.dataset,
-        created=manifest.created,
     )
 
 
@@ -193,12 +180,4 @@ def codes_out(codes: list[Code]) -> list[common.CodeOut]:
 
 
 def upload_out(upload: Upload, urls: Urls) -> common.UploadOut:
-    return common.UploadOut(
-        index=upload.index,
-        upload_id=upload.upload_id,
-        url=urls.upload(upload.index, upload.upload_id),
-        picture_url=urls.upload_picture(upload.index, upload.upload_id),
-        created=moment(upload.created_s),
-        expires=moment(upload.expires_s),
-        codes=codes_out(upload.codes),
-    )
+    return common.UploadOut.model_validate(upload_fields(upload, urls))

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.formatting import at_token
-from app.pages.layout import URLS
 from app.services.feature_details import FeatureDetails
 from app.state import AppState, OpenIndex
+from app.urls import URLS
 from scopeview.slots import ANY, EMBED, Token
 
 
@@ -47,9 +47,9 @@ def stored_words(tokens: Sequence[Token]) -> str:
 
 def _absent(site: AppState, index: OpenIndex, sheet: FeatureDetails) -> str:
     if sheet.record.max_activation is None:
-        return "it never fires"
+        return "the feature never fires"
     if sheet.slot.layer == EMBED:
-        return "the embedding is one vector for the whole picture"
+        return "the embedding is one vector for the whole image, without patches"
     return site.worker.unavailable_reason(index.reader.index_dir) or ""
 
 

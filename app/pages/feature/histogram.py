@@ -66,6 +66,6 @@ def _height(count: int, scale: Scale) -> float:
 
 
 _WORDS: dict[Scale, str] = {
-    "log": "heights are log(1 + images): a bin of one image is seen beside one of thousands",
-    "linear": "heights are numbers of images",
+    "log": "heights are log(1 + images), so that small bins stay visible",
+    "linear": "heights are image counts",
 }

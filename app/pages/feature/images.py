@@ -116,5 +116,5 @@ def _folding(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> Link
     if all(first == rank for rank, first in enumerate(folds, start=1)):
         return None
     if state.alike == "fold":
-        return Link("show each", state.url(index, sheet.slot, sheet.record.feature, alike="show"))
-    return Link("fold them", state.url(index, sheet.slot, sheet.record.feature, alike="fold"))
+        return Link("show separately", state.url(index, sheet.slot, sheet.record.feature, alike="show"))
+    return Link("collapse", state.url(index, sheet.slot, sheet.record.feature, alike="fold"))

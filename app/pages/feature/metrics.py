@@ -3,17 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from app.finite_metrics import description_figures, finite
 from app.formatting import at_token
-from app.services.feature_details import FeatureDetails
+from app.services.feature_details import FeatureDetails, description_metrics, finite
 
 WORDS = {
-    "density": "images on which it fires / images in the index",
-    "max": "its highest activation on any indexed image at this token",
-    "mean": "its mean activation over the images on which it fires",
-    "clarity": "how alike its nine highest images look: mean cosine of their CLIP embeddings, each with each",
-    "label_entropy": "how its activation spreads over the labels of its 20 highest images, in nats; 0: one",
-    "selectivity": "over all tokens. 0: its maximum lies evenly over all patches; 1: always at the same one",
+    "density": "images on which the feature fires / images in the index",
+    "max": "highest activation on any indexed image at this token",
+    "mean": "mean activation over the images on which the feature fires",
+    "clarity": "visual similarity of its top nine images: mean pairwise cosine of their CLIP embeddings",
+    "label_entropy": "entropy of activation over the labels of its top 20 images, in nats; 0: one label",
+    "selectivity": "over all tokens; 0: maximum spread evenly over the patches; 1: always at one patch",
 }
 
 
@@ -33,10 +32,10 @@ def readings(sheet: FeatureDetails) -> list[Reading]:
     record = sheet.record
     found = [Reading("density", "density", record.density, "percent", WORDS["density"])]
     if record.max_activation is not None:
-        found.append(_number("max", f"highest at {at_token(record.token)}", record.max_activation))
+        found.append(_number("max", f"maximum at {at_token(record.token)}", record.max_activation))
         found.append(_number("mean", f"mean at {at_token(record.token)}", record.mean_activation))
     if sheet.description is not None:
-        for key, value in description_figures(sheet.description).items():
+        for key, value in description_metrics(sheet.description).items():
             if value is not None:
                 found.append(_number(key, _TERMS[key], value))
     return found

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.formatting import layer_name, token_name
-from app.pages.cards import FeatureView, NearLink, NeighborView, feature_name, feature_view
+from app.formatting import feature_name, layer_name, token_name
+from app.pages.cards import FeatureView, NearLink, NeighborView, feature_view
 from app.pages.feature.summary import itself
 from app.pages.feature.url_state import FeatureUrl
 from app.pages.layout import Link
@@ -16,9 +16,9 @@ from scopeview.store.records import NEIGHBOR_KINDS, NeighborKind
 
 TERMS: dict[NeighborKind, tuple[str, str, str]] = {
     "decoder": (
-        "by decoder",
+        "by decoder direction",
         "cosine",
-        "cosine of the two decoder rows: what each writes back into the model points the same way",
+        "cosine of the two decoder rows: the directions that the features write into the model",
     ),
     "cofiring": (
         "by co-firing",
@@ -26,9 +26,9 @@ TERMS: dict[NeighborKind, tuple[str, str, str]] = {
         "images on which both fire / images on which either fires, at this token",
     ),
     "vector": (
-        "by images",
+        "by image embedding",
         "cosine",
-        "cosine of the two feature vectors: the mean CLIP embedding of the images that fire each",
+        "cosine of the two feature vectors: mean CLIP embeddings of the images on which each fires",
     ),
 }
 """Of each kind: its heading, what its score is, and one line that explains it."""
@@ -141,4 +141,4 @@ def _link(index: OpenIndex, near: Near, state: FeatureUrl) -> NearLink:
 
 
 def _url(index: OpenIndex, near: Near, state: FeatureUrl) -> str:
-    return state.beside_url(index, Slot(near.card.layer, near.card.token), near.card.feature)
+    return state.pinned_url(index, Slot(near.card.layer, near.card.token), near.card.feature)

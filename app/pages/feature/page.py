@@ -8,15 +8,22 @@ from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.api.uploads import PRIVATE
-from app.pages.cards import FeatureView, feature_name, feature_views
+from app.formatting import feature_name
+from app.pages.cards import FeatureView, feature_views
 from app.pages.feature.embed import EmbedPage
 from app.pages.feature.heatmap import FeatureHeatmapView, heat_view
 from app.pages.feature.histogram import HistogramView, histogram
 from app.pages.feature.images import RankingView, highest, ranking
 from app.pages.feature.intervals import IntervalView, intervals
 from app.pages.feature.neighbors import KindView, Lineage, kinds, lineage
-from app.pages.feature.pinned_image import ImageQuery, UploadQuery, Yours, YoursView, yours, yours_view
+from app.pages.feature.pinned_image import (
+    ImageQuery,
+    PinnedImage,
+    PinnedImageView,
+    UploadQuery,
+    pinned_image_view,
+    read_pinned_image,
+)
 from app.pages.feature.positions import PositionsView, positions, why_no_positions
 from app.pages.feature.share import ShareView, sharing
 from app.pages.feature.summary import SummaryView, intro
@@ -30,12 +37,14 @@ from app.pages.feature.url_state import (
     Scale,
     ScaleQuery,
 )
-from app.pages.layout import URLS, Frame, Link, frame_for
+from app.pages.layout import Frame, Link, frame_for
 from app.pages.render import Page, base_url_of, render, wanted_block
 from app.pages.social_card import preview_of_feature
 from app.params.common import FeaturePath, IndexDep, PageQuery, SiteDep, SlotDep
 from app.services.feature_details import FeatureDetails, indexed, read_feature_details
 from app.state import AppState, OpenIndex
+from app.urls import URLS
+from app.web.caching import PRIVATE
 from app.web.security import EMBEDDABLE
 from scopeview.slots import Slot
 
@@ -49,7 +58,7 @@ class FeaturePage(Page):
     blocks = frozenset({"more", "near"})
 
     intro: SummaryView
-    yours: YoursView | None  # the picture from which one came
+    pinned_image: PinnedImageView | None  # the picture from which one came
     described: bool  # whether the index says more than counts
     heat: FeatureHeatmapView  # of every picture here
     histogram: HistogramView | None  # None when it never fires
@@ -97,9 +106,9 @@ async def feature_page(
     near: NearQuery = "0",
 ) -> HTMLResponse:
     """Neighbours are a third of a page, and its end: they come when one scrolls there, or follows a link."""
-    beside = await yours(request, site, index, slot, feature, image, upload)
+    pinned = await read_pinned_image(request, site, index, slot, feature, image, upload)
     asked = _Asked(page, scale, alike, embed == "1", near == "1")
-    return await run_in_threadpool(_answer, request, site, index, slot, feature, beside, asked)
+    return await run_in_threadpool(_answer, request, site, index, slot, feature, pinned, asked)
 
 
 class _Asked(NamedTuple):
@@ -118,18 +127,18 @@ def _answer(
     index: OpenIndex,
     slot: Slot,
     feature: int,
-    beside: Yours | None,
+    pinned: PinnedImage | None,
     asked: _Asked,
 ) -> HTMLResponse:
     sheet = read_feature_details(index, slot, feature, near=asked.near)
-    state = FeatureUrl(asked.scale, asked.alike, beside.pictured.at.beside if beside else {})
+    state = FeatureUrl(asked.scale, asked.alike, pinned.image.address.pinned if pinned else {})
     if asked.embed:
         view = EmbedPage(_frame(index, sheet, state), intro(index, sheet, state, highest(index, sheet)))
         return render(request, view, headers={"Content-Security-Policy": EMBEDDABLE})
-    headers = PRIVATE if beside and beside.is_fleeting else None
+    headers = PRIVATE if pinned and pinned.is_fleeting else None
     if wanted_block(request, FeaturePage) == "near":
         return render(request, _near_piece(index, sheet, state, asked), headers=headers)
-    found = _page(site, index, sheet, state, asked, base_url_of(request), beside)
+    found = _page(site, index, sheet, state, asked, base_url_of(request), pinned)
     return render(request, found, headers=headers)
 
 
@@ -140,14 +149,14 @@ def _page(
     state: FeatureUrl,
     asked: _Asked,
     base_url: str,
-    beside: Yours | None,
+    pinned: PinnedImage | None,
 ) -> FeaturePage:
     slot, stored = sheet.slot, highest(index, sheet)
     introduced = intro(index, sheet, state, stored)
     return FeaturePage(
         frame=_frame(index, sheet, state),
         intro=introduced,
-        yours=yours_view(index, slot, sheet.record, beside),
+        pinned_image=pinned_image_view(index, slot, sheet.record, pinned),
         described=sheet.description is not None,
         heat=heat_view(site, index, sheet),
         histogram=histogram(index, sheet, state),
@@ -206,6 +215,6 @@ def _alive(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> list[F
     near = [feature for feature in (sheet.previous, sheet.following) if feature is not None]
     cards = index.reader.cards(sheet.slot, near).values()
     return [
-        view._replace(url=state.beside_url(index, sheet.slot, card.feature))
+        view._replace(url=state.pinned_url(index, sheet.slot, card.feature))
         for view, card in zip(feature_views(index, cards), cards, strict=True)
     ]

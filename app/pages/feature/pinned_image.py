@@ -7,14 +7,14 @@ from typing import Annotated
 from fastapi import Query
 from starlette.requests import Request
 
-from app.formatting import significant
-from app.pages.cards import Bar, PictureView, bar, feature_name
+from app.formatting import feature_name, significant
+from app.pages.cards import Bar, PictureView, bar
 from app.pages.image.active_features import MarkedHistogram, marked, where_words
 from app.pages.image.header import picture_view
-from app.pages.image.image_ref import Pictured, of_image, of_upload
 from app.pages.image.patch_grid import HeatmapView, heat_over
 from app.params.common import Number
-from app.services.images import layer_of
+from app.services.decomposition import layer_of
+from app.services.images import ImageRef, indexed_image, uploaded_image
 from app.state import AppState, OpenIndex
 from app.web.errors import ProblemError
 from scopeview.analysis.decomposition import LayerDecomposition
@@ -23,28 +23,26 @@ from scopeview.analysis.token_selection import ActiveFeatureSummary, Selection, 
 from scopeview.slots import ANY, EMBED, Slot, token_number
 from scopeview.store.records import FeatureRecord
 
-ImageQuery = Annotated[Number | None, Query(description="the image that stays first on the page")]
-UploadQuery = Annotated[
-    str | None, Query(max_length=40, description="the upload that stays first on the page")
-]
+ImageQuery = Annotated[Number | None, Query(description="image pinned to the top of the page")]
+UploadQuery = Annotated[str | None, Query(max_length=40, description="upload pinned to the top of the page")]
 
 
 @dataclass(frozen=True)
-class Yours:
+class PinnedImage:
     """A picture, and what the layer makes of it; `why_not` says in words why that is not known."""
 
-    pictured: Pictured
+    image: ImageRef
     found: LayerDecomposition | None = None
     why_not: str = ""
 
     @property
     def is_fleeting(self) -> bool:
         """Not to be kept for others: an upload, or what is not known at this moment."""
-        return self.pictured.upload is not None or bool(self.why_not)
+        return self.image.upload is not None or bool(self.why_not)
 
 
 @dataclass(frozen=True)
-class YoursView:
+class PinnedImageView:
     """The same as it is shown."""
 
     title: str  # `Your image`
@@ -58,46 +56,52 @@ class YoursView:
     why_not: str
 
 
-async def yours(
+async def read_pinned_image(
     request: Request,
     site: AppState,
     index: OpenIndex,
     slot: Slot,
     feature: int,
-    image: int | None,
-    upload: str | None,
-) -> Yours | None:
+    image_id: int | None,
+    upload_id: str | None,
+) -> PinnedImage | None:
     """None where the address names no picture. Raises as the picture's own page does."""
-    if image is None and upload is None:
+    if image_id is None and upload_id is None:
         return None
-    pictured = of_image(index, image) if image is not None else of_upload(site, index, upload or "")
+    image = (
+        indexed_image(index, image_id)
+        if image_id is not None
+        else uploaded_image(site, index, upload_id or "")
+    )
     try:
         decoding = request.app.state.decode_limiter
         known = [feature] if feature < index.n_features(slot.layer) else []
-        found = await layer_of(site, index, pictured.subject, slot.layer, decoding, known)
-        return Yours(pictured, found)
+        found = await layer_of(site, index, image, slot.layer, decoding, known)
+        return PinnedImage(image, found)
     except ProblemError as error:  # the page goes on without
-        return Yours(pictured, why_not=error.answer.detail)
+        return PinnedImage(image, why_not=error.answer.detail)
 
 
-def yours_view(index: OpenIndex, slot: Slot, record: FeatureRecord, given: Yours | None) -> YoursView | None:
+def pinned_image_view(
+    index: OpenIndex, slot: Slot, record: FeatureRecord, given: PinnedImage | None
+) -> PinnedImageView | None:
     if given is None:
         return None
-    at, found = given.pictured.at, given.found
+    at, found = given.image.address, given.found
     tokens = slot.token if slot.layer != EMBED else ANY
-    back = at.url("apart", layer=slot.layer, tokens=tokens, feature=record.feature)
+    back = at.url("activations", layer=slot.layer, tokens=tokens, feature=record.feature)
     size = index.manifest.model.grid_size
     value = _value(found, slot, record.feature) if found else 0.0
     has_heat = found is not None and found.n_tokens > 1
     whole = _whole(found, record.feature) if found else None
-    return YoursView(
+    return PinnedImageView(
         title=at.name.capitalize(),
-        picture=picture_view(index, given.pictured)._replace(url=back),
+        picture=picture_view(index, given.image)._replace(url=back),
         bar=bar(value, record.max_activation),
-        words=_words(whole, found, size) if whole and found else "is silent here",
+        words=_words(whole, found, size) if whole and found else "does not fire on this image",
         heat=_heat(index, slot, record, found, size) if has_heat and found else None,
         size=size,
-        histogram=marked(record.histogram, value, slot, is_indexed=given.pictured.row is not None)
+        histogram=marked(record.histogram, value, slot, is_indexed=given.image.row is not None)
         if value > 0
         else None,
         back=back,

@@ -47,10 +47,10 @@ def positions(index: OpenIndex, sheet: FeatureDetails) -> PositionsView | None:
 def why_no_positions(index: OpenIndex, sheet: FeatureDetails) -> str:
     """In words for a visitor."""
     if sheet.slot.layer == EMBED:
-        return "The embedding is one vector for the whole picture: it has no patches."
+        return "The embedding is one vector for the whole image, without patches."
     if ANY not in index.tokens(sheet.slot.layer):
-        return "This index does not say: it was made without the token any."
-    return "This index does not say: it was not described."
+        return "Unknown: this index was built without the token any."
+    return "Unknown: positions were not computed for this index."
 
 
 def _paths(counts: list[int], grid: int, highest: int) -> list[tuple[int, str]]:

@@ -4,12 +4,10 @@ import re
 from dataclasses import dataclass
 from html import escape
 
-from app.api.schemas.common import ProvenanceOut
-from app.pages.cards import feature_name
-from app.pages.layout import URLS
-from app.services.feature_details import FeatureDetails
+from app.formatting import feature_name
+from app.services.feature_details import FeatureDetails, Provenance
 from app.state import OpenIndex
-from app.urls import Urls
+from app.urls import URLS, Urls
 
 EMBED_PX = (420, 760)
 """Width and height that suit the embedded view."""
@@ -28,7 +26,7 @@ class ShareView:
     embed_html: str  # an iframe of it
 
 
-def sharing(index: OpenIndex, sheet: FeatureDetails, provenance: ProvenanceOut, base_url: str) -> ShareView:
+def sharing(index: OpenIndex, sheet: FeatureDetails, provenance: Provenance, base_url: str) -> ShareView:
     """`base_url` is scheme, host and path prefix of this site, without a slash at its end."""
     at = (index.slug, sheet.slot.layer, sheet.record.feature, sheet.slot.token)
     this = f"{sheet.slot.layer}:{sheet.record.feature}:{sheet.slot.token}"
@@ -53,7 +51,7 @@ def _frame(url: str, title: str) -> str:
     )
 
 
-def _bibtex(sheet: FeatureDetails, provenance: ProvenanceOut, slug: str, url: str) -> str:
+def _bibtex(sheet: FeatureDetails, provenance: Provenance, slug: str, url: str) -> str:
     slot, record = sheet.slot, sheet.record
     names = sheet.description.names if sheet.description else []
     name = f" ({names[0].word})" if names else ""

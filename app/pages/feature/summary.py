@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.api.schemas.common import ProvenanceOut
-from app.api.serializers.store_records import provenance
 from app.formatting import token_words
 from app.pages.cards import FeatureView, RankedView, feature_view
 from app.pages.feature.images import FoldedImageView, folds_of, grouped
 from app.pages.feature.metrics import Reading, readings
 from app.pages.feature.url_state import FeatureUrl
-from app.services.feature_details import FeatureDetails
+from app.services.feature_details import FeatureDetails, Provenance, provenance
 from app.state import OpenIndex
 from scopeview.store.records import MIN_GRID_IMAGES, FeatureRecord, Name
 
@@ -25,7 +23,7 @@ class SummaryView:
     token_words: str  # what its token is
     readings: list[Reading]  # its figures, explained
     grid: list[FoldedImageView]  # the nine highest, each unlike the others where near-duplicates are folded
-    provenance: ProvenanceOut
+    provenance: Provenance
 
 
 def intro(

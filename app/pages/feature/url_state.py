@@ -5,17 +5,17 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Query
 
-from app.pages.layout import URLS
 from app.state import OpenIndex
+from app.urls import URLS
 from scopeview.slots import Layer, Slot, Token
 
 Scale = Literal["log", "linear"]
 Alike = Literal["fold", "show"]
 
-ScaleQuery = Annotated[Scale, Query(description="of the histogram's counts")]
-AlikeQuery = Annotated[Alike, Query(description="near-duplicate images: folded into one, or shown each")]
-NearQuery = Annotated[Literal["0", "1"], Query(description="1: with the features that resemble it")]
-EmbedQuery = Annotated[Literal["0", "1"], Query(description="1: without what is around the page")]
+ScaleQuery = Annotated[Scale, Query(description="scale of the histogram")]
+AlikeQuery = Annotated[Alike, Query(description="near-duplicate images: collapsed or shown separately")]
+NearQuery = Annotated[Literal["0", "1"], Query(description="1: with neighbors")]
+EmbedQuery = Annotated[Literal["0", "1"], Query(description="1: the view for embedding in other pages")]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class FeatureUrl:
 
     scale: Scale = "log"
     alike: Alike = "fold"
-    beside: dict[str, Any] = field(
+    pinned: dict[str, Any] = field(
         default_factory=dict
     )  # the picture that stays first, as `image` or `upload`
 
@@ -50,12 +50,12 @@ class FeatureUrl:
             alike=None if alike == "fold" else alike,
             page=page if page > 1 else None,
             near=1 if near else None,
-            **self.beside,
+            **self.pinned,
         )
 
-    def beside_url(self, index: OpenIndex, slot: Slot, feature: int) -> str:
+    def pinned_url(self, index: OpenIndex, slot: Slot, feature: int) -> str:
         """Of another feature, which keeps the picture and nothing else."""
-        return URLS.feature(index.slug, slot.layer, feature, slot.token, **self.beside)
+        return URLS.feature(index.slug, slot.layer, feature, slot.token, **self.pinned)
 
     def elsewhere(self, index: OpenIndex, layer: Layer, feature: int, token: Token | None) -> str:
         """The same number at another layer or token, or the gallery where there is no such number."""

@@ -1,4 +1,4 @@
-"""`/{index}/images/{image_id}/apart` and `.../uploads/{upload_id}/apart`: which features are active where."""
+"""`.../activations`: which features of an image, indexed or uploaded, are active where."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,16 +9,14 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.api.uploads import PRIVATE
 from app.formatting import layer_name
 from app.pages.image import approximate
-from app.pages.image.active_features import ActiveView, active_views, read_cards
+from app.pages.image.active_features import ActiveView, active_views
 from app.pages.image.header import HeaderView, header_view, image_frame
-from app.pages.image.image_ref import Pictured, PicturedDep
 from app.pages.image.patch_grid import TOKENS, GridView, HeatmapView, outline, patch_links
 from app.pages.image.reconstruction import ExplainedView, explained_view
 from app.pages.image.selected_feature import SelectedFeatureView, selected_feature
-from app.pages.image.view_state import TOP, Looking, deepest, selection_words, slot_of_figures
+from app.pages.image.view_state import TOP, Looking, selection_words
 from app.pages.layout import Frame, Link
 from app.pages.render import Page, render
 from app.params.common import IndexDep, Number, SiteDep
@@ -28,27 +26,29 @@ from app.params.view_params import (
     OrderQuery,
     TokensQuery,
     TopQuery,
+    deep_layer,
     known_features,
-    known_layer,
     known_order,
     known_selection,
 )
-from app.services.images import layer_of
+from app.services.decomposition import layer_of
+from app.services.feature_cards import described_slot, read_cards
+from app.services.images import ImageDep, ImageRef
 from app.state import AppState, OpenIndex
-from app.web.page_cache import FOR_EVERYONE
+from app.web.caching import FOR_EVERYONE, PRIVATE
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.token_selection import ORDERS, summarize
 from scopeview.slots import ANY, CLS, EMBED
 
 TOPS = (12, TOP, 48, 100)
-ChosenQuery = Annotated[Number | None, Query(description="the feature whose heat lies over the picture")]
+ChosenQuery = Annotated[Number | None, Query(description="the feature whose heatmap is shown")]
 
 router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True)
 class ApartPage(Page):
-    template = "apart.html"
+    template = "image/activations.html"
 
     subject: HeaderView
     grid: GridView
@@ -68,12 +68,12 @@ class ApartPage(Page):
     more: str | None  # more of the list; None where all are listed
 
 
-@router.get("/{index}/{kind}/{picture}/apart", name="apart")
+@router.get("/{index}/{kind}/{image_id}/activations", name="activations")
 async def apart(
     request: Request,
     site: SiteDep,
     index: IndexDep,
-    pictured: PicturedDep,
+    image: ImageDep,
     layer: LayerQuery = None,
     tokens: TokensQuery = ANY,
     feature: ChosenQuery = None,
@@ -81,44 +81,44 @@ async def apart(
     top: TopQuery = TOP,
     least: LeastQuery = 0.0,
 ) -> Response:
-    at = deepest(index) if layer is None else known_layer(index, layer)
+    at = deep_layer(index, layer)
     chosen = None if feature is None else known_features(index, at, str(feature))[0]
     selection = known_selection(index, at, tokens)
-    looking = Looking(pictured.at, at, selection, chosen, known_order(order), top, least)
+    looking = Looking(image.address, at, selection, chosen, known_order(order), top, least)
     if tokens != selection.text:
         return RedirectResponse(looking.url(), 302)  # one view has one address
     decoding, known = request.app.state.decode_limiter, () if chosen is None else (chosen,)
-    found = await layer_of(site, index, pictured.subject, at, decoding, known)
-    return await run_in_threadpool(_answer, request, site, index, pictured, looking, found)
+    found = await layer_of(site, index, image, at, decoding, known)
+    return await run_in_threadpool(_answer, request, site, index, image, looking, found)
 
 
 def _answer(
     request: Request,
     site: AppState,
     index: OpenIndex,
-    pictured: Pictured,
+    image: ImageRef,
     looking: Looking,
     found: LayerDecomposition,
 ) -> Response:
-    return render(request, _page(request, site, index, pictured, looking, found), headers=caching(pictured))
+    return render(request, _page(request, site, index, image, looking, found), headers=caching(image))
 
 
-def caching(pictured: Pictured) -> dict[str, str]:
+def caching(image: ImageRef) -> dict[str, str]:
     """An indexed image looks the same to everyone."""
-    return PRIVATE if pictured.upload else {"Cache-Control": FOR_EVERYONE}
+    return PRIVATE if image.upload else {"Cache-Control": FOR_EVERYONE}
 
 
 def _page(
     request: Request,
     site: AppState,
     index: OpenIndex,
-    pictured: Pictured,
+    image: ImageRef,
     looking: Looking,
     found: LayerDecomposition,
 ) -> ApartPage:
     size = grid_size(index, looking)
     here = summarize(found, looking.selection, order=looking.order, least=looking.least, top=looking.top)
-    slot = slot_of_figures(index, looking.layer, looking.selection)
+    slot = described_slot(index, looking.layer, looking.selection)
     listed = [active.feature for active in here.features]
     cards = read_cards(index, slot, listed if looking.feature is None else [*listed, looking.feature])
     chosen = selected_feature(index, looking, cards, found, size)
@@ -132,8 +132,8 @@ def _page(
             request,
             site,
             index,
-            pictured,
-            "apart",
+            image,
+            "activations",
             layer=looking.layer,
             tokens=looking.selection.text,
         ),
@@ -145,7 +145,7 @@ def _page(
         features=views[:n_first],
         others=views[n_first:],
         note=approximate.of_features(found, looking.selection.positions),
-        action=pictured.at.url("apart"),
+        action=image.address.url("activations"),
         hidden={name: query[name] for name in ("layer", "tokens", "feature") if query[name] is not None},
         orders=[Link(order, "", order == looking.order, order) for order in ORDERS],
         tops=[Link(str(top), "", top == looking.top) for top in sorted({*TOPS, looking.top})],
@@ -180,8 +180,8 @@ def grid_view(
     to = to or (lambda tokens: looking.on(tokens).url())
     url = to(TOKENS)
     switch = [
-        Link("CLS", to(CLS), selection.text == CLS, "the token for the whole picture"),
-        Link("whole picture", to(ANY), selection.text == ANY, "all patches and CLS"),
+        Link("CLS", to(CLS), selection.text == CLS, "the token that summarizes the image"),
+        Link("whole image", to(ANY), selection.text == ANY, "all patches and CLS"),
     ]
     return GridView(
         size=size,

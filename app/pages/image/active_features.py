@@ -1,19 +1,19 @@
 """The features that fire at what is selected, as the list beside the picture shows them. Pure."""
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from app.formatting import at_token, fraction, place
-from app.pages.cards import Bar, FeatureView, bar, feature_view, rows_without_grid
-from app.pages.image.image_ref import At
+from app.pages.cards import Bar, FeatureView, bar, feature_view
 from app.pages.image.view_state import Looking, selection_words
-from app.pages.layout import URLS, Link
+from app.pages.layout import Link
+from app.services.feature_cards import FeatureCards
 from app.state import OpenIndex
+from app.urls import URLS, ImageAddress
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.token_selection import ActiveFeatureSummary, SelectionSummary
 from scopeview.slots import EMBED, Slot
-from scopeview.store.records import ActiveFeature, FeatureCard, Histogram, ImageRow
+from scopeview.store.records import ActiveFeature, Histogram
 
 
 @dataclass(frozen=True)
@@ -38,27 +38,8 @@ class ActiveView:
     choose: Link  # lays its heat over the picture; current where it lies there, and then takes it away
 
 
-@dataclass(frozen=True)
-class Cards:
-    """What the index says of some features of one slot, asked for at once."""
-
-    slot: Slot
-    cards: Mapping[int, FeatureCard]
-    rows: Mapping[int, ImageRow]
-    histograms: Mapping[int, Histogram]
-
-
-def read_cards(
-    index: OpenIndex, slot: Slot, features: Iterable[int], *, with_histograms: bool = True
-) -> Cards:
-    wanted = list(features)
-    cards = index.reader.cards(slot, wanted)
-    rows = rows_without_grid(index, cards.values())
-    return Cards(slot, cards, rows, index.reader.histograms(slot, wanted) if with_histograms else {})
-
-
 def view_of(
-    index: OpenIndex, at: At, cards: Cards, feature: int, found: ActiveFeature | None = None
+    index: OpenIndex, at: ImageAddress, cards: FeatureCards, feature: int, found: ActiveFeature | None = None
 ) -> FeatureView:
     """As everywhere, but that its link takes the picture along to the feature's page."""
     card = cards.cards[feature]
@@ -66,13 +47,13 @@ def view_of(
     return view._replace(url=feature_url(index, at, cards.slot, feature))
 
 
-def feature_url(index: OpenIndex, at: At, slot: Slot, feature: int) -> str:
+def feature_url(index: OpenIndex, at: ImageAddress, slot: Slot, feature: int) -> str:
     """Of a feature's page, with the picture first there."""
-    return URLS.feature(index.slug, slot.layer, feature, slot.token, **at.beside)
+    return URLS.feature(index.slug, slot.layer, feature, slot.token, **at.pinned)
 
 
 def active_views(
-    index: OpenIndex, looking: Looking, cards: Cards, here: SelectionSummary, found: LayerDecomposition
+    index: OpenIndex, looking: Looking, cards: FeatureCards, here: SelectionSummary, found: LayerDecomposition
 ) -> list[ActiveView]:
     return [
         _view(index, looking, cards, active, found)
@@ -82,12 +63,16 @@ def active_views(
 
 
 def _view(
-    index: OpenIndex, looking: Looking, cards: Cards, active: ActiveFeatureSummary, layer: LayerDecomposition
+    index: OpenIndex,
+    looking: Looking,
+    cards: FeatureCards,
+    active: ActiveFeatureSummary,
+    layer: LayerDecomposition,
 ) -> ActiveView:
     chosen = looking.feature == active.feature
     several = looking.selection.positions is None or len(looking.selection.positions) > 1
     found = ActiveFeature(active.feature, active.activation, active.position if several else None)
-    words = "take the heat away" if chosen else "lay its heat over the picture"
+    words = "hide the heatmap" if chosen else "show its heatmap on the image"
     to = looking.choosing(None if chosen else active.feature).url()
     return ActiveView(
         feature=view_of(index, looking.at, cards, active.feature, found),
@@ -101,7 +86,7 @@ def _view(
             at=where_taken(index, looking, cards.slot),
             is_indexed=layer.stored is not None,
         ),
-        choose=Link("heat", to, chosen, words),
+        choose=Link("heatmap", to, chosen, words),
     )
 
 
@@ -131,8 +116,8 @@ def marked(
     total = sum(counts)
     token = at_token(slot.token)
     is_beyond = activation > edges[-1] and not is_indexed
-    beyond = f"stronger than on any image of the index at {token}" if is_beyond else _rank(above, total)
-    picture = f"this picture {at}" if at else "this picture"
+    beyond = f"stronger than on any indexed image at {token}" if is_beyond else _rank(above, total)
+    picture = f"this image {at}" if at else "this image"
     return MarkedHistogram(
         n_bins=len(counts),
         path=path,
@@ -142,7 +127,7 @@ def marked(
 
 
 def _rank(above: int, total: int) -> str:
-    return f"about {above / total:.0%} of them fire it more" if total else "none"
+    return f"about {above / total:.0%} of them have a higher activation" if total else "none"
 
 
 def where_words(active: ActiveFeatureSummary, found: LayerDecomposition, grid: int) -> str:

@@ -1,24 +1,23 @@
 """Groups of a picture's features as pages show them: named, with heat and heaviest members. Pure."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.pages.cards import Bar, FeatureView, bar, feature_name
-from app.pages.image.active_features import Cards, feature_url, view_of
-from app.pages.image.image_ref import At
+from app.pages.cards import Bar, FeatureView, bar
+from app.pages.image.active_features import feature_url, view_of
 from app.pages.image.patch_grid import HeatmapView, heat_over
 from app.pages.image.steering_state import KnobsState, turn_links
 from app.pages.layout import Link
+from app.services.feature_cards import FeatureCards
 from app.state import OpenIndex
+from app.urls import ImageAddress
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.grouping import Group
 from scopeview.analysis.heatmap import mass_heat
 from scopeview.analysis.token_selection import Selection
 from scopeview.slots import Layer
-from scopeview.store.records import FeatureCard
 
-N_NAMES, N_SHOWN = 3, 4
+N_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -37,37 +36,13 @@ class GroupView:
     turns: list[Link]  # to the knobs, all of it
 
 
-def group_names(groups: Iterable[Group], cards: Mapping[int, FeatureCard], layer: Layer) -> list[list[str]]:
-    """Of each group its names. No two groups begin with the same: the heavier one has it."""
-    taken = set[str]()
-    found = []
-    for group in groups:
-        names = names_of(group, cards, layer)
-        number = feature_name(layer, int(group.features[0]))
-        own = next((name for name in names if name not in taken), f"{names[0]} ({number})")
-        taken.add(own)
-        found.append([own, *(name for name in names if name != own)][:N_NAMES])
-    return found
-
-
-def names_of(group: Group, cards: Mapping[int, FeatureCard], layer: Layer) -> list[str]:
-    """The names of its features, those of the most mass first; at least one word for it."""
-    masses: dict[str, float] = defaultdict(float)
-    for feature, mass in zip(group.features.tolist(), group.masses.tolist(), strict=True):
-        card = cards.get(feature)
-        if card is not None and card.name is not None:
-            masses[card.name] += mass
-    named = sorted(masses, key=lambda name: (-masses[name], name))
-    return named or [feature_name(layer, int(group.features[0]))]
-
-
 def group_view(
     index: OpenIndex,
-    at: At,
+    at: ImageAddress,
     number: int,
     group: Group,
     names: Sequence[str],
-    cards: Cards,
+    cards: FeatureCards,
     found: LayerDecomposition,
     choose: Link,
     tokens: str,
@@ -88,7 +63,7 @@ def group_view(
     )
 
 
-def turns(at: At, layer: Layer, tokens: str, features: Sequence[int]) -> list[Link]:
+def turns(at: ImageAddress, layer: Layer, tokens: str, features: Sequence[int]) -> list[Link]:
     """Pages on which these features together are set to nothing, to half, to double."""
     return turn_links(KnobsState(at, layer, Selection(tokens, None)), features)
 
@@ -96,10 +71,10 @@ def turns(at: At, layer: Layer, tokens: str, features: Sequence[int]) -> list[Li
 def _heat(index: OpenIndex, found: LayerDecomposition, group: Group, name: str) -> HeatmapView:
     """Its mass at each patch, as a part of the most it has at one."""
     values = mass_heat(found, group.features.tolist())
-    return heat_over(values, float(values.max()), index.manifest.model.grid_size, f"mass of {name}")
+    return heat_over(values, float(values.max()), index.manifest.model.grid_size, f"activation of {name}")
 
 
-def _link(index: OpenIndex, at: At, cards: Cards, feature: int) -> Link:
+def _link(index: OpenIndex, at: ImageAddress, cards: FeatureCards, feature: int) -> Link:
     card = cards.cards[feature]
     label = f"{feature} {card.name}" if card.name else str(feature)
     return Link(label, feature_url(index, at, cards.slot, feature))

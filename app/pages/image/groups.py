@@ -9,37 +9,41 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.engine.encoders import EncoderProtocol
 from app.formatting import layer_name, percent
-from app.pages.cards import rows_without_grid
 from app.pages.image import approximate
 from app.pages.image.activations import caching, grid_view
-from app.pages.image.active_features import Cards
-from app.pages.image.group_views import N_SHOWN, GroupView, group_names, group_view
+from app.pages.image.group_views import N_SHOWN, GroupView, group_view
 from app.pages.image.header import HeaderView, header_view, image_frame, part_link
-from app.pages.image.image_ref import Pictured, PicturedDep
 from app.pages.image.patch_grid import GridView
-from app.pages.image.view_state import Looking, deepest, selection_words, slot_of_figures
+from app.pages.image.view_state import Looking, selection_words
 from app.pages.layout import Link
 from app.pages.render import Page, render
 from app.params.common import IndexDep, Positive, SiteDep
-from app.params.view_params import LayerQuery, ThresholdQuery, TokensQuery, known_layer, known_selection
-from app.services.images import layer_of
+from app.params.view_params import (
+    LayerQuery,
+    ThresholdQuery,
+    TokensQuery,
+    deep_layer,
+    known_selection,
+)
+from app.services.decomposition import layer_of
+from app.services.groups import cards_of_groups, group_features, group_names
+from app.services.images import ImageDep, ImageRef
 from app.state import AppState, OpenIndex
-from scopeview.analysis.decomposition import LayerDecomposition, Peaks
+from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.grouping import THRESHOLD, Group
-from scopeview.analysis.token_selection import Selection, groups_here
+from scopeview.analysis.token_selection import Selection
 from scopeview.slots import ANY, Layer
 
 THRESHOLDS = (0.02, 0.03, THRESHOLD, 0.1, 0.2)
-GroupQuery = Annotated[Positive | None, Query(description="the group whose heat lies over the picture")]
+GroupQuery = Annotated[Positive | None, Query(description="the group whose heatmap is shown")]
 
 router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True)
 class GroupsPage(Page):
-    template = "apart_groups.html"
+    template = "image/groups.html"
 
     subject: HeaderView
     grid: GridView
@@ -67,48 +71,48 @@ class _State:
         return {**place, **now, "threshold": threshold}
 
 
-@router.get("/{index}/{kind}/{picture}/groups", name="apart_groups")
+@router.get("/{index}/{kind}/{image_id}/groups", name="image_groups")
 async def groups(
     request: Request,
     site: SiteDep,
     index: IndexDep,
-    pictured: PicturedDep,
+    image: ImageDep,
     layer: LayerQuery = None,
     tokens: TokensQuery = ANY,
     threshold: ThresholdQuery = THRESHOLD,
     group: GroupQuery = None,
 ) -> Response:
-    at = deepest(index) if layer is None else known_layer(index, layer)
+    at = deep_layer(index, layer)
     state = _State(at, known_selection(index, at, tokens), threshold, group)
     if tokens != state.selection.text:
-        return RedirectResponse(pictured.at.url("groups", **state.query()), 302)
-    found = await layer_of(site, index, pictured.subject, at, request.app.state.decode_limiter)
-    return await run_in_threadpool(_answer, request, site, index, pictured, state, found)
+        return RedirectResponse(image.address.url("groups", **state.query()), 302)
+    found = await layer_of(site, index, image, at, request.app.state.decode_limiter)
+    return await run_in_threadpool(_answer, request, site, index, image, state, found)
 
 
 def _answer(
     request: Request,
     site: AppState,
     index: OpenIndex,
-    pictured: Pictured,
+    image: ImageRef,
     state: _State,
     found: LayerDecomposition,
 ) -> Response:
-    return render(request, _page(request, site, index, pictured, state, found), headers=caching(pictured))
+    return render(request, _page(request, site, index, image, state, found), headers=caching(image))
 
 
 def _page(
     request: Request,
     site: AppState,
     index: OpenIndex,
-    pictured: Pictured,
+    image: ImageRef,
     state: _State,
     found: LayerDecomposition,
 ) -> GroupsPage:
-    at, selection = pictured.at, state.selection
+    at, selection = image.address, state.selection
     encoder = site.worker.encoder(index.reader.index_dir)
-    made = groups_of(encoder, state.layer, found, selection, state.threshold)
-    views = _views(index, pictured, state, found, made)
+    made = group_features(encoder, state.layer, found, selection, state.threshold)
+    views = _views(index, image, state, found, made)
     chosen = next((view for view in views if view.number == state.group), None)
     looking = Looking(at, state.layer, selection)
     where = selection_words(selection, state.layer, index.manifest.model.grid_size)
@@ -124,9 +128,7 @@ def _page(
             link=part_link(at, "groups", selection.text, threshold=threshold),
             json_url=at.url("groups", api=True, **place, threshold=threshold),
         ),
-        subject=header_view(
-            request, site, index, pictured, "groups", layer=state.layer, tokens=selection.text
-        ),
+        subject=header_view(request, site, index, image, "groups", layer=state.layer, tokens=selection.text),
         grid=grid_view(
             index,
             looking,
@@ -138,58 +140,38 @@ def _page(
         is_about=not found.is_exact_at(selection.positions),
         note=approximate.of_groups(found, selection.positions),
         groups=views,
-        thresholds=[_threshold(pictured, state, each) for each in sorted({*THRESHOLDS, state.threshold})],
+        thresholds=[_threshold(image, state, each) for each in sorted({*THRESHOLDS, state.threshold})],
     )
 
 
-def groups_of(
-    encoder: EncoderProtocol,
-    layer: Layer,
-    found: LayerDecomposition,
-    selection: Selection,
-    threshold: float = THRESHOLD,
-) -> list[Group]:
-    peaks = Peaks(found, selection.positions)
-    directions = encoder.directions(layer, peaks.features.tolist())
-    return groups_here(found, selection, directions, threshold=threshold)
-
-
-def cards_of(index: OpenIndex, layer: Layer, selection: Selection, made: Sequence[Group], n: int) -> Cards:
-    """Of all their features; with the pictures of the `n` heaviest of each."""
-    slot = slot_of_figures(index, layer, selection)
-    cards = index.reader.cards(slot, [feature for group in made for feature in group.features.tolist()])
-    shown = [cards[at] for group in made for at in group.features[:n].tolist() if at in cards]
-    return Cards(slot, cards, rows_without_grid(index, shown), {})
-
-
 def _views(
-    index: OpenIndex, pictured: Pictured, state: _State, found: LayerDecomposition, made: Sequence[Group]
+    index: OpenIndex, image: ImageRef, state: _State, found: LayerDecomposition, made: Sequence[Group]
 ) -> list[GroupView]:
-    cards = cards_of(index, state.layer, state.selection, made, N_SHOWN)
+    cards = cards_of_groups(index, state.layer, state.selection, made, N_SHOWN)
     names = group_names(made, cards.cards, state.layer)
     return [
         group_view(
             index,
-            pictured.at,
+            image.address,
             number,
             group,
             names[number - 1],
             cards,
             found,
-            _choose(pictured, state, number),
+            _choose(image, state, number),
             state.selection.text,
         )
         for number, group in enumerate(made, start=1)
     ]
 
 
-def _choose(pictured: Pictured, state: _State, number: int) -> Link:
+def _choose(image: ImageRef, state: _State, number: int) -> Link:
     current = state.group == number
-    url = pictured.at.url("groups", **state.query(group=None if current else number))
-    return Link("heat", url, current, "take the heat away" if current else "lay its heat over the picture")
+    url = image.address.url("groups", **state.query(group=None if current else number))
+    return Link("heat", url, current, "hide the heatmap" if current else "show its heatmap on the image")
 
 
-def _threshold(pictured: Pictured, state: _State, threshold: float) -> Link:
-    url = pictured.at.url("groups", **state.query(threshold=threshold, group=None))
-    words = f"every group holds at least {percent(threshold)} of the mass"
+def _threshold(image: ImageRef, state: _State, threshold: float) -> Link:
+    url = image.address.url("groups", **state.query(threshold=threshold, group=None))
+    words = f"every group has at least {percent(threshold)} of the activation"
     return Link(f"{100 * threshold:g} %", url, threshold == state.threshold, words)

@@ -8,11 +8,12 @@ from starlette.requests import Request
 
 from app.formatting import layer_name, short
 from app.pages.cards import PictureView, picture_of
-from app.pages.image.image_ref import At, Part, Pictured
-from app.pages.image.view_state import deepest, tokens_there
-from app.pages.layout import URLS, Frame, Link, LinkTo, frame_for
+from app.pages.image.view_state import tokens_there
+from app.pages.layout import Frame, Link, LinkTo, frame_for
+from app.services.images import ImageRef
 from app.state import AppState, OpenIndex
 from app.uploads.store import EXTENDED_TTL_S, Upload, may_delete
+from app.urls import URLS, ImageAddress, ImagePart
 from scopeview.slots import ANY, EMBED, Layer
 
 COOKIE = "delete_key"
@@ -47,37 +48,37 @@ def header_view(
     request: Request,
     site: AppState,
     index: OpenIndex,
-    pictured: Pictured,
-    part: Part,
+    image: ImageRef,
+    part: ImagePart,
     *,
     layer: Layer | None = None,
     tokens: str | None = None,
 ) -> HeaderView:
     """`layer` and `tokens` are kept on the way to the other parts."""
     why_not = site.worker.unavailable_reason(index.reader.index_dir)
-    kept = None if pictured.upload is None else _kept(request, index, pictured.upload)
+    kept = None if image.upload is None else _kept(request, index, image.upload)
     return HeaderView(
-        title=pictured.at.name.capitalize(),
-        picture=picture_view(index, pictured)._replace(url=None),
-        caption=short(pictured.row.caption) if pictured.row else "",
-        tabs=_tabs(index, pictured.at, part, layer, tokens, can_run=why_not is None),
+        title=image.address.name.capitalize(),
+        picture=picture_view(index, image)._replace(url=None),
+        caption=short(image.row.caption) if image.row else "",
+        tabs=_tabs(index, image.address, part, layer, tokens, can_run=why_not is None),
         kept=kept,
         why_not=why_not,
     )
 
 
-def picture_view(index: OpenIndex, pictured: Pictured) -> PictureView:
+def picture_view(index: OpenIndex, image: ImageRef) -> PictureView:
     """It leads to its own page."""
-    if pictured.row is not None:
-        return picture_of(index, pictured.row)
-    assert pictured.upload is not None
-    return upload_picture(index, pictured.upload.upload_id, pictured.at.url())
+    if image.row is not None:
+        return picture_of(index, image.row)
+    assert image.upload is not None
+    return upload_picture(index, image.upload.upload_id, image.address.url())
 
 
 def upload_picture(index: OpenIndex, upload_id: str, url: str | None = None) -> PictureView:
     return PictureView(
         src=URLS.upload_picture(index.slug, upload_id),
-        alt="the uploaded picture, cut to the square that the model sees",
+        alt="the uploaded image, cropped to the square that the model sees",
         url=url,
         unsafe=False,
         size_px=index.manifest.model.image_px,
@@ -85,13 +86,13 @@ def upload_picture(index: OpenIndex, upload_id: str, url: str | None = None) -> 
 
 
 def image_frame(
-    index: OpenIndex, at: At, title: str, *, layer: Layer, tokens: str, link: LinkTo, json_url: str
+    index: OpenIndex, at: ImageAddress, title: str, *, layer: Layer, tokens: str, link: LinkTo, json_url: str
 ) -> Frame:
     """The rail and the switch stay on the page at hand."""
     return frame_for(index, f"{title} · {at.name}", layer=layer, token=tokens, link=link, json_url=json_url)
 
 
-def part_link(at: At, part: Part, tokens: str, **query: Any) -> LinkTo:
+def part_link(at: ImageAddress, part: ImagePart, tokens: str, **query: Any) -> LinkTo:
     """That part of the picture at another layer, and at a token of the switch."""
 
     def link(layer: Layer, token: str | None) -> str:
@@ -102,29 +103,40 @@ def part_link(at: At, part: Part, tokens: str, **query: Any) -> LinkTo:
 
 
 def _tabs(
-    index: OpenIndex, at: At, part: Part, layer: Layer | None, tokens: str | None, *, can_run: bool
+    index: OpenIndex,
+    at: ImageAddress,
+    part: ImagePart,
+    layer: Layer | None,
+    tokens: str | None,
+    *,
+    can_run: bool,
 ) -> list[Link]:
     """Without a model those that need none are left."""
-    shown = deepest(index) if layer is None else layer
+    shown = index.deepest_layer if layer is None else layer
     to = partial(_tab, at, part)
     looked_at: dict[str, Any] = {"layer": shown, "tokens": tokens_there(shown, tokens or ANY)}
     blocks: dict[str, Any] = {} if tokens is None else {"tokens": tokens}
     needing = [
-        to("apart", f"at {layer_name(shown)}", "which features are active where", **looked_at),
-        to("groups", "groups", "features that belong together", **looked_at),
-        to("layers", "through the layers", "how the explanation changes from layer to layer", **blocks),
-        to("knobs", "knobs", "turn features up or down and see what changes", **looked_at),
+        to(
+            "activations",
+            "activations",
+            f"active features of {layer_name(shown)}",
+            **looked_at,
+        ),
+        to("groups", "groups", "related features, grouped", **looked_at),
+        to("layers", "layer by layer", "how the features change from layer to layer", **blocks),
+        to("steering", "steering", "edit features and see what changes", **looked_at),
     ]
     known: dict[str, Any] = {} if layer is None or layer == EMBED else {"layer": layer}
     return [
         to("", "overview", "the strongest features of every layer"),
         *(needing if can_run else []),
-        to("similar", "similar", "images like it, by embedding and by features", **known),
-        to("compare", "compare", "beside another picture: what both have and what one has alone"),
+        to("similar", "similar", "similar images, by embedding and by features", **known),
+        to("compare", "compare", "features shared with another image, and features of only one"),
     ]
 
 
-def _tab(at: At, part: Part, to: Part, label: str, title: str, **query: Any) -> Link:
+def _tab(at: ImageAddress, part: ImagePart, to: ImagePart, label: str, title: str, **query: Any) -> Link:
     return Link(label, at.url(to, **query), to == part, title)
 
 

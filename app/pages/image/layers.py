@@ -17,15 +17,16 @@ from app.pages.image.activations import caching, grid_view
 from app.pages.image.active_features import view_of
 from app.pages.image.flow_svg import WIDTH_PX, LineView, height_px, lines, tops_px
 from app.pages.image.header import HeaderView, header_view, image_frame
-from app.pages.image.image_ref import At, Pictured, PicturedDep
 from app.pages.image.patch_grid import GridView
-from app.pages.image.view_state import Looking, deepest, selection_words
+from app.pages.image.view_state import Looking, selection_words
 from app.pages.render import Page, render
 from app.params.common import IndexDep, SiteDep
 from app.params.view_params import TokensQuery, known_selection
-from app.services.images import layers_of
+from app.services.decomposition import layers_of
+from app.services.images import ImageDep, ImageRef
 from app.services.layer_flow import LayerColumn, features_of, layer_flow
 from app.state import AppState, OpenIndex
+from app.urls import ImageAddress
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.token_selection import Selection
 from scopeview.slots import CLS, Layer
@@ -68,7 +69,7 @@ class ColumnView:
 
 @dataclass(frozen=True)
 class LayersPage(Page):
-    template = "apart_layers.html"
+    template = "image/layers.html"
 
     subject: HeaderView
     grid: GridView
@@ -79,52 +80,52 @@ class LayersPage(Page):
     height_px: int
 
 
-@router.get("/{index}/{kind}/{picture}/layers", name="apart_layers")
+@router.get("/{index}/{kind}/{image_id}/layers", name="image_layers")
 async def layers(
-    request: Request, site: SiteDep, index: IndexDep, pictured: PicturedDep, tokens: TokensQuery = CLS
+    request: Request, site: SiteDep, index: IndexDep, image: ImageDep, tokens: TokensQuery = CLS
 ) -> Response:
-    selection = known_selection(index, deepest(index), tokens)
+    selection = known_selection(index, index.deepest_layer, tokens)
     if tokens != selection.text:
-        return RedirectResponse(pictured.at.url("layers", tokens=selection.text), 302)
+        return RedirectResponse(image.address.url("layers", tokens=selection.text), 302)
     decoding = request.app.state.decode_limiter
-    found = await layers_of(site, index, pictured.subject, index.blocks, decoding)
-    return await run_in_threadpool(_answer, request, site, index, pictured, selection, found)
+    found = await layers_of(site, index, image, index.blocks, decoding)
+    return await run_in_threadpool(_answer, request, site, index, image, selection, found)
 
 
 def _answer(
     request: Request,
     site: AppState,
     index: OpenIndex,
-    pictured: Pictured,
+    image: ImageRef,
     selection: Selection,
     found: dict[Layer, LayerDecomposition],
 ) -> Response:
-    return render(request, _page(request, site, index, pictured, selection, found), headers=caching(pictured))
+    return render(request, _page(request, site, index, image, selection, found), headers=caching(image))
 
 
 def _page(
     request: Request,
     site: AppState,
     index: OpenIndex,
-    pictured: Pictured,
+    image: ImageRef,
     selection: Selection,
     found: dict[Layer, LayerDecomposition],
 ) -> LayersPage:
-    at, encoder = pictured.at, site.worker.encoder(index.reader.index_dir)
+    at, encoder = image.address, site.worker.encoder(index.reader.index_dir)
     columns = layer_flow(index, encoder, found, selection)
-    layer = deepest(index)
+    layer = index.deepest_layer
     place: dict[str, Any] = {"tokens": None if selection.text == CLS else selection.text}
     return LayersPage(
         frame=image_frame(
             index,
             at,
-            "through the layers",
+            "layer by layer",
             layer=layer,
             tokens=selection.text,
-            link=lambda to, token: _switched(pictured, to, layer, token, selection.text),
+            link=lambda to, token: _switched(image, to, layer, token, selection.text),
             json_url=at.url("layers", api=True, **place),
         ),
-        subject=header_view(request, site, index, pictured, "layers", layer=layer, tokens=selection.text),
+        subject=header_view(request, site, index, image, "layers", layer=layer, tokens=selection.text),
         grid=grid_view(
             index,
             Looking(at, layer, selection),
@@ -139,14 +140,16 @@ def _page(
     )
 
 
-def _switched(pictured: Pictured, to: Layer, here: Layer, token: str | None, tokens: str) -> str:
+def _switched(image: ImageRef, to: Layer, here: Layer, token: str | None, tokens: str) -> str:
     """The rail leads to the layer itself, since all of them are here; the switch stays on this page."""
     if to == here and token is not None:
-        return pictured.at.url("layers", tokens=None if token == CLS else token)
-    return Looking(pictured.at, here, Selection(tokens, None)).through(to, token).url()
+        return image.address.url("layers", tokens=None if token == CLS else token)
+    return Looking(image.address, here, Selection(tokens, None)).through(to, token).url()
 
 
-def column_views(index: OpenIndex, at: At, columns: Sequence[LayerColumn], tokens: str) -> list[ColumnView]:
+def column_views(
+    index: OpenIndex, at: ImageAddress, columns: Sequence[LayerColumn], tokens: str
+) -> list[ColumnView]:
     """With the lines between them."""
     drawn = [
         lines(one.links, tops_px(_drawn(one)), tops_px(_drawn(other))) for one, other in pairwise(columns)
@@ -166,10 +169,12 @@ def _drawn(column: LayerColumn) -> list[list[int]]:
     return [features_of([group]) for group in column.groups]
 
 
-def _view(index: OpenIndex, at: At, column: LayerColumn, tokens: str, drawn: list[LineView]) -> ColumnView:
+def _view(
+    index: OpenIndex, at: ImageAddress, column: LayerColumn, tokens: str, drawn: list[LineView]
+) -> ColumnView:
     return ColumnView(
         name=layer_name(column.layer),
-        url=at.url("apart", layer=column.layer, tokens=tokens),
+        url=at.url("activations", layer=column.layer, tokens=tokens),
         n_features=column.n_features,
         n_groups=column.n_groups,
         explained_variance=column.explained_variance,
@@ -187,6 +192,6 @@ def _view(index: OpenIndex, at: At, column: LayerColumn, tokens: str, drawn: lis
     )
 
 
-def _node(index: OpenIndex, at: At, column: LayerColumn, feature: int, tokens: str) -> NodeView:
-    url = at.url("apart", layer=column.layer, tokens=tokens, feature=feature)
+def _node(index: OpenIndex, at: ImageAddress, column: LayerColumn, feature: int, tokens: str) -> NodeView:
+    url = at.url("activations", layer=column.layer, tokens=tokens, feature=feature)
     return NodeView(feature, view_of(index, at, column.cards, feature), url)

@@ -49,7 +49,7 @@ def _residual(found: LayerDecomposition, size: int) -> ResidualView:
         mse=",".join(significant(value) for value in mse),
         explained=",".join(_percent(value) for value in found.explained_variance[1:].tolist()),
         l0=",".join(map(str, found.l0[1:].tolist())),
-        words=f"what is left unexplained of each patch: most at row {peak // size}, column {peak % size},"
+        words=f"reconstruction error by patch: highest at row {peak // size}, column {peak % size},"
         f" a squared error of {significant(highest)}",
     )
 

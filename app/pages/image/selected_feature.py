@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from app.pages.cards import FeatureView, feature_name
-from app.pages.image.active_features import Cards, MarkedHistogram, marked, view_of, where_words
+from app.formatting import feature_name
+from app.pages.cards import FeatureView
+from app.pages.image.active_features import MarkedHistogram, marked, view_of, where_words
 from app.pages.image.group_views import turns
 from app.pages.image.patch_grid import HeatmapView, heat_over
 from app.pages.image.view_state import Looking
 from app.pages.layout import Link
+from app.services.feature_cards import FeatureCards
 from app.state import OpenIndex
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.heatmap import feature_heatmaps
@@ -36,7 +38,7 @@ class SelectedFeature:
 
 
 def selected_feature(
-    index: OpenIndex, looking: Looking, cards: Cards, found: LayerDecomposition, size: int
+    index: OpenIndex, looking: Looking, cards: FeatureCards, found: LayerDecomposition, size: int
 ) -> SelectedFeature | None:
     """None where none is chosen. `cards` has its card."""
     feature = looking.feature
@@ -47,7 +49,7 @@ def selected_feature(
     value = ActiveFeature(feature, active.activation if active else 0.0, None)
     view = SelectedFeatureView(
         feature=view_of(index, looking.at, cards, feature, value),
-        where=where_words(active, found, size) if active else "silent everywhere in this picture",
+        where=where_words(active, found, size) if active else "does not fire anywhere in this image",
         activation=value.activation,
         share=active.share if active else 0.0,
         histogram=_histogram(cards, feature, value.activation, found) if active else None,
@@ -58,7 +60,7 @@ def selected_feature(
 
 
 def _histogram(
-    cards: Cards, feature: int, activation: float, found: LayerDecomposition
+    cards: FeatureCards, feature: int, activation: float, found: LayerDecomposition
 ) -> MarkedHistogram | None:
     at = "" if cards.slot.token == ANY or found.n_tokens == 1 else "at any token"
     return marked(

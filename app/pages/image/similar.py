@@ -13,11 +13,10 @@ from app.formatting import layer_name, short, token_words
 from app.pages.cards import PictureView, picture_of
 from app.pages.image.activations import caching
 from app.pages.image.header import HeaderView, header_view, image_frame
-from app.pages.image.image_ref import Pictured, PicturedDep
-from app.pages.image.view_state import deepest
 from app.pages.render import Page, render
 from app.params.common import IndexDep, SiteDep, TokenQuery, slot_of
-from app.params.view_params import LayerQuery, known_layer
+from app.params.view_params import LayerQuery, deep_layer
+from app.services.images import ImageDep, ImageRef
 from app.services.similar_images import SimilarImage, embedding_of, similar_images
 from app.state import AppState, OpenIndex
 from scopeview.slots import Slot
@@ -39,7 +38,7 @@ class SimilarView:
 
 @dataclass(frozen=True)
 class SimilarPage(Page):
-    template = "apart_similar.html"
+    template = "image/similar.html"
 
     subject: HeaderView
     where: str  # `L6, at the CLS token, which stands for the whole picture`
@@ -50,40 +49,40 @@ class SimilarPage(Page):
     why_no_code: str | None
 
 
-@router.get("/{index}/{kind}/{picture}/similar", name="apart_similar")
+@router.get("/{index}/{kind}/{image_id}/similar", name="image_similar")
 async def similar(
     request: Request,
     site: SiteDep,
     index: IndexDep,
-    pictured: PicturedDep,
+    image: ImageDep,
     layer: LayerQuery = None,
     token: TokenQuery = None,
 ) -> Response:
-    slot = slot_of(index, deepest(index) if layer is None else known_layer(index, layer), token)
-    embedding = await embedding_of(site, index, pictured.subject, request.app.state.decode_limiter)
-    return await run_in_threadpool(_answer, request, site, index, pictured, slot, embedding)
+    slot = slot_of(index, deep_layer(index, layer), token)
+    embedding = await embedding_of(site, index, image, request.app.state.decode_limiter)
+    return await run_in_threadpool(_answer, request, site, index, image, slot, embedding)
 
 
 def _answer(
     request: Request,
     site: AppState,
     index: OpenIndex,
-    pictured: Pictured,
+    image: ImageRef,
     slot: Slot,
     embedding: Vectors | str,
 ) -> Response:
-    return render(request, _page(request, site, index, pictured, slot, embedding), headers=caching(pictured))
+    return render(request, _page(request, site, index, image, slot, embedding), headers=caching(image))
 
 
 def _page(
     request: Request,
     site: AppState,
     index: OpenIndex,
-    pictured: Pictured,
+    image: ImageRef,
     slot: Slot,
     embedding: Vectors | str,
 ) -> SimilarPage:
-    at, likes = pictured.at, similar_images(index, pictured.subject, slot, embedding)
+    at, likes = image.address, similar_images(index, image, slot, embedding)
     one, other = ({like.row.image_id for like in found} for found in (likes.by_embedding, likes.by_code))
     query = {"layer": slot.layer, "token": slot.token}
     words = token_words(slot.layer, slot.token, index.manifest.model.grid_size)
@@ -97,24 +96,24 @@ def _page(
             link=lambda layer, token: at.url("similar", layer=layer, token=token),
             json_url=at.url("similar", api=True, **query),
         ),
-        subject=header_view(request, site, index, pictured, "similar", layer=slot.layer, tokens=slot.token),
+        subject=header_view(request, site, index, image, "similar", layer=slot.layer, tokens=slot.token),
         where=f"{layer_name(slot.layer)}, {words}",
-        by_embedding=[_view(index, pictured, like, other) for like in likes.by_embedding],
-        by_code=[_view(index, pictured, like, one) for like in likes.by_code],
+        by_embedding=[_view(index, image, like, other) for like in likes.by_embedding],
+        by_code=[_view(index, image, like, one) for like in likes.by_code],
         n_both=len(one & other),
         why_no_embedding=likes.why_no_embedding,
         why_no_code=likes.why_no_code,
     )
 
 
-def _view(index: OpenIndex, pictured: Pictured, like: SimilarImage, others: set[int]) -> SimilarView:
+def _view(index: OpenIndex, image: ImageRef, like: SimilarImage, others: set[int]) -> SimilarView:
     row = like.row
-    beside: dict[str, Any] = {"with": row.image_id}
+    query: dict[str, Any] = {"with": row.image_id}
     return SimilarView(
         image_id=row.image_id,
         picture=picture_of(index, row),
         caption=short(row.caption, 80),
         cosine=like.cosine,
         both=row.image_id in others,
-        compare=pictured.at.url("compare", **beside),
+        compare=image.address.url("compare", **query),
     )

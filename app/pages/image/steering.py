@@ -1,4 +1,4 @@
-"""`.../knobs`: features of a picture turned up or down, and what the model then makes of it."""
+"""`.../steering`: features of a picture turned up or down, and what the model then makes of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,20 +9,16 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from app.api.uploads import PRIVATE
 from app.formatting import layer_name
 from app.pages.cards import Bar, FeatureView, bar
 from app.pages.image import approximate
 from app.pages.image.activations import caching, grid_view
-from app.pages.image.active_features import Cards, read_cards, view_of
-from app.pages.image.group_views import group_names
-from app.pages.image.groups import cards_of, groups_of
+from app.pages.image.active_features import view_of
 from app.pages.image.header import HeaderView, header_view, image_frame
-from app.pages.image.image_ref import Pictured, PicturedDep
 from app.pages.image.patch_grid import GridView
 from app.pages.image.steering_effect import EffectView, effect_view
 from app.pages.image.steering_state import KnobsState, edit_words, turn_links
-from app.pages.image.view_state import Looking, deepest, selection_words, slot_of_figures, tokens_there
+from app.pages.image.view_state import Looking, selection_words, tokens_there
 from app.pages.layout import Link
 from app.pages.render import Page, render
 from app.params.common import IndexDep, SiteDep
@@ -32,14 +28,18 @@ from app.params.view_params import (
     LayerQuery,
     PromptsQuery,
     TokensQuery,
+    deep_layer,
     known_edits,
-    known_layer,
     known_prompts,
     known_selection,
 )
-from app.services.images import layer_of
+from app.services.decomposition import layer_of
+from app.services.feature_cards import FeatureCards, described_slot, read_cards
+from app.services.groups import cards_of_groups, group_features, group_names
+from app.services.images import ImageDep, ImageRef
 from app.services.steering import PromptEmbeddings, prompts_of, run_steered
 from app.state import AppState, OpenIndex
+from app.web.caching import PRIVATE
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.feature_edits import Edit, FeatureEdits, SteeredEmbeddings
 from scopeview.analysis.grouping import Group
@@ -49,9 +49,9 @@ from scopeview.store.records import ActiveFeature
 
 N_OFFERED, N_WORDS, N_BLANK = 12, 6, 2
 
-TurnQuery = Annotated[str, Query(max_length=20_000, description="features to turn, with commas between")]
+TurnQuery = Annotated[str, Query(max_length=20_000, description="features to edit, separated by commas")]
 AmountQuery = Annotated[
-    str, Query(max_length=20, description="what they are turned to: 4.5, or x2 for twice")
+    str, Query(max_length=20, description="the new activation such as 4.5, or a factor such as x2")
 ]
 
 router = APIRouter(include_in_schema=False)
@@ -83,7 +83,7 @@ class OfferView:
 
 @dataclass(frozen=True)
 class KnobsPage(Page):
-    template = "apart_knobs.html"
+    template = "image/steering.html"
 
     subject: HeaderView
     grid: GridView
@@ -101,12 +101,12 @@ class KnobsPage(Page):
     kept: list[tuple[str, str]]  # what a form that turns something keeps
 
 
-@router.get("/{index}/{kind}/{picture}/knobs", name="apart_knobs")
+@router.get("/{index}/{kind}/{image_id}/steering", name="steering")
 async def knobs(
     request: Request,
     site: SiteDep,
     index: IndexDep,
-    pictured: PicturedDep,
+    image: ImageDep,
     layer: LayerQuery = None,
     tokens: TokensQuery = ANY,
     edit: EditsQuery = (),
@@ -115,9 +115,9 @@ async def knobs(
     to: AmountQuery = "",
 ) -> Response:
     """`turn` and `to` are what a form adds; the answer is then the address with the edit in it."""
-    at = deepest(index) if layer is None else known_layer(index, layer)
+    at = deep_layer(index, layer)
     selection, edits = known_selection(index, at, tokens), known_edits(index, at, edit)
-    state = KnobsState(pictured.at, at, selection, edits, tuple(known_prompts(prompt)))
+    state = KnobsState(image.address, at, selection, edits, tuple(known_prompts(prompt)))
     if turn:
         (added,) = known_edits(index, at, [f"{turn}:{to}".replace(" ", "")])
         return RedirectResponse(state.turning(added).url(), 302)
@@ -125,66 +125,66 @@ async def knobs(
         return RedirectResponse(state.url(), 302)
     edited = [feature for each in edits for feature in each.features]
     decoding = request.app.state.decode_limiter
-    found = await layer_of(site, index, pictured.subject, at, decoding, edited)
+    found = await layer_of(site, index, image, at, decoding, edited)
     texts = list(state.prompts) or await run_in_threadpool(_words_here, index, state, found)
     knobs = FeatureEdits(at, edits, selection.positions)
-    both = await run_steered(site, index, pictured.subject, knobs, decoding)
+    both = await run_steered(site, index, image, knobs, decoding)
     compared = await prompts_of(site, index, texts)
-    return await run_in_threadpool(_answer, request, site, index, pictured, state, found, both, compared)
+    return await run_in_threadpool(_answer, request, site, index, image, state, found, both, compared)
 
 
 def _answer(
     request: Request,
     site: AppState,
     index: OpenIndex,
-    pictured: Pictured,
+    image: ImageRef,
     state: KnobsState,
     found: LayerDecomposition,
     both: SteeredEmbeddings,
     compared: PromptEmbeddings,
 ) -> Response:
-    page = _page(request, site, index, pictured, state, found, both, compared)
+    page = _page(request, site, index, image, state, found, both, compared)
     # Why nothing was compared may be over in a moment.
-    return render(request, page, headers=caching(pictured) if compared.why_not is None else PRIVATE)
+    return render(request, page, headers=caching(image) if compared.why_not is None else PRIVATE)
 
 
 def _page(
     request: Request,
     site: AppState,
     index: OpenIndex,
-    pictured: Pictured,
+    image: ImageRef,
     state: KnobsState,
     found: LayerDecomposition,
     both: SteeredEmbeddings,
     compared: PromptEmbeddings,
 ) -> KnobsPage:
     layer, selection = state.layer, state.selection
-    made = groups_of(site.worker.encoder(index.reader.index_dir), layer, found, selection)
+    made = group_features(site.worker.encoder(index.reader.index_dir), layer, found, selection)
     where = selection_words(selection, layer, index.manifest.model.grid_size)
     return KnobsPage(
         frame=image_frame(
             index,
-            pictured.at,
-            f"knobs of {layer_name(layer)}",
+            image.address,
+            f"steering {layer_name(layer)}",
             layer=layer,
             tokens=selection.text,
             link=lambda to, token: _elsewhere(state, to, token),
             json_url=state.url(api=True),
         ),
-        subject=header_view(request, site, index, pictured, "knobs", layer=layer, tokens=selection.text),
+        subject=header_view(request, site, index, image, "steering", layer=layer, tokens=selection.text),
         grid=grid_view(
-            index, Looking(pictured.at, layer, selection), None, to=lambda tokens: _at(state, tokens).url()
+            index, Looking(image.address, layer, selection), None, to=lambda tokens: _at(state, tokens).url()
         ),
         heading=f"{layer_name(layer)} {where}",
         note=approximate.of_edits(found),
         edits=_edits(index, state, found),
-        reset=KnobsState(pictured.at, layer, selection, (), state.prompts).url() if state.edits else None,
-        effect=effect_view(index, both, compared, pictured.subject.image_id),
+        reset=KnobsState(image.address, layer, selection, (), state.prompts).url() if state.edits else None,
+        effect=effect_view(index, both, compared, image.image_id),
         prompts=list(compared.texts),
         n_blank=min(N_BLANK, MAX_PROMPTS - len(compared.texts)),
         groups=_groups(index, state, made),
         features=_features(index, state, found),
-        action=pictured.at.url("knobs"),
+        action=image.address.url("steering"),
         hidden=state.hidden("prompt"),
         kept=state.hidden(),
     )
@@ -200,26 +200,26 @@ def _elsewhere(state: KnobsState, layer: Layer, token: str | None) -> str:
     if layer == state.layer:
         return _at(state, token or state.selection.text).url()
     tokens = tokens_there(layer, state.selection.text)
-    return state.at.url("knobs", layer=layer, tokens=tokens, prompt=list(state.prompts))
+    return state.at.url("steering", layer=layer, tokens=tokens, prompt=list(state.prompts))
 
 
 def _words_here(index: OpenIndex, state: KnobsState, found: LayerDecomposition) -> list[str]:
     """What the features with the most mass here are called: prompts to begin with."""
     here = summarize(found, state.selection, order="mass", top=100)
-    slot = slot_of_figures(index, state.layer, state.selection)
+    slot = described_slot(index, state.layer, state.selection)
     cards = index.reader.cards(slot, [active.feature for active in here.features])
     names = [cards[active.feature].name for active in here.features if active.feature in cards]
     return list(dict.fromkeys(name for name in names if name))[:N_WORDS]
 
 
 def _edits(index: OpenIndex, state: KnobsState, found: LayerDecomposition) -> list[EditView]:
-    slot = slot_of_figures(index, state.layer, state.selection)
+    slot = described_slot(index, state.layer, state.selection)
     cards = read_cards(index, slot, [edit.features[0] for edit in state.edits], with_histograms=False)
     values = {each.feature: each.activation for each in summarize(found, state.selection).features}
     return [edit_view(index, state, cards, edit, values.get(edit.features[0], 0.0)) for edit in state.edits]
 
 
-def edit_view(index: OpenIndex, state: KnobsState, cards: Cards, edit: Edit, value: float) -> EditView:
+def edit_view(index: OpenIndex, state: KnobsState, cards: FeatureCards, edit: Edit, value: float) -> EditView:
     """`value`: the activation of its first feature."""
     first = edit.features[0]
     found = ActiveFeature(first, value, None)
@@ -236,7 +236,7 @@ def edit_view(index: OpenIndex, state: KnobsState, cards: Cards, edit: Edit, val
 
 
 def _groups(index: OpenIndex, state: KnobsState, made: Sequence[Group]) -> list[OfferView]:
-    cards = cards_of(index, state.layer, state.selection, made, 0)
+    cards = cards_of_groups(index, state.layer, state.selection, made, 0)
     return [
         group_offer(state, names[0], group.features.tolist(), group.share)
         for group, names in zip(made, group_names(made, cards.cards, state.layer), strict=True)
@@ -249,7 +249,7 @@ def group_offer(state: KnobsState, name: str, features: Sequence[int], share: fl
 
 def _features(index: OpenIndex, state: KnobsState, found: LayerDecomposition) -> list[OfferView]:
     here = summarize(found, state.selection, order="mass", top=N_OFFERED)
-    slot = slot_of_figures(index, state.layer, state.selection)
+    slot = described_slot(index, state.layer, state.selection)
     cards = read_cards(index, slot, [active.feature for active in here.features], with_histograms=False)
     return [
         feature_offer(
@@ -261,7 +261,7 @@ def _features(index: OpenIndex, state: KnobsState, found: LayerDecomposition) ->
 
 
 def feature_offer(
-    index: OpenIndex, state: KnobsState, cards: Cards, found: ActiveFeature, share: float
+    index: OpenIndex, state: KnobsState, cards: FeatureCards, found: ActiveFeature, share: float
 ) -> OfferView:
     view = view_of(index, state.at, cards, found.feature, found)
     return OfferView("", view, 1, bar(share, 1.0), turn_links(state, [found.feature]))

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.pages.cards import PictureView, picture_of
-from app.services.retrieval import FoundImage, images_near
-from app.services.steering import PromptEmbeddings
+from app.services.retrieval import FoundImage
+from app.services.steering import PromptEmbeddings, nearest_images
 from app.state import OpenIndex
 from scopeview.analysis.feature_edits import SteeredEmbeddings, cosine
-
-N_NEAREST = 9
 
 
 @dataclass(frozen=True)
@@ -44,15 +42,15 @@ class EffectView:
 
 
 def effect_view(
-    index: OpenIndex, turned: SteeredEmbeddings, prompts: PromptEmbeddings, without: int | None
+    index: OpenIndex, steered: SteeredEmbeddings, prompts: PromptEmbeddings, image_id: int | None
 ) -> EffectView:
-    """`without` is the picture itself, where it is one of the index."""
-    before, after = (images_near(index, embedding, limit=N_NEAREST, without=without) for embedding in turned)
+    """`image_id` is the image itself, where it is one of the index."""
+    before, after = nearest_images(index, steered, image_id)
     return EffectView(
-        cosine=cosine(turned.before, turned.after),
+        cosine=cosine(steered.before, steered.after),
         prompts=[
             PromptView(change.prompt, change.before, change.after, _way(change.after - change.before))
-            for change in prompts.changes(turned)
+            for change in prompts.changes(steered)
         ],
         unknown_words=prompts.unknown_words,
         why_no_prompts=prompts.why_not,

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.formatting import significant
-from app.pages.image.image_ref import At
 from app.pages.layout import Link
+from app.urls import ImageAddress
 from scopeview.analysis.feature_edits import Edit, format_edit
 from scopeview.analysis.token_selection import Selection
 from scopeview.slots import Layer
 
 TURNS: tuple[tuple[str, str, str], ...] = (
-    ("0", "0", "take it out"),
-    ("x0.5", "½", "half of it"),
-    ("x2", "2 ×", "twice as much"),
+    ("0", "0", "remove"),
+    ("x0.5", "½", "halve"),
+    ("x2", "2 ×", "double"),
 )
 
 
@@ -22,14 +22,14 @@ TURNS: tuple[tuple[str, str, str], ...] = (
 class KnobsState:
     """All that the address holds."""
 
-    at: At
+    at: ImageAddress
     layer: Layer
     selection: Selection
     edits: tuple[Edit, ...] = ()
     prompts: tuple[str, ...] = ()
 
     def url(self, *, api: bool = False) -> str:
-        return self.at.url("knobs", api=api, **self.query())
+        return self.at.url("steering", api=api, **self.query())
 
     def query(self) -> dict[str, Any]:
         return {
@@ -68,12 +68,12 @@ def turn_links(state: KnobsState, features: Sequence[int]) -> list[Link]:
         edit = Edit(tuple(features), "scale" if scale else "set", float(text.removeprefix("x")))
         current = now == edit
         to = state.without(features) if current else state.turning(edit)
-        links.append(Link(label, to.url(), current, "undo it" if current else words))
+        links.append(Link(label, to.url(), current, "undo" if current else words))
     return links
 
 
 def edit_words(edit: Edit) -> str:
-    """`set to 4.5`, `turned to half`, `2 × what it is`"""
+    """`set to 4.5`, `halved`, `scaled by 2`"""
     if edit.turn == "set":
-        return "taken out" if edit.amount == 0 else f"set to {significant(edit.amount)}"
-    return "turned to half" if edit.amount == 0.5 else f"{significant(edit.amount)} × what it is"
+        return "removed" if edit.amount == 0 else f"set to {significant(edit.amount)}"
+    return "halved" if edit.amount == 0.5 else f"scaled by {significant(edit.amount)}"

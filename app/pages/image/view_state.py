@@ -4,10 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.formatting import place
-from app.pages.image.image_ref import At
-from app.state import OpenIndex
+from app.urls import ImageAddress
 from scopeview.analysis.token_selection import Order, Selection
-from scopeview.slots import ANY, CLS, EMBED, Layer, Slot
+from scopeview.slots import ANY, CLS, EMBED, Layer
 
 TOP = 24
 """Features listed unless the address says otherwise."""
@@ -17,7 +16,7 @@ TOP = 24
 class Looking:
     """Defaults are left out of addresses, so that a plain view has one."""
 
-    at: At
+    at: ImageAddress
     layer: Layer
     selection: Selection
     feature: int | None = None
@@ -26,7 +25,7 @@ class Looking:
     least: float = 0.0
 
     def url(self, *, api: bool = False) -> str:
-        return self.at.url("apart", api=api, **self.query())
+        return self.at.url("activations", api=api, **self.query())
 
     def query(self) -> dict[str, Any]:
         return {
@@ -57,26 +56,12 @@ def tokens_there(layer: Layer, tokens: str) -> str:
     return tokens if layer != EMBED or tokens in (ANY, CLS) else ANY
 
 
-def deepest(index: OpenIndex) -> Layer:
-    """The last block, where features are the most about things; else what there is."""
-    return (index.blocks or index.layers)[-1]
-
-
-def slot_of_figures(index: OpenIndex, layer: Layer, selection: Selection) -> Slot:
-    """Whose grids, counts and histograms stand beside what is selected: its own slot's, else `any`'s."""
-    tokens = index.tokens(layer)
-    for token in (selection.text, ANY):
-        if token in tokens:
-            return Slot(layer, token)
-    return Slot(layer, tokens[0])
-
-
 def selection_words(selection: Selection, layer: Layer, grid: int) -> str:
-    """`at patch (8, 8)`, `at 12 patches and CLS`, `in the whole picture`"""
+    """`at patch (8, 8)`, `at 12 patches and CLS`, `in the whole image`"""
     if layer == EMBED:
         return "in the embedding"
     if selection.positions is None:
-        return "in the whole picture"
+        return "in the whole image"
     patches = [position for position in selection.positions if position > 0]
     has_cls = len(patches) < len(selection.positions)
     words = place(patches[0], grid) if len(patches) == 1 else f"{len(patches)} patches"

@@ -17,12 +17,13 @@ from app.pages.densities import DensityBar
 from app.pages.error import HEADINGS
 from app.pages.feature.histogram import BinView, HistogramView
 from app.pages.feature.metrics import Reading
-from app.pages.layout import URLS, Frame, Link
+from app.pages.layout import Frame, Link
 from app.pages.paging import Paging
 from app.pages.render import Page, render
 from app.pages.styleguide.samples import Pieces, pieces
 from app.params.common import SiteDep
 from app.state import OpenIndex
+from app.urls import URLS
 from scopeview.slots import Slot
 from scopeview.store.records import FeatureCard, ImageRow
 
@@ -50,7 +51,7 @@ class FeatureState(ComponentState):
 
 @dataclass(frozen=True)
 class PatternsPage(Page):
-    template = "patterns.html"
+    template = "styleguide.html"
 
     features: list[FeatureState]
     pictures: list[PictureState]
@@ -108,8 +109,8 @@ def _features(index: OpenIndex, slot: Slot) -> list[FeatureState]:
         FeatureState("without a name", plain),
         FeatureState("with its best name", named),
         FeatureState("a long name", plain._replace(word="a very long name that does not fit " * 3)),
-        FeatureState("on a picture: with a bar", named._replace(bar=Bar(4.2, 0.6, 6))),
-        FeatureState("and with a place", named._replace(bar=Bar(9.9, 1.0, 9), place="patch (8, 8)")),
+        FeatureState("on an image: with a bar", named._replace(bar=Bar(4.2, 0.6, 6))),
+        FeatureState("and with a position", named._replace(bar=Bar(9.9, 1.0, 9), place="patch (8, 8)")),
         FeatureState("may be unsafe", named._replace(unsafe=True)),
         FeatureState("fires on few images", few),
         FeatureState(
@@ -150,10 +151,10 @@ def _densities() -> list[DensityBar]:
 
 
 def _readings() -> list[Reading]:
-    words = "what this figure is, in one line"
+    words = "one-line explanation of this metric"
     return [
         Reading("density", "density", 0.000624, "percent", words),
-        Reading("max", "highest at CLS", 12.3456, "number", words),
+        Reading("max", "maximum at CLS", 12.3456, "number", words),
         Reading("clarity", "clarity", None, "number", words),
     ]
 

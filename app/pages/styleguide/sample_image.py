@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.pages.image.active_features import Cards, read_cards
-from app.pages.image.image_ref import At
-from app.pages.image.view_state import Looking, slot_of_figures
+from app.pages.image.view_state import Looking
+from app.services.feature_cards import FeatureCards, described_slot, read_cards
 from app.state import OpenIndex
+from app.urls import ImageAddress
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.token_selection import Selection
 from scopeview.slots import ANY, Layer
@@ -22,9 +22,9 @@ class Stage:
     """What everything is shown of."""
 
     index: OpenIndex
-    at: At
+    at: ImageAddress
     rows: Sequence[ImageRow]
-    cards: Cards
+    cards: FeatureCards
     features: list[int]
     found: LayerDecomposition
 
@@ -45,13 +45,13 @@ def stage_of(index: OpenIndex) -> Stage | None:
     """Of the deepest block that has enough features; None where there is none, or no image."""
     rows = index.reader.images(limit=6)
     for layer in reversed(index.blocks):
-        slot = slot_of_figures(index, layer, Selection(ANY, None))
+        slot = described_slot(index, layer, Selection(ANY, None))
         found = index.reader.gallery(slot, min_images=1, sort="density", limit=N_FEATURES).cards
         if rows and len(found) == N_FEATURES:
             features = [card.feature for card in found]
             highest = [card.max_activation or 1.0 for card in found]
             apart = made_up(features, highest, index.manifest.model.grid_size)
-            at = At(index.slug, rows[0].image_id)
+            at = ImageAddress(index.slug, rows[0].image_id)
             return Stage(index, at, rows, read_cards(index, slot, features), features, apart)
     return None
 

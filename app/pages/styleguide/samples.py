@@ -12,10 +12,10 @@ import numpy as np
 from app.formatting import layer_name, token_name
 from app.pages.cards import PictureView, picture_of
 from app.pages.image.activations import grid_view
-from app.pages.image.active_features import ActiveView, Cards, active_views, view_of
+from app.pages.image.active_features import ActiveView, active_views, view_of
 from app.pages.image.compare import BothView, SidesView
 from app.pages.image.flow_svg import WIDTH_PX
-from app.pages.image.group_views import GroupView, group_names, group_view
+from app.pages.image.group_views import GroupView, group_view
 from app.pages.image.header import KeptView
 from app.pages.image.layers import ColumnView, column_views, height_of
 from app.pages.image.patch_grid import GridView
@@ -26,11 +26,14 @@ from app.pages.image.steering import EditView, OfferView, edit_view, feature_off
 from app.pages.image.steering_effect import NearestImageView, PromptView
 from app.pages.image.steering_state import KnobsState
 from app.pages.image.view_state import Looking
-from app.pages.layout import URLS, Link
+from app.pages.layout import Link
 from app.pages.styleguide.sample_image import Stage, stage_of
+from app.services.feature_cards import FeatureCards
+from app.services.groups import group_names
 from app.services.layer_flow import FeatureLink, HeavyGroup, LayerColumn
 from app.state import OpenIndex
 from app.uploads.store import EXTENDED_TTL_S
+from app.urls import URLS
 from scopeview.analysis.feature_edits import Edit
 from scopeview.analysis.grouping import Group
 from scopeview.analysis.token_selection import Selection, format_positions, summarize
@@ -118,9 +121,11 @@ def _grids(stage: Stage) -> list[GridState]:
     selected = Looking(stage.at, stage.layer, Selection(format_positions(some), some))
     at_cls = Looking(stage.at, stage.layer, Selection("cls", (0,)))
     states = [
-        GridState("the whole picture", grid_view(index, looking, None)),
+        GridState("the whole image", grid_view(index, looking, None)),
         GridState("some patches", grid_view(index, selected, None)),
-        GridState("under the heat of a feature", grid_view(index, looking, chosen.heat if chosen else None)),
+        GridState(
+            "with the heatmap of a feature", grid_view(index, looking, chosen.heat if chosen else None)
+        ),
         GridState("CLS", grid_view(index, at_cls, None)),
     ]
     if EMBED in index.layers:
@@ -134,7 +139,7 @@ def _actives(stage: Stage) -> list[ActiveView]:
     looking = stage.looking.choosing(stage.features[0])
     here = summarize(stage.found, looking.selection)
     views = active_views(stage.index, looking, stage.cards, here, stage.found)
-    without = Cards(stage.cards.slot, stage.cards.cards, stage.cards.rows, {})
+    without = FeatureCards(stage.cards.slot, stage.cards.cards, stage.cards.rows, {})
     return [*views[:-1], *active_views(stage.index, looking, without, here, stage.found)[-1:]]
 
 
@@ -161,8 +166,8 @@ def _groups(stage: Stage) -> list[GroupView]:
     made = [_group(stage.features, 0.6), _group(stage.features[1:2], 0.4)]
     names = group_names(made, stage.cards.cards, stage.layer)
     chooses = [
-        Link("heat", URLS.patterns(), True, "take the heat away"),
-        Link("heat", URLS.patterns(), title="lay its heat over it"),
+        Link("heat", URLS.patterns(), True, "hide the heatmap"),
+        Link("heat", URLS.patterns(), title="show its heatmap"),
     ]
     return [
         group_view(stage.index, stage.at, number, group, names, stage.cards, stage.found, choose, ANY)
@@ -176,7 +181,9 @@ def _columns(stage: Stage) -> list[LayerColumn]:
     pairs = [stage.features[at : at + 2] for at in (0, 2, 4)]
     groups = [
         HeavyGroup([name], share, 9.0, 5, [here[at] for at in pair if at in here])
-        for name, share, pair in zip(("red heart", "night", "a long name of it"), _SHARES, pairs, strict=True)
+        for name, share, pair in zip(
+            ("red heart", "night", "a long secondary name"), _SHARES, pairs, strict=True
+        )
     ]
     one, two, three, four = stage.features[:4]
     links = [
@@ -231,7 +238,7 @@ def _near(stage: Stage, *, alone: bool) -> list[NearestImageView]:
 
 
 def _likes(stage: Stage) -> list[SimilarView]:
-    captions = ("in both lists, therefore outlined", "in one list", "")
+    captions = ("in both lists (outlined)", "in one list", "")
     here = URLS.patterns()
     return [
         SimilarView(row.image_id, picture_of(stage.index, row), caption, 0.9 - at / 20, at == 0, here)
@@ -257,13 +264,14 @@ def _kept() -> list[KeptState]:
     here = another = URLS.patterns()
     return [
         KeptState(
-            "for whoever sent it",
+            "for its sender",
             KeptView(expires_s, here, day, here, here, outdated=False, another=another),
         ),
         KeptState(
-            "and kept it longer", KeptView(expires_s, None, day, here, here, outdated=False, another=another)
+            "for its sender, kept longer",
+            KeptView(expires_s, None, day, here, here, outdated=False, another=another),
         ),
         KeptState(
-            "for everyone else", KeptView(expires_s, None, day, None, None, outdated=False, another=another)
+            "for all others", KeptView(expires_s, None, day, None, None, outdated=False, another=another)
         ),
     ]

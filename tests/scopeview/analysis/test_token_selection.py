@@ -47,7 +47,7 @@ def test_a_malformed_selection_is_refused(text: str) -> None:
 
 def test_the_embedding_has_one_token() -> None:
     assert parse_selection("cls", 1) == ("any", None)
-    with pytest.raises(InputError, match=r"there are cls, any$"):
+    with pytest.raises(InputError, match=r"Expected any, cls.$"):
         parse_selection("1", 1)
 
 
