@@ -17,13 +17,13 @@ CPU_BATCH = 8
 MAX_BATCH = 1024
 _STEP = 32
 _TRIED = 32
-_SHARE = 0.7  # of the free memory: `any` needs more for a busy picture than for another
+_SHARE = 0.7  # of the free memory: `any` needs more for a busy image than for another
 _WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @runtime_checkable
 class BatchEncoder(Protocol):
-    """What a batch is given to."""
+    """An encoder that starts batches."""
 
     def start(self, pixels: Any) -> Any: ...
 
@@ -36,7 +36,7 @@ class Batcher:
         self._encoder, self._say = encoder, say
 
     def start(self, crops: UInt8[Tensor, "batch 3 height width"]) -> list[Any]:
-        """What the encoder makes of the batch, in as many pieces as are needed, in order.
+        """Starts the batch in as many pieces as memory requires, in order.
 
         Raises `ScopeviewError` where not even one image fits.
         """

@@ -53,7 +53,7 @@ class ShardEncoder:
         rules: Rules | None = None,
         n_decoders: int | None = None,
     ) -> None:
-        """What the `rules` block is left out. `n_decoders` None: one a core."""
+        """`rules` leave out blocked images. `n_decoders` None: one per core."""
         keep_freed_memory()
         self.encoder = encoder
         prepare = Preparer(encoder.clip.preprocessing, thumb_px, rules)
@@ -66,7 +66,7 @@ class ShardEncoder:
         self._feeder.close()
 
     def timing(self) -> Timing:
-        """Of what is encoded from now on."""
+        """The timing of everything encoded from now on."""
         return Timing(self.encoder.watch, self._feeder.watch)
 
     def encode(
@@ -131,7 +131,7 @@ class _Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Of an unfinished shard nothing stays."""
+        """Removes an unfinished shard."""
         self._thread.shutdown(cancel_futures=True)
         if self._open is not None:
             self._open.writer.__exit__(KeyboardInterrupt, None, None)

@@ -48,7 +48,7 @@ def merge_unused_fields(shards: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 def describe_fields(taken: FieldCounts, left: dict[str, int], options: SourceOptions) -> dict[str, str]:
-    """What to say of a run once; nothing where each sample is an image and no more."""
+    """A description for the log; empty if each sample is an image and nothing else."""
     said = {part: _listed(names) for part, names in taken.items()}
     for part, key in (("caption", options.caption_key), ("label", options.label_key)):
         if key is not None and part not in taken:

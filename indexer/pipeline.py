@@ -73,14 +73,14 @@ _MAX_CALIBRATION_BATCH = 256  # all tokens of all layers are in memory at once
 
 @dataclass(frozen=True)
 class IndexRequest:
-    """What `scopeview index` was asked for."""
+    """The options of `scopeview index`."""
 
     source: Path | str  # a path, or a URL
     model: str  # Hugging Face id (with @revision) or local folder
     sae: str
     out: Path
     layers: Sequence[Layer] | None = None  # None: every layer that the suite has
-    tokens: Sequence[Token] | None = None  # None: CLS and the patch in the middle of the picture
+    tokens: Sequence[Token] | None = None  # None: CLS and the patch in the middle of the image
     normalization: Normalization | None = None  # None: each SAE's own
     stated: Stated = NOTHING_STATED  # what the SAEs' files do not say
     force_model: bool = False  # use SAEs that were trained on another model
@@ -93,7 +93,7 @@ class IndexRequest:
     max_bad_fraction: float = DEFAULT_MAX_BAD_FRACTION  # largest share of samples that may be left out
     memory_limit: str | None = None  # for DuckDB, such as "8GB"
     vocabulary: Path | None = None  # words to name features after; None: the general ones
-    blocklist: Path | None = None  # pictures to leave out
+    blocklist: Path | None = None  # images to leave out
     reading: SourceOptions = field(default_factory=SourceOptions)
     engine: Literal["local", "ray"] = "local"
     shared_storage: str | None = None  # URL where workers leave shards; None: they all see `out` at its path
@@ -247,7 +247,7 @@ def _encode(
 
 
 def _job(request: IndexRequest, plan: _Plan, saes: Mapping[Layer, Sae]) -> EncodeJob:
-    """What workers have to know; they load the weights by themselves."""
+    """The job for workers, which load the weights themselves."""
     refs = weight_refs(plan.recipe)
     stats = {layer: sae.standardization for layer, sae in saes.items()}
     return EncodeJob(

@@ -1,6 +1,6 @@
 """From a sample's bytes to what the model and the index need of it, in worker threads, in the sample's order.
 
-Pillow decodes and resizes outside Python's lock, so threads share the work without copying pictures.
+Pillow decodes and resizes outside Python's lock, so threads share the work without copying images.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class Prepared(NamedTuple):
 
 
 class Blocked(NamedTuple):
-    """A picture that the block-list names: it is not looked at, and this is all that is kept of it."""
+    """An image that the block-list names: it is not looked at, and this is all that is kept of it."""
 
     key: str
     sha256: str

@@ -32,7 +32,7 @@ class RunReport:
 
     @property
     def n_skipped(self) -> int:
-        """Of those that could not be used: what the block-list names is left out on purpose."""
+        """The samples that could not be used; blocked images are left out on purpose and do not count."""
         return sum(self.skipped.values()) - len(self.tombstones)
 
     def write(self, index_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""What one run of the indexer was asked to do, kept in `run.json` so that only the same run can be resumed.
+"""The configuration of one indexer run, kept in `run.json` so that only the same run can be resumed.
 
 Everything that shapes the index is here, weights and images by their digests; what only shapes the running
 (batch size, device, where a folder is mounted) is not compared.
@@ -67,7 +67,7 @@ def weight_refs(recipe: Recipe) -> WeightRefs:
 
 
 def stated_of(recipe: Recipe) -> dict[str, Any] | None:
-    """What the command line said of the SAEs; None for nothing."""
+    """The command line's statements about the SAEs; None if there are none."""
     return {name: value for name, value in recipe.stated._asdict().items() if value is not None} or None
 
 
@@ -76,7 +76,7 @@ def _pinned(repo_id: str | None, revision: str | None) -> str | None:
 
 
 def reading_of(options: SourceOptions) -> dict[str, str]:
-    """What shapes samples; which files are read stands in the list of shards."""
+    """The options that shape samples; the list of shards says which files are read."""
     keys = {"image": options.image_key, "caption": options.caption_key, "label": options.label_key}
     return {"rules": _READING_RULES} | {part: key for part, key in keys.items() if key is not None}
 
@@ -186,6 +186,6 @@ def _changed(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _unknown_files(index_dir: Path) -> str:
-    """What is there and cannot be of an earlier run that was killed before it wrote its record."""
+    """Files that cannot come from an earlier run that was killed before it wrote its record."""
     mine = (LOCK, f"{RUN}.part")
     return ", ".join(sorted(path.name for path in index_dir.iterdir() if path.name not in mine)[:3])

@@ -24,7 +24,7 @@ class Storage(Protocol):
     """Picklable; every machine has one."""
 
     def marker(self, number: int) -> ShardMarker | None:
-        """Of a shard that is there whole."""
+        """The marker of a complete shard."""
         ...
 
     def put_shard(self, number: int, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """An index as a notebook sees it: the reader's answers, and features that show their 3 x 3 grid.
 
-Knows nothing of servers: pictures are written into the HTML, so that a saved notebook keeps them.
+Knows nothing of servers: images are written into the HTML, so that a saved notebook keeps them.
 """
 
 from base64 import b64encode
@@ -37,7 +37,7 @@ ORDER BY rank
 
 
 class Index(IndexReader):
-    """What `scopeview.open_index` gives. Close it, or use it as a context manager."""
+    """An open index, as `scopeview.open_index` returns it. Close it, or use it as a context manager."""
 
     def feature(
         self, layer: str | SupportsIndex, feature: SupportsIndex, token: str | SupportsIndex = "cls"
@@ -82,7 +82,7 @@ class Feature(FeatureRecord):
     index: Index = field(repr=False, compare=False)
 
     def _repr_html_(self) -> str:
-        """The grid, or what pictures there are, above one line of facts."""
+        """The grid, or what images there are, above one line of facts."""
         facts = f"<figcaption>{escape(self.facts)}</figcaption>"
         return f'<figure style="margin: 0">{self._pictures()}{facts}</figure>'
 

@@ -1,4 +1,4 @@
-"""What the C library does with memory that is freed. Holds for the whole process; False: not under glibc."""
+"""Settings of the C library's allocator, for the whole process. Functions return False without glibc."""
 
 import ctypes
 import platform

@@ -17,7 +17,7 @@ MODEL_DIR = Path(__file__).resolve().parents[2] / "data" / "demo-model"
 """Beside the packages, in a checkout and where they are installed."""
 
 WORLD_SEED = 0
-"""Of the scenes that are indexed. CLIP learned from worlds below zero, the SAEs from another above it."""
+"""The seed of the indexed scenes. CLIP was trained on worlds below zero, the SAEs on another above it."""
 
 N_IMAGES = 1500
 """So many that the site is up within two minutes on two cores. The model's card was measured on 5,000."""

@@ -1,7 +1,7 @@
-"""Which of a feature's top images are nearly the same picture: shown once, counted as one sort.
+"""Which of a feature's top images are nearly the same image: shown once, counted as one sort.
 
 Two are when they are one file, or when both CLIP's embedding and a perceptual hash say so: the embedding
-alone takes two views of one kind of thing for the same picture, the hash alone two things of one outline.
+alone takes two views of one kind of thing for the same image, the hash alone two things of one outline.
 """
 
 import io
@@ -79,7 +79,7 @@ class NearDuplicates:
 
 
 def perceptual_hash(webp: bytes) -> np.uint64:
-    """64 signs of the lowest frequencies of the picture in grey: layout, whatever size or compression."""
+    """64 signs of the lowest frequencies of the image in grey: layout, whatever size or compression."""
     import imagehash
 
     with Image.open(io.BytesIO(webp), formats=["WEBP"]) as image:

@@ -1,6 +1,6 @@
 """Neighbours of a slot's features at the same token: in their own layer and in every other.
 
-Only active features ask and answer, so that a link leads to pictures. Cosines compare every pair: for each
+Only active features ask and answer, so that a link leads to images. Cosines compare every pair: for each
 two layers 2 x width operations a pair: 110 s for 65,536 x 65,536 x 1024 on one core (from 1.6 s for 8,000),
 were all of them active; four seconds with a fifth of them. Co-firing takes some ten seconds for two layers of
 half a million images at 32 features each.
@@ -35,7 +35,7 @@ class _Compared(NamedTuple):
 
 
 class NeighborFinder:
-    """What neighbours are sought by: read once a slot, kept while slots of its token are compared."""
+    """Finds neighbors; reads each slot once and keeps it while slots of its token are compared."""
 
     def __init__(self, plan: DescribePlan, reader: IndexReader, cofiring_every: dict[Token, int]) -> None:
         self._plan, self._reader, self._every = plan, reader, cofiring_every
@@ -52,7 +52,7 @@ class NeighborFinder:
         return {name: pa.concat_arrays([table[name] for table in tables]) for name in tables[0]}
 
     def vectors(self, slot: Slot) -> Float32[np.ndarray, "active projection"]:
-        """Of the active features; zero where one has no direction."""
+        """The vectors of the active features; zero for one without a direction."""
         return self._vectors(slot)
 
     def _compared(self, slot: Slot) -> Iterator[_Compared]:

@@ -1,4 +1,4 @@
-"""What is to be described, with which words and weights, and where each piece of the work is left."""
+"""The plan of a describe stage: its words and weights, and where each part is written."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -24,7 +24,7 @@ class DescribeSettings:
     n_clarity: int = 9  # top images whose likeness is the clarity
     n_names: int = 5
     templates: tuple[str, ...] = ("{}", "a picture of {}", "a photo of {}")
-    fold_cosine: float = 0.9  # two pictures are nearly the same when their embeddings are at least so alike
+    fold_cosine: float = 0.9  # two images are nearly the same when their embeddings are at least so alike
     fold_bits: int = 10  # and their 64-bit perceptual hashes differ in at most so many bits
     n_within: int = 8  # neighbours of each kind in the same layer
     n_across: int = 3  # neighbours of each kind in each other layer

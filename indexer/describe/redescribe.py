@@ -46,7 +46,7 @@ def describe_index(index_dir: Path, vocabulary: Path | None = None) -> Manifest:
 
 
 def remove_stale_files(plan: DescribePlan) -> None:
-    """What was described with other words, and what only the making of an index needs."""
+    """Removes descriptions made with other words, and files that only the build needs."""
     for path in plan.index_dir.glob("described-*.duckdb*"):
         if path != plan.database:
             path.unlink()

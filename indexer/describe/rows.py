@@ -75,7 +75,7 @@ class _Table(NamedTuple):
 
 
 def _blobs(reader: IndexReader, slot: Slot, start: int, n: int) -> Iterator[bytes | None]:
-    """Of `n` features from `start` on; None for one that the database lacks."""
+    """The blobs of `n` features from `start` on; None for one that the database lacks."""
     values = {**slot_values(slot), "start": start}
     orders = {
         "kinds": list(NEIGHBOR_KINDS),
@@ -93,7 +93,7 @@ def _blobs(reader: IndexReader, slot: Slot, start: int, n: int) -> Iterator[byte
 
 
 def _n_active(figures: _Table) -> Int32[np.ndarray, " feature"]:
-    """Of each feature of the part; 0 of one that the database lacks."""
+    """The number of images of each feature of the part; 0 for one that the database lacks."""
     column = figures.columns["n_active"]
     firsts, ends = np.array(figures.rows).reshape(-1, 2).T
     found = np.append(np.frombuffer(column.values, dtype="<i4"), 0)
@@ -149,7 +149,7 @@ _NOTHING = Sampled([], [], [], None)
 def interval_samples(
     reader: IndexReader, slot: Slot, start: int, n_active: Int32[np.ndarray, " feature"]
 ) -> Iterator[Sampled]:
-    """Of the features from `start` on, of which each fires on so many images."""
+    """Samples of the features from `start` on; each fires on the given number of images."""
     for first, end in spans(n_active.tolist(), AT_ONCE):
         # In the order of the table: by feature, then by rank.
         found = reader.columns(

@@ -43,7 +43,7 @@ class DescribeStages:
         """Maps under way end soon once it is set, and are not written."""
 
     def write_images(self) -> None:
-        """What is searched for images that look like something."""
+        """Writes the index for search among images."""
         embeddings = self._embeddings
         exact = embeddings.n_images < EXACT_BELOW
         index = exact_index(embeddings.width) if exact else self._large_index()

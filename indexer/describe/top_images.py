@@ -95,7 +95,7 @@ def label_entropy(tops: SlotTopImages, labels: Int32[np.ndarray, " image"]) -> F
 
 
 class PeakPositions(NamedTuple):
-    """Of a layer's features that fire at any token, by feature."""
+    """The peak positions of a layer's features that fire at any token, by feature."""
 
     features: Int32[np.ndarray, " live"]
     patches: Int32[np.ndarray, "live patch"]  # images whose maximum is at that patch

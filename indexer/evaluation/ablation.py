@@ -39,12 +39,12 @@ class Ablation(NamedTuple):
     without_group: Float32[np.ndarray, " projection"]
     without_random: Float32[np.ndarray, " projection"]
     share: float
-    """Of the mass that the group holds."""
+    """The group's share of the activation mass."""
     random_share: float
 
 
 class AblationShares(NamedTuple):
-    """Of all scenes at one place, for one question; `lowers` counts any decrease, `halves` one to a half."""
+    """The results of all scenes at one site, for one question; `halves` counts decreases to a half."""
 
     n_scenes: int
     share: float

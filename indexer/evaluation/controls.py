@@ -59,7 +59,7 @@ class TopScenes:
         self._n_seen += len(values)
 
     def result(self) -> Top:
-        """Of the columns that fire on at least nine scenes."""
+        """The top scenes of the columns that fire on at least nine scenes."""
         fires: Int64[np.ndarray, " column"] = (self._n_fired >= N_TOP).nonzero().squeeze(1).cpu().numpy()
         if len(fires) == 0:
             return Top(fires, np.empty((0, N_TOP), dtype=np.int64))

@@ -54,7 +54,7 @@ class FeatureMetrics:
     index: str
     model: str
     seed: int
-    """Of the world."""
+    """The seed of the world."""
     n_scenes: int
     n_concepts: int
     scores: list[SlotScore]

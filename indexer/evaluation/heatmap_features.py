@@ -23,7 +23,7 @@ Ranked = Mapping[int, Int64[np.ndarray, " _"]]
 
 
 class ObjectFeatures(NamedTuple):
-    """Of one layer: concepts that are things, in ascending order, and the feature that stands for each."""
+    """The object concepts of one layer, in ascending order, and the feature that represents each."""
 
     concepts: Int64[np.ndarray, " thing"]
     features: Int64[np.ndarray, " thing"]

@@ -50,7 +50,7 @@ class ScenePrompts(NamedTuple):
 
 
 def scene_prompts(question: Question, scenes: Sequence[Scene]) -> ScenePrompts:
-    """Of scenes with one thing each."""
+    """The prompts for scenes with one object each."""
     if question == "caption":
         texts = list(dict.fromkeys(scene.caption for scene in scenes))
         return ScenePrompts(texts, [texts.index(scene.caption) for scene in scenes])
@@ -91,9 +91,9 @@ class HeatmapMetrics:
     index: str
     model: str
     seed: int
-    """Of the index's world."""
+    """The seed of the index's world."""
     fresh_seed: int
-    """Of the world that all figures are of."""
+    """The seed of the world that all metrics are measured on."""
     n_scenes: int
     n_single: int
     located: dict[Layer, dict[Group, HeatmapShares]]
@@ -147,10 +147,10 @@ def _located(
     random, grid = np.random.default_rng(_SEED), encoder.clip.info.grid
     with task("heat", len(scenes), "scenes") as progress:
         for batch in batched((make_scene(*scene) for scene in scenes), _BATCH_SIZE):
-            aparts = encoder.decompose(
+            decompositions = encoder.decompose(
                 scene_pixels(batch, encoder.clip).numpy(), list(things), embedding=False
             )
-            for scene, decomposition in zip(batch, aparts, strict=True):
+            for scene, decomposition in zip(batch, decompositions, strict=True):
                 truth = scene_truth(scene, grid)
                 for layer, features in things.items():
                     found[layer].append(

@@ -2,7 +2,7 @@
 
 In a fresh scene that shows the thing, the strongest patch of the feature's heat is a hit when such a thing
 can be seen at its very middle, as in `located`; where the feature fires at no patch there is no maximum, and
-that is a miss. CLS, which the heat on a picture does not show, is left out. Beside it: a patch at random,
+that is a miss. CLS, which the heat on an image does not show, is left out. Beside it: a patch at random,
 and the strongest patch of another feature, at random of those that fire in the same scene: things stand out,
 and heat that followed whatever stands out would be no heat of this thing.
 """
@@ -21,7 +21,7 @@ from scopeview.analysis.heatmap import feature_heatmaps
 
 
 class LocalizationPairs(NamedTuple):
-    """Of things and fresh scenes that show them, at one layer."""
+    """Pairs of a concept and a fresh scene that shows it, at one layer."""
 
     concepts: Int64[np.ndarray, " pair"]
     fires: Bool[np.ndarray, " pair"]
@@ -37,7 +37,7 @@ class LocalizationPairs(NamedTuple):
 
 
 class HeatmapShares(NamedTuple):
-    """Of the pairs of one layer and group; None where there is nothing to take a share of."""
+    """Shares of the pairs of one layer and group; None if there are no pairs."""
 
     n_things: int
     """That have a feature."""
@@ -54,7 +54,7 @@ class HeatmapShares(NamedTuple):
 
 
 class PeakPatches(NamedTuple):
-    """Strongest patches, of some features in one picture; counted from 0."""
+    """Strongest patches, of some features in one image; counted from 0."""
 
     fires: Bool[np.ndarray, " feature"]
     patches: Int64[np.ndarray, " feature"]
@@ -67,7 +67,7 @@ def localization_pairs(
     shown: Bool[np.ndarray, " concept"],
     random: np.random.Generator,
 ) -> LocalizationPairs:
-    """Of one scene, whose truth it is."""
+    """The pairs of one scene, given its content."""
     here = shown[things.concepts]
     wanted = things.concepts[here]
     own = _peak_patches(layer, things.features[here])
@@ -94,7 +94,7 @@ def concatenate_pairs(found: Sequence[LocalizationPairs]) -> LocalizationPairs:
 
 
 def shares_by_group(things: ObjectFeatures, pairs: LocalizationPairs) -> dict[Group, HeatmapShares]:
-    """Of all scenes of one layer."""
+    """The shares of all scenes of one layer."""
     groups = np.array([concept.group for concept in concepts()])
     return {
         group: _shares(

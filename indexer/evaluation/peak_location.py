@@ -3,7 +3,7 @@
 Asked of features whose best concept is a kind of thing, or a kind and colour, that all of their top nine
 scenes show. A scene is a hit when that thing can be seen at the very middle of the patch (the pointing game
 of Zhang et al., 2016, without its tolerance); where several things fit the concept, any of them. A maximum at
-CLS, which is nowhere in the picture, is a miss.
+CLS, which is nowhere in the image, is a miss.
 """
 
 from collections.abc import Sequence

@@ -43,7 +43,7 @@ class SearchScore:
 
 
 class FeatureMeanings(NamedTuple):
-    """What the scored features of one slot stand for."""
+    """The concepts that the scored features of one slot represent."""
 
     features: Int64[np.ndarray, " feature"]
     showing: Bool[np.ndarray, "feature concept"]

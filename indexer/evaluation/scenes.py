@@ -1,4 +1,4 @@
-"""What is in each scene of an index, as arrays: the truth that features are measured against.
+"""The content of each scene of an index, as arrays: the ground truth for features.
 
 An index does not hold the truth. It is made again from the world's seed, scene by scene, an image's key being
 its number; a caption that differs tells that it is another world. Knows nothing of features.
@@ -30,7 +30,7 @@ N_THIRDS = 3
 
 @dataclass(frozen=True)
 class SceneTruths:
-    """Of some scenes. Numbers count in the tuples above; `ABSENT`: there is no such thing, or no tint.
+    """The content of some scenes. Numbers index the tuples above; `ABSENT`: no such object, or no tint.
 
     Things go from back to front, patches row by row from the top left.
     """
@@ -40,7 +40,7 @@ class SceneTruths:
     backgrounds: Int8[np.ndarray, " scene"]
     tints: Int8[np.ndarray, " scene"]
     rows: Int8[np.ndarray, " scene"]
-    """0, 1 or 2: the third of the picture, from the top, with the middle of the largest thing's box."""
+    """0, 1 or 2: the third of the image, from the top, with the middle of the largest thing's box."""
     columns: Int8[np.ndarray, " scene"]
     """The same from the left."""
     centred: Bool[np.ndarray, "scene thing=4 patch"]
@@ -74,7 +74,7 @@ def indexed_scenes(reader: IndexReader, seed: int) -> Iterator[Scene]:
 
 
 def scene_truth(scene: Scene, grid: int) -> SceneTruths:
-    """Of one scene; `grid` is the number of patches along one side of the picture."""
+    """The content of one scene; `grid` is the number of patches along one side of the image."""
     left, top, right, bottom = scene.largest.box
     masks = [*scene.masks, *[np.zeros((IMAGE_PX, IMAGE_PX), dtype=bool)] * MAX_THINGS][:MAX_THINGS]
     return SceneTruths(

@@ -41,7 +41,7 @@ class SearchMetrics:
     index: str
     model: str
     seed: int
-    """Of the world."""
+    """The seed of the world."""
     n_scenes: int
     scores: list[SearchScore]
 
@@ -77,7 +77,7 @@ def evaluate_search(
 
 
 class _VectorFinder:
-    """What the site's search does."""
+    """Finds features as the site's search does."""
 
     def __init__(self, reader: IndexReader) -> None:
         self._reader = reader
@@ -137,7 +137,7 @@ def search_table(found: SearchMetrics) -> Iterator[str]:
 
 @torch.inference_mode()
 def decoder_logit_lens(clip: Clip, sae: Sae) -> Float32[np.ndarray, "feature projection"]:
-    """Of unit length, by feature."""
+    """The logit lens of every feature, of unit length."""
     rows, stats = sae.dec, sae.standardization
     if stats is not None:
         rows = rows * (stats.to(rows.device).std + stats.eps)

@@ -1,4 +1,4 @@
-"""What an index knows of its features and scenes, as arrays: nothing is computed anew but the truth."""
+"""Features and scenes of an index as arrays: only the scenes' content is computed again."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -69,6 +69,6 @@ def read_truths(reader: IndexReader, seed: int, controls: Controls | None = None
 
 
 def scene_pixels(scenes: Sequence[Scene], clip: Clip) -> UInt8[Tensor, "batch 3 height width"]:
-    """What the model sees when their files are indexed."""
+    """The pixels that the model sees when the scenes' files are indexed."""
     pictures = (decode(jpeg(scene.image), IMAGE_LIMITS).image for scene in scenes)
     return torch.from_numpy(np.stack([clip.preprocessing.crop(picture) for picture in pictures]))

@@ -32,7 +32,7 @@ _STATUS = "status"
 
 
 class Expected(NamedTuple):
-    """What a file beside a tar says."""
+    """The count that a file beside a tar states."""
 
     file: str
     n_samples: int | None
@@ -94,7 +94,7 @@ class TarShard:
         return self.own_name or archive_stem(self.path.name)
 
     def fingerprint(self) -> str:
-        """Of the tar, and of what says how many samples it holds."""
+        """A digest of the tar and of the file that counts its samples."""
         counts = count_file(self.path)
         digests = file_digest(self.path), file_digest(counts) if counts else ""
         return sha256("".join(digests).encode()).hexdigest() if counts else digests[0]
@@ -116,7 +116,7 @@ class TarShard:
         return BadSample(printable(self.name), reason, detail, n_samples)
 
     def n_lost(self, n_found: int) -> int:
-        """Of a damaged tar in which so many samples were found, as far as is known."""
+        """The number of samples lost in a damaged tar, as far as it is known."""
         expected = expected_samples(self.path)
         return max(1, (expected.n_samples or 0) - n_found) if expected else 1
 
@@ -240,7 +240,7 @@ class _TarSamples:
         return described._replace(note=BadReason.BAD_METADATA) if is_large else described
 
     def _check_count(self) -> Iterator[BadSample]:
-        """What lies beside the tar says how many samples it must hold."""
+        """Compares the number of samples with the count beside the tar."""
         expected, stats = expected_samples(self.shard.path), stats_of(self.shard.path.name)
         if self.shard.stats_expected and (expected is None or expected.file != stats):
             detail = f"{stats} is missing, so {self.shard.path.name} was perhaps never finished"

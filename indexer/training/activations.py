@@ -1,6 +1,6 @@
-"""What the SAEs learn from: the standardised activations of a stream of pictures, shuffled in memory.
+"""The SAEs' training data: standardized activations of a stream of images, shuffled in memory.
 
-The tokens of one picture resemble each other, so a bounded number of pictures is held at a time and all their
+The tokens of one image resemble each other, so a bounded number of images is held at a time and all their
 tokens are dealt out in random order; then the buffer is filled anew. Nothing goes to disk, and there is no
 random state: step 700 deals the same tokens whether or not the run was interrupted before it.
 """
@@ -66,7 +66,7 @@ class Activations:
     def batches(
         self, stream: ImageStream, place: StreamPosition, *, repeat_from: int | None
     ) -> Iterator[ActivationBatch]:
-        """Raises `InputError` when the pictures run out before the last step."""
+        """Raises `InputError` when the images run out before the last step."""
         size = self._plan.buffer_steps
         first, begin = place.step - place.step % size, place.sample
         with closing(stream.images(begin, repeat_from=repeat_from)) as images:
@@ -137,7 +137,7 @@ class Activations:
 
 
 class EmbedMemory:
-    """The latest embeddings. A picture has 257 tokens at a block but one embedding: to learn as much a step,
+    """The latest embeddings. An image has 257 tokens at a block but one embedding: to learn as much a step,
     an SAE on `embed` sees each of them several times."""
 
     def __init__(self, d_in: int, seed: int, device: torch.device) -> None:

@@ -68,7 +68,7 @@ class RunFolder:
             torch.save(dict(state), part)
 
     def result(self) -> dict[str, Any] | None:
-        """What `finish` wrote, or None while the run is under way."""
+        """The result that `finish` wrote, or None while the run is under way."""
         path = self.path / RESULT
         return _read_json(path) if path.exists() else None
 

@@ -99,7 +99,7 @@ class Batches(Dataset[SceneBatch]):
 
 
 def training_world(seed: int) -> int:
-    """The world a run of this seed draws from: below zero, where no command draws pictures to look at."""
+    """The world a run of this seed draws from: below zero, where no command draws images to look at."""
     return -1 - seed
 
 

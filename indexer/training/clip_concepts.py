@@ -23,12 +23,12 @@ _BACKGROUND_WEIGHT = 0.5  # of a patch of a background, of which there are more 
 
 
 def concepts() -> list[str]:
-    """What images are asked for, as claims of `facts_of`: kinds, colours, and kinds of background."""
+    """The concepts that images are classified by, as claims of `facts_of`: kinds, colors and backgrounds."""
     return [*_of_things(kinds()), *_of_things(COLOURS), *_of_backgrounds()]
 
 
 def subjects() -> list[str]:
-    """What patches are asked for: kinds of things, and kinds of background."""
+    """The classes of patches: kinds of objects and kinds of backgrounds."""
     return [*_of_things(kinds()), *_of_backgrounds()]
 
 
@@ -41,7 +41,7 @@ def _of_backgrounds() -> list[str]:
 
 
 def concept_shares(facts: Sequence[frozenset[str]]) -> Float[np.ndarray, "subject concept"]:
-    """Of each subject the concepts true of it, all alike; each row's sum is 1."""
+    """The concepts true of each subject, equally weighted; each row sums to 1."""
     columns = {concept: number for number, concept in enumerate(concepts())}
     found = np.zeros((len(facts), len(columns)), dtype=np.float32)
     for row, known in zip(found, facts, strict=True):

@@ -1,4 +1,4 @@
-"""What a run that trains a CLIP is asked for, and whether it can be had. Knows numbers alone."""
+"""The settings of a CLIP training run and their checks. Knows only numbers."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,9 +53,9 @@ class ClipSettings:
     projection: int = 128
     batch_size: int = 128
     lr: float = 5e-4
-    """Of everything but the blocks' matrices."""
+    """The peak learning rate of everything but the blocks' matrices."""
     matrix_lr: float = 0.01
-    """Of the blocks' matrices, which Muon turns."""
+    """The peak learning rate of the blocks' matrices, which Muon trains."""
     warmup: float = 0.02
     hold: float = 0.7
     """Share of the steps after which the learning rates begin to fall."""
@@ -63,7 +63,7 @@ class ClipSettings:
     window: int = 8
     """Patches a side that most steps see of a scene, which then shows one thing: a quarter of the cost."""
     whole_every: int = 8
-    """Of so many steps one sees scenes whole, with any number of things; so do the last ones."""
+    """Every N-th step trains on full scenes with any number of objects; so do the last steps."""
     whole_end: float = 0.1
     """Share of the steps, the last ones, that all see scenes whole."""
     texts_from: float = 0.4
@@ -101,7 +101,7 @@ class ClipSettings:
 
     @property
     def schedule(self) -> Schedule:
-        """Of both learning rates, as a share of each."""
+        """The schedule of both learning rates, as a fraction of their peaks."""
         warmup, hold = (round(share * self.n_steps) for share in (self.warmup, self.hold))
         return Schedule(1.0, self.n_steps, warmup, "linear", hold_steps=max(0, hold - warmup))
 

@@ -1,7 +1,7 @@
 """`scopeview eval clip`: how well a CLIP names what is in scenes it has never seen.
 
 Zero-shot, by text prompts written down here before any model was looked at: each answer is the mean of its
-prompts' embeddings, and the nearest answer counts. Pictures go the way that indexing takes.
+prompts' embeddings, and the nearest answer counts. Images go the way that indexing takes.
 """
 
 import json
@@ -121,7 +121,7 @@ def _nearest(texts: TextEncoder, images: Float[Tensor, "image projection"], prom
 
 
 def _embed(texts: TextEncoder, words: Sequence[str], beside: Tensor) -> Float[Tensor, "text projection"]:
-    """Of unit length, on the device of `beside`."""
+    """The texts' embeddings of unit length, on the device of `beside`."""
     return torch.from_numpy(texts.embed(words)).to(beside.device)
 
 
@@ -137,7 +137,7 @@ def _retrieval(
 
 
 def _embed_scenes(clip: Clip, scenes: Sequence[Scene], progress: Task) -> Float[Tensor, "image projection"]:
-    """Of unit length."""
+    """The scenes' embeddings of unit length."""
     return torch.cat([normalize(found, dim=1) for found in _embedded(clip, scenes, progress)])
 
 

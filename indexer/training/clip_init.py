@@ -1,7 +1,7 @@
 """Where a small CLIP's vision tower starts: every head looks at one neighbour of its patch, and learns on.
 
 Random positions do not tell patches where their neighbours are, and a small transformer needs very many
-pictures to find out; until then it sees colours and no shapes. So a few dimensions of the residual stream
+images to find out; until then it sees colours and no shapes. So a few dimensions of the residual stream
 hold a patch's place as sines and cosines of both coordinates, in which a step in any direction is a rotation,
 and each head's queries and keys start as the rotation of one step. The first forward pass is then much like
 that of a convolutional network; nothing is fixed, and training may turn all of it (the idea of starting
@@ -81,7 +81,7 @@ def _rotation(by: int, frequencies: Float[Tensor, " frequency"]) -> Float[Tensor
 
 
 def _init_values(block: Any, n_places: int) -> None:
-    """What a block writes leaves the first `n_places` dimensions nearly alone."""
+    """Keeps a block from writing much into the first `n_places` dimensions."""
     attention, width = block.self_attn, block.self_attn.embed_dim
     attention.v_proj.weight.normal_(0, width**-0.5)
     attention.out_proj.weight.normal_(0, width**-0.5 / 2)

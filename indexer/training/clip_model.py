@@ -35,7 +35,7 @@ class ImageEmbeddings(NamedTuple):
     images: Float[Tensor, "batch projection"]
     patches: Float[Tensor, "batch patch projection"]
     residual: Float[Tensor, "batch patch d_model"]
-    """Of the patches after the last block."""
+    """The residual stream of the patches after the last block."""
 
 
 def embed_images(

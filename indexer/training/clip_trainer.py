@@ -61,7 +61,7 @@ def _pick_dtype(request: ClipRequest, device: torch.device) -> Dtype:
 
 
 def _world_digest(settings: ClipSettings) -> str:
-    """Of the first scenes: a run cannot go on in a world that is drawn otherwise."""
+    """A digest of the first scenes: a run cannot resume in a world that is drawn differently."""
     digest = hashlib.sha256()
     for number in range(4):
         scene = make_scene(training_world(settings.seed), number)
@@ -203,7 +203,7 @@ class _Training:
 
 
 class _BatchLoss(NamedTuple):
-    """Of one batch."""
+    """The losses of one batch."""
 
     loss: Float[Tensor, ""]
     named: Float[Tensor, ""]

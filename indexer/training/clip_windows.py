@@ -1,4 +1,4 @@
-"""What a training step sees of a scene: a square of patches, and which region of it each of them shows."""
+"""The part of a scene that a training step sees: a square of patches, and the region that each shows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -65,7 +65,7 @@ def _start(low_px: int, high_px: int, side: int, random: RandomStream) -> int:
 
 
 def scene_regions(scene: Scene, window: Window) -> Regions:
-    """Of those that at least one patch of the window shows."""
+    """The regions that at least one patch of the window shows."""
     random = RandomStream(scene.seed, scene.number, "regions")
     named = [(thing_caption_of(thing, random), thing_facts_of(thing)) for thing in scene.things]
     named.append((place_caption_of(scene.backdrop, random), place_facts_of(scene.backdrop)))

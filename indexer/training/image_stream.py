@@ -29,7 +29,7 @@ _MIN_SEEN = 100
 
 
 class StreamedImage(NamedTuple):
-    """`next_sample` is where to start for all that comes after this picture."""
+    """`next_sample` is where to start for all that comes after this image."""
 
     crop: UInt8[np.ndarray, "3 height width"]
     next_sample: int
@@ -37,13 +37,13 @@ class StreamedImage(NamedTuple):
 
 @runtime_checkable
 class ImageStream(Protocol):
-    """The same pictures in the same order, from wherever it is started."""
+    """The same images in the same order, from wherever it is started."""
 
     ref: str
     bad: Counter[BadReason]
 
     def identity(self) -> list[list[str]]:
-        """What tells this stream from others: JSON, compared when a run is resumed."""
+        """Identifies the stream: JSON, compared when a run is resumed."""
         ...
 
     def images(self, start: int, *, repeat_from: int | None = None) -> Generator[StreamedImage, None, None]:
@@ -73,7 +73,7 @@ class WorldStream:
 
 
 class SourceStream:
-    """The pictures of an image source; those that cannot be used are left out and counted in `bad`."""
+    """The images of an image source; those that cannot be used are left out and counted in `bad`."""
 
     def __init__(self, source: Source, preprocessing: Preprocessing, *, ahead: int) -> None:
         self.ref = str(source.root)

@@ -22,13 +22,13 @@ from torch.nn import functional
 from indexer.training.sae_model import TrainedSae
 
 MAX_DENSE_BYTES = {"cpu": 8 * 1024**2, "cuda": 512 * 1024**2}
-"""Of a dense (tokens x features) block in fp32; on a CPU small ones stay in its cache."""
+"""The size limit of a dense (tokens x features) block in fp32; on a CPU small ones stay in the cache."""
 MIN_BLOCK_TOKENS = 256
 """Fewer would read the weights more often than the tokens are worth."""
 
 
 class Outcome(NamedTuple):
-    """What a batch showed, beside the gradients it left."""
+    """The result of a batch, beside its gradients."""
 
     loss: Float[Tensor, ""]
     l0: Float[Tensor, ""]

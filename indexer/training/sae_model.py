@@ -56,7 +56,7 @@ class TrainedSae(torch.nn.Module):
 
     @torch.no_grad()
     def drop_radial_gradient(self) -> None:
-        """What would only lengthen or shorten a row is undone anyway, but would mislead Adam and clipping."""
+        """Removes the gradient along each row, which normalization undoes but Adam and clipping would see."""
         assert self.dec.grad is not None
         self.dec.grad -= (self.dec.grad * self.dec).sum(dim=1, keepdim=True) * self.dec
 

@@ -1,5 +1,5 @@
-"""What a finished run leaves: an SAE a layer in Scopeview's own format, with where it comes from and how good
-it is on pictures it was not trained on."""
+"""The files of a finished run: an SAE per layer in Scopeview's own format, with its provenance and how good
+it is on images it was not trained on."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ from scopeview.slots import Layer
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What is the same for all layers. `seconds` is training alone, over all sittings."""
+    """The properties shared by all layers. `seconds` counts training alone, over all sessions."""
 
     request: TrainRequest
     plan: Plan

@@ -1,4 +1,4 @@
-"""What a background is painted on: twice as large as the picture, which is enough for its low contrasts."""
+"""The canvas of a background: twice the image's size, which is enough for its low contrasts."""
 
 from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Painting with smooth edges: in patches four times as large as their place in the picture, then averaged."""
+"""Painting with smooth edges: in patches four times as large as their place in the image, then averaged."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,7 +22,7 @@ _SHADOW = [level * _SHADOW_STRENGTH // 255 for level in range(256)]
 
 
 class Silhouette(NamedTuple):
-    """How much of each pixel a thing covers, of 255, from `left`, `top` of the picture on."""
+    """How much of each pixel a thing covers, of 255, from `left`, `top` of the image on."""
 
     left: int
     top: int
@@ -30,7 +30,7 @@ class Silhouette(NamedTuple):
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """Of what lies inside the picture; right and bottom are just outside."""
+        """The box of the part inside the image; right and bottom are exclusive."""
         right, bottom = self.left + self.coverage.width, self.top + self.coverage.height
         return max(0, self.left), max(0, self.top), min(IMAGE_PX, right), min(IMAGE_PX, bottom)
 
@@ -38,7 +38,7 @@ class Silhouette(NamedTuple):
 def paint(
     picture: Image.Image, points: Int64[np.ndarray, "point 2"], ends: Sequence[int], colours: Sequence[Rgb]
 ) -> Silhouette:
-    """One thing with its shadow beneath it, changing the picture.
+    """One thing with its shadow beneath it, changing the image.
 
     Its outlines lie in `points` end to end, in pixels of the canvas; each reaches up to its end of `ends`.
     The first is at the back.
@@ -58,7 +58,7 @@ def paint(
 def _draw(
     patch: Image.Image, outlines: Sequence[Sequence[Length]], colours: Sequence[Rgb | int]
 ) -> Image.Image:
-    """At the size it has in the picture: every pixel the mean of 16."""
+    """At the size it has in the image: every pixel the mean of 16."""
     draw = ImageDraw.Draw(patch)
     for outline, colour in zip(outlines, colours, strict=True):
         draw.polygon(outline, fill=colour)

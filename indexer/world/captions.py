@@ -1,7 +1,7 @@
 """A scene in words: what is there and on what, worded in several ways, never saying what is not so.
 
 A caption knows what it claims, and a scene which claims are true of it, so that whoever compares captions
-with pictures can tell a caption that is wrong from one that merely belongs to another picture.
+with images can tell a caption that is wrong from one that merely belongs to another image.
 """
 
 import re
@@ -57,7 +57,7 @@ _RELATIONS = ("to the left of", "to the right of", "above", "below")
 class Caption(NamedTuple):
     text: str
     claims: frozenset[str]
-    """True of a picture when all of them are among its `facts_of`."""
+    """True of an image when all of them are among its `facts_of`."""
 
 
 def caption_of(things: Sequence[Thing], background: Background, random: RandomStream) -> Caption:

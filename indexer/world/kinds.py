@@ -17,7 +17,7 @@ class Thing:
     kind: str
     colour: str
     box: tuple[int, int, int, int]
-    """Left, top, right, bottom in pixels of the picture, of the whole thing, even where another covers it;
+    """Left, top, right, bottom in pixels of the image, of the whole thing, even where another covers it;
     right and bottom are just outside."""
 
 
@@ -38,7 +38,7 @@ def check_kinds(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def colouring(colour: str, main: Rgb) -> dict[Part, Rgb]:
-    """What each part is painted with in a thing of this colour, `main` being its shade of it."""
+    """The color of each part of an object of this color, `main` being its shade of it."""
     is_dark = colour == "black"
     return {
         "main": main,

@@ -1,4 +1,4 @@
-"""Which pixels of a picture show which thing, and how that is written in JSON.
+"""Which pixels of an image show which thing, and how that is written in JSON.
 
 A mask is written as the lengths of its runs, row after row from the top left, the first of them outside the
 thing: `[130, 4, 124, 6, ...]` says that pixels 130 to 133 are inside.
@@ -38,7 +38,7 @@ def runs_of(mask: Mask) -> list[int]:
 
 
 def mask_of(thing: Mapping[str, Any]) -> Mask:
-    """Of one thing of a scene's truth, as `Scene.truth` or a sample's JSON has it."""
+    """The mask of one object of a scene's content, as in `Scene.truth` or a sample's JSON."""
     runs: list[int] = thing["mask"]
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return flat.reshape(IMAGE_PX, IMAGE_PX)

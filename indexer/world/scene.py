@@ -1,4 +1,4 @@
-"""A scene: one picture of the world, its caption, and the truth about what is where."""
+"""A scene: one image of the world, its caption, and the truth about what is where."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Scene:
 
     @cached_property
     def masks(self) -> list[Mask]:
-        """Of each thing what can be seen of it."""
+        """The visible part of each object."""
         return visible_masks(self.silhouettes)
 
     @property

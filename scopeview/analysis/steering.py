@@ -1,7 +1,7 @@
-"""What a network makes of a picture whose features were turned: the rest of it, run on the edited stream.
+"""Steering: the rest of the network run on an edited residual stream.
 
-x' = x + (decode(edited) - decode(original)), in the residual stream's own units. What the SAE does not
-explain of x stays, so that an edit that changes nothing changes nothing.
+x' = x + (decode(edited) - decode(original)), in the residual stream's own units. The SAE's
+reconstruction error stays in x: with no edits, the result is unchanged.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ def steer(
     decomposition: LayerDecomposition,
     edits: FeatureEdits,
 ) -> SteeredEmbeddings:
-    """`apart` is the picture at the knobs' layer, as this SAE takes it apart."""
+    """`decomposition` is the image at the edits' layer, as this SAE encodes it."""
     pixels = torch.from_numpy(crop)[None]
     change = residual_change(sae, code_change(decomposition, edits))
     if edits.layer == EMBED:
@@ -42,7 +42,7 @@ def steer(
 
 
 def residual_change(sae: Sae, change: CodeChange) -> Float[Tensor, "token d_in"]:
-    """What is added to the SAE's raw input when its codes change so."""
+    """The change of the SAE's raw input that follows from a change of its codes."""
     features = torch.from_numpy(change.features).to(sae.dec.device)
     decoded = torch.from_numpy(change.difference).to(sae.dec.device) @ sae.dec[features]
     return sae.in_raw_units(decoded)

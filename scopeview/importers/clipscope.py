@@ -180,7 +180,7 @@ def _load_pt(path: Path) -> Mapping[str, object]:
 
 
 def _number_types() -> list[Any]:
-    """What NumPy's plain numbers are pickled as: they hold bytes of a number, and no code."""
+    """The types that NumPy scalars are pickled as: they hold the bytes of a number, and no code."""
     made_by = np.int64(0).__reduce__()[0]
     kinds = [type(np.dtype(kind)) for kind in ("int32", "int64", "float32", "float64")]
     return [made_by, (made_by, "numpy.core.multiarray.scalar"), np.dtype, *kinds]

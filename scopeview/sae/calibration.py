@@ -31,7 +31,7 @@ MAX_SAMPLED_IMAGES = 1000
 
 @runtime_checkable
 class CalibrationModel(Protocol):
-    """What calibration needs of a model: `scopeview.vision.clip.Clip` is one."""
+    """The interface that calibration needs of a model; `scopeview.vision.clip.Clip` has it."""
 
     def forward(
         self, pixels: UInt8[Tensor, "batch 3 height width"], layers: Sequence[int]
@@ -195,7 +195,7 @@ def save_standardizations(path: Path, statistics: Mapping[Layer, Standardization
 
 
 def load_standardizations(path: Path) -> dict[Layer, Standardization]:
-    """What `save_standardizations` wrote, on the CPU. Raises `IndexFormatError` for anything else."""
+    """Reads the output of `save_standardizations`. Raises `IndexFormatError` for anything else."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

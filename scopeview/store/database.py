@@ -22,7 +22,7 @@ _INDEX = "scope"
 _CLOSED = "SET enable_external_access = false; SET lock_configuration = true"
 
 _UNREADABLE = (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException)
-"""What DuckDB raises where a block is not there, or after that for every query; where a block has not its
+"""The errors that DuckDB raises for a missing block, and after that for every query; for a block with a wrong
 checksum, it raises an error of no kind at all."""
 
 

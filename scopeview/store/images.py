@@ -138,7 +138,7 @@ class ImageReader(IndexFolder):
         raise self._no_image(image_id)
 
     def sha256(self, image_id: SupportsIndex) -> str:
-        """Of the original file, in hex. Raises `NotFoundError`."""
+        """The sha256 of the original file, in hex. Raises `NotFoundError`."""
         for known in within([image_id], self.manifest.n_images):
             sql = "SELECT sha256 FROM images WHERE image_id = $image_id LIMIT 1"
             for (sha256,) in self.sql(sql, {"image_id": known}):
@@ -170,7 +170,7 @@ class ImageReader(IndexFolder):
 
     @cached_property
     def _first_images(self) -> tuple[list[int], list[int]]:
-        """Of every shard that has images: the id of its first one, and its number."""
+        """The first image id and the number of every shard that has images."""
         rows = self.sql("SELECT min(image_id), shard FROM images GROUP BY shard ORDER BY 1")
         return [first for first, _ in rows], [shard for _, shard in rows]
 

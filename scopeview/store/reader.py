@@ -64,7 +64,7 @@ class IndexReader(ExampleReader, GalleryReader, CodeReader, DescribedReader):
         )
 
     def figures(self, slot: Slot, feature: int) -> FeatureStatistics:
-        """What the database says of a feature, its highest images by number. Raises `NotFoundError`."""
+        """The database's row of a feature, with the ids of its top images. Raises `NotFoundError`."""
         # A slot's features lie in order, so it is known where this one is, unless some are missing. Asked so,
         # DuckDB goes there at once; a search takes it twice as long.
         at = {"row": self._first_features.get(slot, 0) + feature}
@@ -83,12 +83,12 @@ class IndexReader(ExampleReader, GalleryReader, CodeReader, DescribedReader):
 
     @cached_property
     def _first_features(self) -> dict[Slot, int]:
-        """Of every slot the row of its first feature."""
+        """The row of the first feature of every slot."""
         rows = self.sql("SELECT layer, token, min(rowid) FROM features GROUP BY layer, token")
         return {Slot(parse_layer(layer), token): row for layer, token, row in rows}
 
     def histograms(self, slot: Slot, features: Iterable[SupportsIndex]) -> dict[int, Histogram]:
-        """Of those of the given features that ever fire, with one question."""
+        """The histograms of the given features that fire at all, with one query."""
         rows = self.sql(
             f"SELECT feature, max, histogram FROM features WHERE {IN_SLOT} AND max IS NOT NULL"
             " AND feature IN (SELECT unnest($features::INTEGER[]))",

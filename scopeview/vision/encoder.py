@@ -67,7 +67,7 @@ class Encoder:
         self._decoder_norms: dict[Layer, Tensor] = {}
 
     def crop(self, image: Image.Image) -> UInt8[np.ndarray, "3 height width"]:
-        """The square of an RGB picture that the model sees, as the model's own processor cuts it."""
+        """The square of an RGB image that the model sees, as the model's own processor cuts it."""
         return self.clip.preprocessing.crop(image)
 
     def encode(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> Encoded:
@@ -95,9 +95,9 @@ class Encoder:
         *,
         embedding: bool = True,
     ) -> list[Decomposition]:
-        """Each picture's code at every token of these layers (None: all), and what each code leaves over.
+        """Each image's code at every token of these layers (None: all), and what each code leaves over.
 
-        Where the embedding is not wanted the network is run no further than the last of the layers.
+        Without the embedding, the network runs only up to the last of the layers.
         """
         wanted = list(self.saes) if layers is None else list(layers)
         with torch.inference_mode():
@@ -117,7 +117,7 @@ class Encoder:
         ]
 
     def codes(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> list[list[Code]]:
-        """For each picture its code at every slot, in slot order; `any` is cut to its k strongest."""
+        """For each image its code at every slot, in slot order; `any` is cut to its k strongest."""
         return [codes_of(decomposition, self.slots) for decomposition in self.decompose(crops)]
 
     def steer(
@@ -126,7 +126,7 @@ class Encoder:
         decomposition: LayerDecomposition,
         edits: FeatureEdits,
     ) -> SteeredEmbeddings:
-        """The picture's embedding without and with the edits; `apart` is it at the knobs' layer."""
+        """The embedding without and with the edits; `decomposition` is the image at the edits' layer."""
         return steer(self.clip, self.saes[edits.layer], crop, decomposition, edits)
 
     def directions(self, layer: Layer, features: Sequence[int]) -> Float32[np.ndarray, "feature d_in"]:
@@ -145,7 +145,7 @@ class Encoder:
         return read_logit_scale(self.clip)
 
     def facts(self) -> dict[str, Any]:
-        """What is loaded and where, for those who run a server. Weights that several share count once."""
+        """The loaded model and its device, for operators. Weights shared by several parts count once."""
         modules: list[torch.nn.Module] = [self.clip.model, *self.saes.values()]
         tensors = [tensor for one in modules for tensor in (*one.parameters(), *one.buffers())]
         weights = [tensor for tensor in tensors if tensor.is_floating_point()]
@@ -182,7 +182,7 @@ class Encoder:
         return None if ANY in named else [token_number(token) or 0 for token in named]
 
     def _coder(self, layer: Layer) -> Sae | RescoredSae:
-        """What encodes for an index; copies that low precision needs are made when they are first used."""
+        """The encoder of a layer; copies for low precision are made on first use."""
         sae = self.saes[layer]
         if self.clip.dtype == torch.float32 or sae.config.k is None:
             return sae
@@ -237,7 +237,7 @@ def _place(weight: Tensor) -> int:
 def _decompose_layer(
     sae: Sae, x: Float[Tensor, "batch token d_in"], norms: Float[Tensor, " n_features"]
 ) -> list[LayerDecomposition]:
-    """One picture after the other."""
+    """One image after the other."""
     rebuilt = sae(x.flatten(0, 1))
     codes = per_image(rebuilt.codes, len(x))
     explained = metrics.each_explained_variance(rebuilt.x, rebuilt.x_hat).float()
@@ -249,7 +249,7 @@ def _decompose_layer(
         *(figure.reshape(x.shape[:2]) for figure in (explained, mse)),
     )
     features, values, lengths, explained_variance, squared_error = (part.cpu().numpy() for part in parts)
-    # A ReLU SAE's rows are as wide as the busiest of the whole batch; a picture's own needs no more than its.
+    # A ReLU SAE's rows are as wide as the busiest of the whole batch; an image's own needs no more than its.
     widths = [sae.config.k or int((picture > 0).sum(axis=1).max(initial=0)) for picture in values]
     return [
         LayerDecomposition(

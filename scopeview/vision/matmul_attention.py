@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 MATMUL_ATTENTION = "scopeview_products"
-"""What transformers calls it, as `attn_implementation`."""
+"""The name that transformers knows it by, as `attn_implementation`."""
 
 
 def attention_by_matmul(

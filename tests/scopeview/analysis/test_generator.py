@@ -37,7 +37,7 @@ def test_both_embeddings_are_drawn_from_the_same_noise() -> None:
 @pytest.mark.parametrize(
     ("clip", "layer", "turned", "said"),
     [
-        ("someone/a-clip", 11, TURNED, "no final embedding"),
+        ("someone/a-clip", 11, TURNED, "not the final embedding"),
         ("laion/another", "embed", TURNED, "someone/a-clip, and these are of laion/another"),
         ("someone/a-clip", "embed", SteeredEmbeddings(*np.ones((2, 5), np.float32)), "5 dimensions"),
     ],
