@@ -27,7 +27,7 @@ class EncoderProtocol(Protocol):
     def crop(self, image: Image.Image) -> Crop:
         """The square the model sees: (3, height, width)."""
 
-    def apart(
+    def decompose(
         self, crops: Crop, layers: Sequence[Layer] | None = None, *, embedding: bool = True
     ) -> list[Decomposition]:
         """Each of (batch, 3, height, width) at every token of these layers, None all."""

@@ -292,7 +292,7 @@ class Worker:
 
     def _timed_decompose(self, encoder: EncoderProtocol, crops: Crop, first: ImageJob) -> list[Decomposition]:
         started_s = time.monotonic()
-        parts = encoder.apart(crops, first.request.layers, embedding=first.request.embedding)
+        parts = encoder.decompose(crops, first.request.layers, embedding=first.request.embedding)
         took_s = (time.monotonic() - started_s) / len(crops)
         self._image_s += (took_s - self._image_s) / 4
         return parts

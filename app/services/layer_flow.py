@@ -136,7 +136,7 @@ def _linked(index: OpenIndex, encoder: EncoderProtocol, one: LayerColumn, other:
     links = by_decoder(
         here, encoder.directions(one.layer, here), there, encoder.directions(other.layer, there)
     )
-    near = index.reader.near_in(one.cards.slot, here, other.layer, "cofiring")
+    near = index.reader.neighbors_in(one.cards.slot, here, other.layer, "cofiring")
     links += [
         FeatureLink("cofiring", feature, hit.feature, hit.score)
         for feature, hit in near

@@ -32,7 +32,7 @@ from app.web.client_address import client_of
 from app.web.errors import ProblemError, answer_for
 from app.web.security import refuse_cross_site
 from scopeview.analysis.decomposition import codes_of
-from scopeview.images import ImageLimits, encode_square
+from scopeview.images import ImageLimits, encode_lossless
 from scopeview.store.records import Code
 from scopeview.vision.preprocess import Preprocessing
 
@@ -72,7 +72,7 @@ async def _analyze(site: AppState, index: OpenIndex, client: str, data: bytes) -
     key = await _pool(site, partial(_accepted, site, partial(crop_key, crop)))
     await _pool(site, partial(site.worker.encoder, index.reader.index_dir))  # the first one loads the model
     codes = await _codes(site, index, key, crop)
-    picture = await _pool(site, partial(encode_square, crop))
+    picture = await _pool(site, partial(encode_lossless, crop))
     keep = partial(site.uploads.keep, crop_sha256=key, sha256=sha256)
     return await run_in_threadpool(keep, index.slug, index.version, picture, codes)
 

@@ -72,7 +72,7 @@ def test_models_are_loaded_at_the_start_or_at_the_first_upload(
 
 
 class Failing(FakeEncoder):
-    def apart(self, *_: object, **__: object) -> list[Decomposition]:
+    def decompose(self, *_: object, **__: object) -> list[Decomposition]:
         raise RuntimeError("CUDA error: device-side assert triggered")
 
 

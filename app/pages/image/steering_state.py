@@ -7,7 +7,7 @@ from typing import Any
 from app.formatting import significant
 from app.pages.layout import Link
 from app.urls import ImageAddress
-from scopeview.analysis.feature_edits import Edit, spell_edit
+from scopeview.analysis.feature_edits import Edit, format_edit
 from scopeview.analysis.token_selection import Selection
 from scopeview.slots import Layer
 
@@ -35,7 +35,7 @@ class SteeringState:
         return {
             "layer": self.layer,
             "tokens": self.selection.text,
-            "edit": [spell_edit(edit) for edit in self.edits],
+            "edit": [format_edit(edit) for edit in self.edits],
             "prompt": list(self.prompts),
         }
 

@@ -36,7 +36,7 @@ from app.urls import URLS, ImageAddress
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.feature_edits import Edit
 from scopeview.analysis.grouping import Group
-from scopeview.analysis.token_selection import Selection, spell, summarize
+from scopeview.analysis.token_selection import Selection, format_positions, summarize
 from scopeview.slots import ANY, EMBED, Layer
 from scopeview.store.records import ActiveFeature, ImageRow
 
@@ -183,7 +183,7 @@ def _grids(sample: SampleImage) -> list[GridState]:
     chosen = selected_feature(
         index, view.with_feature(sample.features[0]), sample.cards, sample.found, sample.size
     )
-    selected = ViewState(sample.at, sample.layer, Selection(spell(some), some))
+    selected = ViewState(sample.at, sample.layer, Selection(format_positions(some), some))
     at_cls = ViewState(sample.at, sample.layer, Selection("cls", (0,)))
     states = [
         GridState("the whole image", grid_view(index, view, None)),
