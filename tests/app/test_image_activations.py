@@ -88,7 +88,7 @@ def test_an_upload_whose_numbers_were_forgotten_comes_out_the_same(
 ) -> None:
     before = ask(site, f"{upload}/activations", layer=3)
     worker: Any = site.app.state.site.worker  # type: ignore[attr-defined]
-    worker._memory._held.clear()
+    worker._memory._known.clear()
     assert ask(site, f"{upload}/activations", layer=3) == before
     assert encoder.batches == [1, 1]
 
@@ -179,7 +179,7 @@ def test_turned_knobs_change_what_the_picture_is_like(site: TestClient, upload: 
         ("activations", "layer=2", "1, 3 or embed"),
         ("activations", "layer=3&tokens=257", "from 1 to 256"),
         ("activations", "layer=3&tokens=x", "from 1 to 256"),
-        ("activations", "layer=embed&tokens=1", "cls, any"),
+        ("activations", "layer=embed&tokens=1", "any, cls"),
         ("activations", "order=size", "activation or mass"),
         ("activations", "top=0", "greater than or equal to 1"),
         ("activations", "least=nan", "least"),
@@ -221,7 +221,7 @@ def test_where_words_cannot_be_compared_the_edit_is_shown_all_the_same(
     site = with_vectors(start_site(text_factory=absent), monkeypatch)
     found = ask(site, f"{IMAGE}/steering", edit="3:40", prompt="a heart")
     assert found["prompts"] == []
-    assert "no text tower" in found["why_no_prompts"]
+    assert "text encoder of this index is missing" in found["why_no_prompts"]
     assert found["cosine"] < 1
 
 
