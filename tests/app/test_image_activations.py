@@ -221,7 +221,7 @@ def test_where_words_cannot_be_compared_the_edit_is_shown_all_the_same(
     site = with_vectors(start_site(text_factory=absent), monkeypatch)
     found = ask(site, f"{IMAGE}/steering", edit="3:40", prompt="a heart")
     assert found["prompts"] == []
-    assert "text encoder of this index is missing" in found["why_no_prompts"]
+    assert "the text encoder of this index is missing" in found["why_no_prompts"]
     assert found["cosine"] < 1
 
 

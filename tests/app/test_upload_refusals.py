@@ -34,16 +34,16 @@ def test_what_is_no_whole_picture_is_refused_before_a_model_is_loaded(
 @pytest.mark.parametrize(
     ("data", "named"),
     [
-        (b"%PDF-1.7\n1 0 obj <<>> endobj", "a PDF"),
-        (b"%PDF-1.7\n<html> PK\x05\x06" + bytes(18), "a PDF"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG image"),
-        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG image"),
-        (picture("BMP"), "a BMP image"),
-        (picture("TIFF"), "a TIFF image"),
-        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1", "a HEIC photo"),
-        (b"\x00\x00\x00\x20ftypavif", "an AVIF image"),
-        (b"\x00\x00\x00\x18ftypmp42", "a video"),
-        (b"PK\x03\x04" + bytes(26) + b"PK\x05\x06" + bytes(18), "a ZIP archive"),
+        (b"%PDF-1.7\n1 0 obj <<>> endobj", "is a PDF"),
+        (b"%PDF-1.7\n<html> PK\x05\x06" + bytes(18), "is a PDF"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is an SVG image"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "is an SVG image"),
+        (picture("BMP"), "is a BMP image"),
+        (picture("TIFF"), "is a TIFF image"),
+        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1", "is a HEIC photo"),
+        (b"\x00\x00\x00\x20ftypavif", "is an AVIF image"),
+        (b"\x00\x00\x00\x18ftypmp42", "is a video"),
+        (b"PK\x03\x04" + bytes(26) + b"PK\x05\x06" + bytes(18), "is a ZIP archive"),
         (b"<!doctype html><title>x</title>", "cannot be read as an image"),
         (b"words", "cannot be read as an image"),
     ],
@@ -54,7 +54,7 @@ def test_what_is_no_picture_is_told_what_it_is_and_which_kinds_are_accepted(
     answer = strict_site.post(API, files=form(data)).json()
     assert answer == {
         "error": "unsupported",
-        "detail": f"This file is {named}. Accepted formats: JPEG, PNG, WebP or GIF.",
+        "detail": f"This file {named}. Accepted formats: JPEG, PNG, WebP or GIF.",
     }
 
 

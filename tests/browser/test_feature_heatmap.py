@@ -44,7 +44,7 @@ def test_heat_is_drawn_read_out_and_asked_for_once(tiny_site: str, open_page: Op
     page = watched.goto(ADDRESS)
     first = page.locator(".big-grid feature-heatmap").first
     expect(first.locator("canvas")).to_have_attribute(
-        "aria-label", "heat: highest row 8, column 8: 8.25; above zero at 1 of 256 patches; at CLS 1.5"
+        "aria-label", "heatmap: highest row 8, column 8: 8.25; above zero at 1 of 256 patches; at CLS 1.5"
     )
     assert len(asked[0]) >= 9
     assert first.evaluate(PIXEL, 0)[3] == 0
