@@ -88,7 +88,7 @@ def test_an_upload_whose_numbers_were_forgotten_comes_out_the_same(
 ) -> None:
     before = ask(site, f"{upload}/activations", layer=3)
     worker: Any = site.app.state.site.worker  # type: ignore[attr-defined]
-    worker._memory._held.clear()
+    worker._memory._known.clear()
     assert ask(site, f"{upload}/activations", layer=3) == before
     assert encoder.batches == [1, 1]
 
