@@ -1,0 +1,1 @@
+"""The web server: pages, JSON API, uploads and the inference worker, in layers (see CONTRIBUTING)."""

@@ -1,4 +1,4 @@
-"""Our own style sheet and scripts: read once, served from memory, named with a hash of what is in them."""
+"""Style sheet and scripts: read once, served from memory, with a content hash in their URLs."""
 
 import hashlib
 import mimetypes

@@ -1,4 +1,4 @@
-"""Numbers as people read them, beside the exact value that JSON gives. Pages write figures by this alone."""
+"""Numbers, names and dates as people read them. Pages write figures by this alone."""
 
 import math
 import re

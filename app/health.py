@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`, `/metrics`: for those who run the server."""
+"""`/healthz`, `/readyz`, `/metrics` and `/robots.txt`: for operators and crawlers."""
 
 import shutil
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class LoadedEncoder(BaseModel):
     device: str
     dtype: str = Field(description="precision of the model; the SAEs are always float32")
     layers: list[Layer]
-    n_bytes: int = Field(description="of all weights, each counted once")
+    n_bytes: int = Field(description="size of all weights, shared ones counted once")
 
 
 class Readiness(BaseModel):
@@ -38,7 +38,9 @@ class Readiness(BaseModel):
     encoder: dict[str, str] = Field(description="by index: loaded, not loaded yet, or why it is absent")
     text: dict[str, str] = Field(description="state of the text encoder, which search by words needs")
     loaded: dict[str, LoadedEncoder] = Field(description="by index, where an encoder is loaded")
-    uploads: str = Field(description="`kept`, or why uploads cannot be stored: disk full or not writable")
+    uploads: str = Field(
+        description="`kept`, or why uploads cannot be stored: the disk is full or not writable"
+    )
     warm: dict[str, bool] = Field(
         description="by index: what is asked for all day is in memory; until then pages take longer"
     )

@@ -1,4 +1,4 @@
-"""Thumbnails, grids and static files: bytes that a browser may keep, with an ETag and 304."""
+"""Thumbnails, grids and static files, with ETags."""
 
 from fastapi import APIRouter
 from fastapi.responses import Response

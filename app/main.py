@@ -1,4 +1,4 @@
-"""The server put together: settings in, an application out. Nothing happens at import."""
+"""Builds the application from settings and runs it. Nothing happens at import."""
 
 import asyncio
 import atexit
@@ -42,9 +42,9 @@ from app.api import search as api_search
 from app.api import uploads as api_uploads
 from app.assets import Assets
 from app.engine.budget import TimeBudget
-from app.engine.fair_share import FairLimiter, TakeTurns
+from app.engine.fair_share import FairLimiter, FairTurns
 from app.engine.preview_cache import Previews
-from app.engine.text_encoders import TextEncoders, TowerFactory, scopeview_towers
+from app.engine.text_encoders import TextEncoderFactory, TextEncoders, scopeview_text_encoders
 from app.engine.worker import MAX_WAITING_PER_CLIENT, POOL_SIZE, EncoderFactory, Worker, scopeview_encoders
 from app.moderation.blocklist import BlockList
 from app.moderation.reports import Reports
@@ -89,7 +89,7 @@ from app.web.request_log import HEADER, REQUEST_ID, AccessLog, log_config
 from app.web.security import HEADERS, ApiCors, HeadLikeGet, SecurityHeaders, allowed_methods
 from app.web.server_socket import Server, bound_socket
 from scopeview.errors import DamagedError, InputError, ScopeviewError
-from scopeview.malloc import give_back_large_blocks
+from scopeview.malloc import release_large_blocks
 
 log = logging.getLogger("scopeview.main")
 
@@ -144,11 +144,11 @@ ROUTERS = (
 
 
 @dataclass(frozen=True)
-class StandIns:
+class ModelStandIns:
     """What tests put in the place of models; None: the real ones."""
 
     encoders: EncoderFactory | None = None
-    texts: TowerFactory | None = None
+    texts: TextEncoderFactory | None = None
     decoder: Decoder | None = None
 
 
@@ -156,13 +156,13 @@ def create_app(
     settings: Settings,
     *,
     encoder_factory: EncoderFactory | None = None,
-    text_factory: TowerFactory | None = None,
+    text_factory: TextEncoderFactory | None = None,
     decoder: Decoder | None = None,
 ) -> FastAPI:
     """Indexes open when the app starts. The factories stand in for the models, and the decoder for processes
     of its own, in tests."""
     assets, metrics = Assets(), Metrics()
-    models = StandIns(encoder_factory, text_factory, decoder)
+    models = ModelStandIns(encoder_factory, text_factory, decoder)
     app = FastAPI(
         title="Scopeview",
         description=DESCRIPTION,
@@ -201,7 +201,7 @@ def serve(
     """
     given = {"index_dirs": list(index_dirs), "host": host, "port": port, "encoder_device": device}
     threadpool_limits(1, user_api="blas")  # requests run beside each other, and their sums are small
-    give_back_large_blocks()
+    release_large_blocks()
     settings = read_settings(given | ({"upload_dir": upload_dir} if upload_dir else {}))
     with bound_socket(settings.host, settings.port) as listener:
         close_indexes(_open_indexes(settings, BlockList(settings.blocklist)))
@@ -240,7 +240,7 @@ def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     """The last one added is the outermost."""
     # Zstandard for browsers, which ask for it: less of a page than gzip, in a third of the time. Its
-    # level 4 takes blocks that `give_back_large_blocks` gives back after every page: 0.6 ms instead of 0.1.
+    # level 4 takes blocks that `release_large_blocks` gives back after every page: 0.6 ms instead of 0.1.
     app.add_middleware(CompressMiddleware, minimum_size=1024, zstd_level=3, gzip_level=3)
     app.add_middleware(
         PageCacheMiddleware,
@@ -249,7 +249,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
         query_names=_query_names(),
     )
     turns = FairLimiter(N_TURNS, settings.requests_per_client, max_waiting=MAX_WAITING_TURNS)
-    app.add_middleware(TakeTurns, turns=turns, refuse=_answer_error)
+    app.add_middleware(FairTurns, turns=turns, refuse=_answer_error)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.trusted_hosts, www_redirect=False)
     app.add_middleware(CanonicalPath)
@@ -297,7 +297,7 @@ def _edition(scope: Scope) -> str:
 
 
 def _lifespan(
-    settings: Settings, models: StandIns, assets: Assets, metrics: Metrics
+    settings: Settings, models: ModelStandIns, assets: Assets, metrics: Metrics
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -346,7 +346,7 @@ def _call_off(timer: threading.Timer) -> None:
     timer.join()
 
 
-def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Metrics) -> AppState:
+def _open_site(settings: Settings, models: ModelStandIns, assets: Assets, metrics: Metrics) -> AppState:
     """Raises `InputError` for an index, a block-list or a folder of uploads that cannot be read."""
     if not settings.index_dirs:
         raise InputError("no index to serve: name at least one index folder")
@@ -363,7 +363,7 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
         deadline_s=settings.upload_deadline_s,
         budget=TimeBudget(settings.model_seconds_per_minute),
     )
-    towers = models.texts or scopeview_towers(settings.encoder_device)
+    text_factory = models.texts or scopeview_text_encoders(settings.encoder_device)
     indexes = _open_indexes(settings, blocklist)
     for index in indexes.values():
         index.reader.on_damage = metrics.note_damage
@@ -379,7 +379,7 @@ def _open_site(settings: Settings, models: StandIns, assets: Assets, metrics: Me
         model_places=FairLimiter(
             N_MODEL_REQUESTS, settings.model_requests_per_client, max_waiting=MAX_WAITING_PER_CLIENT
         ),
-        texts=TextEncoders(towers, worker),
+        texts=TextEncoders(text_factory, worker),
         reports=Reports(settings.upload_dir / "reports.jsonl"),
         previews=Previews(),
         metrics=metrics,
@@ -398,10 +398,10 @@ async def _sweep(site: AppState) -> None:
         await asyncio.sleep(SWEEP_EVERY_S)
         try:
             n_failed = await run_in_threadpool(site.uploads.sweep)
-            site.metrics.swept(n_failed)
+            site.metrics.note_sweep(n_failed)
         except Exception:
             log.exception("the sweep of uploads failed; it is tried again in %.0f s", SWEEP_EVERY_S)
-            site.metrics.swept(1)
+            site.metrics.note_sweep(1)
 
 
 async def _warm(site: AppState, templates: Environment) -> None:

@@ -1,4 +1,4 @@
-"""What an operator can set: by keyword, or by environment variables that begin with `SCOPEVIEW_`.
+"""Settings of the server: keyword arguments, or environment variables that begin with `SCOPEVIEW_`.
 
 Nothing is read at import; whoever starts the server makes one `Settings` and hands it to `create_app`.
 """

@@ -1,4 +1,4 @@
-"""What one running server holds: its settings, the indexes it has open, uploads and the inference worker."""
+"""The state of a running server: settings, open indexes, uploads and the inference worker."""
 
 import hashlib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Every URL of the site. No other module, template or script puts one together.
+"""Every URL of the site. No other module, template or script builds one.
 
 Behind a path prefix (`https://example.org/scope`) every one of them carries it: `path_prefix` notes it for
 each request, and it is read here when a URL is made.

@@ -53,7 +53,7 @@ def build(
     pairs: Annotated[list[int] | None, typer.Argument(help="Sizes, in (feature, activation) pairs.")] = None,
     work: Work = MADE,
 ) -> None:
-    """The build, and point reads of what it built, at 25.6 and 256 million pairs."""
+    """The build beside a bare sort, and point reads beside bare reads, at 25.6 and 256 million pairs."""
     from bench.build import main
 
     main(pairs or [25_600_000, 256_000_000], work)
@@ -65,6 +65,14 @@ def build_alone(index_dir: Path, database: Path) -> None:
     from bench.build import build_alone
 
     build_alone(index_dir, database)
+
+
+@cli.command(hidden=True)
+def sort_alone(index_dir: Path, database: Path) -> None:
+    """The sort that `build` is compared with."""
+    from bench.build import sort_alone
+
+    sort_alone(index_dir, database)
 
 
 @cli.command()

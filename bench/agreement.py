@@ -24,7 +24,7 @@ Crops = UInt8[np.ndarray, "batch 3 height width"]
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of one slot: shares in [0, 1]."""
+    """The agreement at one slot: shares in [0, 1]."""
 
     same_sets: float  # images whose k features are the same
     same_lists: float  # of the features that fire on nine images or more, those with the same nine in order

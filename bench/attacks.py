@@ -48,7 +48,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 @dataclass
 class Visit:
-    """What the visitor noticed."""
+    """The visitor's measurements."""
 
     page_s: list[float] = field(default_factory=list)
     activation_s: list[float] = field(default_factory=list)

@@ -47,14 +47,14 @@ class Sizes:
 
 
 class Speed(NamedTuple):
-    """Of one of the three in one round."""
+    """The speed of one of the three in one round."""
 
     images_per_s: float
     cpu_s_an_image: float  # of all threads: what it costs, however busy the machine is with other things
 
 
 class Rates(NamedTuple):
-    """Of each round."""
+    """The speeds of all rounds."""
 
     reference: list[Speed]
     vit: list[Speed]

@@ -76,7 +76,7 @@ def write_jpegs(folder: Path, n_images: int, per_shard: int = 10_000) -> None:
 
 
 def matmul_tflops(device: str, side: int = 8192, times: int = 20) -> float:
-    """What bfloat16 matrix products reach here; a small one on a CPU, for the sake of tests."""
+    """The rate of bfloat16 matrix products on this device; a small one on a CPU, for tests."""
     side = side if device.startswith("cuda") else 256
     a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     for turn in range(2):

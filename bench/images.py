@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.image_sets import N_LAION_SHARDS, ImageSets, corpus, write_image_sets
 
 MADE = Path("bench/made")
-"""What is made for one run and kept for the next; git ignores it."""
+"""The folder of generated files, kept for the next run; git ignores it."""
 
 N_PHOTO_SHARDS, N_PHOTOS_PER_SHARD, N_LAION_PER_SHARD = 7, 100, 35
 

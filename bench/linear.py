@@ -1,6 +1,6 @@
 """Does an image cost the same among a thousand as among a hundred thousand? `scopeview index` at each size.
 
-A small CLIP on small pictures, so that what surrounds the model is seen; seconds an image of every stage.
+A small CLIP on small images, so that what surrounds the model is seen; seconds an image of every stage.
 """
 
 import json
@@ -44,13 +44,13 @@ def main(sizes: Sequence[int]) -> None:
 
 
 def _each_more(cpu_s: Mapping[int, float]) -> dict[int, float]:
-    """What each image beyond the last smaller size costs: what does not depend on their number falls out."""
+    """The cost of each image beyond the next smaller size: fixed costs cancel out."""
     sizes = sorted(cpu_s)
     return {n: (cpu_s[n] - cpu_s[before]) / (n - before) for before, n in pairwise(sizes)}
 
 
 def _write_source(folder: Path, n_images: int) -> None:
-    """The pictures repeat after a thousand: what they show does not matter here."""
+    """The images repeat after a thousand: what they show does not matter here."""
     folder.mkdir()
     pictures = [jpeg(seed) for seed in range(min(n_images, 1000))]
     for shard in range(-(-n_images // PER_SHARD)):

@@ -24,7 +24,7 @@ _HEADERS = {"Accept": "text/html", "Accept-Encoding": "gzip, deflate, br, zstd"}
 
 
 class Load(NamedTuple):
-    """What a load found."""
+    """The result of a load."""
 
     seconds: list[float]  # of each request
     per_s: float  # answers a second, over the whole of it

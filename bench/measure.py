@@ -1,4 +1,4 @@
-"""What every benchmark needs: a child process and its peak memory, percentiles, results kept as JSON."""
+"""Helpers of all benchmarks: child processes and their peak memory, percentiles, results kept as JSON."""
 
 import json
 import os
@@ -18,7 +18,7 @@ Key = TypeVar("Key")
 
 
 class Percentiles(NamedTuple):
-    """Of times, in milliseconds."""
+    """Percentiles of times, in milliseconds."""
 
     median_ms: float
     p99_ms: float
@@ -35,23 +35,26 @@ class ChildRun(NamedTuple):
 
 @dataclass(frozen=True)
 class Budget:
-    """A figure beside what it should be."""
+    """A measured value beside its goal; None: no goal, as for seconds, which say more of the machine."""
 
     name: str
     value: float
-    bound: float
+    bound: float | None
     unit: str
     at_least: bool = False  # else at most
 
     @property
     def is_met(self) -> bool:
+        if self.bound is None:
+            return True
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
     def cells(self) -> "BudgetCells":
-        sign = "at least" if self.at_least else "under"
+        sign = "at least" if self.at_least else "at most"
         value = f"{self.value:,.3g}" if abs(self.value) < 1000 else f"{self.value:,.0f}"
         missed = "" if self.is_met else "  MISSED"
-        return BudgetCells(f"{value} {self.unit}{missed}", f"{sign} {self.bound:g} {self.unit}")
+        goal = "" if self.bound is None else f"{sign} {self.bound:g} {self.unit}"
+        return BudgetCells(f"{value} {self.unit}{missed}", goal)
 
 
 class BudgetCells(NamedTuple):
@@ -94,7 +97,7 @@ def pin(cores: Iterable[int]) -> None:
 
 
 def resident_gb(pid: int) -> float:
-    """Of another process, now, as `/proc` has it."""
+    """The resident memory of another process, from `/proc`."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
 

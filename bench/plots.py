@@ -59,7 +59,7 @@ class Plotted:
 
 
 def main(index_dir: Path) -> None:
-    """Of the slot with the most active features. Prints a table and keeps `plots.json`."""
+    """Measures the slot with the most active features. Prints a table and keeps `plots.json`."""
     with IndexReader(index_dir) as reader:
         slug = reader.manifest.slug
         slot = max(reader.manifest.slots, key=lambda slot: reader.summary(slot).n_active)

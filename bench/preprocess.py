@@ -1,4 +1,4 @@
-"""What one core decodes, crops and makes thumbnails of, in images a second: how many cores a GPU needs."""
+"""How many images a second one core decodes, crops and turns into thumbnails: how many cores a GPU needs."""
 
 import time
 from itertools import islice

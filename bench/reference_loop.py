@@ -1,4 +1,4 @@
-"""What one would write in an afternoon, as the thing to beat: hooks, dense latents, a running top-9 table.
+"""The plain loop to compare with: hooks, dense latents, a running top-9 table.
 
 transformers' own tower in float32 with a hook on each layer; the latents of both tokens as dense rows of
 n_features; `torch.topk` of the table so far and the batch. Nothing is stored.

@@ -43,7 +43,7 @@ Paths = Callable[[random.Random], str]
 
 @dataclass(frozen=True)
 class ServingResult:
-    """What was measured."""
+    """The measurements of one run."""
 
     start_s: float
     warm_s: float  # from then on until it has read ahead what pages need
@@ -60,9 +60,9 @@ class ServingResult:
             yield Budget(f"{name}, median", self.first_time[name].median_ms, MEDIAN_MS, "ms")
             yield Budget(f"{name}, p99", self.first_time[name].p99_ms, P99_MS, "ms")
         theirs = self.per_s["datasette"]
-        for name in ("again", "first time"):
+        for name, goal in (("again", 4), ("first time", None)):
             ratio = self.per_s[name] / theirs
-            yield Budget(f"feature pages {name} / Datasette's rows", ratio, 4, "x", at_least=True)
+            yield Budget(f"feature pages {name} / Datasette's rows", ratio, goal, "x", at_least=True)
 
 
 def main(index_dir: Path, *, seconds: float = SECONDS, n_flat_out: int = FLAT_OUT) -> None:

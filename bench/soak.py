@@ -35,7 +35,7 @@ WITHOUT_LIMITS = {
     "SCOPEVIEW_UPLOADS_PER_MINUTE": "0",
     "SCOPEVIEW_MODEL_SECONDS_PER_MINUTE": "0",
 }
-"""What bounds a client's requests, so that more of them are made in the same time. Memory's bounds stay."""
+"""Lifts the rate limits of a client, so that more requests fit into the same time. Memory bounds stay."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""One visitor: how long from sending a picture to its page, and from one view of it to the next?
+"""One visitor: how long from sending an image to its page, and from one view of it to the next?
 
-Each picture is a new one, so that nothing is remembered; the views of one picture differ in layer, in patch
+Each image is a new one, so that nothing is remembered; the views of one image differ in layer, in patch
 and in the feature whose heat is shown, in turn. Times are those of whole pages over HTTP, from the first byte
 sent to the last one read.
 """
@@ -23,13 +23,13 @@ from scopeview.slots import EMBED, Layer
 from scopeview.store.manifest import Manifest
 
 N_VIEWS = 24
-_SETTLED = 3  # pictures before it counts: the model is loaded, memory is touched
+_SETTLED = 3  # images before it counts: the model is loaded, memory is touched
 _JSON = "application/json"
 
 
 @dataclass(frozen=True)
 class LatencyFound:
-    """Of single visits."""
+    """The latency of single visits."""
 
     n_pictures: int
     upload: Percentiles  # from sending to the answer
@@ -42,7 +42,7 @@ class LatencyFound:
 
 
 def visit(server: Server, manifest: Manifest, pictures: Sequence[bytes]) -> LatencyFound:
-    """One picture after another. Raises `RuntimeError` where one is refused."""
+    """One image after another. Raises `RuntimeError` where one is refused."""
     with start_blocking_portal() as portal:
         return portal.call(_visit, server, manifest, pictures)
 

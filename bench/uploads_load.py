@@ -1,7 +1,7 @@
 """Many uploads at once: is every one answered, does memory stay flat, and do pages stay fast meanwhile?
 
-Each client sends its pictures one after another and comes back when the server says so (`Retry-After`), until
-every picture is taken. Pages are asked for at a fixed rate as long as that lasts, each a different one; the
+Each client sends its images one after another and comes back when the server says so (`Retry-After`), until
+every image is taken. Pages are asked for at a fixed rate as long as that lasts, each a different one; the
 server has been browsed for a while before, so that it is not its start that is measured.
 """
 
@@ -34,12 +34,12 @@ _MAX_TRIES = 100
 
 @dataclass(frozen=True)
 class LoadFound:
-    """What became of the uploads, and of the pages meanwhile."""
+    """The outcome of the uploads, and of the page views meanwhile."""
 
     n_uploads: int
     statuses: dict[str, int]  # of all answers, refusals included
     without_retry_after: int  # refusals that do not say when to come back
-    lost: int  # pictures that were never taken, or whose page is not there afterwards
+    lost: int  # images that were never taken, or whose page is not there afterwards
     total_s: float
     upload: Percentiles  # of those that were taken: from sending to the answer
     page: Percentiles  # from when the page was due
@@ -69,7 +69,7 @@ class _Seen:
 
 
 def load(server: Server, reader: IndexReader, pictures: Sequence[bytes]) -> LoadFound:
-    """Sends all the pictures."""
+    """Sends all the images."""
     with start_blocking_portal() as portal:
         return portal.call(_load, server, _page_paths(reader), reader.manifest.slug, pictures)
 

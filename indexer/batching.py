@@ -17,13 +17,13 @@ CPU_BATCH = 8
 MAX_BATCH = 1024
 _STEP = 32
 _TRIED = 32
-_SHARE = 0.7  # of the free memory: `any` needs more for a busy picture than for another
+_SHARE = 0.7  # of the free memory: `any` needs more for a busy image than for another
 _WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @runtime_checkable
-class Starts(Protocol):
-    """What a batch is given to."""
+class BatchEncoder(Protocol):
+    """An encoder that starts batches."""
 
     def start(self, pixels: Any) -> Any: ...
 
@@ -31,12 +31,12 @@ class Starts(Protocol):
 class Batcher:
     """Gives batches to the encoder, in halves once it has run out of memory."""
 
-    def __init__(self, encoder: Starts, batch_size: int, say: Callable[[str], None] = print) -> None:
+    def __init__(self, encoder: BatchEncoder, batch_size: int, say: Callable[[str], None] = print) -> None:
         self.size = batch_size
         self._encoder, self._say = encoder, say
 
     def start(self, crops: UInt8[Tensor, "batch 3 height width"]) -> list[Any]:
-        """What the encoder makes of the batch, in as many pieces as are needed, in order.
+        """Starts the batch in as many pieces as memory requires, in order.
 
         Raises `ScopeviewError` where not even one image fits.
         """
@@ -73,7 +73,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(words in str(error).lower() for words in _WORDS)
 
 
-def batch_that_fits(peak_bytes: Callable[[int], int], free_bytes: int, *, tried: int = _TRIED) -> int:
+def largest_fitting_batch(peak_bytes: Callable[[int], int], free_bytes: int, *, tried: int = _TRIED) -> int:
     """The largest batch within bounds, going by what one of `tried` images takes at its peak.
 
     The same device and model give the same size, whatever is between two powers of two.
@@ -106,17 +106,17 @@ def find_batch_size(encoder: Encoder) -> int:
 
     peak_bytes(1)  # what is made once, at first use, is no part of a batch
     free_bytes, _ = torch.cuda.mem_get_info(device)
-    return batch_that_fits(peak_bytes, free_bytes)
+    return largest_fitting_batch(peak_bytes, free_bytes)
 
 
 def compile_if_cuda(encoder: Encoder, **options: Any) -> str:
     """Compiles CLIP on a CUDA device; returns what came of it, in words. A CPU gains too little from it."""
     if encoder.clip.device.type != "cuda":
         return "no"
-    return compiled(encoder, **options)
+    return try_compile(encoder, **options)
 
 
-def compiled(encoder: Encoder, **options: Any) -> str:
+def try_compile(encoder: Encoder, **options: Any) -> str:
     """Compiles what `tap` runs and tries it once; where that fails, it runs as it is written."""
     side = encoder.clip.info.image_px
     encoder.clip.compile(**options)

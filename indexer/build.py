@@ -1,7 +1,7 @@
-"""Build: the codes of all shards into one DuckDB database, a slot at a time.
+"""Build: collects the codes of all shards into one DuckDB database, slot by slot.
 
-Each slot is worked out on its own and left as two Parquet parts, so that a rerun does only what is missing;
-the database is then put together from the parts, in the index's order, and renamed into place.
+Each slot is computed on its own and written as two Parquet parts, so that a rerun does only what is missing;
+the database is then assembled from the parts, in the index's order, and renamed into place.
 """
 
 import shutil
@@ -19,9 +19,9 @@ from indexer.shard_writer import ShardMarker
 from scopeview.errors import InputError, ScopeviewError
 from scopeview.progress import task
 from scopeview.slots import Layer, Slot
+from scopeview.store.database import interruptible
 from scopeview.store.duckdb_paths import attach_new, duckdb_path, quoted
 from scopeview.store.files import atomic_write, shard_dir
-from scopeview.store.interrupt import interruptible
 from scopeview.store.schema import TABLES
 
 __all__ = ["N_BINS", "TOP_N", "BuildPlan", "LayerWidth", "build_database", "build_slot", "write_database"]
@@ -36,24 +36,24 @@ _CODES_AT_ONCE = 500_000
 
 @dataclass(frozen=True)
 class LayerWidth:
-    """What build has to know of a layer's SAE."""
+    """The properties of a layer's SAE that the build needs."""
 
     n_features: int
     k: int | None  # None: a ReLU SAE, whose codes are kept whole
 
 
 def work_dir(index_dir: Path) -> Path:
-    """Parts and spill files; to be removed when the index is whole."""
+    """The folder of parts and spill files; removed when the index is complete."""
     return index_dir / "build"
 
 
 def check_memory_limit(memory_limit: str | None) -> None:
-    """Raises `InputError` for what DuckDB does not take for an amount of memory."""
+    """Raises `InputError` for an amount of memory that DuckDB does not understand."""
     try:
         duckdb.connect(config={} if memory_limit is None else {"memory_limit": memory_limit}).close()
     except duckdb.Error as error:
         raise InputError(
-            f"--memory-limit {memory_limit!r} is no amount of memory ({error}); expected such as '8GB'"
+            f"--memory-limit {memory_limit!r} is not an amount of memory ({error}); expected such as '8GB'"
         ) from error
 
 
@@ -73,7 +73,7 @@ class BuildPlan:
 
     @cached_property
     def shards(self) -> list[ShardPart]:
-        """Those of which images were kept."""
+        """The shards with at least one usable image."""
         found, first_image = [], 0
         for number, marker in enumerate(self.markers):
             if marker.n_images:
@@ -99,7 +99,7 @@ class BuildPlan:
 
 
 def build_slots(plan: BuildPlan, slots: Sequence[Slot]) -> Iterator[Slot]:
-    """Works the slots out one after the other; yields each when its parts are there."""
+    """Computes the slots one after the other; yields each when its parts are written."""
     for slot in slots:
         build_slot(plan, slot)
         yield slot
@@ -110,7 +110,7 @@ def build_database(
     database: Path,
     work_out: Callable[[BuildPlan, Sequence[Slot]], Iterator[Slot]] = build_slots,
 ) -> None:
-    """Every slot's parts and the database of them, unless it is there, with a progress bar."""
+    """Builds every slot's parts and the database from them, with a progress bar; skips what exists."""
     if database.exists():
         return
     with task("build", len(plan.slots) + _n_inserts(plan), "steps") as progress:
@@ -120,12 +120,12 @@ def build_database(
 
 
 def slot_parts(plan: BuildPlan, slot: Slot) -> list[Path]:
-    """What `build_slot` leaves: `features`, which comes last, and `activations`."""
+    """The files that `build_slot` writes: `features`, which is written last, and `activations`."""
     return [plan.part(slot, table) for table in _BY_SLOT]
 
 
 def build_slot(plan: BuildPlan, slot: Slot) -> None:
-    """Leaves the slot's rows of `activations` and `features` as Parquet parts, unless they are there."""
+    """Writes the slot's rows of `activations` and `features` as Parquet parts, unless they exist."""
     features, activations = plan.part(slot, "features"), plan.part(slot, "activations")
     if features.exists():
         return
@@ -163,13 +163,13 @@ def _n_inserts(plan: BuildPlan) -> int:
 
 @contextmanager
 def _database(plan: BuildPlan, name: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Raises `ScopeviewError` for whatever DuckDB stumbles over: no disk, no memory, a damaged shard."""
+    """Raises `ScopeviewError` for any DuckDB error: no disk space, no memory, a damaged shard."""
     try:
         with interruptible(), _connect(plan) as connection:
             yield connection
     except duckdb.Error as error:
         raise ScopeviewError(
-            f"building {name} failed: {error}. What was encoded is kept: the same command goes on from there"
+            f"building {name} failed: {error}. Encoded shards are kept: run the same command again to resume"
         ) from error
 
 
@@ -192,7 +192,7 @@ def _connect(plan: BuildPlan) -> duckdb.DuckDBPyConnection:
 
 
 def memory_bytes(plan: BuildPlan) -> int:
-    """What DuckDB may take for one slot, on a machine that has as much."""
+    """The memory that DuckDB may use for one slot."""
     amount = plan.memory_limit or DEFAULT_MEMORY_LIMIT
     with duckdb.connect() as connection:
         ((n_bytes,),) = connection.execute("SELECT parse_formatted_bytes($1)", [amount]).fetchall()

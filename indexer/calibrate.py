@@ -1,7 +1,7 @@
 """Calibrate: the statistics that standardise each SAE's input, and how well each SAE rebuilds these images.
 
 One pass over the first images to be indexed: the choice must not depend on how the source is cut into shards,
-or the same pictures would give other features from tars than from a folder. The index keeps the result, and
+or the same images would give other features from tars than from a folder. The index keeps the result, and
 uploads use it too.
 """
 
@@ -43,12 +43,12 @@ _MAX_MSE = 1e30
 
 
 class NoUsableImagesError(TooManyBadImagesError):
-    """Not one picture can be used."""
+    """Not one image can be used."""
 
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """The first `n_images` usable pictures among the first `limit` samples (None: all) of a source."""
+    """The first `n_images` usable images among the first `limit` samples (None: all) of a source."""
 
     source: Source
     n_images: int
@@ -68,7 +68,7 @@ def calibrated_saes(
     if (index_dir / FIGURES).exists():
         return recipe.normalized(saes, load_standardizations(index_dir / NORMALIZATION), clip.device)
     calibration = run_calibration(images, recipe, clip, batch_size=batch_size)
-    waiting = [layer for layer, sae in saes.items() if recipe.waits_for_statistics(sae)]
+    waiting = [layer for layer, sae in saes.items() if recipe.needs_statistics(sae)]
     stats = {layer: calibration.statistics[layer] for layer in waiting}
     save_standardizations(index_dir / NORMALIZATION, stats, n_images=calibration.n_images)
     ready = recipe.normalized(saes, stats, clip.device)
@@ -77,14 +77,14 @@ def calibrated_saes(
 
 
 def run_calibration(images: CalibrationSet, recipe: Recipe, clip: Clip, *, batch_size: int) -> Calibration:
-    """The pass itself. Raises `NoUsableImagesError` when none of the pictures can be used."""
+    """The pass itself. Raises `NoUsableImagesError` when none of the images can be used."""
     with task("calibrate", images.n_images, "images") as progress:
         batches = _batches(images, recipe, batch_size, progress)
         return calibrate(batches, clip, recipe.layers)
 
 
 def read_figures(index_dir: Path) -> dict[Layer, SaeFigures]:
-    """What the calibration pass of this index measured, by layer."""
+    """The reconstruction metrics that this index's calibration pass measured, by layer."""
     saved = json.loads((index_dir / FIGURES).read_bytes())
     return {parse_layer(layer): SaeFigures.model_validate(figures) for layer, figures in saved.items()}
 

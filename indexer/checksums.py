@@ -46,7 +46,7 @@ def _packs(index_dir: Path, manifest: Manifest) -> Iterator[Path]:
 
 
 def _paths(index_dir: Path, manifest: Manifest) -> Iterator[Path]:
-    """What `data/README.md` lists, but the manifest and `run.json`; nothing unfinished or strange."""
+    """The files that `data/README.md` lists, except the manifest and `run.json`; nothing unfinished."""
     describe = manifest.describe
     databases = [manifest.database, *([describe.database] if describe else [])]
     named = [index_dir / name for name in (*databases, FIGURES, NORMALIZATION, REPORT, TOMBSTONES)]

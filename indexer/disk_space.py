@@ -1,7 +1,7 @@
-"""When the disk is full: which file, how much was missing, and how to go on.
+"""Full disks: which file could not be written, how much space is missing, and how to resume.
 
-Libraries say it in many ways, some without an error number; here they are all one `DiskFullError`. Finished
-shards and parts stay, unfinished ones are removed, so that the same command goes on once there is room.
+Libraries report a full disk in many ways, some without an error number; all become one `DiskFullError`.
+Finished shards and parts stay and unfinished ones are removed, so that the same command can resume.
 """
 
 import errno
@@ -24,8 +24,8 @@ _WORDS = re.compile(
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Does it, or what it was raised from, say that something could not be written for want of room?"""
-    return any(_says_so(one) for one in _chain(error))
+    """Does the error, or one that caused it, report a full disk?"""
+    return any(_mentions_full_disk(one) for one in _chain(error))
 
 
 @contextmanager
@@ -68,18 +68,18 @@ def _sizes(paths: Iterable[Path]) -> Iterator[int]:
 def _message(path: str, free_bytes: int, needed_bytes: int | None) -> str:
     free = _amount(free_bytes)
     if needed_bytes is None:
-        needed = f"this step needs more than the {free} that are free"
+        needed = f"this step needs more than the {free} free"
     elif needed_bytes <= free_bytes:  # what writes was refused all the same: by a quota, or in a larger piece
         needed = (
-            f"this step needs more than the {free} that are free, where about {_amount(needed_bytes)} were "
-            "expected to be enough; a quota or a limit of file sizes may be at work"
+            f"this step needs more than the {free} free, though about {_amount(needed_bytes)} were expected "
+            "to suffice; check for a quota or a file size limit"
         )
     else:
         all_of_it, missing = _amount(needed_bytes), _amount(needed_bytes - free_bytes)
-        needed = f"{free} free, this step needs about {all_of_it} more, so about {missing} are missing"
+        needed = f"{free} free, this step needs about {all_of_it} more: about {missing} are missing"
     return (
-        f"{path}: no room left on the disk ({needed}). What is finished is kept: make room, and the same"
-        " command goes on from there"
+        f"{path}: the disk is full ({needed}). Finished parts are kept: free up space and run the same"
+        " command again to resume"
     )
 
 
@@ -90,7 +90,7 @@ def _amount(n_bytes: int) -> str:
     return f"{n_bytes} bytes"
 
 
-def _says_so(error: BaseException) -> bool:
+def _mentions_full_disk(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in _NUMBERS:
         return True
     return bool(_WORDS.search(str(error)))

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from indexer.batching import Batcher
 from indexer.loader import BatchLoader, ImageBatch, prefetch
-from indexer.parts import count_left, count_taken
+from indexer.parts import count_unused_fields, count_used_fields
 from indexer.prepare import Blocked, Preparer
 from indexer.shard_writer import ShardMarker, ShardWriter
 from indexer.sources import BadSample, Sample, Shard
 from indexer.sources.sample import Parts
 from indexer.timing import DECODE_WAIT, DEVICE, WRITE_WAIT, Timing
-from scopeview.analysis.slot_codes import joined_batches
+from scopeview.analysis.slot_codes import concatenate_batches
 from scopeview.blocklist import Rules
 from scopeview.errors import BadReason
 from scopeview.malloc import keep_freed_memory
@@ -53,7 +53,7 @@ class ShardEncoder:
         rules: Rules | None = None,
         n_decoders: int | None = None,
     ) -> None:
-        """What the `rules` block is left out. `n_decoders` None: one a core."""
+        """`rules` leave out blocked images. `n_decoders` None: one per core."""
         keep_freed_memory()
         self.encoder = encoder
         prepare = Preparer(encoder.clip.preprocessing, thumb_px, rules)
@@ -66,7 +66,7 @@ class ShardEncoder:
         self._feeder.close()
 
     def timing(self) -> Timing:
-        """Of what is encoded from now on."""
+        """The timing of everything encoded from now on."""
         return Timing(self.encoder.watch, self._feeder.watch)
 
     def encode(
@@ -106,7 +106,7 @@ class ShardEncoder:
 
 
 @dataclass
-class _Open:
+class _OpenShard:
     """The shard that is being written."""
 
     writer: ShardWriter
@@ -125,13 +125,13 @@ class _Writer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._slots = ThreadPoolExecutor(min(len(encoder.slots), 8), thread_name_prefix="slot")
         self._pending: deque[Future[ShardMarker | None]] = deque()
-        self._open: _Open | None = None
+        self._open: _OpenShard | None = None
 
     def __enter__(self) -> "_Writer":
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Of an unfinished shard nothing stays."""
+        """Removes an unfinished shard."""
         self._thread.shutdown(cancel_futures=True)
         if self._open is not None:
             self._open.writer.__exit__(KeyboardInterrupt, None, None)
@@ -156,7 +156,7 @@ class _Writer:
         with self._timing.host.span("write"):
             if self._open is None:
                 writer = ShardWriter(self._index_dir, batch.shard, self._encoder.slots, self._slots)
-                self._open = _Open(writer.__enter__())
+                self._open = _OpenShard(writer.__enter__())
             at = self._open
             at.n_seen += batch.n_seen
             at.bad += batch.bad
@@ -167,7 +167,7 @@ class _Writer:
                 at.bad += _add(at.writer, batch, started)
             return self._close(shard, at) if batch.is_last else None
 
-    def _close(self, shard: Shard, at: _Open) -> ShardMarker:
+    def _close(self, shard: Shard, at: _OpenShard) -> ShardMarker:
         marker = ShardMarker(
             name=shard.name,
             fingerprint=shard.fingerprint(),
@@ -176,8 +176,8 @@ class _Writer:
             bad=[asdict(sample) for sample in at.bad],
             notes=[asdict(note) for note in at.notes],
             blocked=[blocked._asdict() for blocked in at.blocked],
-            taken=count_taken(at.parts),
-            unused=count_left(at.parts),
+            taken=count_used_fields(at.parts),
+            unused=count_unused_fields(at.parts),
         )
         at.writer.finish(marker, self._encoder.clip.info.projection_dim)
         self._open = None
@@ -198,7 +198,7 @@ def encode_shards(
     n_done = sum(marker.n_seen for marker in markers.values())
     timing = encoder.timing()
     with task("encode", limit, "images", done=n_done) as progress:
-        found = encoder.encode(index_dir, _work(shards, markers, limit), progress, timing)
+        found = encoder.encode(index_dir, _pending_shards(shards, markers, limit), progress, timing)
         for number, marker in zip(todo, found, strict=True):
             markers[number] = marker
             expected = sum(m.n_seen for m in markers.values()) * len(shards) // len(markers)
@@ -207,20 +207,20 @@ def encode_shards(
     return [markers[number] for number in range(len(shards))]
 
 
-def _work(
+def _pending_shards(
     shards: Sequence[Shard], markers: Mapping[int, ShardMarker], limit: int | None
 ) -> Iterator[ShardWork]:
     """The shards that have no marker; under a limit one waits for those before it to be read."""
     left = limit
     for number, shard in enumerate(shards):
-        seen = _Counted(shard)
+        seen = _CountingShard(shard)
         if number not in markers:
             yield ShardWork(number, seen, left)
         if left is not None:
             left = max(0, left - (markers[number].n_seen if number in markers else seen.n_read))
 
 
-class _Counted:
+class _CountingShard:
     """A shard that counts its samples as they are read."""
 
     def __init__(self, shard: Shard) -> None:
@@ -242,7 +242,7 @@ class _Counted:
 
 def _add(writer: ShardWriter, batch: ImageBatch, started: Sequence[Started]) -> list[BadSample]:
     """Appends the images of the batch but those whose activations are not finite, and returns those."""
-    encoded = joined_batches([piece.finish() for piece in started]).first(len(batch.entries))
+    encoded = concatenate_batches([piece.finish() for piece in started]).first(len(batch.entries))
     kept = encoded.finite
     rows = kept.nonzero()[0].tolist()
     found = encoded if kept.all() else encoded.only(kept)

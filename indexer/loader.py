@@ -44,7 +44,7 @@ class ImageBatch:
     notes: list[BadSample] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
     parts: Counter[Parts] = field(default_factory=Counter)
-    """Of the images that are used: where their parts were found."""
+    """The images used: where their parts were found."""
     n_seen: int = 0
     is_last: bool = False
     crops: UInt8[Tensor, "batch 3 height width"] | None = None  # full, filled up with black; None without any
@@ -97,7 +97,7 @@ class BatchLoader:
         self._pool.shutdown(cancel_futures=True)
 
     def batches(self, number: int, shard: Shard, limit: int | None) -> Iterator[ImageBatch]:
-        """Of at most `limit` samples; at least one batch, the last of which says so."""
+        """Batches of at most `limit` samples; at least one batch, the last of which is marked."""
         samples = islice(shard.samples(), limit)
         batch, crops = ImageBatch(number), list[UInt8[np.ndarray, "3 height width"]]()
         for sample, prepared in self._prepared(samples):
@@ -135,7 +135,7 @@ class BatchLoader:
 
 
 _prepare_here: Prepare
-"""Of a worker process: set as it begins."""
+"""The worker process's preparer, set at its start."""
 
 
 def _begin_worker(prepare: Prepare) -> None:

@@ -1,7 +1,7 @@
-"""`--engine ray`: shards and slots worked off on a Ray cluster, by the same code that works them off here.
+"""`--engine ray`: encodes shards and builds slots on a Ray cluster, with the same code as on one machine.
 
-A shard is the unit of encode, a slot that of build. Ray Data keeps a pool of actors busy, each with its own
-model on its own (whole or fractional) GPU, and gives what a lost worker had begun to another one.
+Encode works shard by shard, build slot by slot. Ray Data keeps a pool of actors busy, each with its own model
+on its own (whole or fractional) GPU, and retries the work of a lost worker on another one.
 """
 
 import importlib.util
@@ -23,26 +23,24 @@ from scopeview.progress import task
 from scopeview.slots import Slot
 
 _RETRIES = 5
-"""Times that a shard or a slot is given to another worker when one is lost: it may be what ends them."""
+"""Retries of a shard or slot after a lost worker: the shard itself may be what kills workers."""
 _NAMED = 5
 Resources = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class RaySettings:
-    """How a cluster is used. The address comes from Ray's own `RAY_ADDRESS`; without one, this machine."""
+    """How to use a cluster. Ray reads its address from `RAY_ADDRESS`; without one it uses this machine."""
 
     n_workers: int | None = None  # None: as many as the cluster has room for
     gpus_per_worker: float = 0.0
     cpus_per_worker: float = 1.0
 
     def __post_init__(self) -> None:
-        """Raises `InputError` for what Ray does not hand out."""
+        """Raises `InputError` for a share of GPUs that Ray does not support."""
         gpus = self.gpus_per_worker
         if gpus > 1 and gpus % 1:
-            raise InputError(
-                f"--gpus-per-worker {gpus} cannot be had; accepted are 1, 2... or a fraction of 1"
-            )
+            raise InputError(f"--gpus-per-worker is {gpus}; expected 1, 2... or a fraction of 1")
 
 
 def encode_on_ray(
@@ -52,7 +50,7 @@ def encode_on_ray(
     done: Mapping[int, ShardMarker | None],
     limit: int | None,
 ) -> list[ShardMarker]:
-    """Every shard's marker, its folder in `index_dir`; those that have a marker already are left."""
+    """Encodes the shards without a marker into `index_dir` and returns the markers of all shards."""
     ray = connect()
     markers = {number: marker for number, marker in done.items() if marker is not None}
     limits = shard_limits(job.shards, limit)
@@ -62,8 +60,8 @@ def encode_on_ray(
     def unfinished() -> list[str]:
         return [job.shards[number].name for number in done if number not in markers]
 
-    with _said_by_us(ray, unfinished), task("encode", limit, "images", done=n_done) as progress:
-        for number, marker in _finished(ray, job, settings, todo):
+    with _translated_errors(ray, unfinished), task("encode", limit, "images", done=n_done) as progress:
+        for number, marker in _encoded_shards(ray, job, settings, todo):
             job.storage.get(job.storage.shard_names(number), index_dir)
             markers[number] = marker
             progress.advance(marker.n_seen)
@@ -73,7 +71,7 @@ def encode_on_ray(
 
 
 def build_slots_on_ray(plan: BuildPlan, slots: Sequence[Slot], storage: Storage) -> Iterator[Slot]:
-    """Works out the slots that have no parts yet, several at a time; yields each once its parts are here."""
+    """Builds the slots that have no parts yet, several at a time; yields each once its parts are here."""
     ray = connect()
     todo = [slot for slot in slots if not plan.part(slot, "features").exists()]
     yield from (slot for slot in slots if slot not in todo)
@@ -81,7 +79,7 @@ def build_slots_on_ray(plan: BuildPlan, slots: Sequence[Slot], storage: Storage)
     memory = min(memory_bytes(plan), max(node.get("memory", 0) for node in _nodes(ray)))
     build = ray.remote(max_retries=_RETRIES, memory=memory or None)(build_slot_remote)
     waiting: dict[Any, Slot] = {}
-    with _said_by_us(ray, lambda: [slot.name for slot in waiting.values()]):
+    with _translated_errors(ray, lambda: [slot.name for slot in waiting.values()]):
         waiting |= {build.remote(plan, slot, storage): slot for slot in todo}
         while waiting:
             (done, *_), _ = ray.wait(list(waiting), num_returns=1)
@@ -107,9 +105,9 @@ def connect() -> Any:
 
 
 def workers_of(settings: RaySettings, nodes: Sequence[Resources], n_shards: int) -> int:
-    """How many are started. Raises `InputError` where no machine has room for one: Ray would wait for ever.
+    """How many workers to start. Raises `InputError` if no machine has room for one: Ray would wait forever.
 
-    A number that was asked for is taken as it is: machines may yet join.
+    An explicit number is used as it is: machines may join later.
     """
     if settings.n_workers is not None:
         return min(settings.n_workers, n_shards)
@@ -127,10 +125,10 @@ def workers_of(settings: RaySettings, nodes: Sequence[Resources], n_shards: int)
     return max(1, min(n_shards, room - spare))
 
 
-def _finished(
+def _encoded_shards(
     ray: Any, job: EncodeJob, settings: RaySettings, todo: Sequence[dict[str, int]]
 ) -> Iterator[tuple[int, ShardMarker]]:
-    """As workers hand them over. The job travels once, whatever the number of workers."""
+    """Shards as workers finish them. The job is sent once, whatever the number of workers."""
     if not todo:
         return
     nodes = _nodes(ray)
@@ -156,13 +154,13 @@ def _finished(
 
 
 def _nodes(ray: Any) -> list[Resources]:
-    """What each machine of the cluster has."""
+    """The resources of each machine of the cluster."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 @contextmanager
-def _said_by_us(ray: Any, unfinished: Callable[[], Sequence[str]]) -> Iterator[None]:
-    """An error of ours on a worker is the one it would have been here; a lost worker becomes one of ours."""
+def _translated_errors(ray: Any, unfinished: Callable[[], Sequence[str]]) -> Iterator[None]:
+    """Raises a worker's own error as on one machine, and a `ScopeviewError` for lost workers."""
     try:
         yield
     except ray.exceptions.RayTaskError as error:
@@ -173,14 +171,13 @@ def _said_by_us(ray: Any, unfinished: Callable[[], Sequence[str]]) -> Iterator[N
         said, left = str(error).strip().splitlines()[0], unfinished()
         named = ", ".join(left[:_NAMED]) + (f" and {len(left) - _NAMED} more" if left[_NAMED:] else "")
         raise ScopeviewError(
-            f"the Ray cluster lost its workers ({said}): work is given to {_RETRIES + 1} of them in a row and"
-            f" no more. Still unfinished are {named}. What is finished is kept: the same command goes on from"
-            " there"
+            f"the Ray cluster lost its workers ({said}): gave up after {_RETRIES + 1} lost workers."
+            f" Unfinished: {named}. Finished parts are kept: run the same command again to resume"
         ) from error
 
 
 def shard_limits(shards: Sequence[Shard], limit: int | None) -> list[int]:
-    """Of each shard's samples how many are wanted (-1: all). Under a limit shards are counted first, here."""
+    """How many samples to read from each shard (-1: all). A limit requires counting the shards first."""
     if limit is None:
         return [-1] * len(shards)
     left, found = limit, list[int]()

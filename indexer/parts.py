@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from indexer.sources import SourceOptions
 from indexer.sources.sample import Parts
 
-Taken = dict[str, dict[str, int]]
+FieldCounts = dict[str, dict[str, int]]
 _MAX_NAMES = 100
 _OTHERS = "others"
 
 
-def count_taken(found: Mapping[Parts, int]) -> Taken:
+def count_used_fields(found: Mapping[Parts, int]) -> FieldCounts:
     """Part -> name of the file or column -> images."""
     counts: dict[str, Counter[str]] = {}
     for parts, n in found.items():
@@ -23,7 +23,7 @@ def count_taken(found: Mapping[Parts, int]) -> Taken:
     return {part: _sorted(counts[part]) for part in sorted(counts)}
 
 
-def count_left(found: Mapping[Parts, int]) -> dict[str, int]:
+def count_unused_fields(found: Mapping[Parts, int]) -> dict[str, int]:
     """Name of a file or column that was not used -> images."""
     counts: Counter[str] = Counter()
     for parts, n in found.items():
@@ -32,7 +32,7 @@ def count_left(found: Mapping[Parts, int]) -> dict[str, int]:
     return _sorted(counts)
 
 
-def add_taken(shards: Iterable[Taken]) -> Taken:
+def merge_used_fields(shards: Iterable[FieldCounts]) -> FieldCounts:
     counts: dict[str, Counter[str]] = {}
     for taken in shards:
         for part, names in taken.items():
@@ -40,15 +40,15 @@ def add_taken(shards: Iterable[Taken]) -> Taken:
     return {part: _sorted(counts[part]) for part in sorted(counts)}
 
 
-def add_left(shards: Iterable[dict[str, int]]) -> dict[str, int]:
+def merge_unused_fields(shards: Iterable[dict[str, int]]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for left in shards:
         counts.update(left)
     return _sorted(counts)
 
 
-def in_words(taken: Taken, left: dict[str, int], options: SourceOptions) -> dict[str, str]:
-    """What to say of a run once; nothing where each sample is an image and no more."""
+def describe_fields(taken: FieldCounts, left: dict[str, int], options: SourceOptions) -> dict[str, str]:
+    """A description for the log; empty if each sample is an image and nothing else."""
     said = {part: _listed(names) for part, names in taken.items()}
     for part, key in (("caption", options.caption_key), ("label", options.label_key)):
         if key is not None and part not in taken:

@@ -23,15 +23,15 @@ from indexer.build import (
 from indexer.calibrate import CalibrationSet, NoUsableImagesError, calibrated_saes, read_figures
 from indexer.checksums import with_files
 from indexer.describe.plan import DescribePlan
-from indexer.describe.redescribe import remove_others
+from indexer.describe.redescribe import remove_stale_files
 from indexer.describe.stage import describe
 from indexer.disk_space import building_needs, disk_full_guard, encoding_needs
 from indexer.encode import ShardEncoder, encode_shards
 from indexer.on_ray import RaySettings, build_slots_on_ray, encode_on_ray
-from indexer.parts import in_words
+from indexer.parts import describe_fields
 from indexer.provenance import manifest_of, run_digest
 from indexer.remote_worker import EncodeJob, weights_of
-from indexer.report import RunReport, summarize, unused_in_words
+from indexer.report import RunReport, describe_unused, summarize
 from indexer.run_config import (
     RunConfig,
     begin,
@@ -48,7 +48,7 @@ from indexer.shard_writer import ShardMarker, read_marker
 from indexer.sources import Source, SourceOptions, open_source
 from indexer.sources.remote import is_url
 from indexer.sprites import write_grids
-from indexer.storage import Storage, check_shared, storage_for
+from indexer.storage import Storage, check_shared_storage, storage_for
 from scopeview.blocklist import Rules, read_rules
 from scopeview.errors import InputError
 from scopeview.importers import NOTHING_STATED, Stated
@@ -66,21 +66,21 @@ from scopeview.vision.text import text_folder, text_problem
 from scopeview.vision.vocabulary import Vocabulary, read_vocabulary
 
 DEFAULT_CALIBRATION_IMAGES = 512
-DEFAULT_MAX_BAD = 0.1
+DEFAULT_MAX_BAD_FRACTION = 0.1
 MAX_THUMB_PX = 256
 _MAX_CALIBRATION_BATCH = 256  # all tokens of all layers are in memory at once
 
 
 @dataclass(frozen=True)
 class IndexRequest:
-    """What `scopeview index` was asked for."""
+    """The options of `scopeview index`."""
 
     source: Path | str  # a path, or a URL
     model: str  # Hugging Face id (with @revision) or local folder
     sae: str
     out: Path
     layers: Sequence[Layer] | None = None  # None: every layer that the suite has
-    tokens: Sequence[Token] | None = None  # None: CLS and the patch in the middle of the picture
+    tokens: Sequence[Token] | None = None  # None: CLS and the patch in the middle of the image
     normalization: Normalization | None = None  # None: each SAE's own
     stated: Stated = NOTHING_STATED  # what the SAEs' files do not say
     force_model: bool = False  # use SAEs that were trained on another model
@@ -90,13 +90,13 @@ class IndexRequest:
     dtype: Dtype | Literal["auto"] = "auto"  # bfloat16 where the hardware multiplies it natively
     batch_size: int | None = None  # None: what the device's memory takes
     calibration_images: int = DEFAULT_CALIBRATION_IMAGES
-    max_bad: float = DEFAULT_MAX_BAD  # largest share of samples that may be left out
+    max_bad_fraction: float = DEFAULT_MAX_BAD_FRACTION  # largest share of samples that may be left out
     memory_limit: str | None = None  # for DuckDB, such as "8GB"
     vocabulary: Path | None = None  # words to name features after; None: the general ones
-    blocklist: Path | None = None  # pictures to leave out
+    blocklist: Path | None = None  # images to leave out
     reading: SourceOptions = field(default_factory=SourceOptions)
     engine: Literal["local", "ray"] = "local"
-    shared: str | None = None  # URL where workers leave shards; None: they all see `out` at its path
+    shared_storage: str | None = None  # URL where workers leave shards; None: they all see `out` at its path
     ray: RaySettings = field(default_factory=RaySettings)
 
 
@@ -125,22 +125,22 @@ def run_index(request: IndexRequest) -> Manifest:
         weights = None if all(done.values()) else _load(plan)
         begin(request.out, plan.config, weight_refs(plan.recipe))
         if is_finished(request.out):
-            _tidy(request.out)
+            _remove_build_files(request.out)
             return read_manifest(request.out)
-        _say_unused(plan.source)
-        _warn(plan.recipe)
-        without_names = _try_text(plan)
+        _log_unused(plan.source)
+        _log_warnings(plan.recipe)
+        without_names = _check_text_tower(plan)
         markers = [marker for marker in done.values() if marker]
         if weights is not None:
             markers = _encode(request, plan, weights, done)
             weights = None  # gigabytes that the rest of the run has other uses for
         report = summarize(markers, without_names, plan.source.unused)
         report.write(request.out)
-        report.check(request.max_bad)
+        report.check(request.max_bad_fraction)
         with disk_full_guard(request.out, lambda: building_needs(request.out)):
             manifest = _finish(request, plan, markers, report)
-        _say_unused(plan.source)
-        if said := in_words(report.taken, report.left, request.reading):
+        _log_unused(plan.source)
+        if said := describe_fields(report.taken, report.left, request.reading):
             log_event("read", said)
         return manifest
 
@@ -154,7 +154,7 @@ def _plan(request: IndexRequest) -> _Plan:
     rules = read_rules(request.blocklist) if request.blocklist else Rules()
     _check_engine(request)
     source = open_source(request.source, options=request.reading)
-    _check_apart(source, request.out)
+    _check_out_is_outside(source, request.out)
     recipe = plan_recipe(
         request.model,
         request.sae,
@@ -187,24 +187,24 @@ def _plan(request: IndexRequest) -> _Plan:
 
 
 def _check_engine(request: IndexRequest) -> None:
-    if request.engine == "local" and (request.shared is not None or request.ray != RaySettings()):
+    if request.engine == "local" and (request.shared_storage is not None or request.ray != RaySettings()):
         raise InputError(
-            "--shared, --workers and --gpus-per-worker are for --engine ray; leave them out, or add it"
+            "--shared-storage, --workers and --gpus-per-worker need --engine ray; add it or leave them out"
         )
-    if request.shared is not None:
-        check_shared(request.shared)
+    if request.shared_storage is not None:
+        check_shared_storage(request.shared_storage)
 
 
-def _check_apart(source: Source, out: Path) -> None:
+def _check_out_is_outside(source: Source, out: Path) -> None:
     """An index inside its source would be among its own images on the next run."""
     if out.resolve().is_relative_to(source.root.resolve()):
         raise InputError(f"--out {out} lies inside the images of {source.root}; choose a folder outside")
 
 
-def _say_unused(source: Source) -> None:
+def _log_unused(source: Source) -> None:
     """Before anything is encoded, so that a wrong source costs no time, and at the end, where it is seen."""
     if source.unused:
-        log_event("not indexed", unused_in_words(source.unused))
+        log_event("not indexed", describe_unused(source.unused))
 
 
 def _load(plan: _Plan) -> _Weights:
@@ -213,13 +213,13 @@ def _load(plan: _Plan) -> _Weights:
     return _Weights(saes, plan.recipe.load_clip(device=plan.device, dtype=plan.config.dtype))
 
 
-def _warn(recipe: Recipe) -> None:
+def _log_warnings(recipe: Recipe) -> None:
     """Once nothing is refused any more: a refusal is a line by itself."""
     for warning in recipe.warnings:
         log_event("warning", {"sae": warning})
 
 
-def _try_text(plan: _Plan) -> str | None:
+def _check_text_tower(plan: _Plan) -> str | None:
     """Why features will have no names: found, and said, before the first image."""
     problem = text_problem(text_folder(plan.recipe.model), plan.vocabulary.words)
     if problem is not None:
@@ -232,7 +232,7 @@ def _encode(
 ) -> list[ShardMarker]:
     """Every shard's marker, encoding those that have none yet."""
     with disk_full_guard(request.out, lambda: encoding_needs(request.out, len(plan.source.shards))):
-        saes = _calibrated(request, plan, weights)
+        saes = _load_calibrated(request, plan, weights)
         if request.engine == "ray" and saes is not None:
             return encode_on_ray(_job(request, plan, saes), request.ray, request.out, done, request.limit)
         # With nothing usable there is nothing to encode either, and the report will say why.
@@ -247,7 +247,7 @@ def _encode(
 
 
 def _job(request: IndexRequest, plan: _Plan, saes: Mapping[Layer, Sae]) -> EncodeJob:
-    """What workers have to know; they load the weights by themselves."""
+    """The job for workers, which load the weights themselves."""
     refs = weight_refs(plan.recipe)
     stats = {layer: sae.standardization for layer, sae in saes.items()}
     return EncodeJob(
@@ -271,10 +271,10 @@ def _job(request: IndexRequest, plan: _Plan, saes: Mapping[Layer, Sae]) -> Encod
 
 
 def _storage(request: IndexRequest, plan: _Plan) -> Storage:
-    return storage_for(request.out, request.shared, run_digest(plan.config))
+    return storage_for(request.out, request.shared_storage, run_digest(plan.config))
 
 
-def _calibrated(request: IndexRequest, plan: _Plan, weights: _Weights) -> dict[Layer, Sae] | None:
+def _load_calibrated(request: IndexRequest, plan: _Plan, weights: _Weights) -> dict[Layer, Sae] | None:
     """None where not one of the images can be used."""
     batch_size = min(request.batch_size or pick_batch_size(plan.device), _MAX_CALIBRATION_BATCH)
     images = CalibrationSet(plan.source, request.calibration_images, request.limit, plan.rules)
@@ -304,8 +304,8 @@ def _finish(
     _grids(request.out, manifest)
     manifest = with_files(request.out, manifest)
     write_manifest(request.out, manifest)
-    remove_others(described)
-    _tidy(request.out)
+    remove_stale_files(described)
+    _remove_build_files(request.out)
     return manifest
 
 
@@ -321,7 +321,7 @@ def _dataset_name(source: Path | str) -> str:
     return str(source).rstrip("/").rpartition("/")[2] if is_url(source) else Path(source).resolve().name
 
 
-def _tidy(index_dir: Path) -> None:
+def _remove_build_files(index_dir: Path) -> None:
     """Removes what only the making of an index needs."""
     shutil.rmtree(work_dir(index_dir), ignore_errors=True)
     # Of workers that were lost while they handed a shard over.

@@ -1,6 +1,6 @@
 """From a sample's bytes to what the model and the index need of it, in worker threads, in the sample's order.
 
-Pillow decodes and resizes outside Python's lock, so threads share the work without copying pictures.
+Pillow decodes and resizes outside Python's lock, so threads share the work without copying images.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from scopeview.errors import BadReason, ImageError
 from scopeview.images import ImageLimits, decode, thumbnail
 from scopeview.vision.preprocess import Preprocessing
 
-LIMITS = ImageLimits(max_bytes=MAX_IMAGE_BYTES)
+IMAGE_LIMITS = ImageLimits(max_bytes=MAX_IMAGE_BYTES)
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -37,7 +37,7 @@ class Prepared(NamedTuple):
 
 
 class Blocked(NamedTuple):
-    """A picture that the block-list names: it is not looked at, and this is all that is kept of it."""
+    """An image that the block-list names: it is not looked at, and this is all that is kept of it."""
 
     key: str
     sha256: str
@@ -69,7 +69,7 @@ class Preparer:
             return BadSample(sample.key, error.reason, str(error)), None
 
     def _prepare(self, sample: Sample, sha256: str) -> Prepared:
-        decoded = decode(sample.image, LIMITS, self._preprocessing.grey_16_bit)
+        decoded = decode(sample.image, IMAGE_LIMITS, self._preprocessing.grey_16_bit)
         crop = self._preprocessing.crop(decoded.image)
         entry = ImageEntry(
             key=sample.key,

@@ -1,4 +1,4 @@
-"""What a worker on another machine does: a shard of encode, a slot of build, by the code that does them here.
+"""Work of a worker on another machine: a shard of encode or a slot of build, with the same code as locally.
 
 It knows the storage that all machines share, and nothing of the cluster that calls it.
 """
@@ -86,7 +86,7 @@ class ShardStage:
             return error
 
     def marker(self, number: int, limit: int | None) -> ShardMarker:
-        """Of the shard, encoded unless it is there: a worker may be lost after it has handed it over."""
+        """Encodes the shard unless it is stored already: a worker may be lost after storing it."""
         job = self._job
         found = job.storage.marker(number)
         if found is not None:

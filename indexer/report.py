@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexer.parts import Taken, add_left, add_taken
+from indexer.parts import FieldCounts, merge_unused_fields, merge_used_fields
 from indexer.shard_writer import ShardMarker
 from indexer.sources.unused import Unused
 from scopeview.errors import BadReason, TooManyBadImagesError
@@ -27,12 +27,12 @@ class RunReport:
     without_names: str | None = None  # why features could not be named; None where they are
     tombstones: list[dict[str, str]] = field(default_factory=list)  # key, sha256, rule of what was blocked
     unused: dict[str, dict[str, Any]] = field(default_factory=dict)  # reason -> files, examples
-    taken: Taken = field(default_factory=dict)  # caption, ... -> file or column -> images
+    taken: FieldCounts = field(default_factory=dict)  # caption, ... -> file or column -> images
     left: dict[str, int] = field(default_factory=dict)  # file or column of a sample, not used -> images
 
     @property
     def n_skipped(self) -> int:
-        """Of those that could not be used: what the block-list names is left out on purpose."""
+        """The samples that could not be used; blocked images are left out on purpose and do not count."""
         return sum(self.skipped.values()) - len(self.tombstones)
 
     def write(self, index_dir: Path) -> None:
@@ -52,14 +52,14 @@ class RunReport:
             with atomic_write(index_dir / TOMBSTONES) as part:
                 part.write_text("".join(map(_tombstone, self.tombstones)), encoding="utf-8")
 
-    def check(self, max_bad: float) -> None:
+    def check(self, max_bad_fraction: float) -> None:
         """Raises `TooManyBadImagesError` when more than this share was left out, or nothing is left."""
         share = self.n_skipped / self.n_seen if self.n_seen else 1.0
-        if share > max_bad or self.n_images == 0:
+        if share > max_bad_fraction or self.n_images == 0:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items()) or "no samples"
             raise TooManyBadImagesError(
                 f"{self.n_skipped} of {self.n_seen} samples cannot be used ({reasons}): {share:.1%} where"
-                f" --max-bad allows {max_bad:.1%}. {REPORT} lists them; what was encoded is kept"
+                f" --max-bad-fraction allows {max_bad_fraction:.1%}. {REPORT} lists them; shards are kept"
             )
 
 
@@ -83,12 +83,12 @@ def summarize(
         without_names=without_names,
         tombstones=tombstones,
         unused={one.reason: {"files": one.n, "examples": list(one.examples)} for one in unused},
-        taken=add_taken(marker.taken for marker in markers),
-        left=add_left(marker.unused for marker in markers),
+        taken=merge_used_fields(marker.taken for marker in markers),
+        left=merge_unused_fields(marker.unused for marker in markers),
     )
 
 
-def unused_in_words(unused: Sequence[Unused]) -> dict[str, str]:
+def describe_unused(unused: Sequence[Unused]) -> dict[str, str]:
     """Reason -> `12 (a.md, b.md, ...)`."""
     return {one.reason: f"{one.n} ({', '.join([*one.examples, *_more(one)])})" for one in unused}
 

@@ -1,4 +1,4 @@
-"""What one run of the indexer was asked to do, kept in `run.json` so that only the same run can be resumed.
+"""The configuration of one indexer run, kept in `run.json` so that only the same run can be resumed.
 
 Everything that shapes the index is here, weights and images by their digests; what only shapes the running
 (batch size, device, where a folder is mounted) is not compared.
@@ -67,7 +67,7 @@ def weight_refs(recipe: Recipe) -> WeightRefs:
 
 
 def stated_of(recipe: Recipe) -> dict[str, Any] | None:
-    """What the command line said of the SAEs; None for nothing."""
+    """The command line's statements about the SAEs; None if there are none."""
     return {name: value for name, value in recipe.stated._asdict().items() if value is not None} or None
 
 
@@ -76,7 +76,7 @@ def _pinned(repo_id: str | None, revision: str | None) -> str | None:
 
 
 def reading_of(options: SourceOptions) -> dict[str, str]:
-    """What shapes samples; which files are read stands in the list of shards."""
+    """The options that shape samples; the list of shards says which files are read."""
     keys = {"image": options.image_key, "caption": options.caption_key, "label": options.label_key}
     return {"rules": _READING_RULES} | {part: key for part, key in keys.items() if key is not None}
 
@@ -109,7 +109,7 @@ def check_resumable(index_dir: Path, config: RunConfig) -> None:
         if not is_finished(index_dir):
             before["vocabulary"] = now["vocabulary"]  # nothing that is kept until then depends on the words
         _check_same(path, before, now)
-    elif strange := _strangers(index_dir):
+    elif strange := _unknown_files(index_dir):
         raise InputError(
             f"{index_dir} is not empty and holds no run to resume (found {strange}); choose another --out"
         )
@@ -128,7 +128,7 @@ def begin(index_dir: Path, config: RunConfig, refs: WeightRefs) -> None:
     write_sealed_json(index_dir / RUN, {"config": asdict(config), "weights": asdict(refs)})
 
 
-def note_vocabulary(index_dir: Path, sha256: str) -> None:
+def record_vocabulary(index_dir: Path, sha256: str) -> None:
     """The finished index has been described with other words since. Raises `InputError` without a record."""
     path = index_dir / RUN
     changed = {"vocabulary": sha256, "version": CONFIG_VERSION}
@@ -185,7 +185,7 @@ def _changed(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [key for key in {**then, **now} if then.get(key) != now.get(key)]
 
 
-def _strangers(index_dir: Path) -> str:
-    """What is there and cannot be of an earlier run that was killed before it wrote its record."""
+def _unknown_files(index_dir: Path) -> str:
+    """Files that cannot come from an earlier run that was killed before it wrote its record."""
     mine = (LOCK, f"{RUN}.part")
     return ", ".join(sorted(path.name for path in index_dir.iterdir() if path.name not in mine)[:3])

@@ -1,4 +1,4 @@
-"""What encode leaves behind for one source shard, and the only code that writes or reads it.
+"""The files that encode writes for one source shard, and the only code that writes or reads them.
 
 A shard is written into `NNNNN.part/` and the folder renamed when all of it is on disk: a folder without the
 suffix is whole. See `data/README.md` for the files.
@@ -203,7 +203,7 @@ def read_marker(index_dir: Path, shard: int) -> ShardMarker | None:
 
 
 def parse_marker(content: str | bytes) -> ShardMarker:
-    """What `shard.json` holds."""
+    """Parses the content of `shard.json`."""
     return ShardMarker(**json.loads(content))
 
 

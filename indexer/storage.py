@@ -24,7 +24,7 @@ class Storage(Protocol):
     """Picklable; every machine has one."""
 
     def marker(self, number: int) -> ShardMarker | None:
-        """Of a shard that is there whole."""
+        """The marker of a complete shard."""
         ...
 
     def put_shard(self, number: int, folder: Path) -> None:
@@ -137,16 +137,16 @@ def storage_for(index_dir: Path, shared: str | None, run: str) -> Storage:
     return SharedFolder(index_dir.resolve()) if shared is None else Remote(f"{shared.rstrip('/')}/{run}")
 
 
-def check_shared(shared: str) -> None:
+def check_shared_storage(shared: str) -> None:
     """Raises `InputError` for what fsspec cannot open, before any machine is asked."""
     if not is_url(shared):
         raise InputError(
-            f"--shared {shared} is no URL; expected such as s3://bucket/folder or file:///mnt/all"
+            f"--shared-storage {shared} is no URL; expected such as s3://bucket/folder or file:///mnt/all"
         )
     try:
         fsspec.core.url_to_fs(shared)
     except (ImportError, ValueError) as error:
-        raise InputError(f"--shared {shared} cannot be opened: {error}") from error
+        raise InputError(f"--shared-storage {shared} cannot be opened: {error}") from error
 
 
 def _copy(names: Iterable[str], source: Path, target: Path) -> None:

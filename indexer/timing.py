@@ -20,7 +20,7 @@ _EVERY_S = 1.0
 
 
 class Timing:
-    """Of one run of encode; `watch` is the encoder's, which knows CLIP from SAEs."""
+    """The timing of one encode run; `watch` is the encoder's, which separates CLIP from SAEs."""
 
     def __init__(self, watch: Stopwatch, host: Stopwatch) -> None:
         self.host = host

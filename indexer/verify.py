@@ -25,8 +25,7 @@ from scopeview.slots import Slot
 from scopeview.store.checksums import IndexFiles
 from scopeview.store.files import RUN, SHARD_MARKER, codes_file, grid_pack, read_sealed_json, shard_dir
 from scopeview.store.manifest import Manifest, read_manifest
-from scopeview.store.npy import open_npy
-from scopeview.store.pack import Pack
+from scopeview.store.pack import Pack, open_npy
 from scopeview.store.reader import DatabaseReader, IndexReader
 
 _SAMPLE = 50
@@ -37,7 +36,7 @@ and in levels of 255: another version of the encoder loses about as much, anothe
 
 
 def verify(index_dir: Path) -> list[str]:
-    """What is wrong, in sentences; nothing when all is well. Raises when it is no finished index."""
+    """The problems found, as sentences; empty if there are none. Raises if it is not a finished index."""
     manifest = read_manifest(index_dir)
     damaged = [*_run_record(index_dir), *_damaged_files(index_dir, manifest)]
     return damaged or _disagreements(index_dir)
@@ -167,7 +166,7 @@ def _sample(reader: IndexReader, image_id: int) -> Iterator[str]:
     shard, row, *named = reader.sql(query, {"image_id": image_id})[0]
     folder = shard_dir(reader.index_dir, shard)
     if named != list(_parquet_row(folder / "images.parquet", row, ["key", "sha256"])):
-        yield "the database and its shard name different pictures"
+        yield "the database and its shard name different images"
     codes = {Slot(code.layer, code.token): code for code in reader.image(image_id).codes}
     for slot in reader.manifest.slots:
         features, values = _parquet_row(codes_file(folder, slot), row, ["features", "activations"])
@@ -215,7 +214,7 @@ def _grids(reader: IndexReader, slot: Slot) -> Iterator[str]:
 
 
 def shows(webp: bytes, sprite: Image.Image) -> bool:
-    """Is each cell of the picture the sprite's, but for what WebP loses of it?"""
+    """Is each cell of the image the sprite's, but for what WebP loses of it?"""
     made, stored = _pixels(sprite), _pixels(_opened(webp))
     if stored.shape != made.shape:
         return False

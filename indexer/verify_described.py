@@ -17,7 +17,7 @@ from scopeview.slots import ANY, Slot
 from scopeview.store.files import slot_vectors
 from scopeview.store.index_folder import IN_SLOT, slot_values
 from scopeview.store.manifest import DescribeRecord
-from scopeview.store.npy import open_npy
+from scopeview.store.pack import open_npy
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import Description, FeatureRecord
 
@@ -28,7 +28,7 @@ Vector = Float32[np.ndarray, " projection"]
 
 
 class DescribedCheck:
-    """Of an index that was described. Every method yields what is wrong, in sentences."""
+    """Checks of a described index. Every method yields problems as sentences."""
 
     def __init__(self, reader: IndexReader, as_read: IndexReader) -> None:
         """`reader` asks the databases alone, `as_read` as everybody else does."""
@@ -151,7 +151,7 @@ class DescribedCheck:
         return [row[0] for row in rows], table
 
     def _units(self, feature: FeatureRecord, n: int) -> Float32[np.ndarray, "image projection"]:
-        """Of its first n top images."""
+        """The mean embedding of its first n top images."""
         return self._embeddings.unit(np.array([top.image_id for top in feature.top_images[:n]]))
 
 

@@ -1,4 +1,4 @@
-"""The command line: commands put together, and errors turned into exit codes.
+"""The command line: registers the commands and turns errors into exit codes.
 
 Exit codes: 0 done, 1 the run failed, 2 wrong input or configuration, 3 too many bad images, 130 stopped by
 Ctrl-C, 143 stopped by SIGTERM.
@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from scopeview.cli import evaluation, indexing, serving, training
+from scopeview.cli.options import OLD_OPTIONS, command_class
 from scopeview.errors import ScopeviewError
-from scopeview.signals import Noted, Stopped, sigterm_as_interrupt
+from scopeview.signals import ReceivedSignal, Stopped, sigterm_as_interrupt
 
 cli = typer.Typer(
     name="scopeview",
@@ -21,7 +22,7 @@ cli = typer.Typer(
     help="See what a vision transformer sees: index images by the features that sparse autoencoders find,"
     " and browse them.",
 )
-evaluate = typer.Typer(no_args_is_help=True, help="Measure models on scenes whose truth is known.")
+evaluate = typer.Typer(no_args_is_help=True, help="Measure models and features on scenes of known content.")
 cli.add_typer(evaluate, name="eval")
 
 for _command in (
@@ -36,10 +37,11 @@ for _command in (
     training.train_clip,
     training.train_sae,
 ):
-    cli.command()(_command)
-evaluate.command(name="clip")(training.evaluate_clip)
-evaluate.command(name="features")(training.evaluate_features)
-evaluate.command(name="search")(training.evaluate_search)
+    _name = _command.__name__.replace("_", "-")
+    cli.command(_name, cls=command_class(OLD_OPTIONS.get(_name, {})))(_command)
+evaluate.command(name="clip")(evaluation.evaluate_clip)
+evaluate.command(name="features")(evaluation.evaluate_features)
+evaluate.command(name="search")(evaluation.evaluate_search)
 evaluate.command(name="heat")(evaluation.evaluate_heat)
 
 
@@ -52,8 +54,8 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-_INTERRUPTED = 130  # what typer makes of Ctrl-C: 128 + SIGINT
-_STOPPED = "stopped"  # where no command has said more
+_INTERRUPTED = 130  # typer's exit code after Ctrl-C: 128 + SIGINT
+_STOPPED = "stopped"  # if no command says more
 
 
 def main() -> None:
@@ -62,7 +64,7 @@ def main() -> None:
         _run(noted)
 
 
-def _run(noted: Noted) -> None:
+def _run(noted: ReceivedSignal) -> None:
     try:
         cli()
     except ScopeviewError as error:
@@ -71,7 +73,7 @@ def _run(noted: Noted) -> None:
         _fail(str(stopped), noted.exit_code)
     except KeyboardInterrupt:
         _fail(_STOPPED, noted.exit_code)
-    except SystemExit as ended:  # what typer makes of Ctrl-C, without a word
+    except SystemExit as ended:  # typer exits after Ctrl-C without a message
         if ended.code == _INTERRUPTED:
             _fail(_STOPPED, noted.exit_code)
         raise

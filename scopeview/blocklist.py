@@ -1,4 +1,4 @@
-"""Which pictures an operator blocks: by sha256, URL or domain, one a line of a file.
+"""Which images an operator blocks: by sha256, URL or domain, one a line of a file.
 
 The same file acts while indexing (they are left out) and while serving (they are withheld at once).
 """
@@ -20,7 +20,7 @@ ACCEPTED = "a line is a sha256 (64 hex digits), an http(s) URL, a domain, or a c
 
 @dataclass(frozen=True)
 class Rules:
-    """What is blocked, all in lower case; `unread` are the lines that are none of the three."""
+    """The rules, in lower case; `unread` are lines that are none of the three."""
 
     sha256s: frozenset[str] = frozenset()  # of the original file
     urls: frozenset[str] = frozenset()  # each as http and as https
@@ -34,7 +34,7 @@ class Rules:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8] if lines else ""
 
     def blocking(self, sha256: str, source_url: str | None) -> str | None:
-        """The rule that this picture falls under, or None."""
+        """The rule that this image falls under, or None."""
         if sha256 in self.sha256s:
             return sha256
         if source_url is None:
@@ -74,7 +74,7 @@ def parse_rules(text: str) -> Rules:
 
 
 def _url_variants(rule: str) -> list[str]:
-    """A picture is the same behind http and https; the part after `#` never reaches a server."""
+    """An image is the same behind http and https; the part after `#` never reaches a server."""
     try:
         parts = urlsplit(rule)
     except ValueError:

@@ -62,7 +62,7 @@ def resolve(ref: str, *, patterns: Sequence[str]) -> Resolved:
             repo_id, revision=revision, allow_patterns=list(patterns), tqdm_class=_TerminalBar
         )
     except Exception as error:  # the HTTP client's own errors differ from one huggingface_hub to the next
-        raise _explained(ref, repo_id, revision, patterns, error) from error
+        raise _translate_error(ref, repo_id, revision, patterns, error) from error
     snapshot = Path(folder)
     _check_something_matched(ref, repo_id, snapshot, patterns)
     return Resolved(ref, snapshot, repo_id, snapshot.name)
@@ -82,7 +82,7 @@ class _TerminalBar(tqdm):
         super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
 
 
-def _explained(
+def _translate_error(
     ref: str, repo_id: str, revision: str | None, patterns: Sequence[str], error: Exception
 ) -> ScopeviewError:
     where = constants.ENDPOINT

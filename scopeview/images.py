@@ -1,7 +1,7 @@
 """Bytes to RGB pixels, and pixels to WebP: the one path that the index and uploads share.
 
 The format is told by the content, never by a name. This module knows nothing of models: what a CLIP sees of
-the picture is cut out in `preprocess`. Safe to call from many threads; no global Pillow setting is touched.
+the image is cut out in `preprocess`. Safe to call from many threads; no global Pillow setting is touched.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ from scopeview.errors import BadReason, ImageError
 ACCEPTED = "JPEG, PNG, WebP or GIF"
 
 MAX_SCANS = 100
-"""Of a JPEG, which may draw the whole picture again and again: cameras and the web use 1 to 12."""
+"""The limit of a JPEG's scans, each of which may redraw the whole image: cameras and the web use 1 to 12."""
 MAX_SCANNED_PIXELS = 1_000_000_000
-"""Of all its scans together: 20 times 50 megapixels, some seconds of a core at most."""
+"""The limit of all scans together: 20 times 50 megapixels, a few seconds of a core at most."""
 
 _SCAN = b"\xff\xda\x00"  # the marker and the high byte of its length; compressed data never has it
 Grey16 = Literal["scaled", "clipped"]
@@ -82,13 +82,13 @@ class DecodedImage:
 
 
 def decode(data: bytes, limits: ImageLimits, grey_16_bit: Grey16 = "scaled") -> DecodedImage:
-    """The picture in `data` (the first frame, if it moves), upright and in RGB.
+    """The image in `data` (the first frame, if it moves), upright and in RGB.
 
     To RGB by Pillow's `convert`, as Hugging Face's CLIP processor did it when the SAEs were trained: a
     palette by way of RGBA, alpha dropped (transformers 5 blends it onto white instead), colour profiles
     ignored. Not so 16-bit greyscale, which the processor cuts off at 255: it is scaled as viewers do it, and
     as Pillow does 16-bit colour, unless `grey_16_bit` is "clipped" as in indexes made before. Of a moving
-    picture only the first frame has to be whole.
+    image only the first frame has to be whole.
     Raises `ImageError` and nothing else.
     """
     if not data:
@@ -121,7 +121,7 @@ def encode_webp(image: Image.Image, quality: int = 80) -> bytes:
     return buffer.getvalue()
 
 
-def encode_square(crop: UInt8[np.ndarray, "3 height width"]) -> bytes:
+def encode_lossless(crop: UInt8[np.ndarray, "3 height width"]) -> bytes:
     """WebP of what the model saw, as it is: decoded again, not one pixel differs."""
     buffer = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(crop.transpose(1, 2, 0)))
@@ -139,7 +139,7 @@ def thumbnail(crop: UInt8[np.ndarray, "3 height width"], size_px: int, quality: 
 
 
 def jpeg_markers(data: bytes) -> Iterator[int]:
-    """The markers of a JPEG's first picture, start to end, as a decoder goes from one to the next.
+    """The markers of a JPEG's first image, start to end, as a decoder goes from one to the next.
 
     Lengths are followed, so nothing inside metadata counts, and what cameras append is not looked at.
     """
@@ -176,9 +176,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _open(kind: str, data: bytes) -> ImageFile:
-    """Headers only. Decoders are called by name: `Image.open` would try others and warn of large pictures."""
+    """Headers only. Decoders are called by name: `Image.open` would try others and warn of large images."""
     decoders: dict[str, Callable[[io.BytesIO], ImageFile]] = {
-        "JPEG": JpegImagePlugin.JpegImageFile,  # its factory also looks for more pictures behind the first
+        "JPEG": JpegImagePlugin.JpegImageFile,  # its factory also looks for more images behind the first
         "PNG": PngImagePlugin.PngImageFile,
         "WebP": WebPImagePlugin.WebPImageFile,
         "GIF": GifImagePlugin.GifImageFile,
@@ -209,7 +209,7 @@ def _decode_png(data: bytes, limits: ImageLimits, grey_16_bit: Grey16) -> Decode
 
 
 def _critical_chunks(png: bytes) -> bytes:
-    """The chunks that a decoder must know, and the one that may turn the picture; nothing is unpacked."""
+    """The chunks that a decoder must know, and the one that may turn the image; nothing is unpacked."""
     kept, at = [_PNG_SIGNATURE], len(_PNG_SIGNATURE)
     while header := png[at : at + 8]:
         end = at + 12 + int.from_bytes(header[:4], "big")
@@ -230,7 +230,7 @@ def _check_pixels(opened: ImageFile, limits: ImageLimits) -> None:
 
 
 def _check_scans(opened: ImageFile, data: bytes) -> None:
-    """A scan of a few bytes takes as long as one of a whole picture: 0.9 MB of them took 38 seconds."""
+    """A scan of a few bytes takes as long as one of a whole image: 0.9 MB of them took 38 seconds."""
     n_scans = data.count(_SCAN)
     most = min(MAX_SCANS, max(MAX_SCANNED_PIXELS // (opened.width * opened.height), 1))
     if n_scans > most:
@@ -242,7 +242,7 @@ def _check_scans(opened: ImageFile, data: bytes) -> None:
 
 
 def _check_complete(kind: str, data: bytes) -> None:
-    """What Pillow forgives: a JPEG without its end marker, a PNG with bad or lost chunks."""
+    """Finds damage that Pillow ignores: a JPEG without end marker, a PNG with bad or lost chunks."""
     if kind == "JPEG" and _JPEG_END not in jpeg_markers(data):
         raise ImageError(BadReason.CORRUPT, "this JPEG is cut short: it has no end marker")
     if kind == "PNG":

@@ -1,6 +1,6 @@
 """An index as a notebook sees it: the reader's answers, and features that show their 3 x 3 grid.
 
-Knows nothing of servers: pictures are written into the HTML, so that a saved notebook keeps them.
+Knows nothing of servers: images are written into the HTML, so that a saved notebook keeps them.
 """
 
 from base64 import b64encode
@@ -10,15 +10,34 @@ from typing import SupportsIndex
 
 import pyarrow as pa
 
-from scopeview.store import tables
+from scopeview.store.index_folder import IN_SLOT, slot_values
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import MIN_GRID_IMAGES, FeatureRecord, TopImage
+from scopeview.store.schema import IMAGE_COLUMNS
 
 _CAPTION_CHARS = 200
+_FEATURES = f"""
+SELECT feature, n_active, n_active / $n_images::DOUBLE AS density, max AS max_activation,
+  CASE WHEN n_active > 0 THEN sum / n_active END AS mean_activation,
+  names[1] AS name, name_scores[1] AS name_score, clarity, label_entropy, selectivity, x, y
+FROM (SELECT feature, n_active, sum, max FROM features WHERE {IN_SLOT})
+LEFT JOIN (
+  SELECT feature, names, name_scores, clarity, label_entropy, selectivity, x, y
+  FROM described.features WHERE {IN_SLOT}
+) USING (feature)
+ORDER BY feature
+"""
+_FIRING = f"""
+SELECT row_number() OVER (ORDER BY activation DESC, image_id) AS rank,
+  image_id, key, activation, position, caption
+FROM (SELECT image_id, activation, position FROM activations WHERE {IN_SLOT} AND feature = $feature)
+JOIN images USING (image_id)
+ORDER BY rank
+"""
 
 
 class Index(IndexReader):
-    """What `scopeview.open_index` gives. Close it, or use it as a context manager."""
+    """An open index, as `scopeview.open_index` returns it. Close it, or use it as a context manager."""
 
     def feature(
         self, layer: str | SupportsIndex, feature: SupportsIndex, token: str | SupportsIndex = "cls"
@@ -32,7 +51,9 @@ class Index(IndexReader):
         feature, n_active, density, max_activation, mean_activation; name, name_score, clarity, label_entropy,
         selectivity, x, y where the index was described, else NULL. Raises `NotFoundError`.
         """
-        return tables.features(self._database, self.slot(layer, token), self.manifest.n_images)
+        return self.table(
+            _FEATURES, {**slot_values(self.slot(layer, token)), "n_images": self.manifest.n_images}
+        )
 
     def firing(
         self, layer: str | SupportsIndex, feature: SupportsIndex, token: str | SupportsIndex = "cls"
@@ -42,11 +63,12 @@ class Index(IndexReader):
         `position` is the token with the maximum at `any`, else NULL. Raises `NotFoundError`.
         """
         slot = self.slot(layer, token)
-        return tables.firing(self._database, slot, self.feature(layer, feature, token).feature)
+        number = self.feature(layer, feature, token).feature
+        return self.table(_FIRING, {**slot_values(slot), "feature": number})
 
     def image_table(self) -> pa.Table:
         """Every image, a row each: image_id, key, caption, source_url, label, width, height, punsafe."""
-        return tables.images(self._database)
+        return self.table(f"SELECT {IMAGE_COLUMNS} FROM images ORDER BY image_id")
 
     def __repr__(self) -> str:
         slots = ", ".join(slot.name for slot in self.manifest.slots)
@@ -60,7 +82,7 @@ class Feature(FeatureRecord):
     index: Index = field(repr=False, compare=False)
 
     def _repr_html_(self) -> str:
-        """The grid, or what pictures there are, above one line of facts."""
+        """The grid, or what images there are, above one line of facts."""
         facts = f"<figcaption>{escape(self.facts)}</figcaption>"
         return f'<figure style="margin: 0">{self._pictures()}{facts}</figure>'
 

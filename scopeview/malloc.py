@@ -1,4 +1,4 @@
-"""What the C library does with memory that is freed. Holds for the whole process; False: not under glibc."""
+"""Settings of the C library's allocator, for the whole process. Functions return False without glibc."""
 
 import ctypes
 import platform
@@ -11,7 +11,7 @@ _LARGEST_IN_HEAP = 32 * 1024 * 1024  # glibc takes no higher threshold
 _ALL_KEPT_BYTES = 1024**3
 
 
-def give_back_large_blocks() -> bool:
+def release_large_blocks() -> bool:
     """Blocks of 1 MB and more go back to the system at once when they are freed; 2 MB of smaller ones stay.
 
     By itself glibc soon takes blocks of up to 32 MB from its heap, where the little that is remembered of an
@@ -19,7 +19,7 @@ def give_back_large_blocks() -> bool:
     2.1 GB, and with this 0.96 GB. What stays is for the next page: to compress one takes most of 1 MB, which
     the system would hand out anew every time, zeroed.
     """
-    return _told({_M_MMAP_THRESHOLD: _LARGE_BYTES, _M_TRIM_THRESHOLD: _KEPT_BYTES})
+    return _set_mallopt({_M_MMAP_THRESHOLD: _LARGE_BYTES, _M_TRIM_THRESHOLD: _KEPT_BYTES})
 
 
 def keep_freed_memory() -> bool:
@@ -28,10 +28,10 @@ def keep_freed_memory() -> bool:
     For work that takes and frees the same large blocks again and again: otherwise the system hands out every
     one of their pages anew, zeroed. A batch of eight images through ViT-L/14 takes a tenth less time.
     """
-    return _told({_M_MMAP_THRESHOLD: _LARGEST_IN_HEAP, _M_TRIM_THRESHOLD: _ALL_KEPT_BYTES})
+    return _set_mallopt({_M_MMAP_THRESHOLD: _LARGEST_IN_HEAP, _M_TRIM_THRESHOLD: _ALL_KEPT_BYTES})
 
 
-def _told(options: dict[int, int]) -> bool:
+def _set_mallopt(options: dict[int, int]) -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt

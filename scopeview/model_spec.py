@@ -71,7 +71,7 @@ class Recipe:
 
     @cached_property
     def model_sha256(self) -> str:
-        """Of the weight files. Reads them whole, once."""
+        """The digest of the weight files. Reads them completely, once."""
         return weights.sha256_of(weights.weight_files(self.model.path))
 
     @property
@@ -98,7 +98,7 @@ class Recipe:
 
     @property
     def warnings(self) -> list[str]:
-        """What was assumed of the SAEs, and where their model may be another one: for people."""
+        """Assumptions about the SAEs, and possible mismatches with their model, as sentences."""
         found: dict[str, list[str]] = {}
         for source in self.suite.sources:
             notes = source.notes if self.normalization[source.layer] == source.config.normalization else ()
@@ -131,7 +131,7 @@ class Recipe:
         """Every layer's SAE on the CPU, as its file has it. Raises `CheckpointError` for bad weights."""
         return {source.layer: load_sae(source) for source in self.suite.sources}
 
-    def waits_for_statistics(self, sae: Sae) -> bool:
+    def needs_statistics(self, sae: Sae) -> bool:
         """Is it to be standardised, by a mean and std that its own file does not bring?"""
         return self.normalization[sae.config.layer] == "standardize" and sae.standardization is None
 
@@ -147,7 +147,7 @@ class Recipe:
     def _normalized(self, sae: Sae, stats: Standardization | None) -> Sae:
         if self.normalization[sae.config.layer] == "none":
             return sae.without_standardization()
-        if stats is None and self.waits_for_statistics(sae):
+        if stats is None and self.needs_statistics(sae):
             raise CheckpointError(f"{sae.config.source} waits for a mean and std that were not calibrated")
         return sae if stats is None else sae.with_standardization(stats)
 
@@ -236,7 +236,7 @@ def load_encoder(index_dir: Path, *, device: str = "auto") -> Encoder:
 
 
 def recipe_of(index_dir: Path, manifest: Manifest) -> Recipe:
-    """What a finished index was made with, found again; no weight is loaded, but each is compared.
+    """Finds the model and SAEs of a finished index again; loads no weight, but compares their digests.
 
     Raises an `InputError` when the weights are no longer where they were, or are no longer the same.
     """
@@ -286,7 +286,7 @@ def _check_unchanged(recipe: Recipe, manifest: Manifest) -> None:
 
 
 def _check_same(found: Mapping[str, tuple[str, str]]) -> None:
-    """Of what each is called, its sha256 now and when the index was made. Raises `ConfigMismatchError`."""
+    """Compares the sha256 of each file now and when the index was made. Raises `ConfigMismatchError`."""
     for name, (now, then) in found.items():
         if now != then:
             raise ConfigMismatchError(

@@ -48,7 +48,7 @@ class Task(ABC):
 
 
 class NullTask(Task):
-    """Of work whose progress is seen elsewhere."""
+    """A task whose progress is shown elsewhere."""
 
     def advance(self, n: int = 1) -> None: ...
 
@@ -74,7 +74,7 @@ def task(name: str, total: int | None, unit: str, *, done: int = 0) -> Iterator[
 
 
 def log_event(name: str, figures: Mapping[str, object]) -> None:
-    """What is worth knowing of work before it begins: a line on a terminal, a JSON line anywhere else."""
+    """Logs an event before work begins: a line on a terminal, a JSON line anywhere else."""
     if sys.stderr.isatty():
         line = f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items())
         Console(stderr=True).print(line, markup=False)  # a file's name may hold [brackets]

@@ -1,8 +1,7 @@
-"""Ctrl-C and SIGTERM: the two ways in which a run is asked to stop, and how long it may put that off.
+"""Ctrl-C and SIGTERM: how they stop a run, and how a run defers them.
 
-Both raise `KeyboardInterrupt` in the main thread, so that whatever cleans up after one cleans up after the
-other. What is true afterwards differs from command to command, so each says it by `if_stopped`. Knows nothing
-of what is being run.
+Both raise `KeyboardInterrupt` in the main thread, so that the same code cleans up after either. What happens
+next differs from command to command; each says so with `if_stopped`.
 """
 
 import signal
@@ -15,20 +14,20 @@ from types import FrameType
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Handler = Callable[[int, FrameType | None], object]
 
-GOES_ON = "stopped; the same command goes on from here"
-GOES_ON_FROM_SAVE = "stopped; the same command goes on from what was saved last"
-BEGINS_AGAIN = "stopped; the same command begins again from the start"
+RESUMES = "stopped; run the same command again to resume from here"
+RESUMES_FROM_CHECKPOINT = "stopped; run the same command again to resume from the last checkpoint"
+STARTS_OVER = "stopped; the same command starts over"
 
 
 class Stopped(BaseException):
-    """Ctrl-C or SIGTERM ended a command; the message says what the same command does next."""
+    """Ctrl-C or SIGTERM ended a command; the message says what running it again does."""
 
 
 @contextmanager
 def if_stopped(message: str) -> Iterator[None]:
     """Turns the `KeyboardInterrupt` that ends the block into `Stopped`. Also a decorator of commands.
 
-    Of blocks inside each other the innermost is heard.
+    If blocks are nested, the innermost decides.
     """
     try:
         yield
@@ -36,21 +35,21 @@ def if_stopped(message: str) -> Iterator[None]:
         raise Stopped(message) from interrupt
 
 
-class Noted:
-    """Which signal has come; Ctrl-C where none was seen (a terminal's own way, or a library's)."""
+class ReceivedSignal:
+    """The signal received; SIGINT if none was seen (a library may handle it)."""
 
     signal = signal.SIGINT
 
     @property
     def exit_code(self) -> int:
-        """As shells have it: 130 after SIGINT, 143 after SIGTERM."""
+        """130 after SIGINT, 143 after SIGTERM, as in shells."""
         return 128 + self.signal
 
 
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[Noted]:
-    """SIGTERM raises `KeyboardInterrupt` while the block runs, and is noted; in the main thread only."""
-    noted = Noted()
+def sigterm_as_interrupt() -> Iterator[ReceivedSignal]:
+    """SIGTERM raises `KeyboardInterrupt` while the block runs and is recorded; in the main thread only."""
+    noted = ReceivedSignal()
 
     def interrupt(number: int, _: FrameType | None) -> None:
         noted.signal = signal.Signals(number)
@@ -67,7 +66,7 @@ def sigterm_as_interrupt() -> Iterator[Noted]:
 
 
 class Deferred:
-    """A stop that was asked for and is waiting for a good moment."""
+    """A requested stop that is waiting for a good moment."""
 
     def __init__(self) -> None:
         self._waiting: tuple[Handler, int, FrameType | None] | None = None
@@ -77,14 +76,14 @@ class Deferred:
         return self._waiting is not None
 
     def stop_if_asked(self) -> None:
-        """Does what the signal would have done when it came: raises `KeyboardInterrupt`, as a rule."""
+        """Calls the signal's previous handler, which usually raises `KeyboardInterrupt`."""
         if self._waiting is not None:
             handler, number, frame = self._waiting
             self._waiting = None
             handler(number, frame)
 
     def ask(self, handler: Handler, number: int, frame: FrameType | None) -> None:
-        """The first time it is put off; a second signal is obeyed at once."""
+        """Defers the first signal; obeys a second one immediately."""
         if self._waiting is not None:
             handler(number, frame)
         self._waiting = (handler, number, frame)
@@ -92,7 +91,7 @@ class Deferred:
 
 @contextmanager
 def deferred_stop() -> Iterator[Deferred]:
-    """Holds a first Ctrl-C or SIGTERM back until `stop_if_asked` is called, or the block ends."""
+    """Defers a first Ctrl-C or SIGTERM until `stop_if_asked` is called or the block ends."""
     deferred = Deferred()
     if threading.current_thread() is not threading.main_thread():
         yield deferred
@@ -107,3 +106,28 @@ def deferred_stop() -> Iterator[Deferred]:
         for number, handler in caught.items():
             signal.signal(number, handler)
     deferred.stop_if_asked()
+
+
+@contextmanager
+def pausable() -> Iterator[Callable[[], bool]]:
+    """Yields a function that says whether Ctrl-C or SIGTERM has asked for a pause.
+
+    The caller then saves and raises `KeyboardInterrupt`. A second Ctrl-C interrupts at once. Outside the main
+    thread, where signals cannot be caught, the answer is always no.
+    """
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            signal.default_int_handler(number, frame)
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

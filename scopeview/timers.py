@@ -34,7 +34,7 @@ class Stopwatch:
                 self._seconds[name] += time.perf_counter() - started
 
     def add(self, name: str, seconds: float) -> None:
-        """What was measured elsewhere."""
+        """Adds a time that was measured elsewhere."""
         with self._lock:
             self._seconds[name] += seconds
 

@@ -9,20 +9,20 @@ import typer.main
 from scopeview.__main__ import cli
 from tests.command import scopeview
 
-GOES_ON = "scopeview: stopped; the same command goes on from here"
-FROM_SAVE = "scopeview: stopped; the same command goes on from what was saved last"
-AGAIN = "scopeview: stopped; the same command begins again from the start"
+RESUMES = "scopeview: stopped; run the same command again to resume from here"
+FROM_SAVE = "scopeview: stopped; run the same command again to resume from the last checkpoint"
+AGAIN = "scopeview: stopped; the same command starts over"
 ENDED = "scopeview: stopped"
 
 WEIGHTS = "--model clip --sae suite"
 STOPPED = [  # the command, what is under way in it when Ctrl-C comes, what it says
-    (f"index photos {WEIGHTS} --out index", "indexer.pipeline.run_index", GOES_ON),
-    ("describe index", "indexer.describe.redescribe.describe_index", GOES_ON),
+    (f"index photos {WEIGHTS} --out index", "indexer.pipeline.run_index", RESUMES),
+    ("describe index", "indexer.describe.redescribe.describe_index", RESUMES),
     (f"calibrate photos {WEIGHTS}", "indexer.normalization_report.compare_normalizations", AGAIN),
     ("verify index", "indexer.verify.verify", AGAIN),
     ("info index", "scopeview.store.manifest.read_manifest", ENDED),
     ("serve index", "app.main.serve", ENDED),
-    ("demo --out data", "indexer.demo.build.run_index", GOES_ON),
+    ("demo --out data", "indexer.demo.build.run_index", RESUMES),
     ("demo --out data", "indexer.demo.build.write_world", AGAIN),
     ("demo --out data", "app.main.serve", ENDED),
     ("demo-images scenes 3", "indexer.world.write_world", AGAIN),

@@ -1,1 +1,1 @@
-"""The JSON under `/api/v1`: the same questions to the same reader as the pages, described in OpenAPI."""
+"""The JSON API under `/api/v1`: what the pages show, described in OpenAPI."""

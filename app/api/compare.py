@@ -1,4 +1,4 @@
-"""`GET /api/v1/{index}/compare`: what the comparison page shows."""
+"""`GET /api/v1/{index}/compare`: features side by side."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,7 +8,7 @@ from app.api.serializers.store_records import grid_url
 from app.params.common import IndexDep, SiteDep, TokenQuery
 from app.params.compare_params import FeaturesQuery, NoteQuery, compared_features
 from app.params.view_params import slot_filter
-from app.services.compare_features import Compared, FeatureComparison, compare
+from app.services.compare_features import FeatureComparison, FeatureEntry, compare
 from app.services.feature_details import finite
 from app.state import OpenIndex
 from app.urls import API, Urls
@@ -75,7 +75,7 @@ def compare_out(index: OpenIndex, found: FeatureComparison, note: str, urls: Url
     )
 
 
-def _compared(index: OpenIndex, compared: Compared, urls: Urls) -> ComparedOut:
+def _compared(index: OpenIndex, compared: FeatureEntry, urls: Urls) -> ComparedOut:
     record, described = compared.record, compared.description
     return ComparedOut(
         layer=record.layer,

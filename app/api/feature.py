@@ -5,8 +5,7 @@ from fastapi.responses import Response
 
 from app.api.responses import ERRORS, FOUND
 from app.api.schemas import feature as models
-from app.api.serializers.feature import feature_images_out, feature_out
-from app.api.serializers.images_csv import CSV, images_csv
+from app.api.serializers.feature import CSV, feature_images_out, feature_out, images_csv
 from app.params.common import FeaturePath, IndexDep, LimitQuery, OffsetQuery, SiteDep, SlotDep
 from app.services.feature_details import read_feature_details
 from app.urls import API

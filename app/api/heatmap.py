@@ -1,4 +1,4 @@
-"""`GET /api/v1/{index}/{layer}/{feature}/heat`: where on indexed images a feature fires."""
+"""`GET /api/v1/{index}/{layer}/{feature}/heat`: heatmaps of one feature on indexed images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated

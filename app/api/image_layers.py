@@ -1,4 +1,4 @@
-"""`.../layers`: an image's largest groups layer by layer, and which of their features are similar."""
+"""`.../layers`: an image's largest groups layer by layer, and links between their features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

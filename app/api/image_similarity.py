@@ -1,4 +1,4 @@
-"""`.../similar` and `.../compare`: an image among the images of the index, and beside another image."""
+"""`.../similar` and `.../compare`: similar images, and two images side by side."""
 
 from collections.abc import Sequence
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`GET /api/v1/...`: what an index holds. Uploads have their own module."""
+"""`GET /api/v1/...`: indexes, galleries and images."""
 
 from typing import Annotated
 
@@ -88,7 +88,7 @@ def gallery(
     offset: OffsetQuery = 0,
 ) -> common.GalleryOut:
     found = index.reader.gallery(
-        slot, sort=known_sort(sort), **filters.wanted(), seed=seed, limit=limit, offset=offset
+        slot, sort=known_sort(sort), **filters.gallery_keywords(), seed=seed, limit=limit, offset=offset
     )
     following = None
     if offset + limit < found.n_matching:

@@ -1,4 +1,4 @@
-"""`GET /api/v1/{index}/{layer}/points`: every active feature of a slot, in columns; and the same packed."""
+"""`GET /api/v1/{index}/{layer}/points`: every active feature of a slot in columns, as JSON or packed."""
 
 from typing import Any
 

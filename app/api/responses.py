@@ -1,4 +1,4 @@
-"""OpenAPI descriptions of responses: success, and every error of an operation."""
+"""OpenAPI descriptions of answers: results, and every error that an operation may return."""
 
 from typing import Any
 
@@ -21,18 +21,18 @@ ANY_GET: Responses = {
 """Of every GET: whoever asks it, and of whatever."""
 ERRORS: Responses = {
     **NOT_FOUND,
-    422: problem("a query value that is not accepted; `detail` names what is"),
+    422: problem("invalid query value; `detail` names what is accepted"),
     **ANY_GET,
 }
-REMOVED: Responses = {410: problem("an image that the operator of this server removed")}
+REMOVED: Responses = {410: problem("image removed by the operator of this server")}
 GONE: Responses = {410: problem("expired, deleted, or removed by the operator")}
 ENCODER: Responses = {
     429: problem(
-        "`too_much_model_time`: the model has worked a lot for this address; `too_many_at_once`: too many"
+        "`too_much_model_time`: model time of this address used up; `too_many_at_once`: too many"
         " requests from it wait already; see Retry-After"
     ),
     503: problem(
-        "`encoder_absent`, `busy`, `too_slow` or `device_failed`: no encoder here, or not now, see"
+        "`encoder_absent`, `busy`, `too_slow` or `device_failed`: no model on this server, or busy, see"
         " Retry-After; `damaged`: a file of the index is not what was written"
     ),
 }

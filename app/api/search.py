@@ -1,4 +1,4 @@
-"""`GET /api/v1/{index}/search`: what the search page shows."""
+"""`GET /api/v1/{index}/search`: features and images that match a query."""
 
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool

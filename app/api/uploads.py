@@ -1,4 +1,4 @@
-"""`/api/v1/{index}/uploads`: send an image, read what it was decomposed into, delete it."""
+"""`/api/v1/{index}/uploads`: upload an image, read its features, delete it."""
 
 from typing import Annotated
 

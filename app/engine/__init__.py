@@ -1,1 +1,1 @@
-"""What the inference worker is made of: encoders and their loading, what it remembers, what it answers."""
+"""The inference engine: models, the worker, queues, budgets and caches. Knows no index."""

@@ -1,4 +1,4 @@
-"""How long the server may work for one client: some seconds a minute, which may be used at once.
+"""A time budget per client: seconds of work a minute, which may be used at once.
 
 A request is let in while the client has any left, and costs what it took: nobody knows that before.
 """

@@ -7,6 +7,7 @@ class EncoderAbsentError(ProblemError):
     def __init__(self, why: str, retry_s: int = 60) -> None:
         detail = f"This server cannot analyze images: {why}."
         super().__init__(503, "encoder_absent", detail, {"Retry-After": str(retry_s)})
+        self.why = why  # in words for a visitor
 
 
 class BusyError(ProblemError):

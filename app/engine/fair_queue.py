@@ -1,4 +1,4 @@
-"""The queue before the model: what is urgent first, and among clients each in turn.
+"""The job queue: urgent jobs first, then clients in turn.
 
 A client that asks for a hundred images waits behind itself; another's one image is next.
 """
@@ -61,12 +61,12 @@ class FairQueue(Generic[T]):
                 lines.move_to_end(client)
             return item
 
-    def take_alike(self, is_alike: Callable[[T], bool], most: int) -> list[T]:
+    def take_matching(self, matches: Callable[[T], bool], limit: int) -> list[T]:
         """What could be taken next, of any client, and goes along with what was taken; does not wait."""
         taken = list[T]()
         with self._changed:
-            while len(taken) < most and not self._is_closed:
-                found = next(self._heads(is_alike), None)
+            while len(taken) < limit and not self._is_closed:
+                found = next(self._heads(matches), None)
                 if found is None:
                     break
                 lines, client = found
@@ -84,9 +84,9 @@ class FairQueue(Generic[T]):
             self._n_waiting = 0
             return left
 
-    def _heads(self, is_alike: Callable[[T], bool]) -> Iterator[tuple[OrderedDict[str, deque[T]], str]]:
+    def _heads(self, matches: Callable[[T], bool]) -> Iterator[tuple[OrderedDict[str, deque[T]], str]]:
         return (
-            (lines, client) for lines in self._lines for client, line in lines.items() if is_alike(line[0])
+            (lines, client) for lines in self._lines for client, line in lines.items() if matches(line[0])
         )
 
     def _pop(self, lines: OrderedDict[str, deque[T]], client: str) -> T:

@@ -1,4 +1,4 @@
-"""Who may go next, where many clients want the same few places: each client in turn, however many it sends.
+"""Fair scheduling: clients that compete for the same places take turns.
 
 A first-come queue gives a client that opens sixty connections sixty turns to one of everybody else's. For one
 event loop; knows nothing of HTTP but the refusal.
@@ -157,7 +157,7 @@ class Rests:
         self._budget, self._clock = TimeBudget(WORK_S_PER_MINUTE, clock, at_once_s=AT_ONCE_S), clock
         self._seen = OrderedDict[str, float]()  # the two clients that came last, and when
 
-    def saw(self, client: str) -> None:
+    def note_client(self, client: str) -> None:
         self._seen[client] = self._clock()
         self._seen.move_to_end(client)
         while len(self._seen) > 2:
@@ -190,7 +190,7 @@ async def out_of_turn() -> AsyncIterator[None]:
     await turn.take()
 
 
-class TakeTurns:
+class FairTurns:
     """Works on so many requests of one client at a time; the others wait, and cost nothing.
 
     Until the answer begins: whoever reads it slowly keeps no place. A client that keeps the server busy while
@@ -207,7 +207,7 @@ class TakeTurns:
             await self.app(scope, receive, send)
             return
         turn = Turn(self.turns, current_client(), self.rests)
-        self.rests.saw(current_client())
+        self.rests.note_client(current_client())
 
         async def sending(message: Message) -> None:
             turn.give_back()

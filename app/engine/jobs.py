@@ -1,4 +1,4 @@
-"""What the inference worker is given to do, and how whoever waits for it hears of it."""
+"""Jobs of the inference worker, and how they are answered."""
 
 import time
 from collections.abc import Callable
@@ -23,13 +23,13 @@ class EncodeRequest(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PictureJob:
+class ImageJob:
     """One image on its way. Equal keys within an index are equal images."""
 
     index_dir: Path
     key: str
     crop: Crop
-    wanted: EncodeRequest
+    request: EncodeRequest
     deadline_s: float  # of time.monotonic()
     client: str = NOBODY  # for whom
     is_upload: bool = False
@@ -48,12 +48,12 @@ class CallJob:
     answer: "Future[Any]" = field(default_factory=Future)
 
 
-Job = PictureJob | CallJob
+Job = ImageJob | CallJob
 
 
-def can_batch(one: PictureJob, other: PictureJob) -> bool:
+def can_batch(one: ImageJob, other: ImageJob) -> bool:
     """May they go through the model together?"""
-    return one.index_dir == other.index_dir and one.wanted == other.wanted
+    return one.index_dir == other.index_dir and one.request == other.request
 
 
 def is_pending(job: Job) -> bool:

@@ -1,16 +1,17 @@
-"""Previews that were drawn lately: a link that is shared is read by many at once. For one event loop.
+"""Social cards drawn recently, kept in memory. For one event loop.
 
 They are drawn one at a time in a thread of low priority, and whoever waits for one holds no other thread
 meanwhile: a crowd of readers must not take every core, nor what pages are made with.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 
+from cachetools import LRUCache
+
 from app.engine.fair_share import FairLimiter, out_of_turn
-from app.engine.thread_priority import yield_to_pages
+from app.engine.worker import yield_to_pages
 from app.web.errors import ProblemError
 
 CACHE_SIZE = 48
@@ -27,17 +28,17 @@ class TooManyPreviewsError(ProblemError):
 class Previews:
     """PNGs by what is on them, the longest unused forgotten first."""
 
-    def __init__(self, most: int = CACHE_SIZE) -> None:
-        self._most = most
-        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+    def __init__(self, max_previews: int = CACHE_SIZE) -> None:
+        self._kept = LRUCache[Hashable, bytes](max_previews)
         self._turn = FairLimiter(1, 1, max_waiting=MAX_WAITING_PER_CLIENT)
         self._n_waiting = 0
         self._thread = ThreadPoolExecutor(1, "previews", initializer=yield_to_pages)
 
     async def get(self, key: Hashable, draw: Callable[[], bytes]) -> bytes:
         """Draws what is not kept. Raises a 429 where this client waits for many, a 503 where all do."""
-        if key in self._kept:
-            return self._known(key)
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
         if self._n_waiting >= MAX_WAITING:
             raise TooManyPreviewsError(self._n_waiting)
         self._n_waiting += 1
@@ -45,15 +46,9 @@ class Previews:
             async with out_of_turn(), self._turn:
                 if key not in self._kept:  # nobody drew it meanwhile
                     self._kept[key] = await asyncio.wrap_future(self._thread.submit(draw))
-                return self._known(key)
+                return self._kept[key]
         finally:
             self._n_waiting -= 1
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def _known(self, key: Hashable) -> bytes:
-        self._kept.move_to_end(key)
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
-        return self._kept[key]

@@ -1,4 +1,4 @@
-"""The inference worker: one thread that analyzes images, behind a bound, a deadline and small batches.
+"""The inference worker: one thread that decomposes images in small batches, with bounds and deadlines.
 
 Pages never come here. What it has worked out is remembered by image, so that another feature, patch or
 group of the same one costs no forward pass. When the device fails, those who wait hear of it (503) and the
@@ -7,6 +7,8 @@ these threads let those go first that make pages.
 """
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +21,11 @@ import numpy as np
 
 from app.engine.budget import TimeBudget
 from app.engine.decomposition_cache import DecompositionCache
-from app.engine.encoders import Crop, EncoderFactory, EncoderProtocol, Encoders, scopeview_encoders
+from app.engine.encoders import Crop, EncoderFactory, EncoderProtocol, lazy_encoders, scopeview_encoders
 from app.engine.errors import BusyError, DeviceFailedError, EncoderAbsentError, TooSlowError
 from app.engine.fair_queue import FairQueue, Urgency
 from app.engine.fair_share import TooManyAtOnceError
-from app.engine.jobs import CallJob, EncodeRequest, Job, PictureJob, can_batch, is_pending, resolve
-from app.engine.thread_priority import yield_to_pages
+from app.engine.jobs import CallJob, EncodeRequest, ImageJob, Job, can_batch, is_pending, resolve
 from app.web.client_address import current_client
 from app.web.errors import ProblemError
 from scopeview.analysis.decomposition import Decomposition
@@ -55,6 +56,8 @@ VIEWS_S = 0.05
 STALLED_S = 120.0
 """What has been in hand for so long, and for two deadlines, hangs: nobody waits for it any more."""
 
+_NICER = 10
+
 Answer = TypeVar("Answer")
 
 
@@ -74,7 +77,7 @@ class Worker:
         budget: TimeBudget | None = None,
     ) -> None:
         """`factory` is None where analyzing images is switched off; `budget` None: nobody has one."""
-        self.encoders = Encoders(factory)
+        self.encoders = lazy_encoders(factory)
         self._bound, self._batch, self._deadline_s = bound, batch, deadline_s
         self._max_waiting = max_waiting
         self._stalled_s = max(stalled_s, 2 * deadline_s)
@@ -86,7 +89,7 @@ class Worker:
         self._thread: threading.Thread | None = None  # None before the start and from the end on
         self._replaced: set[threading.Thread] = set()
         self._starting = threading.Lock()
-        self._picture_s = 0.0  # what one took of late; 0 before the first
+        self._image_s = 0.0  # what one took of late; 0 before the first
         self._current: tuple[float, Path | None] | None = None  # since when (monotonic), for which index
 
     def start(self) -> None:
@@ -129,10 +132,10 @@ class Worker:
     def is_loaded(self, index_dir: Path) -> bool:
         return self.encoders.loaded(index_dir) is not None
 
-    def known(self, index_dir: Path, key: str, wanted: EncodeRequest) -> Decomposition | None:
+    def known(self, index_dir: Path, key: str, request: EncodeRequest) -> Decomposition | None:
         """What is remembered of the image, when that is all that is wanted."""
         found = self._memory.get((index_dir, key))
-        return found if found.covers(wanted.layers, embedding=wanted.embedding) else None
+        return found if found.covers(request.layers, embedding=request.embedding) else None
 
     @property
     def n_waiting(self) -> int:
@@ -140,19 +143,19 @@ class Worker:
         return self._jobs.qsize()
 
     def submit(
-        self, index_dir: Path, key: str, crop: Crop, wanted: EncodeRequest, *, urgent: bool = False
+        self, index_dir: Path, key: str, crop: Crop, request: EncodeRequest, *, urgent: bool = False
     ) -> "Future[Decomposition]":
-        """At least what is wanted. The future may raise `ProblemError` or what the encoder does.
+        """At least what is requested. The future may raise `ProblemError` or what the encoder does.
 
         What is urgent goes first, what is remembered waits for nobody, and clients take turns. Raises
         `BusyError` where too much is waiting already, and a 429 where it is this client's.
         """
-        known = self.known(index_dir, key, wanted)
+        known = self.known(index_dir, key, request)
         if known is not None:
             answer: Future[Decomposition] = Future()
             answer.set_result(known)
             return answer
-        job = PictureJob(index_dir, key, crop, wanted, self._deadline(), current_client(), urgent)
+        job = ImageJob(index_dir, key, crop, request, self._deadline(), current_client(), urgent)
         return self._put(job).answer
 
     def call(self, index_dir: Path, call: Callable[[EncoderProtocol], Answer]) -> "Future[Answer]":
@@ -174,7 +177,7 @@ class Worker:
     def _deadline(self) -> float:
         return time.monotonic() + self._deadline_s
 
-    _AnyJob = TypeVar("_AnyJob", PictureJob, CallJob)
+    _AnyJob = TypeVar("_AnyJob", ImageJob, CallJob)
 
     def _put(self, job: _AnyJob) -> _AnyJob:
         self._restart()
@@ -207,7 +210,7 @@ class Worker:
 
     @contextmanager
     def _held(self, index_dir: Path | None) -> Iterator[None]:
-        """For `_hangs`. A thread that was replaced meanwhile leaves its successor's note alone."""
+        """For `_is_stalled`. A thread that was replaced meanwhile leaves its successor's note alone."""
         note = (time.monotonic(), index_dir)
         self._current = note
         try:
@@ -225,21 +228,21 @@ class Worker:
             if isinstance(job, CallJob):
                 self._answer_call(job)
             else:
-                self._answer_pictures([job, *self._alike(job)])
+                self._answer_images([job, *self._batch_of(job)])
         else:
             return
         for left in self._jobs.drain():
             resolve(left, TooSlowError())
 
-    def _alike(self, first: PictureJob) -> list[PictureJob]:
+    def _batch_of(self, first: ImageJob) -> list[ImageJob]:
         """What waits for the same already, of whomever; of views as many as `VIEWS_S` is enough for."""
         most = self._batch
-        if not first.is_upload and self._picture_s > 0:
-            most = min(most, max(int(VIEWS_S / self._picture_s), 1))
-        found = self._jobs.take_alike(
-            lambda job: isinstance(job, PictureJob) and can_batch(job, first), most - 1
+        if not first.is_upload and self._image_s > 0:
+            most = min(most, max(int(VIEWS_S / self._image_s), 1))
+        found = self._jobs.take_matching(
+            lambda job: isinstance(job, ImageJob) and can_batch(job, first), most - 1
         )
-        return [job for job in found if isinstance(job, PictureJob)]
+        return [job for job in found if isinstance(job, ImageJob)]
 
     def _answer_call(self, job: CallJob) -> None:
         if not is_pending(job):
@@ -250,11 +253,11 @@ class Worker:
         except BaseException as error:  # whoever waits must hear of it, and the thread must live
             resolve(job, error)
 
-    def _answer_pictures(self, batch: list[PictureJob]) -> None:
+    def _answer_images(self, batch: list[ImageJob]) -> None:
         jobs = [job for job in batch if is_pending(job)]
         try:
             with self._held(batch[0].index_dir), self._charged(jobs):
-                found = self._take_apart(jobs)
+                found = self._decompose(jobs)
         except BaseException as error:  # whoever waits must hear of it, and the thread must live
             for job in jobs:
                 resolve(job, error)
@@ -273,25 +276,25 @@ class Worker:
                 if not job.is_upload:
                     self.budget.spend(job.client, (time.monotonic() - started_s) / len(jobs))
 
-    def _take_apart(self, jobs: list[PictureJob]) -> dict[str, Decomposition]:
+    def _decompose(self, jobs: list[ImageJob]) -> dict[str, Decomposition]:
         """By key. An image that waits twice, or that an earlier batch has seen, is looked at once."""
-        found = {job.key: self.known(job.index_dir, job.key, job.wanted) for job in jobs}
+        found = {job.key: self.known(job.index_dir, job.key, job.request) for job in jobs}
         todo = {job.key: job for job in jobs if found[job.key] is None}
         if todo:
             first = next(iter(todo.values()))
             crops = np.stack([job.crop for job in todo.values()])
             parts = self._with_encoder(
-                first.index_dir, lambda encoder: self._timed_apart(encoder, crops, first)
+                first.index_dir, lambda encoder: self._timed_decompose(encoder, crops, first)
             )
             for key, part in zip(todo, parts, strict=True):
                 found[key] = self._memory.add((first.index_dir, key), part)
-        return {key: apart for key, apart in found.items() if apart is not None}
+        return {key: decomposition for key, decomposition in found.items() if decomposition is not None}
 
-    def _timed_apart(self, encoder: EncoderProtocol, crops: Crop, first: PictureJob) -> list[Decomposition]:
+    def _timed_decompose(self, encoder: EncoderProtocol, crops: Crop, first: ImageJob) -> list[Decomposition]:
         started_s = time.monotonic()
-        parts = encoder.apart(crops, first.wanted.layers, embedding=first.wanted.embedding)
+        parts = encoder.decompose(crops, first.request.layers, embedding=first.request.embedding)
         took_s = (time.monotonic() - started_s) / len(crops)
-        self._picture_s += (took_s - self._picture_s) / 4
+        self._image_s += (took_s - self._image_s) / 4
         return parts
 
     def _with_encoder(self, index_dir: Path, call: Callable[[EncoderProtocol], Answer]) -> Answer:
@@ -307,3 +310,11 @@ class Worker:
             failure.__cause__ = error.with_traceback(None)  # the trace would keep the failed batch alive
         self.encoders.reload(index_dir, encoder)
         raise failure
+
+
+def yield_to_pages() -> None:
+    """Lowers the priority of the calling thread and of those that it starts, where threads have one."""
+    if sys.platform == "linux":
+        thread_id = threading.get_native_id()
+        nice = os.getpriority(os.PRIO_PROCESS, thread_id)
+        os.setpriority(os.PRIO_PROCESS, thread_id, min(nice + _NICER, 19))

@@ -1,4 +1,4 @@
-"""The operator's block-list: images that are not to be shown, named by sha256, URL or domain, one a line.
+"""The operator's block-list: images by sha256, URL or domain, one a line.
 
 The file is read again whenever it changes, so that an image is gone with the next request. Knows nothing of
 indexes: which of their images a rule means is `guarded`'s to find out.

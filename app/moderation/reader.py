@@ -1,4 +1,4 @@
-"""An index as visitors may see it: what the block-list names is withheld at once, without indexing again.
+"""The index reader of the server: it withholds what the block-list names.
 
 A blocked image keeps its number, its rank and its activations, so that every count stays true; its image,
 words and addresses are gone, and its cell in a grid is covered.

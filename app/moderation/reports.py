@@ -1,4 +1,4 @@
-"""What visitors say of images that should not be here: appended to one file, a JSON object a line.
+"""Visitors' reports of images, appended to one file, a JSON object a line.
 
 Nothing of who said it is kept. Each line holds the image's sha256, ready for the block-list. Whoever knows
 an upload's id can see it, and this file may be passed on: it holds only the id's beginning. How often one

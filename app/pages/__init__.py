@@ -1,1 +1,1 @@
-"""The HTML pages: for each a context (a frozen dataclass), a builder and a route. Templates see no more."""
+"""The HTML pages: each has a context (a frozen dataclass), a builder and a route."""

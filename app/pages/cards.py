@@ -1,4 +1,4 @@
-"""Views of an image and of a feature, the same on every page. Pure.
+"""Views of images and features that all pages share. Pure.
 
 Tuples, of which a page is made by the hundred: a frozen dataclass takes more than twice as long to make.
 """
@@ -34,7 +34,7 @@ class Mark(NamedTuple):
     words: str  # for those who do not see it
 
 
-class PictureView(NamedTuple):
+class ImageView(NamedTuple):
     """A square image that links to its page."""
 
     src: str
@@ -68,7 +68,7 @@ class FeatureView(NamedTuple):
     word: str | None  # its best name; None where it has none
     word_score: float | None  # the name's cosine
     sprite: str | None  # URL of the 3 x 3 grid; None below nine images
-    thumbs: list[PictureView]  # at most nine, where there is no sprite
+    thumbs: list[ImageView]  # at most nine, where there is no sprite
     unsafe: bool  # one of its nine images is
     size_px: int  # of the sprite
     bar: Bar | None  # its activation on the image at hand
@@ -80,7 +80,7 @@ class RankedView(NamedTuple):
 
     rank: int
     image_id: int
-    picture: PictureView
+    picture: ImageView
     bar: Bar  # as a part of the feature's maximum
     caption: str  # one line
     place: str | None  # where the maximum is, for the token `any`
@@ -124,11 +124,11 @@ def _outline(number: int, grid: int) -> Mark | None:
     return Mark(cell.column, cell.row, grid, place(number, grid))
 
 
-def picture_of(index: OpenIndex, image: ImageRow | TopImage, mark: Mark | None = None) -> PictureView:
+def image_view(index: OpenIndex, image: ImageRow | TopImage, mark: Mark | None = None) -> ImageView:
     """An indexed image, small; its caption is its text alternative."""
     if image.image_id in index.reader.blocked():
-        return PictureView("", "removed", None, unsafe=False, size_px=index.manifest.thumb_px, gone=True)
-    return PictureView(
+        return ImageView("", "removed", None, unsafe=False, size_px=index.manifest.thumb_px, gone=True)
+    return ImageView(
         src=URLS.thumb(index.slug, image.image_id, index.version),
         alt=short(image.caption) or f"image {image.image_id}",
         url=URLS.image(index.slug, image.image_id),
@@ -166,7 +166,7 @@ def feature_view(
         word=card.name if isinstance(card, FeatureCard) else None,
         word_score=card.name_score if isinstance(card, FeatureCard) else None,
         sprite=_sprite(index, card, top_image_ids) if card.has_grid else None,
-        thumbs=[] if card.has_grid else [picture_of(index, rows[at]) for at in top_image_ids if at in rows],
+        thumbs=[] if card.has_grid else [image_view(index, rows[at]) for at in top_image_ids if at in rows],
         unsafe=_is_unsafe(index, card),
         size_px=SPRITE_PX,
         bar=bar(found.activation, card.max_activation) if found else None,

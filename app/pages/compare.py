@@ -1,4 +1,4 @@
-"""`/{index}/compare`: any features side by side, with the images they share and a note, all in the URL."""
+"""`/{index}/compare`: features side by side, the images they share, and a note, all in the URL."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import Request
 
 from app.formatting import feature_name, token_name, token_words
-from app.pages.cards import FeatureView, PictureView, feature_view, picture_of
+from app.pages.cards import FeatureView, ImageView, feature_view, image_view
 from app.pages.layout import Frame, Link, frame_for
 from app.pages.render import Page, render
 from app.params.common import IndexDep, TokenQuery
@@ -22,7 +22,7 @@ from app.params.compare_params import (
     compared_features,
 )
 from app.params.view_params import slot_filter
-from app.services.compare_features import Compared, FeatureComparison, Pair, compare
+from app.services.compare_features import FeatureComparison, FeatureEntry, FeaturePair, compare
 from app.services.feature_details import description_metrics, finite, indexed
 from app.state import OpenIndex
 from app.urls import URLS
@@ -43,11 +43,11 @@ class MetricCell:
 
 
 @dataclass(frozen=True)
-class ComparedView:
+class FeatureEntryView:
     """One feature of the comparison."""
 
     feature: FeatureView
-    token: str  # as slot_filter: the one it is compared at
+    token: str  # as shown: the one it is compared at
     names: list[Name]
     figures: list[MetricCell]
     without: str  # the comparison without it
@@ -60,7 +60,7 @@ class PairView:
     one: str
     other: str
     n_compared: int
-    pictures: list[PictureView]  # the shared images
+    pictures: list[ImageView]  # the shared images
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class SharedCell:
 class ComparePage(Page):
     template = "compare.html"
 
-    features: list[ComparedView]  # in the order of the URL
+    features: list[FeatureEntryView]  # in the order of the URL
     matrix: list[list[SharedCell]]  # rows and columns in the same order
     pairs: list[PairView]  # those that share any, most first
     note: str
@@ -161,15 +161,15 @@ def _frame(index: OpenIndex, chosen: list[ComparedFeature], token: Token | None,
 def _view(
     index: OpenIndex,
     found: FeatureComparison,
-    compared: Compared,
+    compared: FeatureEntry,
     chosen: list[ComparedFeature],
     token: Token | None,
     note: str,
-) -> ComparedView:
+) -> FeatureEntryView:
     record, described = compared.record, compared.description
     names = described.names if described else []
     view = feature_view(index, record, found.rows, compared.nine)
-    return ComparedView(
+    return FeatureEntryView(
         feature=view._replace(word=names[0].word, word_score=names[0].score) if names else view,
         token=token_name(record.token),
         names=names[1:N_NAMES],
@@ -178,7 +178,7 @@ def _view(
     )
 
 
-def _figures(compared: Compared) -> list[MetricCell]:
+def _figures(compared: FeatureEntry) -> list[MetricCell]:
     record = compared.record
     found = [MetricCell("images", record.n_active)]
     if record.mean_activation is not None:
@@ -199,22 +199,22 @@ def _matrix(found: FeatureComparison) -> list[list[SharedCell]]:
 
 
 def _pairs(index: OpenIndex, found: FeatureComparison) -> list[PairView]:
-    sharing = sorted((pair for pair in found.pairs if pair.shared), key=lambda pair: -len(pair.shared))
-    return [_pair(index, found, pair) for pair in sharing]
+    share_view = sorted((pair for pair in found.pairs if pair.shared), key=lambda pair: -len(pair.shared))
+    return [_pair(index, found, pair) for pair in share_view]
 
 
-def _pair(index: OpenIndex, found: FeatureComparison, pair: Pair) -> PairView:
+def _pair(index: OpenIndex, found: FeatureComparison, pair: FeaturePair) -> PairView:
     one, other = (found.features[at] for at in (pair.one, pair.other))
     same_token = one.record.token == other.record.token
     return PairView(
         one=_name(one, with_token=not same_token),
         other=_name(other, with_token=not same_token),
         n_compared=pair.n_compared,
-        pictures=[picture_of(index, found.rows[image_id]) for image_id in pair.shared],
+        pictures=[image_view(index, found.rows[image_id]) for image_id in pair.shared],
     )
 
 
-def _name(compared: Compared, *, with_token: bool) -> str:
+def _name(compared: FeatureEntry, *, with_token: bool) -> str:
     name = feature_name(compared.record.layer, compared.record.feature)
     return f"{name} at {token_name(compared.record.token)}" if with_token else name
 

@@ -1,4 +1,4 @@
-"""A small chart of the number of features by how many images they fire on. Pure.
+"""The density chart: how many features fire on how many images. Pure.
 
 Bars are features and not activations, so they are gray.
 """

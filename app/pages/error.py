@@ -1,4 +1,4 @@
-"""Errors as pages written for people."""
+"""Error pages."""
 
 from dataclasses import dataclass
 

@@ -8,8 +8,14 @@ from starlette.requests import Request
 
 from app.pages.cards import FeatureView, feature_views
 from app.pages.densities import DensityBar, density_bars
-from app.pages.gallery_nothing import Nothing, nothing_here, unfiltered
-from app.pages.gallery_state import MAX_PAGES, GalleryState, first_page
+from app.pages.gallery_state import (
+    MAX_PAGES,
+    EmptyGallery,
+    GalleryState,
+    empty_gallery,
+    first_page,
+    unfiltered,
+)
 from app.pages.layout import Link, frame_for, slot_name
 from app.pages.paging import Paging, paged
 from app.pages.plots import PlotView, plot_view
@@ -65,7 +71,7 @@ class GalleryPage(Page):
     unfiltered: str | None  # the gallery without them; None where none are in use
     densities: list[DensityBar]  # of all live features of the slot; each bar leads to its features
     features: list[FeatureView]  # of these pages
-    nothing: Nothing | None  # where no feature passes
+    empty: EmptyGallery | None  # where no feature passes
     paging: Paging
     first: int  # the first of the pages shown as one
     more: str | None  # the next page, to be added below; None on the last and where enough are shown
@@ -109,7 +115,7 @@ def _page(index: OpenIndex, slot: Slot, shown: GalleryState, state: GalleryState
     found = index.reader.gallery(
         slot,
         sort=state.sort,
-        **state.filters.wanted(),
+        **state.filters.gallery_keywords(),
         seed=state.seed,
         limit=shown.limit,
         offset=shown.offset,
@@ -138,7 +144,7 @@ def _page(index: OpenIndex, slot: Slot, shown: GalleryState, state: GalleryState
         unfiltered=unfiltered(index, slot, state),
         densities=_densities(index, slot, state),
         features=feature_views(index, found.cards),
-        nothing=None if found.cards else nothing_here(index, slot, state),
+        empty=None if found.cards else empty_gallery(index, slot, state),
         paging=paging,
         first=state.first,
         more=_more(index, slot, state, paging),

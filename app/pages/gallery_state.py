@@ -1,8 +1,10 @@
-"""The state of a gallery, which is its URL: order, filters, pages, and whether the scatter is open. Pure."""
+"""The state of a gallery, which is its URL, and what it says where no feature matches. Pure."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from app.formatting import count
+from app.pages.layout import Link, slot_name
 from app.params.common import PAGE_SIZE
 from app.params.filters import Filters
 from app.state import OpenIndex
@@ -67,3 +69,47 @@ def first_page(first: int | None, page: int) -> int:
     if not lowest <= first <= page:
         raise unprocessable("first", first, f"{lowest} to {page} with page={page}")
     return first
+
+
+@dataclass(frozen=True)
+class EmptyGallery:
+    """Why there is no card, and what to do about it."""
+
+    words: str
+    way: Link | None
+
+
+def empty_gallery(index: OpenIndex, slot: Slot, state: GalleryState) -> EmptyGallery:
+    summary = index.summaries[slot]
+    at = slot_name(slot)
+    if missing := _missing(index, state.filters):
+        return EmptyGallery(missing, Link("show all features", unfiltered(index, slot, state) or ""))
+    if not summary.n_live:
+        return EmptyGallery(
+            f"No feature fires at {at} on the indexed images. Choose another token or layer above.", None
+        )
+    if state.filters == Filters():
+        all_live = replace(state.on(1), filters=Filters(min_images=1)).url(index, slot.layer, slot.token)
+        words = f"No feature fires on nine images or more at {at}."
+        return EmptyGallery(
+            words, Link(f"show the {count(summary.n_live)} that fire on fewer images", all_live)
+        )
+    return EmptyGallery(
+        "No feature matches these filters.", Link("clear filters", unfiltered(index, slot, state) or "")
+    )
+
+
+def _missing(index: OpenIndex, filters: Filters) -> str | None:
+    """A sentence on descriptions that the filters need and this index lacks."""
+    describe = index.manifest.describe
+    if filters.ask_for_descriptions and describe is None:
+        return "Names and clarity were not computed for this index."
+    if filters.name is not None and describe is not None and describe.vocabulary is None:
+        return f"Features of this index have no names: {describe.without_names}."
+    return None
+
+
+def unfiltered(index: OpenIndex, slot: Slot, state: GalleryState) -> str | None:
+    if state.filters == Filters():
+        return None
+    return replace(state.on(1), filters=Filters()).url(index, slot.layer, slot.token)

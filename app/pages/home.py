@@ -1,4 +1,4 @@
-"""`/`: the indexes served here; and `/{index}`: what one of them holds."""
+"""`/`: the list of indexes; `/{index}`: the overview of one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from app.services.highlights import N_HIGHLIGHTS, densities, highlights
 from app.services.map_points import has_map
 from app.state import OpenIndex
 from app.urls import URLS
-from scopeview.sae.reference_metrics import PublishedFigures, published_figures
+from scopeview.sae.reference_metrics import PublishedMetrics, published_metrics
 from scopeview.slots import EMBED, Layer, Slot
 from scopeview.store.manifest import LayerRecord, Manifest
 from scopeview.store.records import SlotSummary
@@ -65,7 +65,7 @@ class LayerView:
     words: str  # `after block 22`
     url: str  # the gallery at its first token
     record: LayerRecord  # the SAE and its figures
-    published: PublishedFigures | None  # where its authors have published some
+    published: PublishedMetrics | None  # where its authors have published some
     slots: list[SlotView]
     striking: list[FeatureView]  # at its first token
 
@@ -117,7 +117,7 @@ def _layer_view(index: OpenIndex, record: LayerRecord) -> LayerView:
         words=_words(record.layer),
         url=URLS.gallery(index.slug, record.layer),
         record=record,
-        published=published_figures(record),
+        published=published_metrics(record),
         slots=[_slot_view(index, slot) for slot in slots],
         striking=feature_views(index, highlights(index.reader, (slots[0],), N_HIGHLIGHTS)),
     )

@@ -1,4 +1,4 @@
-"""An image's codes as features: one component for indexed images and uploads alike."""
+"""The strongest features of an image by layer, for indexed images and uploads alike."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ PREVIEW_COUNT = 6
 
 
 @dataclass(frozen=True)
-class SlotOfPicture:
+class ImageSlotView:
     """The active features of an image at one slot."""
 
     name: str  # `L22`
@@ -28,20 +28,20 @@ class SlotOfPicture:
     url: str  # this slot alone, with all that are listed; empty when it is shown alone
 
 
-def slots_of_picture(
-    index: OpenIndex, codes: Sequence[Code], what: SlotFilter, link: LinkTo
-) -> list[SlotOfPicture]:
+def image_slot_views(
+    index: OpenIndex, codes: Sequence[Code], shown: SlotFilter, link: LinkTo
+) -> list[ImageSlotView]:
     """In index order; a layer without that token (the embedding) is shown at its first."""
     by_slot = {Slot(code.layer, code.token): code for code in codes}
-    alone = what.layer is not None
+    alone = shown.layer is not None
     return [
         _view(index, by_slot[slot], alone, "" if alone else link(slot.layer, slot.token))
-        for slot in index.slots_at(what.token, what.layer)
+        for slot in index.slots_at(shown.token, shown.layer)
         if slot in by_slot
     ]
 
 
-def picture_link(url: Callable[..., str]) -> LinkTo:
+def image_link(url: Callable[..., str]) -> LinkTo:
     """The page of an image at one layer; `url` takes the query as keywords."""
 
     def link(layer: Layer, token: Token | None) -> str:
@@ -50,7 +50,7 @@ def picture_link(url: Callable[..., str]) -> LinkTo:
     return link
 
 
-def _view(index: OpenIndex, code: Code, alone: bool, url: str) -> SlotOfPicture:
+def _view(index: OpenIndex, code: Code, alone: bool, url: str) -> ImageSlotView:
     kept = code.features if alone else code.features[:PREVIEW_COUNT]
     cards = index.reader.cards(Slot(code.layer, code.token), [found.feature for found in kept])
     rows = rows_without_grid(index, cards.values())
@@ -59,7 +59,7 @@ def _view(index: OpenIndex, code: Code, alone: bool, url: str) -> SlotOfPicture:
         for found in kept
         if found.feature in cards
     ]
-    return SlotOfPicture(
+    return ImageSlotView(
         name=layer_name(code.layer),
         token=token_name(code.token),
         n_active=code.n_active,

@@ -1,4 +1,4 @@
-"""The frame of every page: title, navigation, banner. Pure."""
+"""The frame around every page: title, index, layers, tokens, search box and preview. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

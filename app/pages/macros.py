@@ -1,4 +1,4 @@
-"""An image and a feature as HTML, the same everywhere; `templates/parts.html` hands on what many pages use.
+"""HTML of images and features; `templates/parts.html` passes on what many pages use.
 
 Written in Python and not as macros, since a feature's page has a hundred of them. Every text that comes from
 elsewhere is escaped here, one by one; only what is handed out is marked as HTML, for a mark costs as much as
@@ -13,7 +13,7 @@ from typing import ParamSpec
 from markupsafe import Markup
 
 from app.formatting import count, exact, significant
-from app.pages.cards import Bar, FeatureView, Mark, NearLink, NeighborView, PictureView, RankedView
+from app.pages.cards import Bar, FeatureView, ImageView, Mark, NearLink, NeighborView, RankedView
 from app.pages.numbers import density_html, number_html
 
 MAY_BE_UNSAFE = "may be unsafe · show"
@@ -45,7 +45,7 @@ def _cover(words: str) -> str:
     return f'<label class="cover"><input type="checkbox"><span>{escape(words)}</span></label>'
 
 
-def _picture(picture: PictureView, eager: bool = False, covered: str = MAY_BE_UNSAFE) -> str:
+def _picture(picture: ImageView, eager: bool = False, covered: str = MAY_BE_UNSAFE) -> str:
     """`covered`: the words over a blurred image."""
     if picture.gone:
         return _GONE

@@ -1,4 +1,4 @@
-"""`/{index}/{layer}/map`: the features of one slot laid out so that those that are similar lie together."""
+"""`/{index}/{layer}/map`: the features of one slot on a map, similar ones close together."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args

@@ -1,4 +1,4 @@
-"""A figure as pages write it: words in a `<data>` element, and beside them the exact value, as JSON has it.
+"""Numbers as HTML: rounded for people, with the exact value in a `<data>` element.
 
 Written in Python and not as macros, since a page has hundreds of them.
 """

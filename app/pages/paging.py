@@ -1,4 +1,4 @@
-"""Pages of a list: how many there are, and where the previous and the next one is. Pure."""
+"""Page numbers of a list, with links to the previous and the next page. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

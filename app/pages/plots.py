@@ -1,4 +1,4 @@
-"""The data of a plot of features: URLs of its points and of their cards. Pure."""
+"""Addresses that the plots of features load in the browser. Pure."""
 
 from dataclasses import dataclass
 

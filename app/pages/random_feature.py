@@ -1,4 +1,4 @@
-"""`/{index}/random`: on to a feature that has a grid, another one each time."""
+"""`/{index}/random`: redirects to a random feature that has a grid."""
 
 import secrets
 
@@ -29,11 +29,11 @@ def random_feature(
 
 def _pick(index: OpenIndex, layer: str | None, token: str | None) -> Slot:
     """One of the slots that fit the query, by preference one that has grids at all."""
-    wanted = slot_filter(index, layer, token)
+    slots = slot_filter(index, layer, token)
     fitting = [
         slot
         for slot in index.manifest.slots
-        if wanted.layer in (None, slot.layer) and (token is None or slot.token == wanted.token)
+        if slots.layer in (None, slot.layer) and (token is None or slot.token == slots.token)
     ]
     with_grids = [slot for slot in fitting if index.summaries[slot].n_active]
     return secrets.choice(with_grids or fitting)

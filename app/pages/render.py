@@ -1,4 +1,4 @@
-"""Contexts to answers: the whole page, or the one block of it that an htmx request asks for.
+"""Renders a page, or the one block of it that an htmx request asks for.
 
 A block is named after the id of the element it replaces, which htmx sends as `HX-Target`. A plain GET, a
 boosted one and a history restore always get the whole page.
@@ -61,8 +61,8 @@ def render(
         html = env.get_template(page.template).render(context_of(_seen_from_outside(request, page)))
     else:
         html = render_block(env, page.template, block, context_of(page))
-    caching = FOR_EVERYONE if page.for_everyone else "no-cache"
-    return HTMLResponse(html, status, {"Cache-Control": caching, **(headers or {}), "Vary": VARY})
+    cache_headers = FOR_EVERYONE if page.for_everyone else "no-cache"
+    return HTMLResponse(html, status, {"Cache-Control": cache_headers, **(headers or {}), "Vary": VARY})
 
 
 def wanted_block(request: Request, page: Page | type[Page]) -> str | None:

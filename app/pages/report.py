@@ -1,6 +1,4 @@
-"""`/{index}/images/{image_id}/report` and `.../uploads/{upload_id}/report`: tells the operator that an image
-should not be shown.
-"""
+"""`.../report`: reports an image to the operator."""
 
 import time
 from dataclasses import dataclass
@@ -13,8 +11,8 @@ from starlette.requests import Request
 
 from app.formatting import moment, safe_link
 from app.moderation.reports import MAX_WORDS, REASONS, UploadReport, VisitorReport, short_id
-from app.pages.cards import PictureView
-from app.pages.image.header import picture_view
+from app.pages.cards import ImageView
+from app.pages.image.header import image_ref_view
 from app.pages.layout import Link, frame_for
 from app.pages.render import Page, base_url_of, render
 from app.params.common import IndexDep, SiteDep
@@ -34,7 +32,7 @@ router = APIRouter(include_in_schema=False)
 class ReportPage(Page):
     template = "report.html"
 
-    picture: PictureView
+    picture: ImageView
     image: Link  # its page
     source: str | None  # where it came from, http or https
     action: str
@@ -117,7 +115,7 @@ def _page(index: OpenIndex, image: ImageRef, done: bool) -> ReportPage:
     name = "this upload" if image.row is None else image.address.name
     return ReportPage(
         frame=frame_for(index, f"report {name}"),
-        picture=picture_view(index, image),
+        picture=image_ref_view(index, image),
         image=Link(name, image.address.url()),
         source=safe_link(image.row.source_url) if image.row else None,
         action=image.address.url("report"),

@@ -1,4 +1,4 @@
-"""`/{index}/search`: features and images found by words, by number, by name, or by an image."""
+"""`/{index}/search`: features and images by words, number, name or image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,9 +11,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.formatting import short
-from app.pages.cards import FeatureView, PictureView, feature_views, picture_of
+from app.pages.cards import FeatureView, ImageView, feature_views, image_view
 from app.pages.image.header import upload_picture
-from app.pages.image.overview import picture_frame
+from app.pages.image.overview import overview_page_frame
 from app.pages.layout import Frame, Link, SearchBox, slot_name
 from app.pages.render import Page, render
 from app.pages.uploads import remember
@@ -43,10 +43,10 @@ class FoundView:
 
 
 @dataclass(frozen=True)
-class FoundPictureView:
+class FoundImageView:
     """An image that answers, with its score."""
 
-    picture: PictureView
+    picture: ImageView
     caption: str | None
     score: float  # a cosine
 
@@ -56,7 +56,7 @@ class SearchPage(Page):
     template = "search.html"
 
     text: str  # what was asked in words; empty where an image was
-    subject: PictureView | None  # the image that was asked with
+    image: ImageView | None  # the image that was asked with
     asked: bool  # False: nothing yet
     where: str  # which layers and token were searched, in words
     everywhere: Link | None  # the same in all layers, where one alone was searched
@@ -64,7 +64,7 @@ class SearchPage(Page):
     named: list[FoundView]
     features: list[FoundView]
     also_named: list[FoundView]
-    images: list[FoundPictureView]
+    images: list[FoundImageView]
     why_not: str | None  # why nothing was looked for in CLIP's space
     unknown_words: Sequence[str]  # that the model does not know, where others count
     is_weak: bool  # nothing matches the words well
@@ -123,7 +123,7 @@ def _page(site: AppState, index: OpenIndex, query: SearchQuery, found: SearchRes
     return SearchPage(
         frame=_frame(index, query, url),
         text=query.text,
-        subject=_subject(index, query),
+        image=_image(index, query),
         asked=not query.is_empty,
         where=_where(query, slots),
         everywhere=None if query.layer is None else Link("all layers", url(token=query.token)),
@@ -147,7 +147,7 @@ def _state(query: SearchQuery) -> dict[str, Any]:
 
 def _frame(index: OpenIndex, query: SearchQuery, url: "partial[str]") -> Frame:
     """Its box holds the words, and stays in the layer that was searched."""
-    frame = picture_frame(index, query.text or "search", SlotFilter(query.layer, query.token), url)
+    frame = overview_page_frame(index, query.text or "search", SlotFilter(query.layer, query.token), url)
     hidden = {"token": query.token} | ({} if query.layer is None else {"layer": str(query.layer)})
     return replace(frame, search=replace(frame.search, value=query.text, hidden=hidden))
 
@@ -156,10 +156,10 @@ def _where(query: SearchQuery, slots: list[Slot]) -> str:
     return "all layers" if query.layer is None and len(slots) > 1 else slot_name(slots[0])
 
 
-def _subject(index: OpenIndex, query: SearchQuery) -> PictureView | None:
+def _image(index: OpenIndex, query: SearchQuery) -> ImageView | None:
     if query.image_id is not None:
         rows = index.reader.image_rows([query.image_id])
-        return picture_of(index, rows[query.image_id])
+        return image_view(index, rows[query.image_id])
     if query.upload_id is not None:
         return upload_picture(index, query.upload_id)
     return None
@@ -170,8 +170,8 @@ def _found(index: OpenIndex, found: list[FoundFeature]) -> list[FoundView]:
     return [FoundView(view, each.score, each.word) for view, each in zip(views, found, strict=True)]
 
 
-def _picture(index: OpenIndex, found: FoundImage) -> FoundPictureView:
-    return FoundPictureView(picture_of(index, found.row), short(found.row.caption) or None, found.score)
+def _picture(index: OpenIndex, found: FoundImage) -> FoundImageView:
+    return FoundImageView(image_view(index, found.row), short(found.row.caption) or None, found.score)
 
 
 def _examples(index: OpenIndex, slots: list[Slot]) -> list[Link]:

@@ -1,4 +1,4 @@
-"""`.../og.png`: what other sites show of a link to a feature or an index; and the tags that name it."""
+"""`.../og.png`: social cards of features and indexes, and the tags that name them."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""`/{index}/uploads` and below: the form, what became of an image, keeping it longer and deleting it."""
+"""`/{index}/uploads`: the upload form, the result, extending and deleting an upload."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -8,12 +8,11 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import Request
 
-from app.pages.cards import PictureView
+from app.pages.cards import ImageView
 from app.pages.image.header import COOKIE, HeaderView, header_view, upload_picture
-from app.pages.image.overview import picture_frame
-from app.pages.image.overview_grid import overview_frame, overview_grid, slot_link
+from app.pages.image.overview import overview_frame, overview_grid, overview_page_frame, slot_link
 from app.pages.image.patch_grid import GridView
-from app.pages.image_slots import SlotOfPicture, slots_of_picture
+from app.pages.image_slots import ImageSlotView, image_slot_views
 from app.pages.layout import Link, frame_for
 from app.pages.render import Page, base_url_of, render
 from app.params.common import IndexDep, SiteDep, TokenQuery
@@ -49,18 +48,18 @@ class UploadFormPage(Page):
 class UploadPage(Page):
     template = "image/upload.html"
 
-    subject: HeaderView
+    header: HeaderView
     grid: GridView  # leads to what is active at a patch
     report: Link
-    slots: list[SlotOfPicture]
-    all_layers: str | None  # the page with all layers, when one is slot_filter alone
+    slots: list[ImageSlotView]
+    all_layers: str | None  # the page with all layers, when one is shown alone
 
 
 @dataclass(frozen=True)
 class DeletePage(Page):
     template = "upload_delete.html"
 
-    picture: PictureView
+    picture: ImageView
     action: str
     expires_s: float  # since 1970
 
@@ -153,20 +152,20 @@ def delete(request: Request, site: SiteDep, index: IndexDep, upload_id: str, key
 def _page(
     request: Request, site: AppState, index: OpenIndex, found: ImageRef, layer: str | None, token: str | None
 ) -> UploadPage:
-    what = slot_filter(index, layer, token)
-    subject = header_view(request, site, index, found, "", layer=what.layer)
-    can_run = subject.why_not is None
-    frame = picture_frame(
-        index, found.address.name, what, partial(URLS.image_part, index.slug, found.address.image)
+    shown = slot_filter(index, layer, token)
+    header = header_view(request, site, index, found, "", layer=shown.layer)
+    can_run = header.why_not is None
+    frame = overview_page_frame(
+        index, found.address.name, shown, partial(URLS.image_part, index.slug, found.address.image)
     )
     assert found.upload is not None, "it is an upload"
     return UploadPage(
-        frame=overview_frame(frame, index, found.address, what) if can_run else frame,
-        subject=subject,
+        frame=overview_frame(frame, index, found.address, shown) if can_run else frame,
+        header=header,
         grid=overview_grid(index, found.address, can_run=can_run),
         report=Link("report", found.address.url("report")),
-        slots=slots_of_picture(index, found.upload.codes, what, slot_link(found.address, can_run=can_run)),
-        all_layers=found.address.url(token=what.token) if what.layer is not None else None,
+        slots=image_slot_views(index, found.upload.codes, shown, slot_link(found.address, can_run=can_run)),
+        all_layers=found.address.url(token=shown.token) if shown.layer is not None else None,
     )
 
 

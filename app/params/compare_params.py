@@ -1,4 +1,4 @@
-"""The query string of a comparison of features, for the page and its JSON alike."""
+"""Query parameters of a comparison of features, for the page and its JSON."""
 
 from typing import Annotated, NamedTuple
 
@@ -12,13 +12,17 @@ from scopeview.slots import Slot, Token, parse_layer, parse_number
 
 MAX_FEATURES = 12
 MAX_NOTE_CHARS = 500
-ACCEPTED = f"1 to {MAX_FEATURES} of layer:feature or layer:feature:token, separated by commas"
+ACCEPTED = f"1 to {MAX_FEATURES} features as layer:feature or layer:feature:token, separated by commas"
 
 FeaturesQuery = Annotated[str, Query(max_length=400, description=ACCEPTED)]
 NoteQuery = Annotated[
-    str, Query(max_length=MAX_NOTE_CHARS, description=f"shown with it, at most {MAX_NOTE_CHARS} characters")
+    str,
+    Query(
+        max_length=MAX_NOTE_CHARS,
+        description=f"note shown with the comparison, at most {MAX_NOTE_CHARS} characters",
+    ),
 ]
-AddQuery = Annotated[str, Query(max_length=80, description="one more, added to the features")]
+AddQuery = Annotated[str, Query(max_length=80, description="a feature to add to `features`")]
 
 
 class ComparedFeature(NamedTuple):
@@ -45,19 +49,19 @@ def compared_features(index: OpenIndex, text: str, token: Token) -> list[Compare
 
 
 def _chosen(index: OpenIndex, part: str, token: Token) -> ComparedFeature:
-    pieces = part.split(":")
-    feature = parse_number(pieces[1]) if len(pieces) in (2, 3) else None
+    fields = part.split(":")
+    feature = parse_number(fields[1]) if len(fields) in (2, 3) else None
     try:
-        layer = parse_layer(pieces[0])
+        layer = parse_layer(fields[0])
     except InputError:
         feature, layer = None, 0
     if feature is None:
         raise unprocessable("features", part, ACCEPTED)
     tokens = index.tokens(layer)
     if not tokens:
-        raise unprocessable("features", part, f"of the layers {listed(index.layers)}")
+        raise unprocessable("features", part, f"a layer of {listed(index.layers)}")
     if feature >= index.n_features(layer):
-        raise unprocessable("features", part, f"in layer {layer} one of 0 to {index.n_features(layer) - 1}")
-    own = known_token(pieces[2], tokens) if len(pieces) == 3 else None
+        raise unprocessable("features", part, f"for layer {layer} 0 to {index.n_features(layer) - 1}")
+    own = known_token(fields[2], tokens) if len(fields) == 3 else None
     followed = token if token in tokens else tokens[0]
     return ComparedFeature(Slot(layer, own or followed), feature, own)

@@ -1,4 +1,4 @@
-"""Filters of the features of a slot, shared by the gallery, the map and their JSON.
+"""Filters of features, the same for the gallery, the map and their JSON.
 
 A filter that is left blank in a form is one that was not set.
 """
@@ -33,7 +33,7 @@ class Filters:
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return {**given, "min_images": None if self.min_images == MIN_GRID_IMAGES else self.min_images}
 
-    def wanted(self) -> dict[str, Any]:
+    def gallery_keywords(self) -> dict[str, Any]:
         """Keywords for the reader's `gallery`."""
         return asdict(self)
 

@@ -1,4 +1,4 @@
-"""Parses the search box: words, or the number of a feature. Pure."""
+"""The text of a search: words, or the number of a feature. Pure."""
 
 import re
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The query string of a search, for the page and its JSON alike."""
+"""Query parameters of a search, for the page and its JSON."""
 
 from dataclasses import dataclass
 from typing import Annotated

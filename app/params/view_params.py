@@ -20,7 +20,7 @@ MAX_EDITS, MAX_PROMPTS, MAX_PROMPT_CHARS = 32, 32, 200
 
 LayerQuery = Annotated[str | None, Query(description="the first of the index when not given")]
 DeepLayerQuery = Annotated[str | None, Query(description="the last block of the index when not given")]
-AnyLayerQuery = Annotated[str | None, Query(description="one layer alone; all when not given")]
+AnyLayerQuery = Annotated[str | None, Query(description="a single layer; all when not given")]
 TokensQuery = Annotated[str, Query(description="`any` (all tokens), `cls`, or numbers such as 17,33-35")]
 OrderQuery = Annotated[str, Query(description=f"one of {listed(ORDERS)}")]
 TopQuery = Annotated[int, Field(ge=1, le=2000), WHOLE, Query(description="maximum number of features listed")]

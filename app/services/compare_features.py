@@ -1,4 +1,4 @@
-"""Features side by side: what is known of each, and which of their nine images they share.
+"""Features side by side: their records, and which of their top nine images they share.
 
 Knows no HTML, no JSON and no URL.
 """
@@ -12,7 +12,7 @@ from scopeview.store.records import MIN_GRID_IMAGES, Description, FeatureRecord,
 
 
 @dataclass(frozen=True)
-class Compared:
+class FeatureEntry:
     """One feature with all that is shown of it."""
 
     chosen: ComparedFeature
@@ -26,7 +26,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Pair:
+class FeaturePair:
     """Two of the features, by their places in the comparison, and the images among the nine of both."""
 
     one: int
@@ -39,8 +39,8 @@ class Pair:
 class FeatureComparison:
     """Features in the order of the URL."""
 
-    features: list[Compared]
-    pairs: list[Pair]  # every two, in order
+    features: list[FeatureEntry]
+    pairs: list[FeaturePair]  # every two, in order
     rows: dict[int, ImageRow]  # the nine highest images of each, by id
 
 
@@ -50,9 +50,9 @@ def compare(index: OpenIndex, chosen: list[ComparedFeature]) -> FeatureCompariso
     return FeatureComparison(features, pairs_of(features), index.reader.image_rows(sorted(ids)))
 
 
-def pairs_of(features: list[Compared]) -> list[Pair]:
+def pairs_of(features: list[FeatureEntry]) -> list[FeaturePair]:
     return [
-        Pair(i, j, shared_of(one.nine, other.nine), min(len(one.nine), len(other.nine)))
+        FeaturePair(i, j, shared_of(one.nine, other.nine), min(len(one.nine), len(other.nine)))
         for (i, one), (j, other) in combinations(enumerate(features), 2)
     ]
 
@@ -61,7 +61,7 @@ def shared_of(one: list[int], other: list[int]) -> list[int]:
     return [image_id for image_id in one if image_id in other]
 
 
-def _compared(index: OpenIndex, chosen: ComparedFeature) -> Compared:
+def _compared(index: OpenIndex, chosen: ComparedFeature) -> FeatureEntry:
     slot = chosen.slot
     record = index.reader.feature(slot.layer, chosen.feature, slot.token)
-    return Compared(chosen, record, index.reader.description(slot, chosen.feature))
+    return FeatureEntry(chosen, record, index.reader.description(slot, chosen.feature))

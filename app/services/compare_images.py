@@ -1,4 +1,4 @@
-"""Two images side by side: features that fire on both, and on one alone, slot by slot.
+"""Two images side by side: features that fire on both or on only one, slot by slot.
 
 Of the codes as they are kept. Knows no HTML, no JSON and no URL.
 """
@@ -14,7 +14,7 @@ from scopeview.store.records import ActiveFeature, Code
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedFeature:
     """A feature that fires on both."""
 
     one: ActiveFeature
@@ -26,7 +26,7 @@ class CodeOverlap:
     """One slot: what fires on both, by the lower of the two values, and on one alone, by its own."""
 
     slot: Slot
-    shared: list[Shared]
+    shared: list[SharedFeature]
     one: list[ActiveFeature]
     other: list[ActiveFeature]
 
@@ -56,7 +56,7 @@ def _firing(codes: Iterable[Code]) -> dict[Slot, dict[int, ActiveFeature]]:
 
 
 def _sides(slot: Slot, one: dict[int, ActiveFeature], other: dict[int, ActiveFeature]) -> CodeOverlap:
-    both = [Shared(one[feature], other[feature]) for feature in one if feature in other]
+    both = [SharedFeature(one[feature], other[feature]) for feature in one if feature in other]
     both.sort(key=lambda pair: (-min(pair.one.activation, pair.other.activation), pair.one.feature))
     return CodeOverlap(slot, both, _alone(one, other), _alone(other, one))
 

@@ -1,4 +1,4 @@
-"""The activations of one image at some layers, with every value that the index stores of it in its place."""
+"""An image's activations at some layers, with every value that the index stores in its place."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the index says of some features of one slot, asked for at once."""
+"""Cards, image rows and histograms of some features of one slot, read at once."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ class FeatureCards:
 def read_cards(
     index: OpenIndex, slot: Slot, features: Iterable[int], *, with_histograms: bool = True
 ) -> FeatureCards:
-    wanted = list(features)
-    cards = index.reader.cards(slot, wanted)
+    numbers = list(features)
+    cards = index.reader.cards(slot, numbers)
     rows = rows_without_grid(index, cards.values())
-    return FeatureCards(slot, cards, rows, index.reader.histograms(slot, wanted) if with_histograms else {})
+    return FeatureCards(slot, cards, rows, index.reader.histograms(slot, numbers) if with_histograms else {})
 
 
 def rows_without_grid(index: OpenIndex, cards: Iterable[FeatureCard]) -> dict[int, ImageRow]:

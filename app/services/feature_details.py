@@ -1,4 +1,4 @@
-"""All that is said of one feature at one token, read once: its page and its JSON are made of the same sheet.
+"""Everything known about one feature at one token, read once for its page and its JSON.
 
 Knows no HTML, no JSON and no URL.
 """
@@ -30,7 +30,7 @@ class AtToken:
 
 
 @dataclass(frozen=True)
-class Near:
+class SimilarFeature:
     """A feature that resembles this one, with what its card says."""
 
     neighbor: Neighbor
@@ -46,8 +46,8 @@ class FeatureDetails:
     description: Description | None  # None: the index was not described
     tokens: list[AtToken]  # every token of the layer in index order, this one among them
     intervals: list[Interval]  # highest first; empty when it never fires
-    within: list[Near]  # same layer, by kind and then best first
-    across: list[Near]  # other layers
+    within: list[SimilarFeature]  # same layer, by kind and then best first
+    across: list[SimilarFeature]  # other layers
     previous: int | None  # the nearest features of the slot that fire at all
     following: int | None
     rows: dict[int, ImageRow]  # the highest images of every card above that has no grid, by id
@@ -97,15 +97,15 @@ def indexed(index: OpenIndex, neighbors: Iterable[Neighbor]) -> list[Neighbor]:
     return [neighbor for neighbor in neighbors if neighbor.layer in index.layers]
 
 
-def _near(index: OpenIndex, slot: Slot, neighbors: Iterable[Neighbor]) -> list[Near]:
+def _near(index: OpenIndex, slot: Slot, neighbors: Iterable[Neighbor]) -> list[SimilarFeature]:
     """With one question to the store a layer."""
-    wanted: dict[Layer, list[Neighbor]] = {}
+    by_layer: dict[Layer, list[Neighbor]] = {}
     for neighbor in indexed(index, neighbors):
-        wanted.setdefault(neighbor.layer, []).append(neighbor)
+        by_layer.setdefault(neighbor.layer, []).append(neighbor)
     near = []
-    for layer, found in wanted.items():
+    for layer, found in by_layer.items():
         cards = index.reader.cards(index.slot_at(layer, slot.token), [each.feature for each in found])
-        near += [Near(each, cards[each.feature]) for each in found if each.feature in cards]
+        near += [SimilarFeature(each, cards[each.feature]) for each in found if each.feature in cards]
     return near
 
 

@@ -1,4 +1,4 @@
-"""Groups of an image's features: those that belong together, and what each group is called."""
+"""Groups of an image's features, and their names."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What is said of a whole slot: how often its features fire, and which of them strike the eye.
+"""Highlights of a slot: the distribution of its densities, and features worth a look.
 
 An index never changes, so each answer is worked out once and kept.
 """
@@ -45,23 +45,23 @@ def highlights(reader: IndexReader, slots: tuple[Slot, ...], limit: int) -> tupl
 
 
 def diversify(found: Sequence[Sequence[FeatureCard]], limit: int) -> list[FeatureCard]:
-    """From each list in turn the first whose name shares no word with those taken already, or else the first
+    """From each list in turn the first whose name shares no word with those chosen already, or else the first
     of another name, until there are `limit`. No name twice. Pure.
     """
-    taken: list[FeatureCard] = []
+    chosen: list[FeatureCard] = []
     n_before = -1
-    while n_before < len(taken) < limit:
-        n_before = len(taken)
+    while n_before < len(chosen) < limit:
+        n_before = len(chosen)
         for cards in found:
-            taken += _following(cards, taken)
-    return taken[:limit]
+            chosen += _following(cards, chosen)
+    return chosen[:limit]
 
 
-def _following(cards: Sequence[FeatureCard], taken: Sequence[FeatureCard]) -> list[FeatureCard]:
-    """The first that is unlike those taken, or none."""
-    names = {_called(card) for card in taken}
-    words = {word for card in taken for word in _words(card.name)}
-    others = [card for card in cards if _called(card) not in names]
+def _following(cards: Sequence[FeatureCard], chosen: Sequence[FeatureCard]) -> list[FeatureCard]:
+    """The first that is unlike those chosen, or none."""
+    names = {_key_name(card) for card in chosen}
+    words = {word for card in chosen for word in _words(card.name)}
+    others = [card for card in cards if _key_name(card) not in names]
     unlike = [card for card in others if words.isdisjoint(_words(card.name))]
     return (unlike or others)[:1]
 
@@ -89,7 +89,7 @@ def _commonness(names: Sequence[str | None]) -> Int[np.ndarray, " name"]:
     return np.array([max((counts[word] for word in each), default=0) for each in words])
 
 
-def _called(card: FeatureCard) -> str:
+def _key_name(card: FeatureCard) -> str:
     return (card.name or f"{card.layer}:{card.feature}").casefold()
 
 

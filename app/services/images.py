@@ -1,4 +1,4 @@
-"""An image, indexed or uploaded, as pages and JSON ask for it: one type, read once a request."""
+"""One type for an image, indexed or uploaded, and how it is read."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +17,9 @@ from scopeview.images import ImageLimits, decode
 from scopeview.slots import parse_number
 from scopeview.store.records import Code, ImageRow
 
-KindPath = Annotated[Literal["images", "uploads"], Path(description="whose image it is")]
+KindPath = Annotated[Literal["images", "uploads"], Path(description="`images` or `uploads`")]
 AnyImagePath = Annotated[str, Path(description="number of the image, or id of the upload")]
-UploadPath = Annotated[str, Path(description="from the answer to the upload")]
+UploadPath = Annotated[str, Path(description="upload id, from the response to the upload")]
 
 
 @dataclass(frozen=True)

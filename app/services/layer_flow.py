@@ -1,4 +1,4 @@
-"""An image through the layers: the largest groups of each, and which of their features resemble each other.
+"""An image layer by layer: the largest groups of each layer, and links between their features.
 
 For pages and JSON alike. Knows no HTML and no URL.
 """
@@ -96,19 +96,19 @@ def _column(
     n_groups: int,
     n_features: int,
 ) -> LayerColumn:
-    made = group_features(encoder, layer, found, selection)
-    cards = cards_of_groups(index, layer, selection, made, n_features)
+    groups = group_features(encoder, layer, found, selection)
+    cards = cards_of_groups(index, layer, selection, groups, n_features)
     here = summarize(found, selection)
     actives = {active.feature: active for active in here.features}
     return LayerColumn(
         layer=layer,
         cards=cards,
         n_features=here.n_active,
-        n_groups=len(made),
+        n_groups=len(groups),
         explained_variance=here.explained_variance,
         groups=[
             _group(group, names, cards, actives, n_features)
-            for group, names in zip(made[:n_groups], group_names(made, cards.cards, layer), strict=False)
+            for group, names in zip(groups[:n_groups], group_names(groups, cards.cards, layer), strict=False)
         ],
         links=[],
     )
@@ -133,16 +133,16 @@ def _group(
 
 def _linked(index: OpenIndex, encoder: EncoderProtocol, one: LayerColumn, other: LayerColumn) -> LayerColumn:
     here, there = one.features, other.features
-    likeness = by_decoder(
+    links = by_decoder(
         here, encoder.directions(one.layer, here), there, encoder.directions(other.layer, there)
     )
-    near = index.reader.near_in(one.cards.slot, here, other.layer, "cofiring")
-    likeness += [
+    near = index.reader.neighbors_in(one.cards.slot, here, other.layer, "cofiring")
+    links += [
         FeatureLink("cofiring", feature, hit.feature, hit.score)
         for feature, hit in near
         if hit.feature in there
     ]
-    return replace(one, links=strongest(likeness))
+    return replace(one, links=strongest(links))
 
 
 def by_decoder(

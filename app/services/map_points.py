@@ -1,4 +1,4 @@
-"""Every active feature of a slot in columns, for scatter plots, maps and scripts; packed once and kept.
+"""Every active feature of a slot in columns, for plots, maps and scripts; packed once and cached.
 
 Packed means the safetensors format: a length, a JSON header that names each column's type and place, then the
 columns end to end, little-endian. A browser reads it with typed arrays, Python with `safetensors.numpy.load`.
@@ -23,7 +23,7 @@ _SLOTS_KEPT = 16  # about 4 MB each at 65,536 features
 _GZIP_LEVEL = 5
 
 
-class Packed(NamedTuple):
+class PackedPoints(NamedTuple):
     """The bytes as they are sent, plain and compressed."""
 
     plain: bytes
@@ -31,7 +31,7 @@ class Packed(NamedTuple):
 
 
 @lru_cache(maxsize=_SLOTS_KEPT)
-def packed(reader: IndexReader, slot: Slot) -> Packed:
+def packed(reader: IndexReader, slot: Slot) -> PackedPoints:
     points = reader.points(slot)
     words, word = _coded(points.name)
     columns: dict[str, np.ndarray[Any, Any]] = {
@@ -49,7 +49,7 @@ def packed(reader: IndexReader, slot: Slot) -> Packed:
             "words": json.dumps(words, ensure_ascii=False),
         },
     )
-    return Packed(plain, gzip.compress(plain, _GZIP_LEVEL, mtime=0))
+    return PackedPoints(plain, gzip.compress(plain, _GZIP_LEVEL, mtime=0))
 
 
 def has_map(index: OpenIndex, slot: Slot) -> bool:

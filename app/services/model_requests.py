@@ -1,4 +1,4 @@
-"""From a request to the worker and back, without holding one of the server's threads while it works."""
+"""Requests to the worker that hold no thread of the server while they wait."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -27,12 +27,12 @@ async def decompose(
     site: AppState,
     index: OpenIndex,
     images: Sequence[ImageRef],
-    wanted: EncodeRequest,
+    request: EncodeRequest,
     decoding: FairLimiter,
 ) -> list[Decomposition]:
     """In order; what is remembered is not worked out again. Raises `ProblemError`, and as `ImageRef.read`."""
     index_dir, worker = index.reader.index_dir, site.worker
-    known = [worker.known(index_dir, image.key, wanted) for image in images]
+    known = [worker.known(index_dir, image.key, request) for image in images]
     missing = [image for image, found in zip(images, known, strict=True) if found is None]
     if not missing:
         return [found for found in known if found is not None]
@@ -40,7 +40,7 @@ async def decompose(
     async with model_place(site):
         crops = await _cropped(site, index, missing, decoding)
         waiting = [
-            worker.submit(index_dir, image.key, crop, wanted)
+            worker.submit(index_dir, image.key, crop, request)
             for image, crop in zip(missing, crops, strict=True)
         ]
         fresh = iter(await answers(site, waiting))

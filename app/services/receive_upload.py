@@ -1,4 +1,4 @@
-"""From bytes to codes: admit, read, decode, crop, encode, keep. The one path of the form and the API.
+"""Receives an upload: admit, read, decode, crop, encode, store. Shared by the form and the API.
 
 Whoever sends slowly holds one of the sender's own few places, and nobody else's; the places where work is
 done are taken by those whose image is there. When the sender leaves, the work ends.
@@ -24,7 +24,7 @@ from app.services.model_requests import answers, refuse_absent
 from app.state import AppState, OpenIndex
 from app.uploads.image_validation import validate_image
 from app.uploads.multipart import Pace, read_picture
-from app.uploads.request_body import Incoming
+from app.uploads.request_body import IncomingBody
 from app.uploads.store import NewUpload, Upload
 from app.urls import Urls
 from app.web.caching import PRIVATE
@@ -32,7 +32,7 @@ from app.web.client_address import client_of
 from app.web.errors import ProblemError, answer_for
 from app.web.security import refuse_cross_site
 from scopeview.analysis.decomposition import codes_of
-from scopeview.images import ImageLimits, encode_square
+from scopeview.images import ImageLimits, encode_lossless
 from scopeview.store.records import Code
 from scopeview.vision.preprocess import Preprocessing
 
@@ -41,9 +41,9 @@ Answer = TypeVar("Answer")
 
 async def receive_upload(request: Request, site: AppState, index: OpenIndex) -> NewUpload:
     """Raises `ProblemError` or `ImageError`; every outcome is counted."""
-    incoming = Incoming.of(request)
+    incoming = IncomingBody.of(request)
     try:
-        kept = await _take_in(Request(request.scope, incoming.receive), incoming, site, index)
+        kept = await _receive(Request(request.scope, incoming.receive), incoming, site, index)
     except Exception as error:
         site.metrics.uploads.labels(answer_for(error).error).inc()
         await incoming.discard(site.settings.max_upload_bytes)
@@ -52,7 +52,7 @@ async def receive_upload(request: Request, site: AppState, index: OpenIndex) -> 
     return kept
 
 
-async def _take_in(request: Request, incoming: Incoming, site: AppState, index: OpenIndex) -> NewUpload:
+async def _receive(request: Request, incoming: IncomingBody, site: AppState, index: OpenIndex) -> NewUpload:
     client = client_of(request)
     refuse_cross_site(request.headers, site.settings.base_url)
     refuse_absent(site, index)
@@ -72,7 +72,7 @@ async def _analyze(site: AppState, index: OpenIndex, client: str, data: bytes) -
     key = await _pool(site, partial(_accepted, site, partial(crop_key, crop)))
     await _pool(site, partial(site.worker.encoder, index.reader.index_dir))  # the first one loads the model
     codes = await _codes(site, index, key, crop)
-    picture = await _pool(site, partial(encode_square, crop))
+    picture = await _pool(site, partial(encode_lossless, crop))
     keep = partial(site.uploads.keep, crop_sha256=key, sha256=sha256)
     return await run_in_threadpool(keep, index.slug, index.version, picture, codes)
 
@@ -84,7 +84,7 @@ def _accepted(site: AppState, sha256: Callable[[], str]) -> str:
     return found
 
 
-async def _while_sender_stays(incoming: Incoming, work: Coroutine[Any, Any, Answer]) -> Answer:
+async def _while_sender_stays(incoming: IncomingBody, work: Coroutine[Any, Any, Answer]) -> Answer:
     """Cancels the work, and raises a 400, when the connection ends before it is done."""
     working, leaving = asyncio.create_task(work), asyncio.create_task(incoming.left())
     try:
@@ -121,10 +121,10 @@ async def _pool(site: AppState, work: Callable[[], Answer]) -> Answer:
 
 
 async def _codes(site: AppState, index: OpenIndex, key: str, crop: Crop) -> list[Code]:
-    wanted = EncodeRequest(tuple(index.layers), embedding=True)
-    waiting = site.worker.submit(index.reader.index_dir, key, crop, wanted, urgent=True)
-    (apart,) = await answers(site, [waiting])
-    codes = await _pool(site, partial(codes_of, apart, index.manifest.slots))
+    request = EncodeRequest(tuple(index.layers), embedding=True)
+    waiting = site.worker.submit(index.reader.index_dir, key, crop, request, urgent=True)
+    (decomposition,) = await answers(site, [waiting])
+    codes = await _pool(site, partial(codes_of, decomposition, index.manifest.slots))
     if not all(math.isfinite(pair.activation) for code in codes for pair in code.features):
         raise ProblemError(422, "non_finite", "The model returned non-finite values for this image.")
     return codes

@@ -1,4 +1,4 @@
-"""What of an index answers a query: by number, by name, and by nearness in CLIP's space.
+"""Retrieval from an index: by number, by name, and by similarity in CLIP's space.
 
 Whoever asks brings the query's vector; how it was made of words or pixels is not known here.
 """
@@ -57,16 +57,16 @@ class SearchResults:
         return not (self.numbered or self.named or self.features or self.also_named or self.images)
 
 
-class Named(NamedTuple):
-    """What was found by name: features that are called so above all, and those that have such a name too."""
+class NameMatches(NamedTuple):
+    """What was found by name: features whose best name matches, and those with another name that does."""
 
     named: list[FoundFeature]
     also_named: list[FoundFeature]
 
 
-def by_number(index: OpenIndex, slots: Sequence[Slot], place: FeatureRef) -> list[FoundFeature]:
-    wanted = [firing_slot(index, slot, place.feature) for slot in slots if place.layer in (None, slot.layer)]
-    cards = [index.reader.cards(slot, [place.feature]).get(place.feature) for slot in wanted]
+def by_number(index: OpenIndex, slots: Sequence[Slot], ref: FeatureRef) -> list[FoundFeature]:
+    at = [firing_slot(index, slot, ref.feature) for slot in slots if ref.layer in (None, slot.layer)]
+    cards = [index.reader.cards(slot, [ref.feature]).get(ref.feature) for slot in at]
     return [FoundFeature(card, None) for card in cards if card is not None]
 
 
@@ -80,7 +80,7 @@ def firing_slot(index: OpenIndex, slot: Slot, feature: int) -> Slot:
     return slot
 
 
-def by_name(index: OpenIndex, slots: Sequence[Slot], words: str, *, limit: int = N_NAMED) -> Named:
+def by_name(index: OpenIndex, slots: Sequence[Slot], words: str, *, limit: int = N_NAMED) -> NameMatches:
     """The surest come first, of each kind at most `limit`."""
     name_matches = [
         (slot, found) for slot in slots for found in index.reader.name_matches(slot, words, limit=limit)
@@ -90,10 +90,10 @@ def by_name(index: OpenIndex, slots: Sequence[Slot], words: str, *, limit: int =
     exact = " ".join(words.lower().split())
     first.sort(key=lambda each: (each[1].word.lower() != exact, -each[1].score))
     others.sort(key=lambda each: (each[1].rank, -each[1].score))
-    return Named(_called(index, first[:limit]), _called(index, others[:limit]))
+    return NameMatches(_named(index, first[:limit]), _named(index, others[:limit]))
 
 
-def _called(index: OpenIndex, found: list[tuple[Slot, NameMatch]]) -> list[FoundFeature]:
+def _named(index: OpenIndex, found: list[tuple[Slot, NameMatch]]) -> list[FoundFeature]:
     return [
         FoundFeature(card, match.score, match.word)
         for slot, match in found

@@ -1,4 +1,4 @@
-"""One query, answered: its vector made of words or of an image, and all that lies near it."""
+"""Runs one search: embeds the query, then retrieves features and images."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from app.params.search_params import SearchQuery
 from app.services.images import uploaded_image
 from app.services.model_requests import decompose, vectors_of
 from app.services.retrieval import (
-    Named,
+    NameMatches,
     SearchResults,
     Vector,
     by_name,
@@ -43,13 +43,13 @@ def target_of(index: OpenIndex, query: SearchQuery) -> Target | None:
 
     At the query's token, or at one where the feature fires if it does not fire there.
     """
-    place = feature_ref_in(query.text)
-    if place is None:
+    ref = feature_ref_in(query.text)
+    if ref is None:
         return None
-    layer = place.layer if place.layer is not None else query.near if query.layer is None else query.layer
-    if layer is None or not place.feature < index.n_features(layer):
+    layer = ref.layer if ref.layer is not None else query.near if query.layer is None else query.layer
+    if layer is None or not ref.feature < index.n_features(layer):
         return None
-    return Target(firing_slot(index, index.slot_at(layer, query.token), place.feature), place.feature)
+    return Target(firing_slot(index, index.slot_at(layer, query.token), ref.feature), ref.feature)
 
 
 async def run_search(
@@ -87,18 +87,20 @@ async def _vector_of_upload(
 ) -> Vector:
     image = await run_in_threadpool(uploaded_image, site, index, upload_id)
     (decomposition,) = await decompose(site, index, [image], EncodeRequest((), embedding=True), decoding)
-    assert decomposition.embedding is not None, "it was asked for"
+    assert decomposition.embedding is not None, "it was requested"
     return decomposition.embedding
 
 
-def _find(index: OpenIndex, query: SearchQuery, asked: EmbeddedText | Vector | str | None) -> SearchResults:
-    vector = asked.vector if isinstance(asked, EmbeddedText) else asked
-    slots, place = index.slots_at(query.token, query.layer), feature_ref_in(query.text)
-    named = by_name(index, slots, query.text) if query.text and not place else Named([], [])
+def _find(
+    index: OpenIndex, query: SearchQuery, embedded: EmbeddedText | Vector | str | None
+) -> SearchResults:
+    vector = embedded.vector if isinstance(embedded, EmbeddedText) else embedded
+    slots, ref = index.slots_at(query.token, query.layer), feature_ref_in(query.text)
+    matches = by_name(index, slots, query.text) if query.text and not ref else NameMatches([], [])
     found = SearchResults(
-        numbered=by_number(index, slots, place) if place else [],
-        named=named.named,
-        also_named=named.also_named,
+        numbered=by_number(index, slots, ref) if ref else [],
+        named=matches.named,
+        also_named=matches.also_named,
         why_not=vector if isinstance(vector, str) else None,
     )
     if vector is None or isinstance(vector, str):
@@ -109,6 +111,6 @@ def _find(index: OpenIndex, query: SearchQuery, asked: EmbeddedText | Vector | s
         features=features,
         images=images_near(index, vector, without=query.image_id),
         why_not=None if has_vectors(index, slots) else NOT_DESCRIBED,
-        unknown_words=asked.unknown_words if isinstance(asked, EmbeddedText) else [],
+        unknown_words=embedded.unknown_words if isinstance(embedded, EmbeddedText) else [],
         is_weak=bool(query.text) and is_weak(index, features),
     )

@@ -1,4 +1,4 @@
-"""Images like an image: by CLIP's embedding, and by the features that fire at one slot.
+"""Similar images: by CLIP embedding, and by the features that fire at one slot.
 
 For pages and JSON alike. Knows no HTML and no URL.
 """
@@ -48,8 +48,8 @@ async def embedding_of(
         found = await run_in_threadpool(index.reader.embedding, image.image_id)
         return found.astype("float32")
     try:
-        wanted = EncodeRequest((), embedding=True)
-        (decomposition,) = await decompose(site, index, [image], wanted, decoding)
+        request = EncodeRequest((), embedding=True)
+        (decomposition,) = await decompose(site, index, [image], request, decoding)
     except ProblemError as error:
         return error.answer.detail
     assert decomposition.embedding is not None, "it was asked for"

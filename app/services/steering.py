@@ -1,4 +1,4 @@
-"""Knobs over HTTP: the image run on with its features turned, and texts to compare both embeddings with."""
+"""Steering: embeds an image without and with edits, and compares both with prompts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Images that visitors send: read within bounds, decoded, analyzed, kept for a while."""
+"""Uploads: request bodies read within bounds, validated, decoded and stored for a while."""

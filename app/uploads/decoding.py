@@ -1,4 +1,4 @@
-"""From a stranger's file to the square that the model sees, in a process of its own that can be ended.
+"""Decodes an uploaded file to the square that the model sees, in a process of its own.
 
 Decoders are C code that takes as long as a file makes it, and a thread cannot be stopped. A process can: at
 its deadline, when the sender has left, and when the server ends. It has low priority and a bound on its

@@ -1,4 +1,4 @@
-"""Checks that an upload is one plain image and no other kind of file, before it is decoded.
+"""Checks that an upload is one plain image and nothing else, before it is decoded.
 
 What is no image at all is told which kinds are accepted, and what it is where people often send it.
 

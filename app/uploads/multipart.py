@@ -1,4 +1,4 @@
-"""Reads one image out of a multipart request, in memory and within bounds. Knows nothing of images."""
+"""Reads one file out of a multipart request, in memory and within bounds."""
 
 import asyncio
 from collections.abc import AsyncGenerator

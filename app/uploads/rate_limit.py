@@ -1,4 +1,4 @@
-"""Limits of uploads per client: at one time and per minute.
+"""Limits of uploads per client: at a time, and per minute.
 
 Those of a minute are counted by `limits` (slowapi, which builds on it, binds routes and answers errors in
 ways of its own), in a sliding window: a burst is let through, and what is refused does not count. `limits`

@@ -1,4 +1,4 @@
-"""The body of a request, and what becomes of the rest of it when the answer is known before its end.
+"""The body of a request, and how the rest of it is discarded once the answer is known.
 
 A server that answers and closes while the sender is still sending resets the connection, and the sender may
 never see the answer: a 503 would look like a crash. So what is left is read and thrown away, within bounds.
@@ -14,7 +14,7 @@ DISCARD_S = 10.0
 """For so long, and no longer, a refused body is read."""
 
 
-class Incoming:
+class IncomingBody:
     """Passes on what a request receives, and knows when it has ended."""
 
     def __init__(self, receive: Receive, *, asks_first: bool = False) -> None:
@@ -23,7 +23,7 @@ class Incoming:
         self._ended = False
 
     @classmethod
-    def of(cls, request: Request) -> "Incoming":
+    def of(cls, request: Request) -> "IncomingBody":
         return cls(request.receive, asks_first="expect" in request.headers)
 
     async def receive(self) -> Message:

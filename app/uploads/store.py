@@ -1,4 +1,4 @@
-"""Uploads on disk: `{id}.json` and `{id}.webp`, flat in one folder, and nothing else anywhere.
+"""Uploads on disk: `{id}.json` and `{id}.webp`, flat in one folder.
 
 What is kept is the square that the model saw, as a fresh WebP without metadata or loss, and its codes: it can
 be analyzed again, and comes out the same. The bytes that were sent are never written. An upload that

@@ -1,4 +1,4 @@
-"""Cache-Control headers and ETags."""
+"""Cache-Control headers, ETags and versioned responses."""
 
 from starlette.requests import Request
 from starlette.responses import Response

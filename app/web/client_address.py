@@ -1,4 +1,4 @@
-"""The client of a request, for rate limits.
+"""The client of a request, as rate limits count it.
 
 Behind a reverse proxy it is uvicorn that puts the visitor's address in the place of the proxy's, when the
 proxy is one that it trusts (`FORWARDED_ALLOW_IPS`).

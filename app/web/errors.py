@@ -1,4 +1,4 @@
-"""Answers that are no success: one exception, and what it and every other error becomes over HTTP.
+"""Errors over HTTP: one exception, and the answer to it and to every other error.
 
 NotFoundError                 404  from the store, or a malformed id in the path
 DamagedError                  503  a file of the index is not what was written

@@ -1,4 +1,4 @@
-"""HTTP as uvicorn speaks it, with a bound on what is no body: request lines, header fields, trailers.
+"""uvicorn's HTTP protocol with a limit on request lines, header fields and trailers.
 
 uvicorn's parser has none, and puts a long field together anew with every piece of it that arrives: one field
 of 100 MB holds every other visitor for 20 seconds. A head beyond the bound is answered 431; one that does not

@@ -1,4 +1,4 @@
-"""Counters for Prometheus, in a registry of the app's own. Labels are route templates, never paths."""
+"""Prometheus counters, in a registry of the app's own. Labels are route templates, never paths."""
 
 import logging
 import time
@@ -53,7 +53,7 @@ class Metrics:
             "scopeview_sweep_failures", "Files of uploads that could not be swept", registry=self.registry
         )
 
-    def swept(self, n_failed: int) -> None:
+    def note_sweep(self, n_failed: int) -> None:
         self.sweep_failures.inc(n_failed)
         if not n_failed:
             self.swept_s.set_to_current_time()

@@ -1,4 +1,4 @@
-"""Answers that are the same for everyone, kept as they were sent: compressed, with an ETag.
+"""A cache of answers that are the same for everyone: compressed, with an ETag.
 
 An index does not change while it is served, so a page of it is rendered once and then copied. Only what
 says `Cache-Control: public, no-cache` about itself is kept: whoever writes a page decides, and what shows an
@@ -12,12 +12,12 @@ out before anything looks at them.
 
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_plus
 
+from cachetools import TLRUCache
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -64,31 +64,17 @@ class PageCache:
         """`max_bytes` of answers with their headers and keys; none larger than a sixteenth of it is kept."""
         self.max_bytes = max_bytes
         self.clock = clock
-        self._kept: OrderedDict[_Key, CachedAnswer] = OrderedDict()
-        self._n_bytes = 0
+        self._kept = TLRUCache[_Key, CachedAnswer](
+            max_bytes, lambda _, kept, __: kept.until_s, timer=clock, getsizeof=lambda kept: kept.n_bytes
+        )
 
     def get(self, key: _Key) -> CachedAnswer | None:
-        kept = self._kept.get(key)
-        if kept is None:
-            return None
-        if kept.until_s < self.clock():
-            self._drop(key)
-            return None
-        self._kept.move_to_end(key)
-        return kept
+        return self._kept.get(key)
 
     def put(self, key: _Key, kept: CachedAnswer) -> None:
-        self._drop(key)
-        if kept.n_bytes * _MAX_PART > self.max_bytes:
-            return
-        self._kept[key] = kept
-        self._n_bytes += kept.n_bytes
-        while self._n_bytes > self.max_bytes:
-            self._drop(next(iter(self._kept)))
-
-    def _drop(self, key: _Key) -> None:
-        if kept := self._kept.pop(key, None):
-            self._n_bytes -= kept.n_bytes
+        self._kept.pop(key, None)
+        if kept.n_bytes * _MAX_PART <= self.max_bytes:
+            self._kept[key] = kept
 
 
 class PageCacheMiddleware:

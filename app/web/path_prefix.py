@@ -1,4 +1,4 @@
-"""Serves the site at the root of a host or below a path such as `/scope`.
+"""The site at the root of its host or below a path such as `/scope`, and redirects to canonical paths.
 
 The prefix comes from `base_url` or `root_path`, or from the server when this app is mounted in another one.
 Paths that a reverse proxy stripped and paths that it passed on whole are both understood.

@@ -1,4 +1,4 @@
-"""The log line of each request, as text or JSON, with an id that the response also carries.
+"""The access log, as text or as JSON, with request ids.
 
 Whoever knows an upload's id may see it, and whoever knows its key may delete it: neither is ever written
 down. uvicorn's own access log, which would, is off.

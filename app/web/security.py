@@ -1,4 +1,4 @@
-"""Security headers of every response, and the origin check of forms."""
+"""Security headers, CORS, HEAD requests and the check against cross-site forms."""
 
 from urllib.parse import urlsplit
 

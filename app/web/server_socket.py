@@ -1,4 +1,4 @@
-"""The socket a server listens on, taken before anything is loaded, so that a port in use is said at once."""
+"""The listening socket, bound before anything is loaded, so that a port in use is reported at once."""
 
 import logging
 import socket

@@ -156,7 +156,7 @@ def _key(slot: Slot, features: Int32[np.ndarray, " row"]) -> dict[str, pa.Array]
 
 
 def _ragged(values: Shaped[np.ndarray, "row rank"], kept: Bool[np.ndarray, "row rank"]) -> pa.Array:
-    """Of each row those that are kept."""
+    """Keeps the marked values of each row."""
     offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[kept]))
 

@@ -39,7 +39,7 @@ def make(index_dir: Path, spec: Spec, slug: str = "synthetic") -> Manifest:
 
 
 def make_shards(index_dir: Path, spec: Spec) -> BuildPlan:
-    """What encode would leave, ready to be built."""
+    """Writes the shards that encode would write, ready to be built."""
     index_dir.mkdir(parents=True, exist_ok=True)
     claim(index_dir, spec)
     missing = [shard for shard in range(len(spec.shard_sizes)) if not read_marker(index_dir, shard)]
@@ -55,7 +55,7 @@ def make_shards(index_dir: Path, spec: Spec) -> BuildPlan:
 
 
 def plan_of(index_dir: Path, spec: Spec) -> BuildPlan:
-    """Of shards that are all there."""
+    """The plan of a build whose shards all exist."""
     markers = [marker for i in range(len(spec.shard_sizes)) if (marker := read_marker(index_dir, i))]
     assert len(markers) == len(spec.shard_sizes)
     return BuildPlan(index_dir, markers, spec.slots, spec.widths)

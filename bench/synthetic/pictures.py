@@ -1,4 +1,4 @@
-"""A thousand small pictures and a thousand sprites of them, drawn once and used again and again.
+"""A thousand small images and a thousand sprites of them, drawn once and used again and again.
 
 They are plain on purpose: half a million thumbnails and a million sprites have to fit on the disk.
 """
@@ -24,7 +24,7 @@ def thumbs(seed: int, n: int = N_PICTURES) -> list[bytes]:
 
 
 def sprites(seed: int, drawn: Sequence[bytes], n: int = N_PICTURES) -> list[bytes]:
-    """WebP of nine random pictures each."""
+    """WebP of nine random images each."""
     generator = np.random.default_rng([seed, 2])
     nines = generator.integers(0, len(drawn), (n, 9)).tolist()
     return [_webp(compose(nine, drawn.__getitem__)) for nine in nines]

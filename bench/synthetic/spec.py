@@ -1,4 +1,4 @@
-"""What a synthetic index is to be, and the manifest that says what it is."""
+"""The specification of a synthetic index, and the manifest that describes it."""
 
 import json
 from collections.abc import Sequence
@@ -87,7 +87,7 @@ def manifest_of(spec: Spec, slug: str) -> Manifest:
 
 
 def _model(spec: Spec) -> ModelRecord:
-    """Of ViT-L/14's shape; `random_weights` so that every page says that nothing here was learnt."""
+    """A model record with ViT-L/14's shape; `random_weights` makes pages say that nothing was trained."""
     return ModelRecord(
         ref="synthetic",
         revision=None,

@@ -7,17 +7,17 @@ from pathlib import Path
 from indexer.pipeline import IndexRequest, run_index
 from indexer.run_config import is_finished
 from indexer.world import write_world
-from indexer.world.vocabulary import world_vocabulary
+from indexer.world.captions import world_vocabulary
 from scopeview.errors import ModelError
 from scopeview.progress import task
-from scopeview.signals import BEGINS_AGAIN, if_stopped
+from scopeview.signals import STARTS_OVER, if_stopped
 from scopeview.store.files import atomic_write
 
 MODEL_DIR = Path(__file__).resolve().parents[2] / "data" / "demo-model"
 """Beside the packages, in a checkout and where they are installed."""
 
 WORLD_SEED = 0
-"""Of the scenes that are indexed. CLIP learned from worlds below zero, the SAEs from another above it."""
+"""The seed of the indexed scenes. CLIP was trained on worlds below zero, the SAEs on another above it."""
 
 N_IMAGES = 1500
 """So many that the site is up within two minutes on two cores. The model's card was measured on 5,000."""
@@ -48,7 +48,7 @@ def build_demo(out: Path, *, n_images: int | None = None) -> Path:
     n_images = n_images or N_IMAGES
     clip, saes = demo_model()
     images = out / "demo-made" / f"procedural-world-{n_images}"
-    with if_stopped(BEGINS_AGAIN):
+    with if_stopped(STARTS_OVER):
         _once(images, lambda folder: _draw(folder, n_images))
     vocabulary = out / "demo-made" / "vocabulary.txt"
     with atomic_write(vocabulary) as part:

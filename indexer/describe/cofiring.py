@@ -27,7 +27,7 @@ class ActivationMatrix:
     n_images: Int32[np.ndarray, " active"]  # of those counted, on which it fires
 
 
-def counted_every(reader: IndexReader, token: Token, most_products: int) -> int:
+def sampling_interval(reader: IndexReader, token: Token, most_products: int) -> int:
     """1: all images are counted; n: those whose id n divides."""
     (products,) = reader.sql(
         "SELECT max(products) FROM (SELECT sum(n_active::BIGINT * n_active) AS products FROM codes"
@@ -37,7 +37,7 @@ def counted_every(reader: IndexReader, token: Token, most_products: int) -> int:
     return max(1, -(-int(products or 0) // most_products))
 
 
-def read_firing(
+def read_activation_matrix(
     reader: IndexReader, slot: Slot, active: Int32[np.ndarray, " active"], every: int
 ) -> ActivationMatrix:
     pairs = reader.columns(

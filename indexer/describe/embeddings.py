@@ -39,7 +39,7 @@ class Embeddings:
 
     @cached_property
     def mean(self) -> Float32[np.ndarray, " projection"]:
-        """Of all unit embeddings; summed in float64."""
+        """The mean of all unit embeddings; summed in float64."""
         total = np.zeros(self.width, np.float64)
         for start in self.chunk_starts:
             total += self.chunk(start).sum(axis=0, dtype=np.float64)

@@ -18,7 +18,7 @@ _STOP_EVERY = 10  # iterations
 _FIRST_SPREAD = 1e-4  # standard deviation of the start, as t-SNE expects it
 
 
-def lay_out(
+def tsne_layout(
     vectors: Float32[np.ndarray, "point projection"],
     *,
     perplexity: int,

@@ -19,13 +19,13 @@ _CHUNK = 2048
 
 @runtime_checkable
 class NamingTower(Protocol):
-    """What embeds texts, at unit length."""
+    """A model that embeds texts at unit length."""
 
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text projection"]: ...
 
 
 class Names(NamedTuple):
-    """Of each feature, best first: places in the vocabulary, and cosines."""
+    """The names of each feature, best first: positions in the vocabulary, and cosines."""
 
     words: Int64[np.ndarray, "feature name"]
     scores: Float32[np.ndarray, "feature name"]

@@ -1,7 +1,7 @@
-"""Which of a feature's top images are nearly the same picture: shown once, counted as one sort.
+"""Which of a feature's top images are nearly the same image: shown once, counted as one sort.
 
 Two are when they are one file, or when both CLIP's embedding and a perceptual hash say so: the embedding
-alone takes two views of one kind of thing for the same picture, the hash alone two things of one outline.
+alone takes two views of one kind of thing for the same image, the hash alone two things of one outline.
 """
 
 import io
@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float32, Int8, Int32
 from PIL import Image
 
 from indexer.describe.embeddings import Embeddings
-from indexer.describe.top_images import SlotTops
+from indexer.describe.top_images import SlotTopImages
 
 
-class Alike:
+class NearDuplicates:
     """Compares images of one index; hashes of those it was asked about are kept."""
 
     def __init__(
@@ -33,7 +33,7 @@ class Alike:
         self._hashes = np.zeros(embeddings.n_images, np.uint64)
         self._hashed = np.zeros(embeddings.n_images, bool)
 
-    def folds(self, tops: SlotTops) -> Int8[np.ndarray, "live rank"]:
+    def folds(self, tops: SlotTopImages) -> Int8[np.ndarray, "live rank"]:
         """The rank, from 1, of the first top image that each nearly duplicates, or its own.
 
         What duplicates a duplicate is folded with it. Ranks that hold no image are their own.
@@ -47,7 +47,7 @@ class Alike:
             folds[:, rank] = np.where(earlier.any(axis=1), folds[np.arange(len(tops)), first], folds[:, rank])
         return folds
 
-    def _pairs(self, tops: SlotTops) -> Bool[np.ndarray, "live rank rank"]:
+    def _pairs(self, tops: SlotTopImages) -> Bool[np.ndarray, "live rank rank"]:
         """Is the second of the two nearly the first? Of earlier and later ranks alone."""
         files = self._files[tops.images]
         present = tops.present[:, :, None] & tops.present[:, None, :]
@@ -62,7 +62,7 @@ class Alike:
         alike: Bool[np.ndarray, "live rank rank"] = one_file | near
         return alike
 
-    def _cosines(self, tops: SlotTops) -> Float32[np.ndarray, "live rank rank"]:
+    def _cosines(self, tops: SlotTopImages) -> Float32[np.ndarray, "live rank rank"]:
         unit = self._embeddings.unit(tops.images)
         cosines: Float32[np.ndarray, "live rank rank"] = unit @ unit.transpose(0, 2, 1)
         return cosines
@@ -79,7 +79,7 @@ class Alike:
 
 
 def perceptual_hash(webp: bytes) -> np.uint64:
-    """64 signs of the lowest frequencies of the picture in grey: layout, whatever size or compression."""
+    """64 signs of the lowest frequencies of the image in grey: layout, whatever size or compression."""
     import imagehash
 
     with Image.open(io.BytesIO(webp), formats=["WEBP"]) as image:

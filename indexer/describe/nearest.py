@@ -11,7 +11,7 @@ _SPARE = 8  # candidates past the last wanted, so that equal ones come in order 
 
 
 class Nearest(NamedTuple):
-    """Of each asking row, best first; -1, and a score of 0, where there are no more."""
+    """The nearest rows of each query row, best first; -1, with a score of 0, if there are no more."""
 
     rows: Int32[np.ndarray, "row rank"]
     scores: Float32[np.ndarray, "row rank"]

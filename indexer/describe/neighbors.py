@@ -1,6 +1,6 @@
 """Neighbours of a slot's features at the same token: in their own layer and in every other.
 
-Only active features ask and answer, so that a link leads to pictures. Cosines compare every pair: for each
+Only active features ask and answer, so that a link leads to images. Cosines compare every pair: for each
 two layers 2 x width operations a pair: 110 s for 65,536 x 65,536 x 1024 on one core (from 1.6 s for 8,000),
 were all of them active; four seconds with a fifth of them. Co-firing takes some ten seconds for two layers of
 half a million images at 32 features each.
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int32
 
-from indexer.describe.cofiring import ActivationMatrix, nearest_cofiring, read_firing
+from indexer.describe.cofiring import ActivationMatrix, nearest_cofiring, read_activation_matrix
 from indexer.describe.nearest import Nearest, nearest_rows
 from indexer.describe.parquet_parts import ragged
 from indexer.describe.plan import DescribePlan
@@ -22,7 +22,7 @@ from indexer.describe.top_images import active_features
 from scopeview.importers import load_sae
 from scopeview.slots import EMBED, Slot, Token
 from scopeview.store.files import slot_vectors
-from scopeview.store.npy import open_npy
+from scopeview.store.pack import open_npy
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import NeighborKind
 from scopeview.store.vectors import unit_rows
@@ -34,8 +34,8 @@ class _Compared(NamedTuple):
     found: Nearest  # rows are places among the other slot's active features
 
 
-class Neighborhood:
-    """What neighbours are sought by: read once a slot, kept while slots of its token are compared."""
+class NeighborFinder:
+    """Finds neighbors; reads each slot once and keeps it while slots of its token are compared."""
 
     def __init__(self, plan: DescribePlan, reader: IndexReader, cofiring_every: dict[Token, int]) -> None:
         self._plan, self._reader, self._every = plan, reader, cofiring_every
@@ -52,7 +52,7 @@ class Neighborhood:
         return {name: pa.concat_arrays([table[name] for table in tables]) for name in tables[0]}
 
     def vectors(self, slot: Slot) -> Float32[np.ndarray, "active projection"]:
-        """Of the active features; zero where one has no direction."""
+        """The vectors of the active features; zero for one without a direction."""
         return self._vectors(slot)
 
     def _compared(self, slot: Slot) -> Iterator[_Compared]:
@@ -96,4 +96,4 @@ class Neighborhood:
         return unit_rows(decoder[self.active(slot)])
 
     def _read_firing(self, slot: Slot) -> ActivationMatrix:
-        return read_firing(self._reader, slot, self.active(slot), self._every[slot.token])
+        return read_activation_matrix(self._reader, slot, self.active(slot), self._every[slot.token])

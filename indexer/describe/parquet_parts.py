@@ -1,4 +1,4 @@
-"""Finished pieces of the work, as Parquet files, and the database that is put together from them."""
+"""Finished parts of the descriptions as Parquet files, and the database assembled from them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,22 +13,22 @@ from jaxtyping import Bool, Float, Shaped
 from indexer.describe.plan import DescribePlan
 from scopeview.errors import ScopeviewError
 from scopeview.slots import ANY, Layer, Slot
+from scopeview.store.database import interruptible
 from scopeview.store.duckdb_paths import attach_new, quoted
 from scopeview.store.files import LOCAL, atomic_write
-from scopeview.store.interrupt import interruptible
 from scopeview.store.schema import DESCRIBED_TABLES
 
 
 def ragged(
     values: Shaped[np.ndarray, "row rank"], kept: Bool[np.ndarray, "row rank"], kind: pa.DataType
 ) -> pa.Array:
-    """Of each row those values that are kept, as a list."""
+    """A list per row, of the values that are kept."""
     offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[kept], kind))
 
 
 def lists(values: Shaped[np.ndarray, "row rank"], kind: pa.DataType) -> pa.Array:
-    """Each row as a list."""
+    """A list per row."""
     return ragged(values, np.ones(values.shape, bool), kind)
 
 
@@ -52,7 +52,7 @@ def write_database(plan: DescribePlan) -> None:
             for slot in plan.slots:
                 connection.execute(_features_sql(plan, slot))
                 connection.execute(_neighbors_sql(plan, slot))
-            for layer in layers_with_places(plan):
+            for layer in layers_with_any(plan):
                 places = _rows(plan.part(f"{layer}.places"))
                 connection.execute(
                     f"INSERT INTO described.places SELECT '{layer}', * FROM {places} ORDER BY feature"
@@ -62,12 +62,12 @@ def write_database(plan: DescribePlan) -> None:
             connection.execute("DETACH described")
     except duckdb.Error as error:
         raise ScopeviewError(
-            f"putting {plan.database.name} together failed: {error}. What was worked out is kept: the same"
-            " command goes on from there"
+            f"assembling {plan.database.name} failed: {error}. Finished parts are kept: run the same command"
+            " again to resume"
         ) from error
 
 
-def layers_with_places(plan: DescribePlan) -> list[Layer]:
+def layers_with_any(plan: DescribePlan) -> list[Layer]:
     return [slot.layer for slot in plan.at_token(ANY)]
 
 
@@ -75,7 +75,7 @@ def _features_sql(plan: DescribePlan, slot: Slot) -> str:
     tops, names, laid_out = (_rows(plan.part(f"{slot.name}.{part}")) for part in ("tops", "names", "map"))
     places = (
         _rows(plan.part(f"{slot.layer}.places"))
-        if slot.layer in layers_with_places(plan)
+        if slot.layer in layers_with_any(plan)
         else "(SELECT NULL::INTEGER AS feature, NULL::FLOAT AS selectivity)"
     )
     return f"""

@@ -1,16 +1,25 @@
 """`scopeview describe`: a finished index is described, or described again with other words."""
 
+import json
 import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+
+import duckdb
 
 from indexer.build import work_dir
 from indexer.checksums import with_files
-from indexer.describe.carry_over import take_over
+from indexer.describe.parquet_parts import layers_with_any
 from indexer.describe.plan import DescribePlan
 from indexer.describe.stage import describe
-from indexer.run_config import locked, note_vocabulary
+from indexer.run_config import locked, record_vocabulary
 from scopeview.model_spec import recipe_of
+from scopeview.slots import Slot
+from scopeview.store.database import interruptible
+from scopeview.store.duckdb_paths import quoted
 from scopeview.store.feature_rows import rows_dir
+from scopeview.store.files import atomic_write, image_vectors, slot_vectors
 from scopeview.store.manifest import Manifest, read_manifest, write_manifest
 from scopeview.vision.text import text_folder, text_problem
 from scopeview.vision.vocabulary import read_vocabulary
@@ -27,17 +36,17 @@ def describe_index(index_dir: Path, vocabulary: Path | None = None) -> Manifest:
     without_names = text_problem(text_folder(recipe.model), words.words)
     with locked(index_dir):
         plan = DescribePlan(index_dir, read_manifest(index_dir), recipe, words, without_names)
-        take_over(plan)
+        carry_over(plan)
         described = plan.manifest.model_copy(update={"describe": describe(plan)})
         manifest = with_files(index_dir, described)
         write_manifest(index_dir, manifest)
-        note_vocabulary(index_dir, words.sha256)
-        remove_others(plan)
+        record_vocabulary(index_dir, words.sha256)
+        remove_stale_files(plan)
         return manifest
 
 
-def remove_others(plan: DescribePlan) -> None:
-    """What was described with other words, and what only the making of an index needs."""
+def remove_stale_files(plan: DescribePlan) -> None:
+    """Removes descriptions made with other words, and files that only the build needs."""
     for path in plan.index_dir.glob("described-*.duckdb*"):
         if path != plan.database:
             path.unlink()
@@ -46,3 +55,47 @@ def remove_others(plan: DescribePlan) -> None:
         if path != rows:
             shutil.rmtree(path, ignore_errors=True)
     shutil.rmtree(work_dir(plan.index_dir), ignore_errors=True)
+
+
+_SLOT_PARTS = {
+    "tops": "feature, clarity, label_entropy, folds FROM described.features",
+    "map": "feature, x, y FROM described.features",
+    "neighbors": "feature, kind, other_layer, features, scores FROM described.neighbors",
+}
+_PLACES = "feature, positions, at_cls, selectivity FROM described.places"
+
+
+def carry_over(plan: DescribePlan) -> None:
+    """Fills in the parts that the index's present descriptions hold already, where settings are the same."""
+    earlier = plan.manifest.describe
+    settings = json.loads(json.dumps(asdict(plan.settings)))
+    if earlier is None or earlier.settings != settings or plan.database.exists():
+        return
+    path = plan.index_dir / earlier.database
+    if not (path.is_file() and _has_vectors(plan)):
+        return
+    with interruptible(), duckdb.connect(":memory:") as connection:
+        connection.execute(f"ATTACH {quoted(path)} AS described (READ_ONLY)")
+        for part, query in _queries(plan):
+            if not part.exists():
+                with atomic_write(part) as temporary:
+                    connection.execute(f"COPY ({query}) TO {quoted(temporary)} (FORMAT parquet)")
+
+
+def _has_vectors(plan: DescribePlan) -> bool:
+    paths = [slot_vectors(plan.index_dir, slot) for slot in plan.slots]
+    return all(path.is_file() for path in (*paths, image_vectors(plan.index_dir)))
+
+
+def _queries(plan: DescribePlan) -> Iterator[tuple[Path, str]]:
+    """Each part that can be taken over, and the rows it holds."""
+    for slot in plan.slots:
+        for name, columns in _SLOT_PARTS.items():
+            drawn = " AND x IS NOT NULL" if name == "map" else ""
+            yield plan.slot_part(slot, name), f"SELECT {columns} WHERE {_at(slot)}{drawn} ORDER BY feature"
+    for layer in layers_with_any(plan):
+        yield plan.part(f"{layer}.places"), f"SELECT {_PLACES} WHERE layer = '{layer}' ORDER BY feature"
+
+
+def _at(slot: Slot) -> str:
+    return f"layer = '{slot.layer}' AND token = '{slot.token}'"

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int32, Shaped
 
-from indexer.describe.samples import samples
 from scopeview.slots import ANY, Slot
+from scopeview.store.examples import firing_sql, sampled
 from scopeview.store.feature_rows import SECTIONS, Sampled, packed, slot_rows
 from scopeview.store.index_folder import IN_SLOT, slot_values
 from scopeview.store.pack import PackWriter, offsets_path
 from scopeview.store.reader import IndexReader
-from scopeview.store.records import NEIGHBOR_KINDS
+from scopeview.store.records import NEIGHBOR_KINDS, ActivatingImages
 
 _AT_ONCE = 8192  # features: some 40 MB
 _PART = f"feature >= $start AND feature < $start + {_AT_ONCE}"
@@ -75,17 +75,17 @@ class _Table(NamedTuple):
 
 
 def _blobs(reader: IndexReader, slot: Slot, start: int, n: int) -> Iterator[bytes | None]:
-    """Of `n` features from `start` on; None for one that the database lacks."""
+    """The blobs of `n` features from `start` on; None for one that the database lacks."""
     values = {**slot_values(slot), "start": start}
     orders = {
         "kinds": list(NEIGHBOR_KINDS),
         "layers": [str(record.layer) for record in reader.manifest.layers],
     }
-    tables = [_ask(reader, _FIGURES, values, n), _ask(reader, _DESCRIBED, values, n)]
-    tables.append(_ask(reader, _NEAR, {**values, **orders}, n))
+    tables = [_query(reader, _FIGURES, values, n), _query(reader, _DESCRIBED, values, n)]
+    tables.append(_query(reader, _NEAR, {**values, **orders}, n))
     if slot.token == ANY:
-        tables.append(_ask(reader, _PLACED, {"layer": str(slot.layer), "start": start}, n))
-    examples = samples(reader, slot, start, _n_active(tables[0]))
+        tables.append(_query(reader, _PLACED, {"layer": str(slot.layer), "start": start}, n))
+    examples = interval_samples(reader, slot, start, _n_active(tables[0]))
     for at, sample in enumerate(examples):
         first, end = tables[0].rows[at]
         sections = {name: part for table in tables for name, part in table.of(at).items()}
@@ -93,7 +93,7 @@ def _blobs(reader: IndexReader, slot: Slot, start: int, n: int) -> Iterator[byte
 
 
 def _n_active(figures: _Table) -> Int32[np.ndarray, " feature"]:
-    """Of each feature of the part; 0 of one that the database lacks."""
+    """The number of images of each feature of the part; 0 for one that the database lacks."""
     column = figures.columns["n_active"]
     firsts, ends = np.array(figures.rows).reshape(-1, 2).T
     found = np.append(np.frombuffer(column.values, dtype="<i4"), 0)
@@ -109,7 +109,7 @@ def _sections(sample: Sampled) -> dict[str, bytes]:
     }
 
 
-def _ask(reader: IndexReader, sql: str, values: dict[str, Any], n: int) -> _Table:
+def _query(reader: IndexReader, sql: str, values: dict[str, Any], n: int) -> _Table:
     """Rows come by feature; each belongs to one of `n` from `start` on."""
     found = reader.table(sql, values)
     features = found["feature"].to_numpy() - values["start"]
@@ -140,3 +140,40 @@ def _ends(lengths: Sequence[int] | Shaped[np.ndarray, " row"], dtype: str = "u1"
     """In bytes, of so many values a row."""
     ends: list[int] = (np.cumsum([0, *lengths]) * np.dtype(dtype).itemsize).tolist()
     return ends
+
+
+AT_ONCE = 4_000_000  # rows of `activations`: some 100 MB
+_NOTHING = Sampled([], [], [], None)
+
+
+def interval_samples(
+    reader: IndexReader, slot: Slot, start: int, n_active: Int32[np.ndarray, " feature"]
+) -> Iterator[Sampled]:
+    """Samples of the features from `start` on; each fires on the given number of images."""
+    for first, end in spans(n_active.tolist(), AT_ONCE):
+        # In the order of the table: by feature, then by rank.
+        found = reader.columns(
+            f"SELECT feature, {firing_sql(slot)} FROM activations WHERE {IN_SLOT}"
+            " AND feature >= $first AND feature < $end",
+            {**slot_values(slot), "first": start + first, "end": start + end},
+        )
+        bounds = np.searchsorted(found["feature"], np.arange(start + first, start + end + 1))
+        for low, high in pairwise(bounds.tolist()):
+            yield _sampled(found, low, high) if high > low else _NOTHING
+
+
+def spans(sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
+    """Cuts what has these sizes into parts of at most `most` in sum, or of one that is larger by itself."""
+    first, total = 0, 0
+    for at, size in enumerate(sizes):
+        if at > first and total + size > most:
+            yield first, at
+            first, total = at, 0
+        total += size
+    if sizes:
+        yield first, len(sizes)
+
+
+def _sampled(found: dict[str, np.ndarray[Any, np.dtype[Any]]], low: int, high: int) -> Sampled:
+    part = {name: column[low:high] for name, column in found.items()}
+    return sampled(ActivatingImages(part["image_id"], part["activation"], part.get("position")))

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
-from indexer.describe.cofiring import counted_every
-from indexer.describe.parquet_parts import layers_with_places, write_database
+from indexer.describe.cofiring import sampling_interval
+from indexer.describe.parquet_parts import layers_with_any, write_database
 from indexer.describe.plan import DescribePlan
 from indexer.describe.rows import write_rows
 from indexer.describe.stages import DescribeStages
@@ -25,13 +25,13 @@ def describe(plan: DescribePlan) -> DescribeRecord:
     """Makes the database of descriptions, the vectors and the rows beside it, unless they are there."""
     with IndexReader(plan.index_dir, plan.undescribed) as reader:
         most = plan.settings.cofiring_products
-        every = {token: counted_every(reader, token, most) for token in plan.tokens}
+        every = {token: sampling_interval(reader, token, most) for token in plan.tokens}
         if not plan.database.exists():
-            steps = _SLOT_STEPS * len(plan.slots) + len(layers_with_places(plan)) + _OTHER_STEPS
+            steps = _SLOT_STEPS * len(plan.slots) + len(layers_with_any(plan)) + _OTHER_STEPS
             with task("describe", steps, "steps") as progress:
-                _work_off(plan, DescribeStages(plan, reader, every), progress)
+                _run_stages(plan, DescribeStages(plan, reader, every), progress)
     record = plan.record(every)
-    _gather(plan, record)
+    _write_rows(plan, record)
     return record
 
 
@@ -48,7 +48,7 @@ def _map_pool(stop: threading.Event) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _gather(plan: DescribePlan, record: DescribeRecord) -> None:
+def _write_rows(plan: DescribePlan, record: DescribeRecord) -> None:
     """From both databases: an index that was described by an earlier version lacks them too."""
     described = plan.manifest.model_copy(update={"describe": record, "files": None})
     with IndexReader(plan.index_dir, described) as reader:
@@ -56,7 +56,7 @@ def _gather(plan: DescribePlan, record: DescribeRecord) -> None:
             write_rows(reader, slot)
 
 
-def _work_off(plan: DescribePlan, work: DescribeStages, progress: Task) -> None:
+def _run_stages(plan: DescribePlan, work: DescribeStages, progress: Task) -> None:
     def once(path: Path, write: Callable[[], None]) -> None:
         if not path.exists():
             write()
@@ -65,16 +65,16 @@ def _work_off(plan: DescribePlan, work: DescribeStages, progress: Task) -> None:
     once(image_vectors(plan.index_dir), work.write_images)
     once(plan.part("words"), work.write_words)
     for slot in plan.slots:
-        once(plan.slot_part(slot, "tops"), lambda at=slot: work.write_tops(at))  # type: ignore[misc]
-    for layer in layers_with_places(plan):
-        once(plan.part(f"{layer}.places"), lambda at=layer: work.write_places(at))  # type: ignore[misc]
+        once(plan.slot_part(slot, "tops"), lambda at=slot: work.write_top_images(at))  # type: ignore[misc]
+    for layer in layers_with_any(plan):
+        once(plan.part(f"{layer}.places"), lambda at=layer: work.write_peak_positions(at))  # type: ignore[misc]
     maps: list[Future[None]] = []
     with _map_pool(work.stop_maps) as pool:
         for token in plan.tokens:  # slots of one token are compared with each other
             for slot in plan.at_token(token):
                 once(plan.slot_part(slot, "names"), lambda at=slot: work.write_names(at))  # type: ignore[misc]
                 if not plan.slot_part(slot, "map").exists():
-                    maps.append(pool.submit(work.write_map, *work.directed(slot), slot))
+                    maps.append(pool.submit(work.write_map, *work.active_vectors(slot), slot))
                 once(plan.slot_part(slot, "neighbors"), lambda at=slot: work.write_neighbors(at))  # type: ignore[misc]
         progress.advance(len(plan.slots) - len(maps))
         for written in as_completed(maps):

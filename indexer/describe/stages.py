@@ -8,17 +8,21 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int32
 
-from indexer.describe.clarity import clarity, label_entropy
 from indexer.describe.embeddings import Embeddings
-from indexer.describe.layout import lay_out
+from indexer.describe.layout import tsne_layout
 from indexer.describe.names import nearest_words, word_vectors
-from indexer.describe.near_duplicates import Alike
-from indexer.describe.neighbors import Neighborhood
+from indexer.describe.near_duplicates import NearDuplicates
+from indexer.describe.neighbors import NeighborFinder
 from indexer.describe.parquet_parts import known, lists, ragged, write_part
-from indexer.describe.peak_positions import read_places
 from indexer.describe.plan import DescribePlan
-from indexer.describe.top_images import SlotTops, read_tops
-from indexer.describe.vectors import feature_vectors
+from indexer.describe.top_images import (
+    SlotTopImages,
+    clarity,
+    feature_vectors,
+    label_entropy,
+    read_peak_positions,
+    read_top_images,
+)
 from scopeview.slots import Layer, Slot, Token
 from scopeview.store.files import atomic_write, image_vectors, slot_vectors
 from scopeview.store.reader import IndexReader
@@ -34,12 +38,12 @@ class DescribeStages:
 
     def __init__(self, plan: DescribePlan, reader: IndexReader, cofiring_every: dict[Token, int]) -> None:
         self._plan, self._reader, self._settings = plan, reader, plan.settings
-        self._neighborhood = Neighborhood(plan, reader, cofiring_every)
+        self._neighborhood = NeighborFinder(plan, reader, cofiring_every)
         self.stop_maps = threading.Event()
         """Maps under way end soon once it is set, and are not written."""
 
     def write_images(self) -> None:
-        """What is searched for images that look like something."""
+        """Writes the index for search among images."""
         embeddings = self._embeddings
         exact = embeddings.n_images < EXACT_BELOW
         index = exact_index(embeddings.width) if exact else self._large_index()
@@ -55,14 +59,14 @@ class DescribeStages:
         listed = pa.array(self._plan.vocabulary.words[: len(words)], pa.string())
         write_part(self._plan.part("words"), {"word": listed, "embedding": lists(words, pa.float32())})
 
-    def write_tops(self, slot: Slot) -> None:
+    def write_top_images(self, slot: Slot) -> None:
         """The vectors first: a part that is there says that they are, too."""
-        tops, least = read_tops(self._reader, slot), self._settings.min_images
+        tops, least = read_top_images(self._reader, slot), self._settings.min_images
         vectors = feature_vectors(tops, self._embeddings, self._plan.n_features(slot.layer), least)
         with atomic_write(slot_vectors(self._plan.index_dir, slot)) as part, part.open("wb") as file:
             np.save(file, vectors)
         found = [
-            self._top_figures(tops.rows(at, at + _TOPS_AT_ONCE))
+            self._top_metrics(tops.rows(at, at + _TOPS_AT_ONCE))
             for at in range(0, max(len(tops), 1), _TOPS_AT_ONCE)
         ]
         clear, entropy, folds = (np.concatenate(column) for column in zip(*found, strict=True))
@@ -76,7 +80,7 @@ class DescribeStages:
         write_part(self._plan.slot_part(slot, "tops"), columns)
 
     def write_names(self, slot: Slot) -> None:
-        features, vectors = self.directed(slot)
+        features, vectors = self.active_vectors(slot)
         found = nearest_words(vectors, self._words, self._settings.n_names)
         words = np.array(self._plan.vocabulary.words, dtype=object)[found.words]
         scores = lists(found.scores, pa.float32())
@@ -89,8 +93,8 @@ class DescribeStages:
         vectors: Float32[np.ndarray, "active projection"],
         slot: Slot,
     ) -> None:
-        """The map of the features that `directed` gives. Slots may be written from several threads."""
-        points = lay_out(
+        """The map of the features that `active_vectors` gives. Slots may be written from several threads."""
+        points = tsne_layout(
             vectors,
             perplexity=self._settings.perplexity,
             iterations=self._settings.map_iterations,
@@ -105,8 +109,8 @@ class DescribeStages:
     def write_neighbors(self, slot: Slot) -> None:
         write_part(self._plan.slot_part(slot, "neighbors"), self._neighborhood.neighbors(slot))
 
-    def write_places(self, layer: Layer) -> None:
-        places = read_places(self._reader, layer, self._settings.min_images)
+    def write_peak_positions(self, layer: Layer) -> None:
+        places = read_peak_positions(self._reader, layer, self._settings.min_images)
         columns = {
             "feature": places.features,
             "positions": lists(places.patches, pa.int32()),
@@ -133,11 +137,11 @@ class DescribeStages:
         return self._by_image("CASE WHEN label IS NULL THEN -1 ELSE dense_rank() OVER (ORDER BY label) END")
 
     @cached_property
-    def _alike(self) -> Alike:
+    def _near_duplicates(self) -> NearDuplicates:
         """Files are told apart by their digests."""
         files = self._by_image("dense_rank() OVER (ORDER BY sha256)")
         limits = self._settings.fold_cosine, self._settings.fold_bits
-        return Alike(self._embeddings, files, self._reader.thumb, *limits)
+        return NearDuplicates(self._embeddings, files, self._reader.thumb, *limits)
 
     def _by_image(self, sql: str) -> Int32[np.ndarray, " image"]:
         found: Int32[np.ndarray, " image"] = self._reader.columns(
@@ -150,15 +154,15 @@ class DescribeStages:
         sample = np.arange(0, n_images, max(1, n_images // _SAMPLED))
         return large_index(self._embeddings.unit(sample), n_images)
 
-    def _top_figures(self, tops: SlotTops) -> tuple[Any, Any, Any]:
+    def _top_metrics(self, tops: SlotTopImages) -> tuple[Any, Any, Any]:
         """Clarity, label entropy and folds."""
         clear = clarity(tops, self._embeddings, self._settings.n_clarity)
-        return clear, label_entropy(tops, self._labels), self._alike.folds(tops)
+        return clear, label_entropy(tops, self._labels), self._near_duplicates.folds(tops)
 
-    def directed(
+    def active_vectors(
         self, slot: Slot
     ) -> tuple[Int32[np.ndarray, " active"], Float32[np.ndarray, "active projection"]]:
         """Active features whose vector has a direction, and those vectors, a row each."""
         vectors = self._neighborhood.vectors(slot)
-        directed = np.any(vectors, axis=1)
-        return self._neighborhood.active(slot)[directed], vectors[directed]
+        active_vectors = np.any(vectors, axis=1)
+        return self._neighborhood.active(slot)[active_vectors], vectors[active_vectors]

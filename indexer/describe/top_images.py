@@ -1,17 +1,19 @@
 """A slot's features with their top images, as padded arrays: what most figures are worked out from."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Bool, Float16, Float32, Int32, Int64
 
-from scopeview.slots import Slot
+from indexer.describe.embeddings import Embeddings
+from scopeview.slots import ANY, Layer, Slot
 from scopeview.store.index_folder import IN_SLOT, slot_values
 from scopeview.store.reader import IndexReader
 
 
 @dataclass(frozen=True)
-class SlotTops:
+class SlotTopImages:
     """Every live feature of a slot, by feature. Ranks past a feature's last hold image 0 and weight 0."""
 
     features: Int32[np.ndarray, " live"]
@@ -26,13 +28,13 @@ class SlotTops:
     def __len__(self) -> int:
         return len(self.features)
 
-    def rows(self, start: int, end: int) -> "SlotTops":
+    def rows(self, start: int, end: int) -> "SlotTopImages":
         """Those features alone, by their place here."""
         cut = slice(start, end)
-        return SlotTops(self.features[cut], self.n_active[cut], self.images[cut], self.weights[cut])
+        return SlotTopImages(self.features[cut], self.n_active[cut], self.images[cut], self.weights[cut])
 
 
-def read_tops(reader: IndexReader, slot: Slot) -> SlotTops:
+def read_top_images(reader: IndexReader, slot: Slot) -> SlotTopImages:
     """As many ranks as the index keeps."""
     columns = reader.columns(
         f"SELECT feature, n_active FROM features WHERE {IN_SLOT} AND n_active > 0 ORDER BY feature",
@@ -49,7 +51,7 @@ def read_tops(reader: IndexReader, slot: Slot) -> SlotTops:
     rows: Int64[np.ndarray, " pair"] = np.searchsorted(features, pairs["feature"])
     images[rows, pairs["rank"]] = pairs["image"]
     weights[rows, pairs["rank"]] = pairs["value"]
-    return SlotTops(features, columns["n_active"], images, weights)
+    return SlotTopImages(features, columns["n_active"], images, weights)
 
 
 def active_features(reader: IndexReader, slot: Slot, min_images: int) -> Int32[np.ndarray, " active"]:
@@ -59,3 +61,107 @@ def active_features(reader: IndexReader, slot: Slot, min_images: int) -> Int32[n
         {**slot_values(slot), "least": min_images},
     )["feature"]
     return found
+
+
+def clarity(tops: SlotTopImages, embeddings: Embeddings, n_images: int) -> Float32[np.ndarray, " live"]:
+    """Mean pairwise cosine of the first `n_images` top images, self-pairs excluded; NaN below two images.
+
+    Of n unit vectors it follows from the length of their sum: (|sum|^2 - n) / (n (n - 1)).
+    """
+    present = tops.present[:, :n_images]
+    unit = embeddings.unit(tops.images[:, :n_images]) * present[:, :, None]
+    n = present.sum(axis=1).astype(np.float64)
+    total = unit.sum(axis=1, dtype=np.float64)
+    own = np.square(unit, dtype=np.float64).sum(axis=(1, 2))  # n, but for embeddings that are zero
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (np.square(total).sum(axis=1) - own) / (n * (n - 1))
+    found: Float32[np.ndarray, " live"] = mean.astype(np.float32)
+    return found
+
+
+def label_entropy(tops: SlotTopImages, labels: Int32[np.ndarray, " image"]) -> Float32[np.ndarray, " live"]:
+    """Shannon entropy in nats of activation by label; NaN where no top image has a label (-1)."""
+    of_images = labels[tops.images]
+    weights = np.where(of_images >= 0, tops.weights, 0.0).astype(np.float64)
+    same = of_images[:, :, None] == of_images[:, None, :]
+    by_label = np.einsum("frs,fs->fr", same, weights)  # of the label of each rank's image
+    total = weights.sum(axis=1, keepdims=True)
+    logs = np.log(np.divide(by_label, total, out=np.ones_like(weights), where=weights > 0))
+    entropy = -np.divide(
+        (weights * logs).sum(axis=1), total[:, 0], out=np.full(len(tops), np.nan), where=total[:, 0] > 0
+    )
+    found: Float32[np.ndarray, " live"] = np.maximum(entropy, 0.0).astype(np.float32)  # and no -0
+    return found
+
+
+class PeakPositions(NamedTuple):
+    """The peak positions of a layer's features that fire at any token, by feature."""
+
+    features: Int32[np.ndarray, " live"]
+    patches: Int32[np.ndarray, "live patch"]  # images whose maximum is at that patch
+    at_cls: Int32[np.ndarray, " live"]
+    selectivity: Float32[np.ndarray, " live"]  # NaN where too few images say anything
+
+
+def read_peak_positions(reader: IndexReader, layer: Layer, min_images: int) -> PeakPositions:
+    """From the positions stored at `any`."""
+    n_tokens = reader.manifest.model.grid_size**2 + 1
+    found = reader.columns(
+        "SELECT feature, position::INTEGER AS position, count(*)::INTEGER AS n FROM activations"
+        f" WHERE {IN_SLOT} GROUP BY feature, position",
+        slot_values(Slot(layer, ANY)),
+    )
+    features, rows = np.unique(found["feature"], return_inverse=True)
+    counts = np.zeros((len(features), n_tokens), np.int32)
+    counts[rows, found["position"]] = found["n"]
+    patches = counts[:, 1:]
+    return PeakPositions(features, patches, counts[:, 0], selectivity(patches, min_images))
+
+
+def selectivity(
+    patches: Int32[np.ndarray, "feature patch"], min_images: int
+) -> Float32[np.ndarray, " feature"]:
+    """0 where any patch is as likely as another, 1 where it is always the same; NaN below `min_images`.
+
+    With p the chance that two of the images have their maximum at one patch, counted without replacement and
+    so whatever their number: 1 - ln p / ln (1 / patches). One row of a 16 x 16 grid, evenly, gives 0.5.
+    """
+    counts = patches.astype(np.float64)
+    n = counts.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        together = (counts * (counts - 1)).sum(axis=1) / (n * (n - 1))
+        found = 1 + np.log(together) / np.log(patches.shape[1])
+    kept: Float32[np.ndarray, " feature"] = np.where(
+        n >= min_images, np.clip(found, 0.0, 1.0), np.nan
+    ).astype(np.float32)
+    return kept
+
+
+_CHUNK = 1024
+_NOWHERE = 1e-6  # an offset no longer than this has no direction
+
+
+def feature_vectors(
+    tops: SlotTopImages, embeddings: Embeddings, n_features: int, min_images: int
+) -> Float16[np.ndarray, "feature projection"]:
+    """By feature, of unit length; zeros for those that are not active.
+
+    The mean of its top images' unit embeddings, weighted by activation, less the mean of all images.
+    """
+    vectors = np.zeros((n_features, embeddings.width), np.float16)
+    for start in range(0, len(tops), _CHUNK):
+        some = tops.rows(start, start + _CHUNK)
+        active = some.n_active >= min_images
+        offsets = _weighted(some, embeddings) - embeddings.mean
+        lengths = np.linalg.norm(offsets, axis=1, keepdims=True)
+        unit = np.where(lengths > _NOWHERE, offsets / np.maximum(lengths, _NOWHERE), 0.0)
+        vectors[some.features[active]] = unit[active]
+    return vectors
+
+
+def _weighted(tops: SlotTopImages, embeddings: Embeddings) -> Float32[np.ndarray, "live projection"]:
+    shares = tops.weights / tops.weights.sum(axis=1, keepdims=True)
+    weighted: Float32[np.ndarray, "live projection"] = np.einsum(
+        "fr,frp->fp", shares, embeddings.unit(tops.images)
+    )
+    return weighted

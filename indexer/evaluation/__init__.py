@@ -1,1 +1,1 @@
-"""What features stand for, measured against the truth of the procedural world."""
+"""What features represent, measured against the known content of the procedural world."""

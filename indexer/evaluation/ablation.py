@@ -25,26 +25,26 @@ from scopeview.vision.encoder import Encoder
 _SPARE = 1.05  # the random features have at most so many times the group's mass
 
 
-class TokenPlace(NamedTuple):
+class AblationSite(NamedTuple):
     """A layer, and the tokens whose features are grouped and removed: `cls`, or `any` for all of them."""
 
     layer: Layer
     token: Token
 
 
-class Removal(NamedTuple):
+class Ablation(NamedTuple):
     """CLIP's embedding of one scene: as it is, without its heaviest group, without as much mass at random."""
 
     whole: Float32[np.ndarray, " projection"]
     without_group: Float32[np.ndarray, " projection"]
     without_random: Float32[np.ndarray, " projection"]
     share: float
-    """Of the mass that the group holds."""
+    """The group's share of the activation mass."""
     random_share: float
 
 
-class RemovedShares(NamedTuple):
-    """Of all scenes at one place, for one question; `lowers` counts any decrease, `halves` one to a half."""
+class AblationShares(NamedTuple):
+    """The results of all scenes at one site, for one question; `halves` counts decreases to a half."""
 
     n_scenes: int
     share: float
@@ -62,32 +62,32 @@ class RemovedShares(NamedTuple):
     after_random: float
 
 
-def places(layers: Sequence[Layer]) -> list[TokenPlace]:
+def ablation_sites(layers: Sequence[Layer]) -> list[AblationSite]:
     """At `embed` there is the one token."""
     return [
-        TokenPlace(layer, token) for layer in layers for token in ([CLS] if layer == EMBED else [ANY, CLS])
+        AblationSite(layer, token) for layer in layers for token in ([CLS] if layer == EMBED else [ANY, CLS])
     ]
 
 
 @torch.inference_mode()
-def removals(
+def ablate_scene(
     encoder: Encoder, crop: UInt8[np.ndarray, "3 height width"], random: np.random.Generator
-) -> Iterator[tuple[TokenPlace, Removal]]:
+) -> Iterator[tuple[AblationSite, Ablation]]:
     """One scene, as the model sees it, at every place."""
-    (apart,) = encoder.apart(crop[None], embedding=False)
-    taps = encoder.clip.forward(
+    (decomposition,) = encoder.decompose(crop[None], embedding=False)
+    activations = encoder.clip.forward(
         torch.from_numpy(crop)[None], [layer for layer in encoder.saes if layer != EMBED]
     )
-    for place in places(list(encoder.saes)):
-        yield place, _removal(encoder, taps, apart.layers[place.layer], place, random)
+    for place in ablation_sites(list(encoder.saes)):
+        yield place, _ablate_at(encoder, activations, decomposition.layers[place.layer], place, random)
 
 
-def shares_of(
-    found: Sequence[Removal],
+def ablation_shares(
+    found: Sequence[Ablation],
     right: Sequence[int],
     prompts: Float32[np.ndarray, "prompt projection"],
     logit_scale: float,
-) -> RemovedShares:
+) -> AblationShares:
     """`right` is the number of each scene's own prompt. At least one scene."""
     whole, group, rest = (
         _probabilities([getattr(removal, name) for removal in found], prompts, logit_scale)
@@ -95,7 +95,7 @@ def shares_of(
     )
     each = np.arange(len(found))
     before, after, after_random = (table[each, right] for table in (whole, group, rest))
-    return RemovedShares(
+    return AblationShares(
         n_scenes=len(found),
         share=float(np.mean([removal.share for removal in found])),
         random_share=float(np.mean([removal.random_share for removal in found])),
@@ -124,29 +124,29 @@ def random_features(
     return chosen
 
 
-def _removal(
+def _ablate_at(
     encoder: Encoder,
-    taps: ResidualActivations,
+    activations: ResidualActivations,
     layer: LayerDecomposition,
-    place: TokenPlace,
+    place: AblationSite,
     random: np.random.Generator,
-) -> Removal:
+) -> Ablation:
     tokens = None if place.token == ANY else (0,)
     peaks = Peaks(layer, tokens)
     directions = encoder.directions(place.layer, peaks.features.tolist())
     groups = group_features(peaks.features, peaks.masses, directions)
     if not groups:  # nothing fires there, so nothing can be set to 0
-        (whole,) = _run(encoder, taps, place.layer, [])
-        return Removal(whole, whole, whole, 0.0, 0.0)
+        (whole,) = _run(encoder, activations, place.layer, [])
+        return Ablation(whole, whole, whole, 0.0, 0.0)
     heaviest = groups[0]
     others = random_features(peaks, heaviest.features, float(heaviest.masses.sum()), random)
     changes = [
         _change(encoder, layer, place.layer, features, tokens)
         for features in (heaviest.features.tolist(), others)
     ]
-    whole, without_group, without_random = _run(encoder, taps, place.layer, changes)
+    whole, without_group, without_random = _run(encoder, activations, place.layer, changes)
     others_mass = peaks.masses[np.isin(peaks.features, others)].sum() / peaks.masses.sum()
-    return Removal(whole, without_group, without_random, heaviest.share, float(others_mass))
+    return Ablation(whole, without_group, without_random, heaviest.share, float(others_mass))
 
 
 def _change(
@@ -156,18 +156,23 @@ def _change(
     features: Sequence[int],
     tokens: tuple[int, ...] | None,
 ) -> Float[Tensor, "token d_in"]:
-    knobs = FeatureEdits(at, (Edit(tuple(features), "set", 0.0),), tokens)
-    return residual_change(encoder.saes[at], code_change(layer, knobs))
+    edits = FeatureEdits(at, (Edit(tuple(features), "set", 0.0),), tokens)
+    return residual_change(encoder.saes[at], code_change(layer, edits))
 
 
 def _run(
-    encoder: Encoder, taps: ResidualActivations, layer: Layer, changes: Sequence[Float[Tensor, "token d_in"]]
+    encoder: Encoder,
+    activations: ResidualActivations,
+    layer: Layer,
+    changes: Sequence[Float[Tensor, "token d_in"]],
 ) -> list[Float32[np.ndarray, " projection"]]:
     """The embedding as it is, then with each of the changes, in one batch."""
     if layer == EMBED:
-        embeddings = torch.cat([taps.embedding, *(taps.embedding + change for change in changes)])
+        embeddings = torch.cat(
+            [activations.embedding, *(activations.embedding + change for change in changes)]
+        )
     else:
-        stream = taps.residuals[layer]
+        stream = activations.residuals[layer]
         edited = torch.cat([stream, *(stream + change[None] for change in changes)])
         embeddings = encoder.clip.resume(edited, layer)
     return list(embeddings.cpu().numpy())

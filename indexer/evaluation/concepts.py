@@ -7,7 +7,7 @@ background           the kind of the background
 tint                 the colour of the background, where its kind has no colours of its own
 background and tint  both
 count                how many things there are
-place                the third of the picture, by rows or by columns, that holds the middle of the largest
+place                the third of the image, by rows or by columns, that holds the middle of the largest
                      thing's box; the largest is the thing of which most pixels can be seen
 """
 
@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from jaxtyping import Bool
 
-from indexer.evaluation.scenes import BACKGROUNDS, COLOUR_NAMES, KINDS, N_THIRDS, TINT_NAMES, Truths
+from indexer.evaluation.scenes import BACKGROUNDS, COLOUR_NAMES, KINDS, N_THIRDS, TINT_NAMES, SceneTruths
 from indexer.world.backgrounds import tinted_kinds
 from indexer.world.captions import a, place_prompts
 from indexer.world.scene_objects import MAX_THINGS
@@ -34,7 +34,7 @@ class Concept(NamedTuple):
     group: Group
     name: str
     text: str | None
-    """What one would type to find it, in the words of the captions; None where they have no words for it."""
+    """A search query for it, in the words of the captions; None if they have no words for it."""
     kind: int | None = None
     """In `KINDS`; None: the concept is of no kind of thing."""
     colour: int | None = None
@@ -68,7 +68,7 @@ def concepts() -> tuple[Concept, ...]:
     )
 
 
-def shown(truths: Truths) -> Bool[np.ndarray, "scene concept"]:
+def shown(truths: SceneTruths) -> Bool[np.ndarray, "scene concept"]:
     """Which scene shows which of `concepts`."""
     kind = truths.kinds[:, :, None] == np.arange(len(KINDS))
     colour = truths.colours[:, :, None] == np.arange(len(COLOUR_NAMES))

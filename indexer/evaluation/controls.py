@@ -1,15 +1,21 @@
-"""What a trained SAE is compared with, on the same scenes: random directions, and the dimensions themselves.
+"""Controls for a trained SAE, on the same scenes: random directions, and the dimensions themselves.
 
 random SAE   the layer's own SAE with other weights: unit decoder directions at random, the encoder their
              transpose; width, k, bias and standardisation stay. A ReLU SAE, which has no k, gets its mean L0.
 neurons      every dimension of the layer's activation as its SAE takes it in, standardised; above 0 it fires.
 
-Both at `cls` and at `any`, in one pass: per column only the nine highest are kept.
+Both at `cls` and at `any`, in one pass over the scenes for all layers: per column only the nine highest are
+kept. An index holds codes and no activations, so the pass runs the model on every scene; its result is
+written to the cache (`SCOPEVIEW_CACHE`) and read from there the next time.
 """
 
+import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -18,11 +24,17 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from indexer.evaluation.score import N_TOP, Top
+from scopeview.model_spec import Recipe
 from scopeview.sae.autoencoder import Sae, Weights
-from scopeview.slots import ANY, CLS, EMBED, Layer, Slot, slots_of
+from scopeview.slots import ANY, CLS, EMBED, Layer, Slot, parse_layer, slots_of
+from scopeview.store.files import atomic_write, cache_dir
 from scopeview.vision.clip import Clip
 
 Control = Literal["random SAE", "neurons"]
+CONTROLS: tuple[Control, ...] = get_args(Control)
+ControlTops = dict[tuple[Control, Slot], Top]
+
+_CACHE_VERSION = 1  # of the code that measures controls
 
 
 class TopScenes:
@@ -47,7 +59,7 @@ class TopScenes:
         self._n_seen += len(values)
 
     def result(self) -> Top:
-        """Of the columns that fire on at least nine scenes."""
+        """The top scenes of the columns that fire on at least nine scenes."""
         fires: Int64[np.ndarray, " column"] = (self._n_fired >= N_TOP).nonzero().squeeze(1).cpu().numpy()
         if len(fires) == 0:
             return Top(fires, np.empty((0, N_TOP), dtype=np.int64))
@@ -55,7 +67,7 @@ class TopScenes:
 
 
 class Controls:
-    """Takes the scenes batch by batch."""
+    """Collects the top scenes of both controls, batch by batch."""
 
     def __init__(
         self, clip: Clip, saes: Mapping[Layer, Sae], l0s: Mapping[Layer, float], *, seed: int
@@ -67,9 +79,9 @@ class Controls:
 
     @torch.inference_mode()
     def take(self, pixels: UInt8[Tensor, "batch 3 height width"]) -> None:
-        taps = self.clip.forward(pixels, [layer for layer in self._saes if layer != EMBED])
+        activations = self.clip.forward(pixels, [layer for layer in self._saes if layer != EMBED])
         for layer, sae in self._saes.items():
-            tokens = taps.embedding[:, None] if layer == EMBED else taps.residuals[layer]
+            tokens = activations.embedding[:, None] if layer == EMBED else activations.residuals[layer]
             found: dict[Control, AtTokens] = {
                 "random SAE": latents(sae, tokens),
                 "neurons": _inputs(sae, tokens),
@@ -78,8 +90,39 @@ class Controls:
                 for slot, of_slot in zip(slots_of([layer], [CLS, ANY]), values, strict=False):
                     self._tops.setdefault((control, slot), TopScenes()).take(of_slot)
 
-    def result(self) -> dict[tuple[Control, Slot], Top]:
+    def result(self) -> ControlTops:
         return {key: top.result() for key, top in self._tops.items()}
+
+
+def cache_path(recipe: Recipe, database: str, device: str, *, world_seed: int, seed: int) -> Path:
+    """Where an index's result is cached; `database` names the index's images and configuration."""
+    saes = {str(source.layer): source.config.sha256 for source in recipe.suite.sources}
+    key = [_CACHE_VERSION, recipe.model_sha256, saes, database, device, world_seed, seed, torch.__version__]
+    return cache_dir() / "controls" / f"{sha256(json.dumps(key).encode()).hexdigest()[:32]}.npz"
+
+
+def save_tops(path: Path, tops: ControlTops) -> None:
+    arrays = {
+        f"{control}/{slot.layer}/{slot.token}/{name}": array
+        for (control, slot), top in tops.items()
+        for name, array in top._asdict().items()
+    }
+    with atomic_write(path) as part, part.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def load_tops(path: Path) -> ControlTops | None:
+    """None where nothing usable is cached."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found: dict[tuple[Control, Slot], dict[str, np.ndarray[Any, Any]]] = {}
+            for name in arrays.files:
+                control, layer, token, field = name.split("/")
+                key = (CONTROLS[CONTROLS.index(control)], Slot(parse_layer(layer), token))
+                found.setdefault(key, {})[field] = arrays[name]
+            return {key: Top(**fields) for key, fields in found.items()}
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile):
+        return None
 
 
 class AtTokens(NamedTuple):

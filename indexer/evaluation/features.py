@@ -1,7 +1,7 @@
 """`scopeview eval features`: a finished index of a world, scored against what its scenes truly show.
 
-The features' top scenes are those that the index holds and its pages show. For the controls the same scenes,
-down to the pixel, go through the index's own model once more.
+The features' top scenes are those that the index holds and its pages show. The controls are measured on the
+same scenes, down to the pixel, in one pass through the index's own model.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int8
 
 from indexer.evaluation.concepts import Group, concepts, shown
-from indexer.evaluation.controls import Control, Controls
-from indexer.evaluation.peak_location import Located, located
-from indexer.evaluation.scenes import Truths
+from indexer.evaluation.controls import Control, Controls, ControlTops, cache_path, load_tops, save_tops
+from indexer.evaluation.peak_location import PeakLocation, located
+from indexer.evaluation.scenes import SceneTruths
 from indexer.evaluation.score import Best, Shares, Top, best_concepts, covered, n_showing, random_top, shares
-from indexer.evaluation.stored_index import Stored, read_top, read_truths
-from scopeview.model_spec import load_encoder
+from indexer.evaluation.stored_index import StoredTop, read_top, read_truths
+from scopeview.model_spec import load_encoder, pick_device, recipe_of
 from scopeview.slots import ANY, CLS, Layer, Slot, Token
 from scopeview.store.reader import IndexReader
 
@@ -50,30 +50,28 @@ class Coverage:
 
 
 @dataclass(frozen=True)
-class FeatureFigures:
+class FeatureMetrics:
     index: str
     model: str
     seed: int
-    """Of the world."""
+    """The seed of the world."""
     n_scenes: int
     n_concepts: int
     scores: list[SlotScore]
     coverage: list[Coverage]
-    located: dict[Layer, Located]
+    located: dict[Layer, PeakLocation]
 
 
 def evaluate_features(
     index_dir: Path, *, seed: int, device: str = "auto", with_controls: bool = True
-) -> FeatureFigures:
+) -> FeatureMetrics:
     """Raises `InputError` as `read_truths`, and with controls as `load_encoder`."""
     with IndexReader(index_dir) as reader:
-        controls = _controls(reader, device) if with_controls else None
-        truths = read_truths(reader, seed, controls)
+        truths, others = _measure(reader, seed, device, with_controls=with_controls)
         stored = {slot: read_top(reader, slot) for slot in reader.manifest.slots}
-        scored = _Scored(truths)
-        others = controls.result() if controls else {}
+        scored = _Scorer(truths)
         records = reader.manifest.layers
-        return FeatureFigures(
+        return FeatureMetrics(
             index=reader.manifest.slug,
             model=reader.manifest.model.ref,
             seed=seed,
@@ -87,21 +85,39 @@ def evaluate_features(
         )
 
 
+def _measure(
+    reader: IndexReader, seed: int, device: str, *, with_controls: bool
+) -> tuple[SceneTruths, ControlTops]:
+    """The truth of every scene and the controls' top scenes, both from one pass over the scenes."""
+    if not with_controls:
+        return read_truths(reader, seed), {}
+    recipe = recipe_of(reader.index_dir, reader.manifest)
+    path = cache_path(recipe, reader.manifest.database, pick_device(device), world_seed=seed, seed=_SEED)
+    cached = load_tops(path)
+    if cached is not None:
+        return read_truths(reader, seed), cached
+    controls = _controls(reader, device)
+    truths = read_truths(reader, seed, controls)
+    tops = controls.result()
+    save_tops(path, tops)
+    return truths, tops
+
+
 def _controls(reader: IndexReader, device: str) -> Controls:
     encoder = load_encoder(reader.index_dir, device=device)
     l0s = {record.layer: record.figures.l0 for record in reader.manifest.layers if record.figures}
     return Controls(encoder.clip, encoder.saes, l0s, seed=_SEED)
 
 
-class _Scored:
+class _Scorer:
     """The truth of an index's scenes, and what it says of top scenes."""
 
-    def __init__(self, truths: Truths) -> None:
+    def __init__(self, truths: SceneTruths) -> None:
         self._truths, self._shown = truths, shown(truths)
         self._base: Float64[np.ndarray, " concept"] = self._shown.mean(axis=0)
 
     def lines(
-        self, slot: Slot, stored: Stored, others: Mapping[tuple[Control, Slot], Top]
+        self, slot: Slot, stored: StoredTop, others: Mapping[tuple[Control, Slot], Top]
     ) -> list[SlotScore]:
         """The SAE's, the controls' where there are any, and that of chance."""
         tops: dict[Subject, Top] = {"SAE": stored.top}
@@ -112,14 +128,14 @@ class _Scored:
             for subject, top in tops.items()
         ]
 
-    def coverage(self, layer: Layer, stored: Mapping[Slot, Stored]) -> list[Coverage]:
+    def coverage(self, layer: Layer, stored: Mapping[Slot, StoredTop]) -> list[Coverage]:
         tops = [
             found.top for slot, found in stored.items() if slot.layer == layer and slot.token in (CLS, ANY)
         ]
         found = np.any([covered(self._counts(top)) for top in tops], axis=0)
         return [_coverage(layer, group, found) for group in COVERED_GROUPS] if tops else []
 
-    def located(self, stored: Stored) -> Located:
+    def located(self, stored: StoredTop) -> PeakLocation:
         assert stored.positions is not None
         return located(stored.top, stored.positions, self._best(stored.top), self._truths, concepts())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexer.evaluation.concepts import Group
-from indexer.evaluation.features import FeatureFigures, SlotScore, Subject
+from indexer.evaluation.features import FeatureMetrics, SlotScore, Subject
 from indexer.evaluation.score import Shares
 from scopeview.errors import InputError
 from scopeview.slots import Layer, Token
@@ -47,7 +47,7 @@ def check_figure(path: Path) -> None:
         raise InputError(f"--figure needs matplotlib ({error}): pip install 'scopeview[figures]'") from error
 
 
-def draw_figure(found: FeatureFigures, path: Path) -> None:
+def draw_figure(found: FeatureMetrics, path: Path) -> None:
     """One panel a token, one bar a layer. The same figures give the same bytes. Raises as `check_figure`."""
     check_figure(path)
     import matplotlib as mpl
@@ -70,7 +70,7 @@ def draw_figure(found: FeatureFigures, path: Path) -> None:
             figure.savefig(part, format=path.suffix[1:].lower(), dpi=160, metadata=_metadata(path))
 
 
-def _title(found: FeatureFigures) -> str:
+def _title(found: FeatureMetrics) -> str:
     return (
         f"What features stand for, by layer: {found.n_scenes:,} scenes of world {found.seed}, "
         f"{found.n_concepts} concepts\n(features that fire on at least 9 scenes; n below each bar)"

@@ -16,14 +16,14 @@ from indexer.evaluation.score import N_TOP, Top, n_showing
 from scopeview.slots import Slot
 from scopeview.store.reader import IndexReader
 
-THING_GROUPS: tuple[Group, ...] = ("kind", "colour", "kind and colour")
+OBJECT_GROUPS: tuple[Group, ...] = ("kind", "colour", "kind and colour")
 
 Ranked = Mapping[int, Int64[np.ndarray, " _"]]
 """By feature the scenes on which it fires, highest first."""
 
 
-class ThingFeatures(NamedTuple):
-    """Of one layer: concepts that are things, in ascending order, and the feature that stands for each."""
+class ObjectFeatures(NamedTuple):
+    """The object concepts of one layer, in ascending order, and the feature that represents each."""
 
     concepts: Int64[np.ndarray, " thing"]
     features: Int64[np.ndarray, " thing"]
@@ -31,7 +31,7 @@ class ThingFeatures(NamedTuple):
     """Average precision on the index's scenes."""
 
 
-def read_ranked(reader: IndexReader, slot: Slot) -> dict[int, Int64[np.ndarray, " _"]]:
+def read_rankings(reader: IndexReader, slot: Slot) -> dict[int, Int64[np.ndarray, " _"]]:
     """All that the index knows of a slot's features."""
     found = reader.columns(
         "SELECT feature, image_id FROM activations WHERE layer = $layer AND token = $token"
@@ -43,13 +43,13 @@ def read_ranked(reader: IndexReader, slot: Slot) -> dict[int, Int64[np.ndarray, 
     return dict(zip(features.tolist(), scenes, strict=True))
 
 
-def thing_features(ranked: Ranked, top: Top, shown: Bool[np.ndarray, "scene concept"]) -> ThingFeatures:
+def object_features(ranked: Ranked, top: Top, shown: Bool[np.ndarray, "scene concept"]) -> ObjectFeatures:
     """`shown` is the truth of the index's scenes. Of equals the lower feature."""
     counts = n_showing(shown, top.scenes)
     totals = shown.sum(axis=0)
     best: list[tuple[int, int, float]] = []
     for number, concept in enumerate(concepts()):
-        if concept.group not in THING_GROUPS:
+        if concept.group not in OBJECT_GROUPS:
             continue
         scored = [
             (average_precision(shown[ranked[feature], number], int(totals[number])), -feature)
@@ -59,7 +59,7 @@ def thing_features(ranked: Ranked, top: Top, shown: Bool[np.ndarray, "scene conc
             precision, feature = max(scored)
             best.append((number, -feature, precision))
     numbers, features, precisions = np.array(best, dtype=np.float64).reshape(-1, 3).T
-    return ThingFeatures(numbers.astype(np.int64), features.astype(np.int64), precisions)
+    return ObjectFeatures(numbers.astype(np.int64), features.astype(np.int64), precisions)
 
 
 def average_precision(found: Bool[np.ndarray, " rank"], n_relevant: int) -> float:

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from indexer.evaluation.heatmap_features import THING_GROUPS
-from indexer.evaluation.heatmaps import HeatFigures, RemovedLine
-from indexer.evaluation.localization import HeatShares
+from indexer.evaluation.heatmap_features import OBJECT_GROUPS
+from indexer.evaluation.heatmaps import AblationLine, HeatmapMetrics
+from indexer.evaluation.localization import HeatmapShares
 from indexer.evaluation.report import percent
 from scopeview.slots import Layer
 
 GOAL = 0.8
 
 
-def as_json(found: HeatFigures) -> dict[str, Any]:
+def as_json(found: HeatmapMetrics) -> dict[str, Any]:
     """Layers are numbers or "embed", in keys text; what there is nothing to take a share of is null."""
     located = {
         str(layer): {group: shares._asdict() for group, shares in by_group.items()}
@@ -25,7 +25,7 @@ def as_json(found: HeatFigures) -> dict[str, Any]:
     return {**asdict(found), "located": located, "removed": removed}
 
 
-def table(found: HeatFigures) -> Iterator[str]:
+def table(found: HeatmapMetrics) -> Iterator[str]:
     """Line by line."""
     yield f"{found.index}: {found.model} on fresh scenes of world {found.fresh_seed}"
     yield ""
@@ -34,7 +34,7 @@ def table(found: HeatFigures) -> Iterator[str]:
     yield from _removed(found)
 
 
-def _located(found: HeatFigures) -> Iterator[str]:
+def _located(found: HeatmapMetrics) -> Iterator[str]:
     n_scenes = f"{found.n_scenes:,}"
     yield "Heat: the feature at any that stands for each thing was chosen on the index's own scenes. In how"
     yield f"many of {n_scenes} fresh scenes, of those with that thing, has the strongest patch of its heat"
@@ -44,11 +44,11 @@ def _located(found: HeatFigures) -> Iterator[str]:
     heads = ("inside", "another", "chance", "fires", "if it fires", "touching")
     yield f"{'layer':7}{'by':17}{'have one':>11}{'pairs':>8}" + "".join(f"{head:>12}" for head in heads)
     for layer, by_group in found.located.items():
-        for group in THING_GROUPS:
+        for group in OBJECT_GROUPS:
             yield _located_line(layer, group, by_group[group])
 
 
-def _removed(found: HeatFigures) -> Iterator[str]:
+def _removed(found: HeatmapMetrics) -> Iterator[str]:
     yield f"Groups: in how many of {found.n_single:,} fresh scenes with one thing does the right prompt get"
     yield "less likely (and less than half as likely) when the heaviest group of features is set to 0? Beside"
     yield f"as much mass of others at random. Goal at some layer: {GOAL:.0%}, and far fewer at random"
@@ -60,13 +60,13 @@ def _removed(found: HeatFigures) -> Iterator[str]:
         yield _removed_line(line)
 
 
-def _located_line(layer: Layer, group: str, found: HeatShares) -> str:
+def _located_line(layer: Layer, group: str, found: HeatmapShares) -> str:
     shares = (found.inside, found.other, found.chance, found.fires, found.inside_firing, found.touching)
     cells = "".join(f"{percent(share):>12}" for share in shares)
     return f"{layer!s:7}{group:17}{f'{found.n_things} of {found.n_concepts}':>11}{found.n_pairs:>8,}{cells}"
 
 
-def _removed_line(line: RemovedLine) -> str:
+def _removed_line(line: AblationLine) -> str:
     found = line.shares
     shares = (found.lowers, found.lowers_random, found.halves, found.halves_random)
     cells = "".join(f"{percent(share):>9}" for share in (*shares, found.share, found.random_share))

@@ -8,16 +8,22 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from indexer.evaluation.ablation import Removal, RemovedShares, TokenPlace, removals, shares_of
+from indexer.evaluation.ablation import Ablation, AblationShares, AblationSite, ablate_scene, ablation_shares
 from indexer.evaluation.concepts import Group, concepts, shown
-from indexer.evaluation.heatmap_features import ThingFeatures, read_ranked, thing_features
-from indexer.evaluation.heatmap_prompts import QUESTIONS, Question, prompts_of
-from indexer.evaluation.localization import HeatShares, Pairs, joined, pairs_of, shares_by_group
-from indexer.evaluation.scenes import truth_of
-from indexer.evaluation.stored_index import pixels_of, read_top, read_truths
+from indexer.evaluation.heatmap_features import ObjectFeatures, object_features, read_rankings
+from indexer.evaluation.localization import (
+    HeatmapShares,
+    LocalizationPairs,
+    concatenate_pairs,
+    localization_pairs,
+    shares_by_group,
+)
+from indexer.evaluation.scenes import COLOUR_NAMES, KINDS, scene_truth
+from indexer.evaluation.stored_index import read_top, read_truths, scene_pixels
 from indexer.prepare import batched
 from indexer.world import Scene, make_scene
 from scopeview.errors import InputError
@@ -30,6 +36,32 @@ from scopeview.vision.text import TextEncoder
 
 _BATCH_SIZE = 8
 _SEED = 0  # of what is drawn at random to compare with
+
+
+Question = Literal["kind", "colour", "kind and colour", "caption"]
+QUESTIONS: tuple[Question, ...] = get_args(Question)
+
+
+class ScenePrompts(NamedTuple):
+    """Texts, each once, and for every scene the number of the one that is right of it."""
+
+    texts: list[str]
+    right: list[int]
+
+
+def scene_prompts(question: Question, scenes: Sequence[Scene]) -> ScenePrompts:
+    """The prompts for scenes with one object each."""
+    if question == "caption":
+        texts = list(dict.fromkeys(scene.caption for scene in scenes))
+        return ScenePrompts(texts, [texts.index(scene.caption) for scene in scenes])
+    asked = [concept for concept in concepts() if concept.group == question]
+    ablation_sites = {(concept.kind, concept.colour): number for number, concept in enumerate(asked)}
+    kinds = [KINDS.index(scene.largest.kind) if "kind" in question else None for scene in scenes]
+    colours = [COLOUR_NAMES.index(scene.largest.colour) if "colour" in question else None for scene in scenes]
+    return ScenePrompts(
+        [str(concept.text) for concept in asked],
+        [ablation_sites[pair] for pair in zip(kinds, colours, strict=True)],
+    )
 
 
 @dataclass(frozen=True)
@@ -46,32 +78,32 @@ class KindLine:
 
 
 @dataclass(frozen=True)
-class RemovedLine:
+class AblationLine:
     """One line of the second table."""
 
     question: Question
-    place: TokenPlace
-    shares: RemovedShares
+    place: AblationSite
+    shares: AblationShares
 
 
 @dataclass(frozen=True)
-class HeatFigures:
+class HeatmapMetrics:
     index: str
     model: str
     seed: int
-    """Of the index's world."""
+    """The seed of the index's world."""
     fresh_seed: int
-    """Of the world that all figures are of."""
+    """The seed of the world that all metrics are measured on."""
     n_scenes: int
     n_single: int
-    located: dict[Layer, dict[Group, HeatShares]]
+    located: dict[Layer, dict[Group, HeatmapShares]]
     kinds: list[KindLine]
-    removed: list[RemovedLine]
+    removed: list[AblationLine]
 
 
 def evaluate_heat(
     index_dir: Path, *, seed: int, fresh_seed: int, n_scenes: int, n_single: int, device: str = "auto"
-) -> HeatFigures:
+) -> HeatmapMetrics:
     """Raises `InputError` where the fresh world is the index's own, for an index without the token `any`, as
     `read_truths`, and where the index's model, its SAEs or its text tower are not to be had."""
     if fresh_seed == seed:
@@ -81,7 +113,7 @@ def evaluate_heat(
     encoder, texts = load_encoder(index_dir, device=device), load_text_encoder(index_dir, device=device)
     pairs = _located(encoder, things, [(fresh_seed, number) for number in range(n_scenes)])
     single = [make_scene(fresh_seed, number, n_things=1) for number in range(n_single)]
-    return HeatFigures(
+    return HeatmapMetrics(
         index=manifest.slug,
         model=manifest.model.ref,
         seed=seed,
@@ -94,7 +126,7 @@ def evaluate_heat(
     )
 
 
-def _things(reader: IndexReader, seed: int) -> dict[Layer, ThingFeatures]:
+def _things(reader: IndexReader, seed: int) -> dict[Layer, ObjectFeatures]:
     """By layer that has the token `any`."""
     slots = [slot for slot in reader.manifest.slots if slot.token == ANY]
     if not slots:
@@ -103,30 +135,34 @@ def _things(reader: IndexReader, seed: int) -> dict[Layer, ThingFeatures]:
         )
     truth = shown(read_truths(reader, seed))
     return {
-        slot.layer: thing_features(read_ranked(reader, slot), read_top(reader, slot).top, truth)
+        slot.layer: object_features(read_rankings(reader, slot), read_top(reader, slot).top, truth)
         for slot in slots
     }
 
 
 def _located(
-    encoder: Encoder, things: Mapping[Layer, ThingFeatures], scenes: Sequence[tuple[int, int]]
-) -> dict[Layer, Pairs]:
-    found: dict[Layer, list[Pairs]] = {layer: [] for layer in things}
+    encoder: Encoder, things: Mapping[Layer, ObjectFeatures], scenes: Sequence[tuple[int, int]]
+) -> dict[Layer, LocalizationPairs]:
+    found: dict[Layer, list[LocalizationPairs]] = {layer: [] for layer in things}
     random, grid = np.random.default_rng(_SEED), encoder.clip.info.grid
     with task("heat", len(scenes), "scenes") as progress:
         for batch in batched((make_scene(*scene) for scene in scenes), _BATCH_SIZE):
-            aparts = encoder.apart(pixels_of(batch, encoder.clip).numpy(), list(things), embedding=False)
-            for scene, apart in zip(batch, aparts, strict=True):
-                truth = truth_of(scene, grid)
+            decompositions = encoder.decompose(
+                scene_pixels(batch, encoder.clip).numpy(), list(things), embedding=False
+            )
+            for scene, decomposition in zip(batch, decompositions, strict=True):
+                truth = scene_truth(scene, grid)
                 for layer, features in things.items():
                     found[layer].append(
-                        pairs_of(apart.layers[layer], features, truth, shown(truth)[0], random)
+                        localization_pairs(
+                            decomposition.layers[layer], features, truth, shown(truth)[0], random
+                        )
                     )
             progress.advance(len(batch))
-    return {layer: joined(pairs) for layer, pairs in found.items()}
+    return {layer: concatenate_pairs(pairs) for layer, pairs in found.items()}
 
 
-def _kinds(layer: Layer, things: ThingFeatures, pairs: Pairs) -> list[KindLine]:
+def _kinds(layer: Layer, things: ObjectFeatures, pairs: LocalizationPairs) -> list[KindLine]:
     lines = []
     for number, feature, precision in zip(*(column.tolist() for column in things), strict=True):
         concept = concepts()[number]
@@ -137,29 +173,31 @@ def _kinds(layer: Layer, things: ThingFeatures, pairs: Pairs) -> list[KindLine]:
     return lines
 
 
-def _removed(encoder: Encoder, scenes: Sequence[Scene]) -> dict[TokenPlace, list[Removal]]:
-    found: dict[TokenPlace, list[Removal]] = defaultdict(list)
+def _removed(encoder: Encoder, scenes: Sequence[Scene]) -> dict[AblationSite, list[Ablation]]:
+    found: dict[AblationSite, list[Ablation]] = defaultdict(list)
     random = np.random.default_rng(_SEED)
     with task("groups", len(scenes), "scenes") as progress:
         for scene in scenes:
-            for place, removal in removals(encoder, pixels_of([scene], encoder.clip).numpy()[0], random):
+            for place, removal in ablate_scene(
+                encoder, scene_pixels([scene], encoder.clip).numpy()[0], random
+            ):
                 found[place].append(removal)
             progress.advance(1)
     return found
 
 
 def _lines(
-    removed: Mapping[TokenPlace, Sequence[Removal]],
+    removed: Mapping[AblationSite, Sequence[Ablation]],
     scenes: Sequence[Scene],
     texts: TextEncoder,
     logit_scale: float,
-) -> list[RemovedLine]:
+) -> list[AblationLine]:
     lines = []
     for question in QUESTIONS:
-        prompts = prompts_of(question, scenes)
+        prompts = scene_prompts(question, scenes)
         embedded = texts.embed(prompts.texts)
         lines += [
-            RemovedLine(question, place, shares_of(found, prompts.right, embedded, logit_scale))
+            AblationLine(question, place, ablation_shares(found, prompts.right, embedded, logit_scale))
             for place, found in removed.items()
         ]
     return lines

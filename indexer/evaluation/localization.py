@@ -2,7 +2,7 @@
 
 In a fresh scene that shows the thing, the strongest patch of the feature's heat is a hit when such a thing
 can be seen at its very middle, as in `located`; where the feature fires at no patch there is no maximum, and
-that is a miss. CLS, which the heat on a picture does not show, is left out. Beside it: a patch at random,
+that is a miss. CLS, which the heat on an image does not show, is left out. Beside it: a patch at random,
 and the strongest patch of another feature, at random of those that fire in the same scene: things stand out,
 and heat that followed whatever stands out would be no heat of this thing.
 """
@@ -14,14 +14,14 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from indexer.evaluation.concepts import Concept, Group, concepts
-from indexer.evaluation.heatmap_features import THING_GROUPS, ThingFeatures
-from indexer.evaluation.scenes import Truths
+from indexer.evaluation.heatmap_features import OBJECT_GROUPS, ObjectFeatures
+from indexer.evaluation.scenes import SceneTruths
 from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.heatmap import feature_heatmaps
 
 
-class Pairs(NamedTuple):
-    """Of things and fresh scenes that show them, at one layer."""
+class LocalizationPairs(NamedTuple):
+    """Pairs of a concept and a fresh scene that shows it, at one layer."""
 
     concepts: Int64[np.ndarray, " pair"]
     fires: Bool[np.ndarray, " pair"]
@@ -36,8 +36,8 @@ class Pairs(NamedTuple):
     """`inside` for a patch picked at random."""
 
 
-class HeatShares(NamedTuple):
-    """Of the pairs of one layer and group; None where there is nothing to take a share of."""
+class HeatmapShares(NamedTuple):
+    """Shares of the pairs of one layer and group; None if there are no pairs."""
 
     n_things: int
     """That have a feature."""
@@ -53,32 +53,32 @@ class HeatShares(NamedTuple):
     chance: float | None
 
 
-class Heat(NamedTuple):
-    """Strongest patches, of some features in one picture; counted from 0."""
+class PeakPatches(NamedTuple):
+    """Strongest patches, of some features in one image; counted from 0."""
 
     fires: Bool[np.ndarray, " feature"]
     patches: Int64[np.ndarray, " feature"]
 
 
-def pairs_of(
+def localization_pairs(
     layer: LayerDecomposition,
-    things: ThingFeatures,
-    truth: Truths,
+    things: ObjectFeatures,
+    truth: SceneTruths,
     shown: Bool[np.ndarray, " concept"],
     random: np.random.Generator,
-) -> Pairs:
-    """Of one scene, whose truth it is."""
+) -> LocalizationPairs:
+    """The pairs of one scene, given its content."""
     here = shown[things.concepts]
     wanted = things.concepts[here]
-    own = _strongest(layer, things.features[here])
-    others = _strongest(layer, _others(layer, things.features[here], random))
+    own = _peak_patches(layer, things.features[here])
+    others = _peak_patches(layer, _other_features(layer, things.features[here], random))
     n_things = truth.kinds.shape[1]
-    fits = [_fitting(concepts()[number], truth) for number in wanted]
+    fits = [_matching_objects(concepts()[number], truth) for number in wanted]
     fitting = np.array(fits, dtype=bool).reshape(-1, n_things)
     seen = (fitting[:, :, None] & truth.centred[0]).any(axis=1)
     touched = (fitting[:, :, None] & truth.touched[0]).any(axis=1)
     each = np.arange(len(wanted))
-    return Pairs(
+    return LocalizationPairs(
         concepts=wanted,
         fires=own.fires,
         inside=own.fires & seen[each, own.patches],
@@ -88,26 +88,26 @@ def pairs_of(
     )
 
 
-def joined(found: Sequence[Pairs]) -> Pairs:
+def concatenate_pairs(found: Sequence[LocalizationPairs]) -> LocalizationPairs:
     """Those of several scenes; at least one."""
-    return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    return LocalizationPairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
-def shares_by_group(things: ThingFeatures, pairs: Pairs) -> dict[Group, HeatShares]:
-    """Of all scenes of one layer."""
+def shares_by_group(things: ObjectFeatures, pairs: LocalizationPairs) -> dict[Group, HeatmapShares]:
+    """The shares of all scenes of one layer."""
     groups = np.array([concept.group for concept in concepts()])
     return {
         group: _shares(
-            Pairs(*(column[groups[pairs.concepts] == group] for column in pairs)),
+            LocalizationPairs(*(column[groups[pairs.concepts] == group] for column in pairs)),
             n_things=int((groups[things.concepts] == group).sum()),
             n_concepts=int((groups == group).sum()),
         )
-        for group in THING_GROUPS
+        for group in OBJECT_GROUPS
     }
 
 
-def _shares(pairs: Pairs, *, n_things: int, n_concepts: int) -> HeatShares:
-    return HeatShares(
+def _shares(pairs: LocalizationPairs, *, n_things: int, n_concepts: int) -> HeatmapShares:
+    return HeatmapShares(
         n_things=n_things,
         n_concepts=n_concepts,
         n_pairs=len(pairs.fires),
@@ -120,12 +120,12 @@ def _shares(pairs: Pairs, *, n_things: int, n_concepts: int) -> HeatShares:
     )
 
 
-def _strongest(layer: LayerDecomposition, features: Int64[np.ndarray, " feature"]) -> Heat:
+def _peak_patches(layer: LayerDecomposition, features: Int64[np.ndarray, " feature"]) -> PeakPatches:
     patches: Float32[np.ndarray, "feature patch"] = feature_heatmaps(layer, features.tolist())[:, 1:]
-    return Heat(patches.max(axis=1, initial=0) > 0, patches.argmax(axis=1))
+    return PeakPatches(patches.max(axis=1, initial=0) > 0, patches.argmax(axis=1))
 
 
-def _others(
+def _other_features(
     layer: LayerDecomposition, features: Int64[np.ndarray, " feature"], random: np.random.Generator
 ) -> Int64[np.ndarray, " feature"]:
     """For each of the features another that fires at some patch; itself where there is none."""
@@ -138,7 +138,7 @@ def _others(
     return np.array(picked, dtype=np.int64)
 
 
-def _fitting(concept: Concept, truth: Truths) -> Bool[np.ndarray, " thing"]:
+def _matching_objects(concept: Concept, truth: SceneTruths) -> Bool[np.ndarray, " thing"]:
     """Which things of the scene are what the concept says."""
     kinds, colours = truth.kinds[0], truth.colours[0]
     fits: Bool[np.ndarray, " thing"] = kinds >= 0

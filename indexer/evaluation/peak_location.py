@@ -3,7 +3,7 @@
 Asked of features whose best concept is a kind of thing, or a kind and colour, that all of their top nine
 scenes show. A scene is a hit when that thing can be seen at the very middle of the patch (the pointing game
 of Zhang et al., 2016, without its tolerance); where several things fit the concept, any of them. A maximum at
-CLS, which is nowhere in the picture, is a miss.
+CLS, which is nowhere in the image, is a miss.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from indexer.evaluation.concepts import Concept
-from indexer.evaluation.scenes import Truths
+from indexer.evaluation.scenes import SceneTruths
 from indexer.evaluation.score import N_TOP, Best, Top
 
 _MIN_HITS = 8  # of nine: the least that is 80 %
 
 
 @dataclass(frozen=True)
-class Located:
+class PeakLocation:
     """Shares of all top scenes of all these features, but `features`; None where there are no features."""
 
     n_features: int
@@ -39,14 +39,14 @@ def located(
     top: Top,
     positions: Int64[np.ndarray, "feature rank=9"],
     best: Best,
-    truths: Truths,
+    truths: SceneTruths,
     concepts: Sequence[Concept],
-) -> Located:
+) -> PeakLocation:
     """`positions` are token numbers, 0 for CLS."""
     chosen = np.array([concept.kind is not None for concept in concepts])[best.concepts]
     chosen &= best.n_showing == N_TOP
     if not chosen.any():
-        return Located(0, None, None, None, None, None)
+        return PeakLocation(0, None, None, None, None, None)
     scenes, tokens = top.scenes[chosen], positions[chosen]
     fitting = _fitting([concepts[number] for number in best.concepts[chosen]], scenes, truths)
     patches = np.maximum(tokens - 1, 0)
@@ -54,7 +54,7 @@ def located(
     inside = is_patch & _any_at(truths.centred, fitting, scenes, patches)
     touching = is_patch & _any_at(truths.touched, fitting, scenes, patches)
     areas = (truths.centred[scenes] & fitting[..., None]).any(axis=2).mean(axis=2)
-    return Located(
+    return PeakLocation(
         n_features=int(chosen.sum()),
         inside=float(inside.mean()),
         touching=float(touching.mean()),
@@ -65,7 +65,7 @@ def located(
 
 
 def _fitting(
-    wanted: Sequence[Concept], scenes: Int64[np.ndarray, "feature rank"], truths: Truths
+    wanted: Sequence[Concept], scenes: Int64[np.ndarray, "feature rank"], truths: SceneTruths
 ) -> Bool[np.ndarray, "feature rank thing"]:
     """Which things of each scene are what the feature stands for."""
     kinds = np.array([concept.kind for concept in wanted])[:, None, None]

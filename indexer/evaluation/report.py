@@ -5,20 +5,20 @@ from dataclasses import asdict
 from typing import Any
 
 from indexer.evaluation.concepts import GROUPS
-from indexer.evaluation.features import FeatureFigures, SlotScore
+from indexer.evaluation.features import FeatureMetrics, SlotScore
 
 _WIDTH = 13
 _MAX_NAMES = 8
 _NOTHING = "-"
 
 
-def as_json(found: FeatureFigures) -> dict[str, Any]:
+def as_json(found: FeatureMetrics) -> dict[str, Any]:
     """Layers are numbers or "embed", in keys text; what there is nothing to take a share of is null."""
     located = {str(layer): figures for layer, figures in asdict(found)["located"].items()}
     return {**asdict(found), "located": located}
 
 
-def table(found: FeatureFigures) -> Iterator[str]:
+def table(found: FeatureMetrics) -> Iterator[str]:
     """Line by line."""
     yield f"{found.index}: {found.model} on {found.n_scenes:,} scenes of world {found.seed}"
     yield ""

@@ -22,7 +22,7 @@ from scopeview.store.records import Hit
 AMONG = 5
 """Answers that are looked at."""
 
-How = Literal["vectors", "decoder", "chance"]
+SearchMethod = Literal["vectors", "decoder", "chance"]
 """Search by feature vectors; its control, by decoder rows; features at random."""
 
 
@@ -32,7 +32,7 @@ class SearchScore:
 
     layer: Layer | Literal["all"]
     token: Token
-    how: How
+    how: SearchMethod
     n_concepts: int
     among: float | None
     """Share of the concepts with a right feature among the first five answers."""
@@ -42,8 +42,8 @@ class SearchScore:
     n_by_group: dict[Group, int]
 
 
-class Meaning(NamedTuple):
-    """What the scored features of one slot stand for."""
+class FeatureMeanings(NamedTuple):
+    """The concepts that the scored features of one slot represent."""
 
     features: Int64[np.ndarray, " feature"]
     showing: Bool[np.ndarray, "feature concept"]
@@ -52,7 +52,7 @@ class Meaning(NamedTuple):
     """Some feature stands for the concept, and there are words for it."""
 
 
-class Search(NamedTuple):
+class SearchScope(NamedTuple):
     """Where one search looks."""
 
     layer: Layer | Literal["all"]
@@ -69,36 +69,36 @@ class Finder(Protocol):
     ) -> Sequence[Hit]: ...
 
 
-def searches(slots: Sequence[Slot]) -> list[Search]:
+def search_scopes(slots: Sequence[Slot]) -> list[SearchScope]:
     """Every slot by itself, then every token over all layers; the embedding has `cls` alone."""
     layers = list(dict.fromkeys(slot.layer for slot in slots))
     tokens = list(dict.fromkeys(slot.token for slot in slots if slot.layer != EMBED)) or [CLS]
     everywhere = [
-        Search("all", token, [Slot(layer, CLS if layer == EMBED else token) for layer in layers])
+        SearchScope("all", token, [Slot(layer, CLS if layer == EMBED else token) for layer in layers])
         for token in tokens
     ]
-    return [*(Search(slot.layer, slot.token, [slot]) for slot in slots), *everywhere]
+    return [*(SearchScope(slot.layer, slot.token, [slot]) for slot in slots), *everywhere]
 
 
-def meaning(shown: Bool[np.ndarray, "scene concept"], top: Top) -> Meaning:
+def meaning(shown: Bool[np.ndarray, "scene concept"], top: Top) -> FeatureMeanings:
     counts = n_showing(shown, top.scenes)
     best = best_concepts(counts, shown.mean(axis=0))
     asked = np.zeros(len(concepts()), dtype=bool)
     asked[best.concepts[best.n_showing == N_TOP]] = True
     asked &= np.array([concept.text is not None for concept in concepts()])
-    return Meaning(top.features, counts == N_TOP, asked)
+    return FeatureMeanings(top.features, counts == N_TOP, asked)
 
 
 def score(
-    search: Search,
-    meanings: Mapping[Slot, Meaning],
+    search: SearchScope,
+    meanings: Mapping[Slot, FeatureMeanings],
     vectors: Mapping[str, Float32[np.ndarray, " projection"]],
-    finders: Mapping[How, Finder],
+    finders: Mapping[SearchMethod, Finder],
 ) -> list[SearchScore]:
     """A line a finder, and chance. `vectors` by text."""
     here = {slot: meanings[slot] for slot in search.slots}
     asked = np.flatnonzero(np.any([found.asked for found in here.values()], axis=0)).tolist()
-    outcomes: dict[How, list[tuple[float, float]]] = {
+    outcomes: dict[SearchMethod, list[tuple[float, float]]] = {
         how: [_outcome(find, here, number, vectors[concepts()[number].text or ""]) for number in asked]
         for how, find in finders.items()
     }
@@ -107,7 +107,10 @@ def score(
 
 
 def _outcome(
-    find: Finder, here: Mapping[Slot, Meaning], concept: int, vector: Float32[np.ndarray, " projection"]
+    find: Finder,
+    here: Mapping[Slot, FeatureMeanings],
+    concept: int,
+    vector: Float32[np.ndarray, " projection"],
 ) -> tuple[float, float]:
     """(Is a right feature among the first five? Is the first right?), as 0 or 1."""
     hits = [(hit, slot) for slot in here for hit in find(slot, vector, AMONG)]
@@ -116,11 +119,11 @@ def _outcome(
     return float(any(rights)), float(any(rights[:1]))
 
 
-def _is_right(found: Meaning, feature: int, concept: int) -> bool:
+def _is_right(found: FeatureMeanings, feature: int, concept: int) -> bool:
     return bool(found.showing[found.features == feature, concept].any())
 
 
-def _chance(here: Mapping[Slot, Meaning], concept: int) -> tuple[float, float]:
+def _chance(here: Mapping[Slot, FeatureMeanings], concept: int) -> tuple[float, float]:
     """The same in expectation, of features drawn without replacement."""
     n = sum(len(found.features) for found in here.values())
     n_right = sum(int(found.showing[:, concept].sum()) for found in here.values())
@@ -129,7 +132,7 @@ def _chance(here: Mapping[Slot, Meaning], concept: int) -> tuple[float, float]:
 
 
 def _line(
-    search: Search, how: How, asked: Sequence[int], outcomes: Float64[np.ndarray, "concept 2"]
+    search: SearchScope, how: SearchMethod, asked: Sequence[int], outcomes: Float64[np.ndarray, "concept 2"]
 ) -> SearchScore:
     by_group: dict[Group, list[float]] = {}
     for number, (among, _) in zip(asked, outcomes.tolist(), strict=True):

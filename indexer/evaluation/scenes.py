@@ -1,4 +1,4 @@
-"""What is in each scene of an index, as arrays: the truth that features are measured against.
+"""The content of each scene of an index, as arrays: the ground truth for features.
 
 An index does not hold the truth. It is made again from the world's seed, scene by scene, an image's key being
 its number; a caption that differs tells that it is another world. Knows nothing of features.
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int8, Int64
 
 from indexer.world import Scene, make_scene
 from indexer.world.backgrounds import background_kinds
-from indexer.world.canvas import PICTURE_PX
+from indexer.world.canvas import IMAGE_PX
 from indexer.world.kinds import kinds
 from indexer.world.masks import Mask
 from indexer.world.palette import COLOURS, TINTS
@@ -29,8 +29,8 @@ N_THIRDS = 3
 
 
 @dataclass(frozen=True)
-class Truths:
-    """Of some scenes. Numbers count in the tuples above; `ABSENT`: there is no such thing, or no tint.
+class SceneTruths:
+    """The content of some scenes. Numbers index the tuples above; `ABSENT`: no such object, or no tint.
 
     Things go from back to front, patches row by row from the top left.
     """
@@ -40,7 +40,7 @@ class Truths:
     backgrounds: Int8[np.ndarray, " scene"]
     tints: Int8[np.ndarray, " scene"]
     rows: Int8[np.ndarray, " scene"]
-    """0, 1 or 2: the third of the picture, from the top, with the middle of the largest thing's box."""
+    """0, 1 or 2: the third of the image, from the top, with the middle of the largest thing's box."""
     columns: Int8[np.ndarray, " scene"]
     """The same from the left."""
     centred: Bool[np.ndarray, "scene thing=4 patch"]
@@ -57,7 +57,7 @@ class Truths:
         return n_things
 
 
-def scenes_of(reader: IndexReader, seed: int) -> Iterator[Scene]:
+def indexed_scenes(reader: IndexReader, seed: int) -> Iterator[Scene]:
     """The scene of every image, by image id. Raises `InputError` where an image is not of that world."""
     for key, caption in reader.sql("SELECT key, caption FROM images ORDER BY image_id"):
         name = key.rsplit("/", 1)[-1]
@@ -73,11 +73,11 @@ def scenes_of(reader: IndexReader, seed: int) -> Iterator[Scene]:
         yield scene
 
 
-def truth_of(scene: Scene, grid: int) -> Truths:
-    """Of one scene; `grid` is the number of patches along one side of the picture."""
+def scene_truth(scene: Scene, grid: int) -> SceneTruths:
+    """The content of one scene; `grid` is the number of patches along one side of the image."""
     left, top, right, bottom = scene.largest.box
-    masks = [*scene.masks, *[np.zeros((PICTURE_PX, PICTURE_PX), dtype=bool)] * MAX_THINGS][:MAX_THINGS]
-    return Truths(
+    masks = [*scene.masks, *[np.zeros((IMAGE_PX, IMAGE_PX), dtype=bool)] * MAX_THINGS][:MAX_THINGS]
+    return SceneTruths(
         kinds=_things([KINDS.index(thing.kind) for thing in scene.things]),
         colours=_things([COLOUR_NAMES.index(thing.colour) for thing in scene.things]),
         backgrounds=np.array([BACKGROUNDS.index(scene.background)], dtype=np.int8),
@@ -89,10 +89,10 @@ def truth_of(scene: Scene, grid: int) -> Truths:
     )
 
 
-def joined(parts: Sequence[Truths]) -> Truths:
+def concatenate_truths(parts: Sequence[SceneTruths]) -> SceneTruths:
     """One after another; at least one."""
-    names = [field.name for field in fields(Truths)]
-    return Truths(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    names = [field.name for field in fields(SceneTruths)]
+    return SceneTruths(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def _things(numbers: Sequence[int]) -> Int8[np.ndarray, "scene=1 thing=4"]:
@@ -100,17 +100,17 @@ def _things(numbers: Sequence[int]) -> Int8[np.ndarray, "scene=1 thing=4"]:
 
 
 def _third(start_px: int, end_px: int) -> int:
-    return min(N_THIRDS - 1, (start_px + end_px) * N_THIRDS // (2 * PICTURE_PX))
+    return min(N_THIRDS - 1, (start_px + end_px) * N_THIRDS // (2 * IMAGE_PX))
 
 
 def _centred(mask: Mask, grid: int) -> Bool[np.ndarray, " patch"]:
     """The pixel right and below of a patch's exact middle stands for it."""
-    middles = (2 * np.arange(grid) + 1) * PICTURE_PX // (2 * grid)
+    middles = (2 * np.arange(grid) + 1) * IMAGE_PX // (2 * grid)
     return mask[np.ix_(middles, middles)].ravel()
 
 
 def _touched(mask: Mask, grid: int) -> Bool[np.ndarray, " patch"]:
     patches = np.zeros((grid, grid), dtype=bool)
-    rows, columns = (pixels * grid // PICTURE_PX for pixels in np.nonzero(mask))
+    rows, columns = (pixels * grid // IMAGE_PX for pixels in np.nonzero(mask))
     patches[rows, columns] = True
     return patches.ravel()

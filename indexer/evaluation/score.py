@@ -30,7 +30,7 @@ class Top(NamedTuple):
 
 
 class Best(NamedTuple):
-    """Of every scored feature the concept that it stands for best."""
+    """The best concept of every scored feature."""
 
     concepts: Int64[np.ndarray, " feature"]
     n_showing: Int8[np.ndarray, " feature"]
@@ -93,7 +93,7 @@ def shares(best: Best, concepts: Sequence[Concept]) -> Shares:
 
 
 def random_top(n_features: int, n_scenes: int, seed: int) -> Top:
-    """What chance gives: for each feature nine different scenes at random. At least nine scenes."""
+    """The chance level: nine different scenes at random for each feature. Needs at least nine scenes."""
     random = np.random.default_rng(seed)
     drawn = [random.choice(n_scenes, N_TOP, replace=False) for _ in range(n_features)]
     return Top(np.arange(n_features), np.array(drawn, dtype=np.int64).reshape(-1, N_TOP))

@@ -10,26 +10,38 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Int64
+from torch.nn.functional import normalize
 
 from indexer.evaluation.concepts import concepts, shown
-from indexer.evaluation.logit_lens import decoder_lens
 from indexer.evaluation.report import percent
-from indexer.evaluation.retrieval import AMONG, Finder, How, Meaning, SearchScore, meaning, score, searches
+from indexer.evaluation.retrieval import (
+    AMONG,
+    FeatureMeanings,
+    Finder,
+    SearchMethod,
+    SearchScore,
+    meaning,
+    score,
+    search_scopes,
+)
 from indexer.evaluation.stored_index import read_top, read_truths
 from scopeview.errors import InputError
 from scopeview.model_spec import load_encoder, load_text_encoder
-from scopeview.slots import Slot
+from scopeview.sae.autoencoder import Sae
+from scopeview.slots import EMBED, Slot
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import Hit
+from scopeview.vision.clip import Clip
 
 
 @dataclass(frozen=True)
-class SearchFigures:
+class SearchMetrics:
     index: str
     model: str
     seed: int
-    """Of the world."""
+    """The seed of the world."""
     n_scenes: int
     scores: list[SearchScore]
 
@@ -39,7 +51,7 @@ class SearchFigures:
 
 def evaluate_search(
     index_dir: Path, *, seed: int, device: str = "auto", with_controls: bool = True
-) -> SearchFigures:
+) -> SearchMetrics:
     """Raises `InputError` for an index without vectors, as `read_truths` and as `load_text_encoder`."""
     with IndexReader(index_dir) as reader:
         slots = reader.manifest.slots
@@ -50,20 +62,22 @@ def evaluate_search(
         vectors = dict(zip(texts, embedded, strict=True))
         scenes = shown(read_truths(reader, seed))
         meanings = {slot: meaning(scenes, read_top(reader, slot).top) for slot in slots}
-        finders: dict[How, Finder] = {"vectors": _VectorFinder(reader)}
+        finders: dict[SearchMethod, Finder] = {"vectors": _VectorFinder(reader)}
         if with_controls:
             finders["decoder"] = _lens_finder(index_dir, meanings, device)
-        return SearchFigures(
+        return SearchMetrics(
             index=reader.manifest.slug,
             model=reader.manifest.model.ref,
             seed=seed,
             n_scenes=len(scenes),
-            scores=[line for search in searches(slots) for line in score(search, meanings, vectors, finders)],
+            scores=[
+                line for search in search_scopes(slots) for line in score(search, meanings, vectors, finders)
+            ],
         )
 
 
 class _VectorFinder:
-    """What the site's search does."""
+    """Finds features as the site's search does."""
 
     def __init__(self, reader: IndexReader) -> None:
         self._reader = reader
@@ -93,16 +107,16 @@ class RowFinder:
         return [Hit(int(features[at]), float(cosines[at])) for at in best]
 
 
-def _lens_finder(index_dir: Path, meanings: Mapping[Slot, Meaning], device: str) -> RowFinder:
+def _lens_finder(index_dir: Path, meanings: Mapping[Slot, FeatureMeanings], device: str) -> RowFinder:
     """Among the same features as the search itself."""
     encoder = load_encoder(index_dir, device=device)
-    lenses = {layer: decoder_lens(encoder.clip, sae) for layer, sae in encoder.saes.items()}
+    lenses = {layer: decoder_logit_lens(encoder.clip, sae) for layer, sae in encoder.saes.items()}
     return RowFinder(
         {slot: Rows(found.features, lenses[slot.layer][found.features]) for slot, found in meanings.items()}
     )
 
 
-def search_table(found: SearchFigures) -> Iterator[str]:
+def search_table(found: SearchMetrics) -> Iterator[str]:
     """Line by line."""
     yield f"{found.index}: {found.model} on {found.n_scenes:,} scenes of world {found.seed}"
     yield ""
@@ -119,3 +133,16 @@ def search_table(found: SearchFigures) -> Iterator[str]:
             f"{line.layer!s:6}{line.token:6}{line.how:9}{line.n_concepts:>9}{percent(line.among):>9}"
             f"{percent(line.first):>8}   {groups}"
         )
+
+
+@torch.inference_mode()
+def decoder_logit_lens(clip: Clip, sae: Sae) -> Float32[np.ndarray, "feature projection"]:
+    """The logit lens of every feature, of unit length."""
+    rows, stats = sae.dec, sae.standardization
+    if stats is not None:
+        rows = rows * (stats.to(rows.device).std + stats.eps)
+    if sae.config.layer != EMBED:
+        tower = clip.model
+        rows = tower.visual_projection(tower.vision_model.post_layernorm(rows.to(clip.dtype)))
+    found: Float32[np.ndarray, "feature projection"] = normalize(rows.float(), dim=1).cpu().numpy()
+    return found

@@ -1,4 +1,4 @@
-"""What an index knows of its features and scenes, as arrays: nothing is computed anew but the truth."""
+"""Features and scenes of an index as arrays: only the scenes' content is computed again."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,9 +9,9 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from indexer.evaluation.controls import Controls
-from indexer.evaluation.scenes import Truths, joined, scenes_of, truth_of
+from indexer.evaluation.scenes import SceneTruths, concatenate_truths, indexed_scenes, scene_truth
 from indexer.evaluation.score import N_TOP, Top
-from indexer.prepare import LIMITS, batched
+from indexer.prepare import IMAGE_LIMITS, batched
 from indexer.world import Scene
 from indexer.world.write import jpeg
 from scopeview.errors import InputError
@@ -24,7 +24,7 @@ from scopeview.vision.clip import Clip
 _BATCH_SIZE = 16
 
 
-class Stored(NamedTuple):
+class StoredTop(NamedTuple):
     """The scored features of one slot."""
 
     top: Top
@@ -32,7 +32,7 @@ class Stored(NamedTuple):
     """Token numbers of the maxima at `any`; None elsewhere."""
 
 
-def read_top(reader: IndexReader, slot: Slot) -> Stored:
+def read_top(reader: IndexReader, slot: Slot) -> StoredTop:
     """Features that fire on at least nine scenes, with their top nine."""
     rows = reader.sql(
         "SELECT feature, top_images[:$n], top_positions[:$n] FROM features"
@@ -41,34 +41,34 @@ def read_top(reader: IndexReader, slot: Slot) -> Stored:
     )
     features, scenes = (_integers(rows, column) for column in (0, 1))
     positions = _integers(rows, 2).reshape(-1, N_TOP) if slot.token == ANY else None
-    return Stored(Top(features, scenes.reshape(-1, N_TOP)), positions)
+    return StoredTop(Top(features, scenes.reshape(-1, N_TOP)), positions)
 
 
 def _integers(rows: Sequence[tuple[Any, ...]], column: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.array([row[column] for row in rows], dtype=np.int64)
 
 
-def read_truths(reader: IndexReader, seed: int, controls: Controls | None = None) -> Truths:
-    """The truth of every image's scene, by image id; `controls` take their pictures, in that order.
+def read_truths(reader: IndexReader, seed: int, controls: Controls | None = None) -> SceneTruths:
+    """The truth of every image's scene, by image id; `controls` are given the scenes' pixels, in that order.
 
-    Raises `InputError` for an index of fewer than nine images, and as `scenes_of`.
+    Raises `InputError` for an index of fewer than nine images, and as `indexed_scenes`.
     """
     n_scenes, grid = reader.manifest.n_images, reader.manifest.model.grid_size
     if n_scenes < N_TOP:
         raise InputError(
             f"{reader.index_dir} has {n_scenes} images; features are scored by their top {N_TOP}"
         )
-    parts: list[Truths] = []
-    with task("look", n_scenes, "scenes") as progress:
-        for batch in batched(scenes_of(reader, seed), _BATCH_SIZE):
-            parts += [truth_of(scene, grid) for scene in batch]
+    parts: list[SceneTruths] = []
+    with task("scenes" if controls is None else "controls", n_scenes, "scenes") as progress:
+        for batch in batched(indexed_scenes(reader, seed), _BATCH_SIZE):
+            parts += [scene_truth(scene, grid) for scene in batch]
             if controls is not None:
-                controls.take(pixels_of(batch, controls.clip))
+                controls.take(scene_pixels(batch, controls.clip))
             progress.advance(len(batch))
-    return joined(parts)
+    return concatenate_truths(parts)
 
 
-def pixels_of(scenes: Sequence[Scene], clip: Clip) -> UInt8[Tensor, "batch 3 height width"]:
-    """What the model sees when their files are indexed."""
-    pictures = (decode(jpeg(scene.image), LIMITS).image for scene in scenes)
+def scene_pixels(scenes: Sequence[Scene], clip: Clip) -> UInt8[Tensor, "batch 3 height width"]:
+    """The pixels that the model sees when the scenes' files are indexed."""
+    pictures = (decode(jpeg(scene.image), IMAGE_LIMITS).image for scene in scenes)
     return torch.from_numpy(np.stack([clip.preprocessing.crop(picture) for picture in pictures]))

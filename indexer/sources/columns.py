@@ -21,7 +21,7 @@ class Columns(NamedTuple):
     others: list[str]
     """Those of metadata."""
     class_names: dict[str, list[str]]
-    """Of labels that are numbers: what each stands for, as Hugging Face `datasets` notes it in the schema."""
+    """The class names of integer labels, as Hugging Face `datasets` records them in the schema."""
     unused: list[str]
 
     def read(self) -> list[str]:
@@ -60,7 +60,7 @@ def find_columns(schema: pa.Schema, options: SourceOptions) -> Columns | None:
 
 
 def image_bytes(value: Any) -> bytes | None:
-    """Of a list the first that there is."""
+    """The first usable image of a list."""
     if isinstance(value, list):
         return next((found for found in map(image_bytes, value) if found is not None), None)
     if isinstance(value, dict):
@@ -85,7 +85,7 @@ def _named(value: Any, names: Sequence[str]) -> Any:
 
 
 def _features(schema: pa.Schema) -> dict[str, Any]:
-    """What `datasets` notes of each column; nothing where it has not written the file, or not well."""
+    """The `datasets` features of each column; empty if it did not write the file."""
     try:
         noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = noted["info"]["features"]
@@ -99,7 +99,7 @@ def _kind(feature: Any) -> Any:
 
 
 def _class_names(feature: Any) -> list[str] | None:
-    """Of a class label, or of a list of them."""
+    """The names of a class label, or of a list of them."""
     if isinstance(feature, list) and len(feature) == 1:
         return _class_names(feature[0])
     if _kind(feature) in ("Sequence", "List", "LargeList"):

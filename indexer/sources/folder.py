@@ -57,7 +57,7 @@ class Entry(NamedTuple):
     is_duplicate: bool
     """Another image before it has the same key."""
     row: str = ""
-    """What a table beside the images says of it: its columns as JSON."""
+    """The image's row in a table beside the images: its columns as JSON."""
     class_folder: str = ""
     """The folder that it lies in, where folders stand for classes."""
 
@@ -74,7 +74,7 @@ class FolderShard:
     options: SourceOptions
 
     def fingerprint(self) -> str:
-        """Of names and sizes, and of what tables say: the images are not read."""
+        """A digest of names, sizes and table rows: the images are not read."""
         paths = (path for entry in self.entries for path in (entry.path, *entry.sidecars))
         sizes = [(path, _size_or_gone(self.root / path)) for path in paths]
         said = [(text, 0) for entry in self.entries for text in (entry.row, entry.class_folder) if text]

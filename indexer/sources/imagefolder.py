@@ -1,4 +1,4 @@
-"""What a folder of images says of them beside each image: tables and the names of folders.
+"""Metadata of a folder of images beside each image: tables and folder names.
 
 Both by the rules of Hugging Face's `imagefolder`: `metadata.jsonl`, `.csv` or `.parquet`, whose column
 `file_name` is relative to the table; and folders as classes, where all images lie at one depth in several.
@@ -26,7 +26,7 @@ _TABLES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _NAME_COLUMNS = ("file name", "image file name", "filename")
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"})
 FOLDER = "folder"
-"""What `--label-key` calls the folder."""
+"""The value of `--label-key` that selects the folder's name."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Tables:
 
 
 def read_tables(root: Path, files: Sequence[str], options: SourceOptions) -> Tables:
-    """Of two tables the one that is nearer to the image holds."""
+    """If two tables describe an image, the one nearer to it wins."""
     found, images = Tables(), {path for path in files if is_image(path)}
     places = None if options.follow_links else link_places(root)
     tables = [path for path in files if PurePosixPath(path).name.lower() in _TABLES]

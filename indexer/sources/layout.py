@@ -152,7 +152,7 @@ def _only_kind(root: str, found: dict[Kind, list[str]]) -> Kind:
 
 
 def _why_unused(path: str, tables: dict[str, bool | None]) -> str:
-    """Of a file beside the archives that are used."""
+    """The reason for a file beside the archives that are used."""
     if is_image(path):
         return UnusedReason.LOOSE_IMAGE
     if is_tar(path):

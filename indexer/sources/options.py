@@ -7,7 +7,7 @@ from indexer.sources.sample import Kind
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What `scopeview index` was asked for, beyond the source itself."""
+    """The options of `scopeview index` that shape reading."""
 
     kind: Kind | None = None
     """None: told from what lies there."""

@@ -41,7 +41,7 @@ class ParquetShard:
         return file_digest(self.path)
 
     def samples(self) -> Iterator[Sample | BadSample]:
-        """Of a damaged file the rows before the damage, then how many its footer says are lost."""
+        """Reads a damaged file up to the damage, then counts the rows that its footer says are lost."""
         n_rows, n_expected = 0, 0
         seen: set[str] = set()
         try:
@@ -115,7 +115,7 @@ def has_images(file: Path | IOBase, options: SourceOptions) -> bool | None:
 
 
 def _record(row: dict[str, Any], columns: Columns, key_source: str) -> metadata.Record:
-    """Of the columns that no metadata come from."""
+    """The columns without metadata."""
     record = metadata.Record()
     record.there(columns.unused)
     record.take("image", columns.image)

@@ -32,7 +32,7 @@ from scopeview.errors import SourceError, TransferError
 
 _TRIES = 3
 _VERSIONS = ("ETag", "etag", "md5Hash", "checksum", "blob_id", "oid", "sha")
-"""What file systems call that which changes with a file's content; where there is none, its size must do."""
+"""The value that a file system changes with a file's content; its size if there is none."""
 _FOOTERS_AT_ONCE = 8
 _ACCEPTED = "accepted are .tar (WebDataset) or .parquet files with a column of image bytes"
 

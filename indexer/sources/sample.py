@@ -1,4 +1,4 @@
-"""What a source hands to the encoder: samples, and what stands in their place when they cannot be used.
+"""The samples that a source yields, and placeholders for those that cannot be used.
 
 It knows nothing of where a sample comes from, nor whether its bytes decode: that is found out later.
 """
@@ -87,4 +87,4 @@ class Source:
     root: Path
     shards: tuple[Shard, ...]
     unused: tuple[Unused, ...] = ()
-    """What lies there and is not indexed."""
+    """The files that are not indexed."""

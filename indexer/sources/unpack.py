@@ -54,7 +54,7 @@ def unpacked(path: Path) -> Iterator[Unpacked]:
 
 
 def _unpack(path: Path, packed: Any, plain: Any) -> str | None:
-    """What was wrong with the compressed file, if anything."""
+    """The problem with the compressed file, if any."""
     left = max(_FREE_BYTES, _MAX_RATIO * path.stat().st_size)
     problem: str | None = None
     while True:

@@ -1,4 +1,4 @@
-"""What lies under a source and is not indexed, by reason: nothing is left out without being counted."""
+"""Files under a source that are not indexed, by reason: every file left out is counted."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -5,23 +5,79 @@ the tar must hold. Tars are read by the standard library (see `tar`), for the we
 truncated shard without a word.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from indexer.sources import metadata
-from indexer.sources.counts import count_file, expected_samples
 from indexer.sources.digest import file_digest
 from indexer.sources.groups import SampleFiles, group_members
 from indexer.sources.keys import printable, unsafe_because
-from indexer.sources.layout import archive_stem, stats_of
+from indexer.sources.layout import archive_stem, stats_of, table_of
 from indexer.sources.options import SourceOptions
 from indexer.sources.sample import MAX_IMAGE_BYTES, MAX_METADATA_BYTES, BadSample, Sample
 from indexer.sources.tar import Cut, CutError, Member, NotATarError, TarReader
 from indexer.sources.unpack import Unpacked, unpacked
 from scopeview.errors import BadReason
+
+_STATUS = "status"
+
+
+class Expected(NamedTuple):
+    """The count that a file beside a tar states."""
+
+    file: str
+    n_samples: int | None
+    """None where it does not say it."""
+    is_exact: bool = True
+    """A table without a status may list images that were never fetched: it counts for a damaged tar only."""
+
+
+def count_file(tar: Path) -> Path | None:
+    """The file that counts the samples of `tar`."""
+    for name in (stats_of(tar.name), table_of(tar.name)):
+        if (tar.parent / name).is_file():
+            return tar.parent / name
+    return None
+
+
+def expected_samples(tar: Path) -> Expected | None:
+    path = count_file(tar)
+    if path is None:
+        return None
+    if path.name == stats_of(tar.name):
+        return Expected(path.name, _successes(path))
+    return _rows(path)
+
+
+def _successes(path: Path) -> int | None:
+    try:
+        with path.open("rb") as file:
+            stats = json.loads(file.read(MAX_METADATA_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    successes = stats.get("successes") if isinstance(stats, dict) else None
+    return successes if isinstance(successes, int) else None
+
+
+def _rows(path: Path) -> Expected | None:
+    """img2dataset lists failures too, and says so in `status`. None where the table cannot be read."""
+    try:
+        with pq.ParquetFile(path) as file:
+            if _STATUS not in file.schema_arrow.names:
+                return Expected(path.name, file.metadata.num_rows, is_exact=False)
+            status = file.read([_STATUS]).column(_STATUS).cast(pa.string())
+            return Expected(path.name, pc.sum(pc.equal(status, "success")).as_py() or 0)
+    except (pa.ArrowException, OSError, ValueError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -38,7 +94,7 @@ class TarShard:
         return self.own_name or archive_stem(self.path.name)
 
     def fingerprint(self) -> str:
-        """Of the tar, and of what says how many samples it holds."""
+        """A digest of the tar and of the file that counts its samples."""
         counts = count_file(self.path)
         digests = file_digest(self.path), file_digest(counts) if counts else ""
         return sha256("".join(digests).encode()).hexdigest() if counts else digests[0]
@@ -60,7 +116,7 @@ class TarShard:
         return BadSample(printable(self.name), reason, detail, n_samples)
 
     def n_lost(self, n_found: int) -> int:
-        """Of a damaged tar in which so many samples were found, as far as is known."""
+        """The number of samples lost in a damaged tar, as far as it is known."""
         expected = expected_samples(self.path)
         return max(1, (expected.n_samples or 0) - n_found) if expected else 1
 
@@ -184,7 +240,7 @@ class _TarSamples:
         return described._replace(note=BadReason.BAD_METADATA) if is_large else described
 
     def _check_count(self) -> Iterator[BadSample]:
-        """What lies beside the tar says how many samples it must hold."""
+        """Compares the number of samples with the count beside the tar."""
         expected, stats = expected_samples(self.shard.path), stats_of(self.shard.path.name)
         if self.shard.stats_expected and (expected is None or expected.file != stats):
             detail = f"{stats} is missing, so {self.shard.path.name} was perhaps never finished"

@@ -1,6 +1,6 @@
-"""What the SAEs learn from: the standardised activations of a stream of pictures, shuffled in memory.
+"""The SAEs' training data: standardized activations of a stream of images, shuffled in memory.
 
-The tokens of one picture resemble each other, so a bounded number of pictures is held at a time and all their
+The tokens of one image resemble each other, so a bounded number of images is held at a time and all their
 tokens are dealt out in random order; then the buffer is filled anew. Nothing goes to disk, and there is no
 random state: step 700 deals the same tokens whether or not the run was interrupted before it.
 """
@@ -57,19 +57,19 @@ class Activations:
         self._buffer: dict[Layer, Tensor] = {}
         self.n_not_finite = 0
 
-    def some_tokens(self, layer: Layer, n: int) -> Float[Tensor, "token d_in"]:
+    def sample_tokens(self, layer: Layer, n: int) -> Float[Tensor, "token d_in"]:
         """`n` of the buffer that the last batch came from, or all where there are fewer; in random order."""
         tokens = self._buffer[layer].flatten(0, 1)
         order = torch.randperm(len(tokens), generator=seeded(self._plan.seed, 0, 1))
         return tokens[order[:n].to(tokens.device)].float()
 
     def batches(
-        self, stream: ImageStream, place: StreamPosition, *, again_from: int | None
+        self, stream: ImageStream, place: StreamPosition, *, repeat_from: int | None
     ) -> Iterator[ActivationBatch]:
-        """Raises `InputError` when the pictures run out before the last step."""
+        """Raises `InputError` when the images run out before the last step."""
         size = self._plan.buffer_steps
         first, begin = place.step - place.step % size, place.sample
-        with closing(stream.images(begin, again_from=again_from)) as images:
+        with closing(stream.images(begin, repeat_from=repeat_from)) as images:
             while first < self._plan.n_steps:
                 last = min(first + size, self._plan.n_steps) - 1
                 taken = self._take(images, (last + 1 - first) * self._plan.batch_size, stream, first)
@@ -77,7 +77,9 @@ class Activations:
                 end = taken[-1].next_sample
                 for step in range(max(first, place.step), last + 1):
                     after = StreamPosition(step + 1, end if step == last else begin)
-                    yield ActivationBatch(self._deal(self._buffer, first // size, step - first), after)
+                    yield ActivationBatch(
+                        self._shuffled_step(self._buffer, first // size, step - first), after
+                    )
                 first, begin = last + 1, end
 
     def _take(
@@ -98,9 +100,9 @@ class Activations:
         buffer: dict[Layer, Tensor] = {}
         for start in range(0, len(crops), self._plan.batch_size):
             pixels = np.stack(crops[start : start + self._plan.batch_size])
-            taps = self._clip.forward(torch.from_numpy(pixels), self._blocks)
+            activations = self._clip.forward(torch.from_numpy(pixels), self._blocks)
             for layer, stats in self._statistics.items():
-                raw = _tokens(taps, layer)
+                raw = _tokens(activations, layer)
                 if start == 0:
                     buffer[layer] = self._empty(len(crops), *raw.shape[1:])
                 buffer[layer][start : start + len(raw)] = self._standardised(raw, stats)
@@ -120,7 +122,7 @@ class Activations:
             x = torch.where(finite, x, 0)
         return x
 
-    def _deal(self, buffer: Mapping[Layer, Tensor], number: int, turn: int) -> dict[Layer, Tensor]:
+    def _shuffled_step(self, buffer: Mapping[Layer, Tensor], number: int, turn: int) -> dict[Layer, Tensor]:
         """Every token of the buffer exactly once over its turns; the embeddings in the images' order."""
         dealt: dict[Layer, Tensor] = {}
         for layer, held in buffer.items():
@@ -135,7 +137,7 @@ class Activations:
 
 
 class EmbedMemory:
-    """The latest embeddings. A picture has 257 tokens at a block but one embedding: to learn as much a step,
+    """The latest embeddings. An image has 257 tokens at a block but one embedding: to learn as much a step,
     an SAE on `embed` sees each of them several times."""
 
     def __init__(self, d_in: int, seed: int, device: torch.device) -> None:
@@ -160,5 +162,5 @@ class EmbedMemory:
         self._n_seen = state["n_seen"]
 
 
-def _tokens(taps: ResidualActivations, layer: Layer) -> Float[Tensor, "image token d_in"]:
-    return taps.embedding[:, None] if layer == EMBED else taps.residuals[layer]
+def _tokens(activations: ResidualActivations, layer: Layer) -> Float[Tensor, "image token d_in"]:
+    return activations.embedding[:, None] if layer == EMBED else activations.residuals[layer]

@@ -41,7 +41,7 @@ class RunFolder:
         path, now = self.path / CONFIG, json.loads(json.dumps(config))
         if path.exists():
             check_same(path, _read_json(path), now)
-        elif strangers := self._strangers():
+        elif strangers := self._unknown_files():
             raise InputError(
                 f"{self.path} is not empty and holds no training run (found {strangers}); "
                 "choose another --out"
@@ -68,7 +68,7 @@ class RunFolder:
             torch.save(dict(state), part)
 
     def result(self) -> dict[str, Any] | None:
-        """What `finish` wrote, or None while the run is under way."""
+        """The result that `finish` wrote, or None while the run is under way."""
         path = self.path / RESULT
         return _read_json(path) if path.exists() else None
 
@@ -77,7 +77,7 @@ class RunFolder:
         write_json(self.path / RESULT, dict(result))
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 
-    def _strangers(self) -> str:
+    def _unknown_files(self) -> str:
         mine = (LOCK, f"{CONFIG}.part")
         if not self.path.is_dir():
             return ""

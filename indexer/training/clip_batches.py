@@ -15,12 +15,19 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from indexer.training.clip_concepts import shares_of, subjects_of
+from indexer.training.clip_concepts import concept_shares, subject_numbers
 from indexer.training.clip_config import ClipSettings
 from indexer.training.clip_tokenizer import encode, make_tokenizer
-from indexer.training.clip_windows import NO_REGION, WHOLE, Regions, Window, regions_of, window_on
+from indexer.training.clip_windows import (
+    FULL_WINDOW,
+    NO_REGION,
+    Regions,
+    Window,
+    object_window,
+    scene_regions,
+)
 from indexer.world.captions import Caption
-from indexer.world.sampling import Draws
+from indexer.world.sampling import RandomStream
 from indexer.world.scene import Scene, make_scene, make_twins
 from indexer.world.scene_objects import Difference
 
@@ -35,7 +42,7 @@ class SceneBatch(NamedTuple):
     also_true: Bool[Tensor, "image caption"]
     """Captions of other images of the batch that are true of this one too: no negatives, no positives."""
     concepts: Float[Tensor, "batch concept"]
-    """Shares, as `shares_of` gives them."""
+    """Shares, as `concept_shares` gives them."""
     patches: Int64[Tensor, "batch patch"]
     """Which patches of the whole grid the pixels are."""
     region_of_patch: Int64[Tensor, "batch patch"]
@@ -44,7 +51,7 @@ class SceneBatch(NamedTuple):
     region_also_true: Bool[Tensor, "region name"]
     """Names of other regions that are true of this one too."""
     region_subjects: Int64[Tensor, " region"]
-    """As `subjects_of` gives them."""
+    """As `subject_numbers` gives them."""
 
 
 class Batches(Dataset[SceneBatch]):
@@ -63,19 +70,21 @@ class Batches(Dataset[SceneBatch]):
         patches = np.stack([window.patches for window in windows])
         captions = [_caption(scene, self._settings.brief_captions) for scene in scenes]
         facts = [scene.facts() for scene in scenes]
-        regions = [regions_of(scene, window) for scene, window in zip(scenes, windows, strict=True)]
-        named = (*self._named(captions, facts), shares_of(facts))
+        regions = [scene_regions(scene, window) for scene, window in zip(scenes, windows, strict=True)]
+        named = (*self._named(captions, facts), concept_shares(facts))
         parts = (pixels, *named, patches, *self._regions(regions))
         return SceneBatch(*(torch.from_numpy(np.ascontiguousarray(part)) for part in parts))
 
     def _window(self, scene: Scene, step: int) -> Window:
-        return WHOLE if self._settings.is_whole(step) else window_on(scene, self._settings.window)
+        return (
+            FULL_WINDOW if self._settings.is_full_scene(step) else object_window(scene, self._settings.window)
+        )
 
     def _named(
         self, captions: Sequence[Caption], facts: Sequence[frozenset[str]]
     ) -> tuple[np.ndarray, np.ndarray]:
         """The captions' words, and which of them are also true of other subjects."""
-        also_true = claims_met(captions, facts)
+        also_true = matching_claims(captions, facts)
         np.fill_diagonal(also_true, False)
         return encode(self._tokenizer, [caption.text for caption in captions]), also_true
 
@@ -86,18 +95,18 @@ class Batches(Dataset[SceneBatch]):
         of_patch = np.where(of_patch == NO_REGION, NO_REGION, of_patch + firsts[:, None])
         captions = [caption for regions in found for caption in regions.captions]
         facts = [facts for regions in found for facts in regions.facts]
-        return of_patch, *self._named(captions, facts), subjects_of(facts)
+        return of_patch, *self._named(captions, facts), subject_numbers(facts)
 
 
 def training_world(seed: int) -> int:
-    """The world a run of this seed draws from: below zero, where no command draws pictures to look at."""
+    """The world a run of this seed draws from: below zero, where no command draws images to look at."""
     return -1 - seed
 
 
 def draw_scenes(settings: ClipSettings, step: int) -> list[Scene]:
     """Groups of twins first, then scenes that have nothing to do with one another."""
     seed, first, size = training_world(settings.seed), step * settings.batch_size, settings.batch_size
-    n_things = None if settings.is_whole(step) else 1
+    n_things = None if settings.is_full_scene(step) else 1
     group = min(_GROUP, size)
     n_groups = int(settings.hard_negatives * size) // group if settings.has_texts(step) else 0
     scenes: list[Scene] = []
@@ -108,7 +117,7 @@ def draw_scenes(settings: ClipSettings, step: int) -> list[Scene]:
     return scenes
 
 
-def claims_met(
+def matching_claims(
     captions: Sequence[Caption], facts: Sequence[frozenset[str]]
 ) -> Bool[np.ndarray, "image caption"]:
     """Which captions are true of which images: those all of whose claims are among the image's facts."""
@@ -132,15 +141,15 @@ def stream(settings: ClipSettings, first_step: int, n_workers: int) -> Iterator[
         num_workers=n_workers,
         prefetch_factor=_AHEAD if n_workers else None,
         multiprocessing_context="spawn" if n_workers else None,
-        worker_init_fn=_leave_pausing_to_the_parent,
+        worker_init_fn=_ignore_interrupts,
     )
     return iter(loader)
 
 
-def _leave_pausing_to_the_parent(_worker: int) -> None:
+def _ignore_interrupts(_worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _caption(scene: Scene, brief_share: float) -> Caption:
-    is_brief = Draws(scene.seed, scene.number, "caption").integer(1, 1000) <= 1000 * brief_share
-    return scene.brief_caption() if is_brief else scene.worded
+    is_brief = RandomStream(scene.seed, scene.number, "caption").integer(1, 1000) <= 1000 * brief_share
+    return scene.brief_caption() if is_brief else scene.full_caption

@@ -23,12 +23,12 @@ _BACKGROUND_WEIGHT = 0.5  # of a patch of a background, of which there are more 
 
 
 def concepts() -> list[str]:
-    """What images are asked for, as claims of `facts_of`: kinds, colours, and kinds of background."""
+    """The concepts that images are classified by, as claims of `facts_of`: kinds, colors and backgrounds."""
     return [*_of_things(kinds()), *_of_things(COLOURS), *_of_backgrounds()]
 
 
 def subjects() -> list[str]:
-    """What patches are asked for: kinds of things, and kinds of background."""
+    """The classes of patches: kinds of objects and kinds of backgrounds."""
     return [*_of_things(kinds()), *_of_backgrounds()]
 
 
@@ -40,8 +40,8 @@ def _of_backgrounds() -> list[str]:
     return [f"on {kind}" for kind in background_kinds()]
 
 
-def shares_of(facts: Sequence[frozenset[str]]) -> Float[np.ndarray, "subject concept"]:
-    """Of each subject the concepts true of it, all alike; each row's sum is 1."""
+def concept_shares(facts: Sequence[frozenset[str]]) -> Float[np.ndarray, "subject concept"]:
+    """The concepts true of each subject, equally weighted; each row sums to 1."""
     columns = {concept: number for number, concept in enumerate(concepts())}
     found = np.zeros((len(facts), len(columns)), dtype=np.float32)
     for row, known in zip(found, facts, strict=True):
@@ -50,7 +50,7 @@ def shares_of(facts: Sequence[frozenset[str]]) -> Float[np.ndarray, "subject con
     return shares
 
 
-def subjects_of(facts: Sequence[frozenset[str]]) -> Int64[np.ndarray, " region"]:
+def subject_numbers(facts: Sequence[frozenset[str]]) -> Int64[np.ndarray, " region"]:
     """The number in `subjects` of each thing or background."""
     numbers = {subject: number for number, subject in enumerate(subjects())}
     found = [next(numbers[fact] for fact in known if fact in numbers) for known in facts]
@@ -69,7 +69,7 @@ class Heads(torch.nn.Module):
             self.of_patches = torch.nn.Linear(settings.width, len(subjects()))
             """From the residual stream after the last block to those of `subjects`."""
 
-    def naming_loss(
+    def concept_loss(
         self, images: Float[Tensor, "batch projection"], shares: Float[Tensor, "batch concept"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """The mean cross-entropy of the images' concepts under the softmax over all, and the share of the

@@ -1,4 +1,4 @@
-"""What a run that trains a CLIP is asked for, and whether it can be had. Knows numbers alone."""
+"""The settings of a CLIP training run and their checks. Knows only numbers."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +26,16 @@ _COUNTS = (
 _SHARES = ("warmup", "hold", "texts_from", "whole_end", "hard_negatives", "brief_captions")
 _WEIGHTS = ("regions", "concepts", "subjects")
 _RATES = ("lr", "matrix_lr")
+_OPTIONS = {
+    "n_images": "images",
+    "matrix_lr": "muon-lr",
+    "hold": "plateau",
+    "whole_every": "full-scene-every",
+    "whole_end": "full-scene-tail",
+    "texts_from": "head-only-fraction",
+}
+"""Options named differently from their fields, which keep the names that records of runs have on disk."""
+
 _FIRST_LOGIT_SCALE = 3.2189  # log(1 / 0.04); CLIP's own 1 / 0.07 takes longer to grow than a short run has
 
 
@@ -43,9 +53,9 @@ class ClipSettings:
     projection: int = 128
     batch_size: int = 128
     lr: float = 5e-4
-    """Of everything but the blocks' matrices."""
+    """The peak learning rate of everything but the blocks' matrices."""
     matrix_lr: float = 0.01
-    """Of the blocks' matrices, which Muon turns."""
+    """The peak learning rate of the blocks' matrices, which Muon trains."""
     warmup: float = 0.02
     hold: float = 0.7
     """Share of the steps after which the learning rates begin to fall."""
@@ -53,7 +63,7 @@ class ClipSettings:
     window: int = 8
     """Patches a side that most steps see of a scene, which then shows one thing: a quarter of the cost."""
     whole_every: int = 8
-    """Of so many steps one sees scenes whole, with any number of things; so do the last ones."""
+    """Every N-th step trains on full scenes with any number of objects; so do the last steps."""
     whole_end: float = 0.1
     """Share of the steps, the last ones, that all see scenes whole."""
     texts_from: float = 0.4
@@ -76,7 +86,7 @@ class ClipSettings:
     def n_steps(self) -> int:
         return -(-self.n_images // self.batch_size)
 
-    def is_whole(self, step: int) -> bool:
+    def is_full_scene(self, step: int) -> bool:
         """Whether the step sees whole scenes rather than a window of each."""
         n_last = round(self.whole_end * self.n_steps)
         is_last = step >= self.n_steps - n_last
@@ -91,7 +101,7 @@ class ClipSettings:
 
     @property
     def schedule(self) -> Schedule:
-        """Of both learning rates, as a share of each."""
+        """The schedule of both learning rates, as a fraction of their peaks."""
         warmup, hold = (round(share * self.n_steps) for share in (self.warmup, self.hold))
         return Schedule(1.0, self.n_steps, warmup, "linear", hold_steps=max(0, hold - warmup))
 
@@ -130,7 +140,8 @@ def check_settings(settings: ClipSettings) -> None:
 
 def _check(name: str, value: object, holds: bool, wanted: str) -> None:
     if not holds:
-        raise InputError(f"--{name.replace('_', '-')} is {value}; expected {wanted}")
+        option = _OPTIONS.get(name, name.replace("_", "-"))
+        raise InputError(f"--{option} is {value}; expected {wanted}")
 
 
 def _check_divides(what: str, width: int, whose: str, heads: int) -> None:

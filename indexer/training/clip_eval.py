@@ -1,7 +1,7 @@
 """`scopeview eval clip`: how well a CLIP names what is in scenes it has never seen.
 
 Zero-shot, by text prompts written down here before any model was looked at: each answer is the mean of its
-prompts' embeddings, and the nearest answer counts. Pictures go the way that indexing takes.
+prompts' embeddings, and the nearest answer counts. Images go the way that indexing takes.
 """
 
 import json
@@ -39,7 +39,7 @@ class Accuracy(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ClipFigures:
+class ClipMetrics:
     model: str
     seed: int
     kind: Accuracy
@@ -55,7 +55,7 @@ class ClipFigures:
         return {**{key: value for key, value in asdict(self).items() if key not in named}, **figures}
 
 
-def evaluate_clip(model: str, *, seed: int, n_images: int = 500, device: str = "cpu") -> ClipFigures:
+def evaluate_clip(model: str, *, seed: int, n_images: int = 500, device: str = "cpu") -> ClipMetrics:
     """`n_images` scenes with one thing, and as many with any number for retrieval, of world `seed`.
 
     Training draws from worlds below zero, so none of these was seen. Raises `InputError` for fewer than 100
@@ -80,7 +80,7 @@ def evaluate_clip(model: str, *, seed: int, n_images: int = 500, device: str = "
         for hits, prompts in zip(right, _QUESTIONS, strict=True)
     )
     retrieval = Accuracy(_retrieval(texts, seen_many, many), 1 / AMONG, len(many))
-    return ClipFigures(model, seed, kind, colour, background, retrieval, _by_kind(right[0], single))
+    return ClipMetrics(model, seed, kind, colour, background, retrieval, _by_kind(right[0], single))
 
 
 Prompts = Callable[[], dict[str, list[str]]]
@@ -121,7 +121,7 @@ def _nearest(texts: TextEncoder, images: Float[Tensor, "image projection"], prom
 
 
 def _embed(texts: TextEncoder, words: Sequence[str], beside: Tensor) -> Float[Tensor, "text projection"]:
-    """Of unit length, on the device of `beside`."""
+    """The texts' embeddings of unit length, on the device of `beside`."""
     return torch.from_numpy(texts.embed(words)).to(beside.device)
 
 
@@ -137,7 +137,7 @@ def _retrieval(
 
 
 def _embed_scenes(clip: Clip, scenes: Sequence[Scene], progress: Task) -> Float[Tensor, "image projection"]:
-    """Of unit length."""
+    """The scenes' embeddings of unit length."""
     return torch.cat([normalize(found, dim=1) for found in _embedded(clip, scenes, progress)])
 
 
@@ -158,7 +158,7 @@ def _by_kind(right: Sequence[bool], scenes: Sequence[Scene]) -> dict[str, float]
     return {kind: round(float(np.mean(hits)), 4) for kind, hits in found.items() if hits}
 
 
-def print_figures(found: ClipFigures, *, as_json: bool) -> None:
+def print_figures(found: ClipMetrics, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found.as_json(), indent=1))
         return

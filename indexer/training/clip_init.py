@@ -1,7 +1,7 @@
 """Where a small CLIP's vision tower starts: every head looks at one neighbour of its patch, and learns on.
 
 Random positions do not tell patches where their neighbours are, and a small transformer needs very many
-pictures to find out; until then it sees colours and no shapes. So a few dimensions of the residual stream
+images to find out; until then it sees colours and no shapes. So a few dimensions of the residual stream
 hold a patch's place as sines and cosines of both coordinates, in which a step in any direction is a rotation,
 and each head's queries and keys start as the rotation of one step. The first forward pass is then much like
 that of a convolutional network; nothing is fixed, and training may turn all of it (the idea of starting
@@ -24,20 +24,20 @@ _DIAGONAL = ((1, 1), (-1, -1), (1, -1), (-1, 1))
 _FAR = ((2, 0), (-2, 0), (0, 2), (0, -2))
 
 
-def look_at_neighbours(model: CLIPModel) -> None:
+def init_neighbor_attention(model: CLIPModel) -> None:
     """Sets positions, attention and the sizes of a new model's patch weights, in place."""
     tower: Any = model.vision_model
     width, head_width = tower.config.hidden_size, tower.config.hidden_size // tower.config.num_attention_heads
     n_frequencies = min(head_width, width // 4) // 4
     frequencies = torch.linspace(_LOWEST, _HIGHEST, n_frequencies)
     with torch.no_grad():
-        _tell_places(tower.embeddings, frequencies)
+        _init_positions(tower.embeddings, frequencies)
         for number, block in enumerate(tower.encoder.layers):
             _attend(block.self_attn, number, head_width, frequencies)
-            _start_values(block, 4 * n_frequencies if 2 * number < tower.config.num_hidden_layers else 0)
+            _init_values(block, 4 * n_frequencies if 2 * number < tower.config.num_hidden_layers else 0)
 
 
-def _tell_places(embeddings: Any, frequencies: Float[Tensor, " frequency"]) -> None:
+def _init_positions(embeddings: Any, frequencies: Float[Tensor, " frequency"]) -> None:
     n_places = 4 * len(frequencies)
     side = math.isqrt(embeddings.num_patches)
     down, right = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
@@ -80,8 +80,8 @@ def _rotation(by: int, frequencies: Float[Tensor, " frequency"]) -> Float[Tensor
     return torch.cat([torch.cat([cos, -sin], dim=1), torch.cat([sin, cos], dim=1)])
 
 
-def _start_values(block: Any, n_places: int) -> None:
-    """What a block writes leaves the first `n_places` dimensions nearly alone."""
+def _init_values(block: Any, n_places: int) -> None:
+    """Keeps a block from writing much into the first `n_places` dimensions."""
     attention, width = block.self_attn, block.self_attn.embed_dim
     attention.v_proj.weight.normal_(0, width**-0.5)
     attention.out_proj.weight.normal_(0, width**-0.5 / 2)

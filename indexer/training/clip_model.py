@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
 from indexer.training.clip_config import IMAGE_PX, PATCH_PX, TEXT_TOKENS, ClipSettings
-from indexer.training.clip_init import look_at_neighbours
+from indexer.training.clip_init import init_neighbor_attention
 from indexer.training.clip_tokenizer import END, PAD, SPECIAL, START, make_tokenizer, save_tokenizer
 
 _MLP_RATIO = 4
@@ -21,35 +21,35 @@ _AT_ONCE_ON_CPU = 32  # images: attention of more of them falls out of the cache
 
 
 def new_clip(settings: ClipSettings) -> CLIPModel:
-    """At random but for what `look_at_neighbours` sets, the same for the same seed."""
+    """At random but for what `init_neighbor_attention` sets, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = CLIPModel(_config(settings))
-        look_at_neighbours(model)
+        init_neighbor_attention(model)
         return model
 
 
-class Seen(NamedTuple):
+class ImageEmbeddings(NamedTuple):
     """Embeddings, not normalised."""
 
     images: Float[Tensor, "batch projection"]
     patches: Float[Tensor, "batch patch projection"]
     residual: Float[Tensor, "batch patch d_model"]
-    """Of the patches after the last block."""
+    """The residual stream of the patches after the last block."""
 
 
 def embed_images(
     model: CLIPModel,
     pixels: UInt8[Tensor, "batch 3 height width"],
     patches: Int64[Tensor, "batch patch"],
-) -> Seen:
+) -> ImageEmbeddings:
     """The tower sees the class token and the pixels, which are these patches of the whole grid, in order."""
     at_once = _AT_ONCE_ON_CPU if pixels.device.type == "cpu" else len(pixels)
     parts = zip(torch.split(pixels, at_once), torch.split(patches, at_once), strict=True)
     residual = torch.cat([_residual(model, *part) for part in parts])
     tower: Any = model.vision_model
     projected = model.visual_projection(tower.post_layernorm(residual))
-    return Seen(projected[:, 0], projected[:, 1:], residual[:, 1:])
+    return ImageEmbeddings(projected[:, 0], projected[:, 1:], residual[:, 1:])
 
 
 def _residual(

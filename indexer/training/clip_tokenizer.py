@@ -1,4 +1,4 @@
-"""The small CLIP's tokenizer: a token a word, in the format of `tokenizers`. Knows words, no pictures."""
+"""The small CLIP's tokenizer: a token a word, in the format of `tokenizers`. Knows words, no images."""
 
 import json
 from collections.abc import Sequence

@@ -24,12 +24,12 @@ from indexer.training.clip_concepts import Heads
 from indexer.training.clip_config import ClipRequest, ClipSettings, check_settings
 from indexer.training.clip_loss import contrast, mean_by_region, region_contrast
 from indexer.training.clip_model import embed_images, embed_texts, new_clip, save_clip
-from indexer.training.interrupts import pausable
 from indexer.training.log import TrainingLog, training_log
 from indexer.world import make_scene
 from scopeview.errors import ScopeviewError
 from scopeview.model_spec import Dtype, pick_device, pick_dtype
 from scopeview.progress import Task, task
+from scopeview.signals import pausable
 from scopeview.vision import weights
 
 _MAX_LOGIT_SCALE = math.log(100)
@@ -61,7 +61,7 @@ def _pick_dtype(request: ClipRequest, device: torch.device) -> Dtype:
 
 
 def _world_digest(settings: ClipSettings) -> str:
-    """Of the first scenes: a run cannot go on in a world that is drawn otherwise."""
+    """A digest of the first scenes: a run cannot resume in a world that is drawn differently."""
     digest = hashlib.sha256()
     for number in range(4):
         scene = make_scene(training_world(settings.seed), number)
@@ -75,7 +75,7 @@ class _Training:
     def __init__(self, request: ClipRequest, run: RunFolder, device: torch.device, dtype: Dtype) -> None:
         self._request, self._settings, self._run = request, request.settings, run
         self._device, self._dtype = device, dtype
-        self._model = _placed(new_clip(request.settings), device)
+        self._model = _to_training_device(new_clip(request.settings), device)
         if device.type == "cpu":
             # On CPUs the backward pass of the fused attention costs more than all the rest of the model.
             self._model.set_attn_implementation("eager")
@@ -123,9 +123,9 @@ class _Training:
                 if asked() and not is_last:
                     raise KeyboardInterrupt
 
-    def _step(self, batch: SceneBatch, step: int) -> "_Found":
+    def _step(self, batch: SceneBatch, step: int) -> "_BatchLoss":
         batch = SceneBatch(*(part.to(self._device, non_blocking=True) for part in batch))
-        found = self._look(batch, with_texts=self._settings.has_texts(step))
+        found = self._losses(batch, with_texts=self._settings.has_texts(step))
         self._learning.zero_grad(set_to_none=True)
         found.loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._learning.parameters(), self._settings.max_gradient_norm)
@@ -137,21 +137,21 @@ class _Training:
             self._model.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)
         return found
 
-    def _look(self, batch: SceneBatch, *, with_texts: bool) -> "_Found":
+    def _losses(self, batch: SceneBatch, *, with_texts: bool) -> "_BatchLoss":
         with self._autocast():
             seen = embed_images(self._model, batch.pixels, batch.patches)
         shown = batch.region_of_patch >= 0
         regions = batch.region_of_patch[shown]
-        naming, named = self._heads.naming_loss(seen.images, batch.concepts)
+        naming, named = self._heads.concept_loss(seen.images, batch.concepts)
         by_patch = self._heads.patch_loss(seen.residual[shown], batch.region_subjects[regions])
-        found = _Found(self._settings.concepts * naming + self._settings.subjects * by_patch, named)
+        found = _BatchLoss(self._settings.concepts * naming + self._settings.subjects * by_patch, named)
         return (
             self._with_texts(found, seen.images, seen.patches[shown], regions, batch) if with_texts else found
         )
 
     def _with_texts(
-        self, found: "_Found", images: Tensor, patches: Tensor, regions: Tensor, batch: SceneBatch
-    ) -> "_Found":
+        self, found: "_BatchLoss", images: Tensor, patches: Tensor, regions: Tensor, batch: SceneBatch
+    ) -> "_BatchLoss":
         """With the contrasts of images and captions, and of patches and the names of what they show."""
         with self._autocast():
             texts, names = (embed_texts(self._model, words) for words in (batch.words, batch.region_words))
@@ -159,12 +159,12 @@ class _Training:
         whole = contrast(images, texts, scale, batch.also_true)
         by_name = region_contrast(patches, regions, names, scale, batch.region_also_true)
         of_regions = self._settings.regions * mean_by_region(by_name, regions)
-        return _Found(found.loss + whole.loss + of_regions, found.named, whole.accuracy)
+        return _BatchLoss(found.loss + whole.loss + of_regions, found.named, whole.accuracy)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._dtype == "bfloat16")
 
-    def _report(self, step: int, found: "_Found", rate: float, log: TrainingLog, progress: Task) -> None:
+    def _report(self, step: int, found: "_BatchLoss", rate: float, log: TrainingLog, progress: Task) -> None:
         loss = found.loss.item()
         if not math.isfinite(loss):
             raise ScopeviewError(
@@ -202,8 +202,8 @@ class _Training:
         return int(state["step"])
 
 
-class _Found(NamedTuple):
-    """Of one batch."""
+class _BatchLoss(NamedTuple):
+    """The losses of one batch."""
 
     loss: Float[Tensor, ""]
     named: Float[Tensor, ""]
@@ -212,7 +212,7 @@ class _Found(NamedTuple):
     """Share of the images whose own caption is nearer than every wrong one; None without texts."""
 
 
-def _placed(model: Any, device: torch.device) -> CLIPModel:
+def _to_training_device(model: Any, device: torch.device) -> CLIPModel:
     """On the device, ready to learn."""
     placed: CLIPModel = model.to(device).train()
     return placed

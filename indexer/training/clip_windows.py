@@ -1,4 +1,4 @@
-"""What a training step sees of a scene: a square of patches, and which region of it each of them shows."""
+"""The part of a scene that a training step sees: a square of patches, and the region that each shows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from indexer.world.captions import (
     thing_facts_of,
 )
 from indexer.world.masks import Mask
-from indexer.world.sampling import Draws
+from indexer.world.sampling import RandomStream
 from indexer.world.scene import Scene
 
 NO_REGION = -1
@@ -39,7 +39,7 @@ class Window(NamedTuple):
         return np.asarray(scene.image)[top : top + size, left : left + size].transpose(2, 0, 1)
 
 
-WHOLE = Window(0, 0, GRID)
+FULL_WINDOW = Window(0, 0, GRID)
 
 
 class Regions(NamedTuple):
@@ -51,24 +51,24 @@ class Regions(NamedTuple):
     """Which of them each patch of the window shows; `NO_REGION` where it shows parts of several."""
 
 
-def window_on(scene: Scene, side: int) -> Window:
+def object_window(scene: Scene, side: int) -> Window:
     """One that holds the first thing, or as much of it as it can; twins' are alike. `side` in patches."""
-    draws = Draws(scene.seed, scene.number, "window")
+    random = RandomStream(scene.seed, scene.number, "window")
     left, top, right, bottom = scene.things[0].box
-    return Window(_start(left, right, side, draws), _start(top, bottom, side, draws), side)
+    return Window(_start(left, right, side, random), _start(top, bottom, side, random), side)
 
 
-def _start(low_px: int, high_px: int, side: int, draws: Draws) -> int:
+def _start(low_px: int, high_px: int, side: int, random: RandomStream) -> int:
     bounds = -(-high_px // PATCH_PX) - side, low_px // PATCH_PX
     first, last = sorted(min(max(bound, 0), GRID - side) for bound in bounds)
-    return draws.integer(first, last)
+    return random.integer(first, last)
 
 
-def regions_of(scene: Scene, window: Window) -> Regions:
-    """Of those that at least one patch of the window shows."""
-    draws = Draws(scene.seed, scene.number, "regions")
-    named = [(thing_caption_of(thing, draws), thing_facts_of(thing)) for thing in scene.things]
-    named.append((place_caption_of(scene.behind, draws), place_facts_of(scene.behind)))
+def scene_regions(scene: Scene, window: Window) -> Regions:
+    """The regions that at least one patch of the window shows."""
+    random = RandomStream(scene.seed, scene.number, "regions")
+    named = [(thing_caption_of(thing, random), thing_facts_of(thing)) for thing in scene.things]
+    named.append((place_caption_of(scene.backdrop, random), place_facts_of(scene.backdrop)))
     shown = _shown(scene.masks)[window.patches]
     found, of_patch = np.unique(shown[shown != NO_REGION], return_inverse=True)
     numbers = np.full(len(shown), NO_REGION, dtype=np.int64)

@@ -29,7 +29,7 @@ _MIN_SEEN = 100
 
 
 class StreamedImage(NamedTuple):
-    """`next_sample` is where to start for all that comes after this picture."""
+    """`next_sample` is where to start for all that comes after this image."""
 
     crop: UInt8[np.ndarray, "3 height width"]
     next_sample: int
@@ -37,17 +37,17 @@ class StreamedImage(NamedTuple):
 
 @runtime_checkable
 class ImageStream(Protocol):
-    """The same pictures in the same order, from wherever it is started."""
+    """The same images in the same order, from wherever it is started."""
 
     ref: str
     bad: Counter[BadReason]
 
     def identity(self) -> list[list[str]]:
-        """What tells this stream from others: JSON, compared when a run is resumed."""
+        """Identifies the stream: JSON, compared when a run is resumed."""
         ...
 
-    def images(self, start: int, *, again_from: int | None = None) -> Generator[StreamedImage, None, None]:
-        """From sample `start` on. At the end it goes on with sample `again_from`; None: it ends."""
+    def images(self, start: int, *, repeat_from: int | None = None) -> Generator[StreamedImage, None, None]:
+        """From sample `start` on. At the end it goes on with sample `repeat_from`; None: it ends."""
         ...
 
 
@@ -62,8 +62,8 @@ class WorldStream:
     def identity(self) -> list[list[str]]:
         return [[self.ref, ""]]
 
-    def images(self, start: int, *, again_from: int | None = None) -> Generator[StreamedImage, None, None]:
-        del again_from  # it has no end
+    def images(self, start: int, *, repeat_from: int | None = None) -> Generator[StreamedImage, None, None]:
+        del repeat_from  # it has no end
         with _threads() as pool:
             yield from ordered(pool, self._draw, count(start), ahead=self._ahead)
 
@@ -73,7 +73,7 @@ class WorldStream:
 
 
 class SourceStream:
-    """The pictures of an image source; those that cannot be used are left out and counted in `bad`."""
+    """The images of an image source; those that cannot be used are left out and counted in `bad`."""
 
     def __init__(self, source: Source, preprocessing: Preprocessing, *, ahead: int) -> None:
         self.ref = str(source.root)
@@ -84,11 +84,11 @@ class SourceStream:
     def identity(self) -> list[list[str]]:
         return shard_list(self._source)
 
-    def images(self, start: int, *, again_from: int | None = None) -> Generator[StreamedImage, None, None]:
+    def images(self, start: int, *, repeat_from: int | None = None) -> Generator[StreamedImage, None, None]:
         """Samples are numbered on from pass to pass. Raises `TooManyBadImagesError` over a share of 10 %."""
         n_seen = 0
         with _threads() as pool:
-            samples = self._samples(start, again_from)
+            samples = self._samples(start, repeat_from)
             prepared = ordered(pool, self._prepare, samples, ahead=self._ahead)
             for number, (sample, usable) in enumerate(prepared, start):
                 n_seen += 1 if isinstance(sample, Blocked | Sample) else sample.n_samples
@@ -107,8 +107,8 @@ class SourceStream:
                 f"at most {_MAX_BAD_SHARE:.0%} may be bad"
             )
 
-    def _samples(self, start: int, again_from: int | None) -> Iterator[Sample | BadSample]:
-        """Skips without decoding; a later pass starts at `again_from`."""
+    def _samples(self, start: int, repeat_from: int | None) -> Iterator[Sample | BadSample]:
+        """Skips without decoding; a later pass starts at `repeat_from`."""
         first, skip = 0, start
         while True:
             n_samples = first
@@ -116,9 +116,9 @@ class SourceStream:
                 n_samples = number + 1
                 if number - first >= skip:
                     yield sample
-            if again_from is None or n_samples <= again_from:
+            if repeat_from is None or n_samples <= repeat_from:
                 return
-            skip, first = max(0, skip - (n_samples - first)), again_from
+            skip, first = max(0, skip - (n_samples - first)), repeat_from
 
     def _one_pass(self) -> Iterator[Sample | BadSample]:
         return chain.from_iterable(shard.samples() for shard in self._source.shards)

@@ -1,4 +1,4 @@
-"""What a run that trains SAEs is asked for, checked and with every default filled in.
+"""The configuration of an SAE training run, checked and with all defaults filled in.
 
 Knows numbers and names; the model, the images and the arithmetic are elsewhere.
 """
@@ -64,7 +64,7 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class SaeSettings:
-    """What shapes one layer's SAE and its learning. The same for all layers but for `d_in` and `dead_after`.
+    """The settings of one layer's SAE and its training, equal for all layers except `d_in` and `dead_after`.
 
     `dead_after` counts the layer's own tokens (for `embed`, its vectors). `aux_k` dead features at most try
     to rebuild what a token's living ones missed; 0 leaves the dead alone.
@@ -109,7 +109,7 @@ class Plan:
         return [sae.layer for sae in self.saes]
 
     def as_json(self) -> dict[str, Any]:
-        """What two runs must have in common to be the same run."""
+        """The fields that two runs must share to be the same run."""
         return asdict(self)
 
 
@@ -208,7 +208,13 @@ def _check_architecture(request: TrainRequest) -> None:
         raise InputError("--architecture relu takes --l1 (how sparse) and no --k")
 
 
-_OPTIONS = {"n_features": "features", "n_images": "images", "n_steps": "steps", "warmup_steps": "warmup"}
+_OPTIONS = {
+    "n_features": "features",
+    "n_images": "images",
+    "n_steps": "steps",
+    "warmup_steps": "warmup",
+    "dead_after": "dead-after-tokens",
+}
 
 
 def _check_at_least(request: TrainRequest, **least: int) -> None:

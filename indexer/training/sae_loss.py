@@ -17,18 +17,18 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
-from indexer.training import sae_sparse
 from indexer.training.sae_model import TrainedSae
 
 MAX_DENSE_BYTES = {"cpu": 8 * 1024**2, "cuda": 512 * 1024**2}
-"""Of a dense (tokens x features) block in fp32; on a CPU small ones stay in its cache."""
+"""The size limit of a dense (tokens x features) block in fp32; on a CPU small ones stay in the cache."""
 MIN_BLOCK_TOKENS = 256
 """Fewer would read the weights more often than the tokens are worth."""
 
 
 class Outcome(NamedTuple):
-    """What a batch showed, beside the gradients it left."""
+    """The result of a batch, beside its gradients."""
 
     loss: Float[Tensor, ""]
     l0: Float[Tensor, ""]
@@ -46,14 +46,14 @@ def topk_gradients(
     """
     centred = x - sae.pre_b
     features, values = _select(sae, centred, k, low_precision)
-    x_hat = sae_sparse.decode(features, values, sae.dec) + sae.pre_b
+    x_hat = decode(features, values, sae.dec) + sae.pre_b
     error = x_hat - x
     d_error = error * (2 / x.numel())
-    d_values = sae_sparse.products(features, d_error, sae.dec)
-    by_feature = sae_sparse.ByFeature.of(features, len(sae.dec))
+    d_values = products(features, d_error, sae.dec)
+    by_feature = ByFeature.of(features, len(sae.dec))
     _add(sae.dec, by_feature.collect(values, d_error))
     _add(sae.enc, by_feature.collect(d_values, centred))
-    d_centred = sae_sparse.decode(features, d_values, sae.enc)
+    d_centred = decode(features, d_values, sae.enc)
     _add(sae.pre_b, (d_error - d_centred).sum(dim=0))
     active = values > 0
     return Outcome(
@@ -124,7 +124,7 @@ def _select(sae: TrainedSae, centred: Tensor, k: int, low_precision: bool) -> tu
             found.append((block @ sae.enc.T).topk(k, dim=1, sorted=False))
     features = torch.cat([top.indices for top in found])
     if low_precision:
-        return features, sae_sparse.products(features, centred, sae.enc)
+        return features, products(features, centred, sae.enc)
     return features, torch.cat([top.values for top in found])
 
 
@@ -151,3 +151,43 @@ def _gradient(parameter: torch.nn.Parameter) -> Tensor:
     if parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)
     return parameter.grad
+
+
+def decode(
+    features: Int[Tensor, "token k"], values: Float[Tensor, "token k"], table: Float[Tensor, "feature d_in"]
+) -> Float[Tensor, "token d_in"]:
+    """For each token the sum of its features' rows, weighted by their values."""
+    return functional.embedding_bag(features, table, per_sample_weights=values, mode="sum")
+
+
+def products(
+    features: Int[Tensor, "token k"], rows: Float[Tensor, "token d_in"], table: Float[Tensor, "feature d_in"]
+) -> Float[Tensor, "token k"]:
+    """For each pair the product of the token's row and the feature's: the gradient of `decode` by value."""
+    with torch.enable_grad():
+        values = rows.new_zeros(features.shape).requires_grad_()
+        (gradient,) = torch.autograd.grad(decode(features, values, table.detach()), values, rows)
+    return gradient
+
+
+class ByFeature(NamedTuple):
+    """The pairs of `features` in order of feature, so that a feature's tokens lie together."""
+
+    order: Int[Tensor, "pair"]
+    tokens: Int[Tensor, "pair"]
+    starts: Int[Tensor, "feature"]
+
+    @classmethod
+    def of(cls, features: Int[Tensor, "token k"], n_features: int) -> "ByFeature":
+        ordered, order = features.flatten().sort(stable=True)
+        starts = torch.searchsorted(ordered, torch.arange(n_features, device=features.device))
+        return cls(order, order // features.shape[1], starts)
+
+    def collect(
+        self, values: Float[Tensor, "token k"], rows: Float[Tensor, "token d_in"]
+    ) -> Float[Tensor, "feature d_in"]:
+        """For each feature the sum of its tokens' rows, weighted: the gradient of `decode` by table."""
+        weights = values.flatten()[self.order]
+        return functional.embedding_bag(
+            self.tokens, rows, self.starts, per_sample_weights=weights, mode="sum"
+        )

@@ -20,7 +20,7 @@ _EMBED_NUMBER = 1_000_000  # for seeds: beyond any block's
 class TrainedSae(torch.nn.Module):
     """pre = (x - pre_b) @ enc.T + enc_b; both tables have a row a feature. `enc_b` is there for ReLU alone.
 
-    At first the decoder's rows are directions, random ones until `begin_at`, the encoder equals them, and the
+    The decoder's rows start as random directions (but see `init_from_tokens`), the encoder equals them, the
     biases are zero: the mean of the standardised input. Such an SAE overshoots for a few steps. Scaling its
     encoder down would avoid that, and leave the features not yet chosen too short to ever be (seen: 42 % dead
     instead of 1 %).
@@ -40,7 +40,7 @@ class TrainedSae(torch.nn.Module):
         self.enc_b = torch.nn.Parameter(torch.zeros(settings.n_features)) if is_relu else None
 
     @torch.no_grad()
-    def begin_at(self, tokens: Float[Tensor, "token d_in"]) -> None:
+    def init_from_tokens(self, tokens: Float[Tensor, "token d_in"]) -> None:
         """Feature i starts as the direction of token i; those beyond the last token stay random.
 
         A token at the very mean has no direction and is passed over.
@@ -56,7 +56,7 @@ class TrainedSae(torch.nn.Module):
 
     @torch.no_grad()
     def drop_radial_gradient(self) -> None:
-        """What would only lengthen or shorten a row is undone anyway, but would mislead Adam and clipping."""
+        """Removes the gradient along each row, which normalization undoes but Adam and clipping would see."""
         assert self.dec.grad is not None
         self.dec.grad -= (self.dec.grad * self.dec).sum(dim=1, keepdim=True) * self.dec
 

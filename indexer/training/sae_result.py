@@ -1,5 +1,5 @@
-"""What a finished run leaves: an SAE a layer in Scopeview's own format, with where it comes from and how good
-it is on pictures it was not trained on."""
+"""The files of a finished run: an SAE per layer in Scopeview's own format, with its provenance and how good
+it is on images it was not trained on."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,8 +18,8 @@ from scopeview.slots import Layer
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What is the same for all layers. `seconds` is training alone, over all sittings."""
+class TrainedRun:
+    """The properties shared by all layers. `seconds` counts training alone, over all sessions."""
 
     request: TrainRequest
     plan: Plan
@@ -31,7 +31,7 @@ class Trained:
 
 
 def write_saes(
-    out: Path, trained: Trained, learners: Mapping[Layer, Learner], calibration: Calibration
+    out: Path, trained: TrainedRun, learners: Mapping[Layer, Learner], calibration: Calibration
 ) -> dict[str, Any]:
     """Writes `{layer}/cfg.json` and `sae.safetensors` of every layer; returns the run's result, for JSON.
 
@@ -49,7 +49,7 @@ def write_saes(
     return {"layers": layers, **_run(trained)}
 
 
-def _provenance(trained: Trained, learner: Learner, figures: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(trained: TrainedRun, learner: Learner, figures: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "model": {
             "ref": trained.model.ref,
@@ -65,7 +65,7 @@ def _provenance(trained: Trained, learner: Learner, figures: Mapping[str, Any]) 
     }
 
 
-def _run(trained: Trained) -> dict[str, Any]:
+def _run(trained: TrainedRun) -> dict[str, Any]:
     plan = trained.plan
     return {
         "command": trained.request.command,

@@ -16,7 +16,7 @@ from scopeview.sae import metrics
 
 
 @dataclass(frozen=True)
-class StepFigures:
+class StepMetrics:
     """One batch: the loss (without the auxiliary one), FACTS' explained variance, active features a token,
     the share of features that are dead, and the length of the gradient before it was clipped."""
 
@@ -48,12 +48,12 @@ class Learner:
 
     def step(
         self, x: Float[Tensor, "token d_in"], lr: float, *, measured: bool = False
-    ) -> StepFigures | None:
+    ) -> StepMetrics | None:
         """Learns from one batch of standardised tokens. Figures only when asked: they make a GPU wait."""
         self._adam.zero_grad()
         outcome = self._gradients(x)
-        aux_loss = self._resurrect(x, outcome)
-        self._remember(outcome, len(x))
+        aux_loss = self._train_dead_features(x, outcome)
+        self._count_silence(outcome, len(x))
         self.sae.drop_radial_gradient()
         norm = clip_grad_norm_(self.sae.parameters(), self.settings.max_gradient_norm)
         for group in self._adam.param_groups:
@@ -82,7 +82,7 @@ class Learner:
         assert self.settings.k is not None
         return topk_gradients(self.sae, x, self.settings.k, low_precision=self._low_precision)
 
-    def _resurrect(self, x: Tensor, outcome: Outcome) -> Tensor:
+    def _train_dead_features(self, x: Tensor, outcome: Outcome) -> Tensor:
         dead = self.dead
         if len(dead) == 0 or self.settings.aux_k == 0:
             return x.new_zeros(())
@@ -96,13 +96,13 @@ class Learner:
             low_precision=self._low_precision,
         )
 
-    def _remember(self, outcome: Outcome, n_tokens: int) -> None:
+    def _count_silence(self, outcome: Outcome, n_tokens: int) -> None:
         self._silent += n_tokens
         self._silent[outcome.fired] = 0
         self.n_tokens += n_tokens
 
-    def _figures(self, x: Tensor, outcome: Outcome, aux_loss: Tensor, norm: Tensor) -> StepFigures:
-        return StepFigures(
+    def _figures(self, x: Tensor, outcome: Outcome, aux_loss: Tensor, norm: Tensor) -> StepMetrics:
+        return StepMetrics(
             loss=float(outcome.loss),
             explained_variance=metrics.explained_variance(x, outcome.x_hat),
             l0=float(outcome.l0),

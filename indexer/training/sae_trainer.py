@@ -22,17 +22,17 @@ from indexer.run_config import locked
 from indexer.training.activations import Activations, EmbedMemory, StreamPosition
 from indexer.training.checkpoint import RunFolder
 from indexer.training.image_stream import ImageStream, open_stream
-from indexer.training.interrupts import pausable
 from indexer.training.log import TrainingLog, training_log
 from indexer.training.sae_config import Plan, TrainRequest, check_request, make_plan
-from indexer.training.sae_result import Trained, write_saes
-from indexer.training.sae_state import Learner, StepFigures
+from indexer.training.sae_result import TrainedRun, write_saes
+from indexer.training.sae_state import Learner, StepMetrics
 from scopeview.errors import InputError, ScopeviewError
 from scopeview.hub import Resolved
 from scopeview.model_spec import DTYPES, pick_device, pick_dtype
 from scopeview.progress import Task, task
 from scopeview.sae.autoencoder import Standardization
 from scopeview.sae.calibration import Calibration, calibrate
+from scopeview.signals import pausable
 from scopeview.slots import EMBED, Layer
 from scopeview.vision import weights
 from scopeview.vision.clip import Clip, check_layers, read_info, resolve_model
@@ -107,7 +107,7 @@ class _Training:
         place = self._resume(StreamPosition(0, first_sample))
         activations = Activations(self._plan, clip, calibration.statistics, self._device)
         self._train(activations, place, first_sample)
-        trained = Trained(
+        trained = TrainedRun(
             request=self._request,
             plan=self._plan,
             model=self._model,
@@ -124,7 +124,9 @@ class _Training:
         """The pass, and the sample after its last image. Made again on resuming, with the same result."""
         n_images, taken = self._plan.calibration_images, [0]
         with closing(self._stream.images(0)) as images, task("calibrate", n_images, "images") as progress:
-            crops = (_noted(image.crop, image.next_sample, taken) for image in islice(images, n_images))
+            crops = (
+                _record_position(image.crop, image.next_sample, taken) for image in islice(images, n_images)
+            )
             found = calibrate(_pixels(crops, self._plan.batch_size, progress), clip, self._plan.layers)
         if found.n_images + found.n_skipped < n_images:
             raise InputError(
@@ -135,7 +137,7 @@ class _Training:
         return found, taken[0]
 
     def _train(self, activations: Activations, place: StreamPosition, first_sample: int) -> None:
-        again_from = first_sample if self._request.repeat else None
+        repeat_from = first_sample if self._request.repeat else None
         started, before = time.monotonic(), self._seconds
         n_done, n_images = place.step * self._plan.batch_size, self._plan.n_images
         with (
@@ -143,7 +145,7 @@ class _Training:
             training_log(self._run.log, first_step=place.step) as log,
             task("train", n_images, "images", done=n_done) as progress,
         ):
-            for batch in activations.batches(self._stream, place, again_from=again_from):
+            for batch in activations.batches(self._stream, place, repeat_from=repeat_from):
                 step = batch.after.step - 1
                 if step == 0:
                     self._begin(activations)
@@ -159,12 +161,12 @@ class _Training:
     def _begin(self, activations: Activations) -> None:
         for layer, learner in self._learners.items():
             if learner.settings.start == "tokens":
-                learner.sae.begin_at(activations.some_tokens(layer, learner.settings.n_features))
+                learner.sae.init_from_tokens(activations.sample_tokens(layer, learner.settings.n_features))
 
     def _step(self, tokens: Mapping[Layer, Tensor], step: int, log: TrainingLog, progress: Task) -> None:
         lr = self._plan.schedule.at(step)
         measured = (step + 1) % self._request.log_every == 0 or step + 1 == self._plan.n_steps
-        figures: dict[Layer, StepFigures] = {}
+        figures: dict[Layer, StepMetrics] = {}
         for layer, x in tokens.items():
             drawn = self._memory[layer].draw(x, step) if layer in self._memory else x
             found = self._learners[layer].step(drawn, lr, measured=measured)
@@ -173,7 +175,7 @@ class _Training:
         if figures:
             _check_learning(step, figures)
             log.write(step, {"lr": lr, "layers": {str(at): asdict(found) for at, found in figures.items()}})
-            progress.note({str(layer): _brief(found) for layer, found in figures.items()})
+            progress.note({str(layer): _summary(found) for layer, found in figures.items()})
 
     def _save(self, place: StreamPosition) -> None:
         self._run.save(
@@ -198,7 +200,7 @@ class _Training:
         return StreamPosition(state["step"], state["sample"])
 
 
-def _check_learning(step: int, figures: Mapping[Layer, StepFigures]) -> None:
+def _check_learning(step: int, figures: Mapping[Layer, StepMetrics]) -> None:
     for layer, found in figures.items():
         if not all(np.isfinite(value) for value in asdict(found).values()):
             raise ScopeviewError(
@@ -207,7 +209,7 @@ def _check_learning(step: int, figures: Mapping[Layer, StepFigures]) -> None:
             )
 
 
-def _brief(found: StepFigures) -> str:
+def _summary(found: StepMetrics) -> str:
     rebuilt = f"loss {found.loss:.4f} ev {found.explained_variance:.3f}"
     return f"{rebuilt} l0 {found.l0:.1f} dead {100 * found.dead:.1f}%"
 
@@ -220,7 +222,7 @@ def _pixels(
         yield torch.from_numpy(np.stack(batch))
 
 
-def _noted(
+def _record_position(
     crop: UInt8[np.ndarray, "3 height width"], next_sample: int, taken: list[int]
 ) -> UInt8[np.ndarray, "3 height width"]:
     taken[0] = next_sample

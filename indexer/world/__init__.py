@@ -1,4 +1,4 @@
-"""The procedural world: pictures of simple things, with captions and the truth about what is where."""
+"""The procedural world: images of simple things, with captions and the truth about what is where."""
 
 from indexer.world.kinds import Thing, check_kinds
 from indexer.world.masks import mask_of

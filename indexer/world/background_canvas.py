@@ -1,19 +1,19 @@
-"""What a background is painted on: twice as large as the picture, which is enough for its low contrasts."""
+"""The canvas of a background: twice the image's size, which is enough for its low contrasts."""
 
 from PIL import Image
 
-from indexer.world.canvas import PICTURE_PX
+from indexer.world.canvas import IMAGE_PX
 from indexer.world.palette import Rgb, mix
 
 _SCALE = 2
-SHEET_PX = PICTURE_PX * _SCALE
+BACKGROUND_PX = IMAGE_PX * _SCALE
 
 
-def sheet(colour: Rgb) -> Image.Image:
-    return Image.new("RGB", (SHEET_PX, SHEET_PX), colour)
+def blank_canvas(colour: Rgb) -> Image.Image:
+    return Image.new("RGB", (BACKGROUND_PX, BACKGROUND_PX), colour)
 
 
-def finished(image: Image.Image) -> Image.Image:
+def downsampled(image: Image.Image) -> Image.Image:
     """RGB, 128 x 128: every pixel the mean of four."""
     return image.reduce(_SCALE)
 

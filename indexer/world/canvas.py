@@ -1,4 +1,4 @@
-"""Painting with smooth edges: in patches four times as large as their place in the picture, then averaged."""
+"""Painting with smooth edges: in patches four times as large as their place in the image, then averaged."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from indexer.world.geometry import Length
 from indexer.world.palette import INK, Rgb
 
-PICTURE_PX = 128
+IMAGE_PX = 128
 SCALE = 4
-CANVAS_PX = PICTURE_PX * SCALE
+CANVAS_PX = IMAGE_PX * SCALE
 
 _SHADOW_BLUR_PX = 1.25
 _SHADOW_STRENGTH = 72  # of 255
@@ -22,7 +22,7 @@ _SHADOW = [level * _SHADOW_STRENGTH // 255 for level in range(256)]
 
 
 class Silhouette(NamedTuple):
-    """How much of each pixel a thing covers, of 255, from `left`, `top` of the picture on."""
+    """How much of each pixel a thing covers, of 255, from `left`, `top` of the image on."""
 
     left: int
     top: int
@@ -30,15 +30,15 @@ class Silhouette(NamedTuple):
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """Of what lies inside the picture; right and bottom are just outside."""
+        """The box of the part inside the image; right and bottom are exclusive."""
         right, bottom = self.left + self.coverage.width, self.top + self.coverage.height
-        return max(0, self.left), max(0, self.top), min(PICTURE_PX, right), min(PICTURE_PX, bottom)
+        return max(0, self.left), max(0, self.top), min(IMAGE_PX, right), min(IMAGE_PX, bottom)
 
 
 def paint(
     picture: Image.Image, points: Int64[np.ndarray, "point 2"], ends: Sequence[int], colours: Sequence[Rgb]
 ) -> Silhouette:
-    """One thing with its shadow beneath it, changing the picture.
+    """One thing with its shadow beneath it, changing the image.
 
     Its outlines lie in `points` end to end, in pixels of the canvas; each reaches up to its end of `ends`.
     The first is at the back.
@@ -50,15 +50,15 @@ def paint(
     size = ((right - left) * SCALE, (bottom - top) * SCALE)
     silhouette = Silhouette(left, top, _draw(Image.new("L", size), outlines, [255] * len(outlines)))
     _cast_shadow(picture, silhouette)
-    behind = picture.crop((left, top, right, bottom)).resize(size, Image.Resampling.NEAREST)
-    picture.paste(_draw(behind, outlines, colours), (left, top))
+    backdrop = picture.crop((left, top, right, bottom)).resize(size, Image.Resampling.NEAREST)
+    picture.paste(_draw(backdrop, outlines, colours), (left, top))
     return silhouette
 
 
 def _draw(
     patch: Image.Image, outlines: Sequence[Sequence[Length]], colours: Sequence[Rgb | int]
 ) -> Image.Image:
-    """At the size it has in the picture: every pixel the mean of 16."""
+    """At the size it has in the image: every pixel the mean of 16."""
     draw = ImageDraw.Draw(patch)
     for outline, colour in zip(outlines, colours, strict=True):
         draw.polygon(outline, fill=colour)

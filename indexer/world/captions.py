@@ -1,7 +1,7 @@
 """A scene in words: what is there and on what, worded in several ways, never saying what is not so.
 
 A caption knows what it claims, and a scene which claims are true of it, so that whoever compares captions
-with pictures can tell a caption that is wrong from one that merely belongs to another picture.
+with images can tell a caption that is wrong from one that merely belongs to another image.
 """
 
 import re
@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from itertools import permutations
 from typing import NamedTuple
 
-from indexer.world.backgrounds import Background
+from indexer.world.backgrounds import Background, background_kinds, tinted_kinds
 from indexer.world.kinds import Thing, kinds
 from indexer.world.palette import COLOURS, TINTS
-from indexer.world.sampling import Draws
+from indexer.world.sampling import RandomStream
 
 _BACKDROPS: dict[str, tuple[str, ...]] = {
     "plain": ("on a plain {tint} background", "on {tint}", "on plain {tint} paper"),
@@ -57,14 +57,14 @@ _RELATIONS = ("to the left of", "to the right of", "above", "below")
 class Caption(NamedTuple):
     text: str
     claims: frozenset[str]
-    """True of a picture when all of them are among its `facts_of`."""
+    """True of an image when all of them are among its `facts_of`."""
 
 
-def caption_of(things: Sequence[Thing], background: Background, draws: Draws) -> Caption:
+def caption_of(things: Sequence[Thing], background: Background, random: RandomStream) -> Caption:
     """Everything there is: each thing with its colour, and the background with its tint."""
-    where = draws.choice(_BACKDROPS[background.kind]).format(tint=background.tint)
-    frame = draws.choice(_FRAMES)
-    relation = relation_of(*things) if len(things) == 2 and draws.one_in(2) else None
+    where = random.choice(_BACKDROPS[background.kind]).format(tint=background.tint)
+    frame = random.choice(_FRAMES)
+    relation = relation_of(*things) if len(things) == 2 and random.one_in(2) else None
     claims = {_background_claim(background)}
     if relation is not None:
         first, second = (_name(thing) for thing in things)
@@ -76,12 +76,12 @@ def caption_of(things: Sequence[Thing], background: Background, draws: Draws) ->
     return Caption(frame.format(what=what, where=where), frozenset(claims))
 
 
-def brief_caption_of(things: Sequence[Thing], background: Background, draws: Draws) -> Caption:
+def brief_caption_of(things: Sequence[Thing], background: Background, random: RandomStream) -> Caption:
     """One thing there is, as in a search: a kind, a colour, both, a background, or a thing before it."""
-    thing = draws.choice(things)
-    place = draws.choice(_PLACES[background.kind])
-    frame = draws.choice(_BRIEF_FRAMES)
-    word, claim = draws.choice(
+    thing = random.choice(things)
+    place = random.choice(_PLACES[background.kind])
+    frame = random.choice(_BRIEF_FRAMES)
+    word, claim = random.choice(
         (
             (a(thing.kind), f"1 {thing.kind}"),
             (thing.kind, f"1 {thing.kind}"),
@@ -96,10 +96,10 @@ def brief_caption_of(things: Sequence[Thing], background: Background, draws: Dra
     return Caption(frame.format(what=word), frozenset({_background_claim(background, tinted=tinted)}))
 
 
-def thing_caption_of(thing: Thing, draws: Draws) -> Caption:
+def thing_caption_of(thing: Thing, random: RandomStream) -> Caption:
     """A thing by itself: its kind, its colour, or both."""
     name = _name(thing)
-    word, fact = draws.choice(
+    word, fact = random.choice(
         (
             (a(thing.kind), thing.kind),
             (a(name), name),
@@ -110,9 +110,9 @@ def thing_caption_of(thing: Thing, draws: Draws) -> Caption:
     return Caption(word, frozenset({f"1 {fact}"}))
 
 
-def place_caption_of(background: Background, draws: Draws) -> Caption:
+def place_caption_of(background: Background, random: RandomStream) -> Caption:
     """A background by itself, with or without its tint."""
-    place = draws.choice(_PLACES[background.kind])
+    place = random.choice(_PLACES[background.kind])
     claim = _background_claim(background, tinted="{tint}" in place)
     return Caption(place.format(tint=background.tint), frozenset({claim}))
 
@@ -205,3 +205,22 @@ def _plural(name: str) -> str:
     if name.endswith("butterfly"):
         return f"{name[:-1]}ies"
     return f"{name}s"
+
+
+def world_vocabulary() -> list[str]:
+    """Kinds, colours, coloured kinds, backgrounds, tints and tinted backgrounds.
+
+    In the captions' own words (`something red`, not `red`): a CLIP that learned from them knows no others.
+    """
+    return [
+        *map(a, kinds()),
+        *(f"something {colour}" for colour in COLOURS),
+        *(a(f"{colour} {kind}") for kind in kinds() for colour in COLOURS),
+        *(place_prompts(kind)[0] for kind in background_kinds()),
+        *(a(f"{tint} background") for tint in TINTS),
+        *(_tinted(kind, tint) for kind in tinted_kinds() for tint in TINTS),
+    ]
+
+
+def _tinted(kind: str, tint: str) -> str:
+    return next(prompt for prompt in place_prompts(kind) if tint in prompt.split())

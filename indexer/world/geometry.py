@@ -17,7 +17,7 @@ _HALF = 1 << (_SHIFT - 1)
 
 
 class Pose(NamedTuple):
-    """Where an outline stands on the picture, in pixels of the canvas."""
+    """Where an outline stands on the image, in pixels of the canvas."""
 
     x: int
     y: int
@@ -42,7 +42,7 @@ def whole(outline: Outline) -> Int64[np.ndarray, "point 2"]:
 
 
 def arc(x: Length, y: Length, rx: Length, ry: Length, start: int, end: int, n_points: int = 40) -> Outline:
-    """From `start` to `end` degrees, clockwise on the picture from 3 o'clock; back where `end` < `start`."""
+    """From `start` to `end` degrees, clockwise on the image from 3 o'clock; back where `end` < `start`."""
     step = (end - start) / (n_points - 1)
     angles = (math.radians(start + step * number) for number in range(n_points))
     return tuple((x + rx * math.cos(angle), y + ry * math.sin(angle)) for angle in angles)

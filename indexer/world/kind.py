@@ -1,4 +1,4 @@
-"""What a kind of thing is: flat outlines, the first of them at the back, and how far it may be turned.
+"""A kind of object: flat outlines, the first at the back, and how far it may be rotated.
 
 An outline says the part it plays in the colouring, never a colour: any kind comes in any colour.
 """
@@ -28,7 +28,7 @@ class Kind:
 
     @cached_property
     def points(self) -> Int64[np.ndarray, "point 2"]:
-        """Of all layers, one after another, in `UNIT`s."""
+        """The points of all layers, one after another, in `UNIT`s."""
         return np.concatenate([whole(layer.outline) for layer in self.layers])
 
     @cached_property

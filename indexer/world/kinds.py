@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from indexer.world.creatures import animals, plants
-from indexer.world.kind import Kind, Part
-from indexer.world.man_made import made_things
+from indexer.world.geometry import arc, box, burst, disc, heart
+from indexer.world.kind import Kind, Layer, Part
+from indexer.world.man_made import man_made_kinds
 from indexer.world.palette import GOLD, INK, LEAF, PAPER, WOOD, Rgb, mix
-from indexer.world.shapes import shapes, sky
 from scopeview.errors import InputError
 
 
@@ -17,14 +17,14 @@ class Thing:
     kind: str
     colour: str
     box: tuple[int, int, int, int]
-    """Left, top, right, bottom in pixels of the picture, of the whole thing, even where another covers it;
+    """Left, top, right, bottom in pixels of the image, of the whole thing, even where another covers it;
     right and bottom are just outside."""
 
 
 @cache
 def kinds() -> dict[str, Kind]:
     """All kinds by name, in a fixed order. Made once, on first use."""
-    found = [*shapes(), *sky(), *plants(), *animals(), *made_things()]
+    found = [*shapes(), *sky(), *plants(), *animals(), *man_made_kinds()]
     return {kind.name: kind for kind in found}
 
 
@@ -38,7 +38,7 @@ def check_kinds(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def colouring(colour: str, main: Rgb) -> dict[Part, Rgb]:
-    """What each part is painted with in a thing of this colour, `main` being its shade of it."""
+    """The color of each part of an object of this color, `main` being its shade of it."""
     is_dark = colour == "black"
     return {
         "main": main,
@@ -50,3 +50,28 @@ def colouring(colour: str, main: Rgb) -> dict[Part, Rgb]:
         "leaf": mix(LEAF, INK, 25) if colour == "green" else LEAF,
         "accent": WOOD if colour in ("yellow", "orange") else GOLD,
     }
+
+
+def shapes() -> list[Kind]:
+    ring = arc(0, 0, 0.92, 0.92, 0, 360) + arc(0, 0, 0.5, 0.5, 360, 0)
+    return [
+        Kind("circle", (Layer("main", disc(0, 0, 0.9)),), 0),
+        Kind("square", (Layer("main", box(-0.78, -0.78, 0.78, 0.78)),), 30),
+        Kind("triangle", (Layer("main", ((0, -0.92), (0.95, 0.75), (-0.95, 0.75))),), 40),
+        Kind("diamond", (Layer("main", ((0, -0.98), (0.66, 0), (0, 0.98), (-0.66, 0))),), 12),
+        Kind("star", (Layer("main", burst(0, 0.06, 1.0, 0.44, 5)),), 36),
+        Kind("heart", (Layer("main", heart()),), 16),
+        Kind("ring", (Layer("main", ring),), 0),
+    ]
+
+
+def sky() -> list[Kind]:
+    crescent = arc(0, 0, 0.95, 0.95, 50, 310) + arc(0.35, 0, 0.76, 0.76, 289, 71)
+    sun = (Layer("dark", burst(0, 0, 1.0, 0.7, 12)), Layer("main", disc(0, 0, 0.62)))
+    puffs = ((-0.52, 0.18, 0.4), (-0.12, -0.14, 0.52), (0.42, 0.06, 0.44), (0.62, 0.3, 0.28))
+    cloud = (box(-0.52, 0.12, 0.62, 0.58), *(disc(*puff) for puff in puffs))
+    return [
+        Kind("moon", (Layer("main", crescent),), 35),
+        Kind("sun", sun, 15),
+        Kind("cloud", tuple(Layer("main", outline) for outline in cloud), 6),
+    ]

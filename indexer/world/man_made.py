@@ -4,7 +4,7 @@ from indexer.world.geometry import arc, box, disc, ellipse, mirrored
 from indexer.world.kind import Kind, Layer
 
 
-def made_things() -> list[Kind]:
+def man_made_kinds() -> list[Kind]:
     return [_house(), _boat(), _balloon(), _cup(), _car(), _umbrella(), _rocket()]
 
 

@@ -1,4 +1,4 @@
-"""Which pixels of a picture show which thing, and how that is written in JSON.
+"""Which pixels of an image show which thing, and how that is written in JSON.
 
 A mask is written as the lengths of its runs, row after row from the top left, the first of them outside the
 thing: `[130, 4, 124, 6, ...]` says that pixels 130 to 133 are inside.
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from indexer.world.canvas import PICTURE_PX, Silhouette
+from indexer.world.canvas import IMAGE_PX, Silhouette
 
 Mask = Bool[np.ndarray, "height=128 width=128"]
 _HALF = 128  # of 255: a pixel belongs to what covers half of it
@@ -19,10 +19,10 @@ _HALF = 128  # of 255: a pixel belongs to what covers half of it
 
 def visible_masks(silhouettes: Sequence[Silhouette]) -> list[Mask]:
     """From back to front: of each thing what no later one covers."""
-    covered = np.zeros((PICTURE_PX, PICTURE_PX), dtype=bool)
+    covered = np.zeros((IMAGE_PX, IMAGE_PX), dtype=bool)
     masks: list[Mask] = []
     for left, top, coverage in reversed(silhouettes):
-        whole = Image.new("L", (PICTURE_PX, PICTURE_PX))
+        whole = Image.new("L", (IMAGE_PX, IMAGE_PX))
         whole.paste(coverage, (left, top))
         inside = np.asarray(whole) >= _HALF
         masks.append(inside & ~covered)
@@ -38,7 +38,7 @@ def runs_of(mask: Mask) -> list[int]:
 
 
 def mask_of(thing: Mapping[str, Any]) -> Mask:
-    """Of one thing of a scene's truth, as `Scene.truth` or a sample's JSON has it."""
+    """The mask of one object of a scene's content, as in `Scene.truth` or a sample's JSON."""
     runs: list[int] = thing["mask"]
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return flat.reshape(PICTURE_PX, PICTURE_PX)
+    return flat.reshape(IMAGE_PX, IMAGE_PX)

@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Draws:
+class RandomStream:
     """One stream of draws; scene `number` of world `seed` has its own, so scenes can be made in any order.
 
     Streams of other `purpose`s have nothing to do with it, nor with one another.

@@ -1,4 +1,4 @@
-"""A scene: one picture of the world, its caption, and the truth about what is where."""
+"""A scene: one image of the world, its caption, and the truth about what is where."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from indexer.world.kinds import Thing, colouring
 from indexer.world.kinds import kinds as all_kinds
 from indexer.world.masks import Mask, runs_of, visible_masks
 from indexer.world.palette import COLOURS
-from indexer.world.sampling import Draws
-from indexer.world.scene_objects import Difference, Role, TwinChange, cast
+from indexer.world.sampling import RandomStream
+from indexer.world.scene_objects import Difference, SceneObject, TwinChange, choose_objects
 from scopeview.errors import InputError
 
 _FIRST = TwinChange("kind", 0)
@@ -27,16 +27,16 @@ class Scene:
     number: int
     image: Image.Image
     """RGB, 128 x 128."""
-    worded: Caption
+    full_caption: Caption
     things: tuple[Thing, ...]
     """From back to front."""
-    behind: Background
+    backdrop: Background
     silhouettes: tuple[Silhouette, ...]
 
     @property
     def caption(self) -> str:
         """As models are trained on it."""
-        return self.worded.text
+        return self.full_caption.text
 
     @property
     def written_caption(self) -> str:
@@ -45,16 +45,16 @@ class Scene:
 
     @property
     def background(self) -> str:
-        return self.behind.kind
+        return self.backdrop.kind
 
     @property
     def tint(self) -> str | None:
         """The background's colour, None where the kind has colours of its own."""
-        return self.behind.tint
+        return self.backdrop.tint
 
     @cached_property
     def masks(self) -> list[Mask]:
-        """Of each thing what can be seen of it."""
+        """The visible part of each object."""
         return visible_masks(self.silhouettes)
 
     @property
@@ -65,11 +65,11 @@ class Scene:
 
     def brief_caption(self) -> Caption:
         """Part of the truth, as a visitor may search for it. The same at every call."""
-        return brief_caption_of(self.things, self.behind, Draws(self.seed, self.number, "brief"))
+        return brief_caption_of(self.things, self.backdrop, RandomStream(self.seed, self.number, "brief"))
 
     def facts(self) -> frozenset[str]:
         """Every claim of a caption that is true of this scene."""
-        return facts_of(self.things, self.behind)
+        return facts_of(self.things, self.backdrop)
 
     def truth(self) -> dict[str, Any]:
         """For JSON. `masks.mask_of` reads the masks."""
@@ -111,20 +111,20 @@ def most_twins(difference: Difference) -> int:
 
 
 def _make(seed: int, number: int, names: Sequence[str], n_things: int | None, change: TwinChange) -> Scene:
-    draws = Draws(seed, number)
-    image, behind = paint_background(draws)
-    drawn = draws.choice((1, 1, 2, 2, 3, 4))
-    colours = [name for name in COLOURS if name not in behind.avoided]
-    roles = cast(draws, n_things or drawn, names, colours, change)
-    silhouettes = tuple(_paint(image, role) for role in roles)
+    random = RandomStream(seed, number)
+    image, backdrop = paint_background(random)
+    drawn = random.choice((1, 1, 2, 2, 3, 4))
+    colours = [name for name in COLOURS if name not in backdrop.avoided]
+    scene_objects = choose_objects(random, n_things or drawn, names, colours, change)
+    silhouettes = tuple(_paint(image, scene_object) for scene_object in scene_objects)
     things = tuple(
-        Thing(role.kind.name, role.colour, silhouette.box)
-        for role, silhouette in zip(roles, silhouettes, strict=True)
+        Thing(scene_object.kind.name, scene_object.colour, silhouette.box)
+        for scene_object, silhouette in zip(scene_objects, silhouettes, strict=True)
     )
-    return Scene(seed, number, image, caption_of(things, behind, draws), things, behind, silhouettes)
+    return Scene(seed, number, image, caption_of(things, backdrop, random), things, backdrop, silhouettes)
 
 
-def _paint(image: Image.Image, role: Role) -> Silhouette:
-    paints = colouring(role.colour, role.main)
-    colours = [paints[layer.part] for layer in role.kind.layers]
-    return paint(image, role.pose.place(role.kind.points), role.kind.ends, colours)
+def _paint(image: Image.Image, scene_object: SceneObject) -> Silhouette:
+    paints = colouring(scene_object.colour, scene_object.main)
+    colours = [paints[layer.part] for layer in scene_object.kind.layers]
+    return paint(image, scene_object.pose.place(scene_object.kind.points), scene_object.kind.ends, colours)

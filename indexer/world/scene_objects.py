@@ -9,7 +9,7 @@ from indexer.world.geometry import Pose
 from indexer.world.kind import Kind
 from indexer.world.kinds import kinds
 from indexer.world.palette import COLOURS, Rgb, shade
-from indexer.world.sampling import Draws
+from indexer.world.sampling import RandomStream
 
 # Radius in canvas pixels, smallest and largest, by the number of things.
 _RADII = {1: (96, 168), 2: (76, 118), 3: (62, 96), 4: (54, 84)}
@@ -30,7 +30,7 @@ class TwinChange(NamedTuple):
     twin: int
 
 
-class Role(NamedTuple):
+class SceneObject(NamedTuple):
     kind: Kind
     colour: str
     main: Rgb
@@ -38,39 +38,41 @@ class Role(NamedTuple):
     pose: Pose
 
 
-def cast(
-    draws: Draws, n_things: int, names: Sequence[str], colours: Sequence[str], change: TwinChange
-) -> list[Role]:
+def choose_objects(
+    random: RandomStream, n_things: int, names: Sequence[str], colours: Sequence[str], change: TwinChange
+) -> list[SceneObject]:
     """From back to front. The same draws are made whatever the change, so that twins share all others."""
-    poses = _place(n_things, draws)
-    changed = draws.integer(0, len(poses) - 1)
+    poses = _place(n_things, random)
+    changed = random.integer(0, len(poses) - 1)
     return [
-        _role(draws, pose, names, colours, change if number == changed else TwinChange("kind", 0))
+        _make_object(random, pose, names, colours, change if number == changed else TwinChange("kind", 0))
         for number, pose in enumerate(poses)
     ]
 
 
-def _role(draws: Draws, pose: Pose, names: Sequence[str], colours: Sequence[str], change: TwinChange) -> Role:
+def _make_object(
+    random: RandomStream, pose: Pose, names: Sequence[str], colours: Sequence[str], change: TwinChange
+) -> SceneObject:
     kind_twin, colour_twin = (change.twin, 0) if change.difference == "kind" else (0, change.twin)
-    kind = kinds()[draws.shuffled(names)[kind_twin]]
-    colour = draws.shuffled(colours)[colour_twin]
-    turn = draws.integer(-100, 100) * kind.max_turn_degrees // 100
-    lightness = draws.integer(-_LIGHTNESS_JITTER, _LIGHTNESS_JITTER)
-    shifts = [draws.integer(-_COLOUR_JITTER, _COLOUR_JITTER) for _ in range(3)]
-    pose = pose._replace(turn_degrees=turn, mirrored=draws.one_in(2))
-    return Role(kind, colour, shade(COLOURS[colour], lightness, shifts), pose)
+    kind = kinds()[random.shuffled(names)[kind_twin]]
+    colour = random.shuffled(colours)[colour_twin]
+    turn = random.integer(-100, 100) * kind.max_turn_degrees // 100
+    lightness = random.integer(-_LIGHTNESS_JITTER, _LIGHTNESS_JITTER)
+    shifts = [random.integer(-_COLOUR_JITTER, _COLOUR_JITTER) for _ in range(3)]
+    pose = pose._replace(turn_degrees=turn, mirrored=random.one_in(2))
+    return SceneObject(kind, colour, shade(COLOURS[colour], lightness, shifts), pose)
 
 
-def _place(n_things: int, draws: Draws) -> list[Pose]:
+def _place(n_things: int, random: RandomStream) -> list[Pose]:
     """Discs apart from each other or, in half of all scenes, the second partly over the first.
 
     Fewer than asked for where there is no room.
     """
-    overlapping = draws.one_in(2)
+    overlapping = random.one_in(2)
     poses: list[Pose] = []
     for _ in range(n_things * _TRIES):
-        radius = draws.integer(*_RADII[n_things])
-        x, y = (draws.integer(radius + _MARGIN, CANVAS_PX - radius - _MARGIN) for _ in range(2))
+        radius = random.integer(*_RADII[n_things])
+        x, y = (random.integer(radius + _MARGIN, CANVAS_PX - radius - _MARGIN) for _ in range(2))
         pose = Pose(x, y, radius, 0, False)
         gaps = [_gap_percent(pose, other) for other in poses]
         wanted = _OVERLAP if overlapping and len(poses) == 1 else _APART

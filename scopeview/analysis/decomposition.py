@@ -1,6 +1,6 @@
-"""A picture taken apart: the sparse code of each of its tokens, layer by layer, and what follows from it.
+"""Decomposition of an image: the sparse code of each of its tokens, layer by layer, and derived values.
 
-Plain NumPy, so that pages and JSON can be made of it without torch; `encoder` makes it. Knows one picture and
+Plain NumPy, so that pages and JSON can be made of it without torch; `encoder` makes it. Knows one image and
 its numbers, no index and no names.
 """
 
@@ -30,11 +30,11 @@ class StoredValues:
 
 @dataclass(frozen=True)
 class LayerDecomposition:
-    """One picture at one layer, a row a token: CLS, then the patches row by row. `embed` has one row.
+    """One image at one layer, a row a token: CLS, then the patches row by row. `embed` has one row.
 
     Rows are in descending order of value. A TopK SAE's rows hold its `k` features whatever their sign; those
     of a ReLU SAE (`k` is None) are filled up with any features at the value 0. `stored` is None where every
-    value comes from the picture's own pixels.
+    value comes from the image's own pixels.
     """
 
     k: int | None
@@ -46,7 +46,7 @@ class LayerDecomposition:
     stored: StoredValues | None = None
 
     def is_exact_at(self, positions: Sequence[int] | None) -> bool:
-        """Is every value at these tokens the picture's own, and none approximate? None: at all tokens."""
+        """Is every value at these tokens the image's own, and none approximate? None: at all tokens."""
         wanted = range(self.n_tokens) if positions is None else positions
         return self.stored is None or self.stored.tokens.issuperset(wanted)
 
@@ -102,7 +102,7 @@ class LayerDecomposition:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """One picture, at as many layers as were asked for; `embedding` is CLIP's, as projected, or None."""
+    """One image, at as many layers as were asked for; `embedding` is CLIP's, as projected, or None."""
 
     layers: Mapping[Layer, LayerDecomposition] = field(default_factory=dict)
     embedding: Float32[np.ndarray, " projection"] | None = None
@@ -111,7 +111,7 @@ class Decomposition:
         return self.layers.keys() >= set(layers) and (self.embedding is not None or not embedding)
 
     def merged(self, other: "Decomposition") -> "Decomposition":
-        """What either holds of the same picture; of a layer that both hold, what is here already."""
+        """The layers of both decompositions of one image; a layer in both is taken from this one."""
         embedding = other.embedding if self.embedding is None else self.embedding
         return replace(self, layers={**other.layers, **self.layers}, embedding=embedding)
 
@@ -205,9 +205,9 @@ def _descending(row: _Row, width: int) -> _Row:
     return tuple(column[order] for column in padded)
 
 
-def codes_of(apart: Decomposition, slots: Iterable[Slot]) -> list[Code]:
-    """The picture's code at each slot, as an index has it: at `any` the k strongest."""
-    return [_code(apart.layers[slot.layer], slot) for slot in slots]
+def codes_of(decomposition: Decomposition, slots: Iterable[Slot]) -> list[Code]:
+    """The image's code at each slot, as an index has it: at `any` the k strongest."""
+    return [_code(decomposition.layers[slot.layer], slot) for slot in slots]
 
 
 def _code(layer: LayerDecomposition, slot: Slot) -> Code:

@@ -1,7 +1,7 @@
-"""Knobs: features of a picture turned up or down at one layer, for some of its tokens or all.
+"""Feature edits: activations of an image set or scaled at one layer, at some of its tokens or all.
 
-What is turned and by how much it changes each token's code, in plain NumPy; `steering` runs the network on.
-Also what a change does to zero-shot probabilities. Knows no model and no request.
+Computes how edits change each token's code, in plain NumPy; `steering` runs the network from there. Also
+computes zero-shot probabilities before and after. Knows no model and no request.
 """
 
 import re
@@ -51,7 +51,7 @@ class CodeChange(NamedTuple):
 
 
 class SteeredEmbeddings(NamedTuple):
-    """CLIP's embedding of the picture, as projected, without and with the edits."""
+    """CLIP's embedding of the image, as projected, without and with the edits."""
 
     before: Float32[np.ndarray, " projection"]
     after: Float32[np.ndarray, " projection"]
@@ -71,20 +71,20 @@ def parse_edit(text: str) -> Edit:
     return Edit(tuple(dict.fromkeys(number for number in features if number is not None)), turn, value)
 
 
-def spell_edit(edit: Edit) -> str:
+def format_edit(edit: Edit) -> str:
     """The inverse of `parse_edit`."""
     factor = "x" if edit.turn == "scale" else ""
     return f"{','.join(map(str, edit.features))}:{factor}{edit.amount:g}"
 
 
-def code_change(layer: LayerDecomposition, knobs: FeatureEdits) -> CodeChange:
-    """Of a picture whose code at the layer is given. Tokens that the layer has not are left out."""
-    features = sorted({feature for edit in knobs.edits for feature in edit.features})
+def code_change(layer: LayerDecomposition, edits: FeatureEdits) -> CodeChange:
+    """The change of an image's code at the layer. Tokens that the layer lacks are ignored."""
+    features = sorted({feature for edit in edits.edits for feature in edit.features})
     before = feature_heatmaps(layer, features)
     after = before.copy()
     chosen = np.zeros(layer.n_tokens, dtype=bool)
-    chosen[[*range(layer.n_tokens)] if knobs.tokens is None else _within(knobs.tokens, layer.n_tokens)] = True
-    for edit in knobs.edits:
+    chosen[[*range(layer.n_tokens)] if edits.tokens is None else _within(edits.tokens, layer.n_tokens)] = True
+    for edit in edits.edits:
         rows = np.searchsorted(features, edit.features)
         at = np.ix_(rows, chosen)
         after[at] = edit.amount if edit.turn == "set" else after[at] * np.float32(edit.amount)
@@ -108,7 +108,7 @@ def zero_shot(
 
 
 def cosine(one: Float32[np.ndarray, " projection"], other: Float32[np.ndarray, " projection"]) -> float:
-    """Of two embeddings: 1 where an edit has left the direction as it was."""
+    """The cosine of two embeddings: 1 if an edit did not change the direction."""
     lengths = np.linalg.norm(one.astype(np.float64)) * np.linalg.norm(other.astype(np.float64))
     return float(one.astype(np.float64) @ other.astype(np.float64) / lengths)
 

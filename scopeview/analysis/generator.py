@@ -6,7 +6,7 @@ this is for SAEs on `embed` of that very CLIP, and asked of no other.
 What it takes: `pip install scopeview[diffusion]`, and the weights of
 `kandinsky-community/kandinsky-2-2-decoder` (a U-Net of 1.2 billion parameters and its decoder of 67 million:
 2.6 GB in half precision), whose embeddings are those of `laion/CLIP-ViT-bigG-14-laion2B-39B-b160k`. Plan for
-a GPU with 8 GB; a CPU takes minutes a picture. There is no such generator for the CLIP of CLIP-Scope or of
+a GPU with 8 GB; a CPU takes minutes an image. There is no such generator for the CLIP of CLIP-Scope or of
 the demo. Nothing is downloaded unless `load_kandinsky` is called. Tested with stand-ins; never yet with the
 real weights.
 """
@@ -37,27 +37,25 @@ class Generator(Protocol):
     """Their width."""
 
     def draw(self, embedding: Float32[np.ndarray, " projection"], *, seed: int) -> Image.Image:
-        """An embedding as CLIP projects it, not of unit length. The same two give the same picture."""
+        """An embedding as CLIP projects it, not of unit length. The same two give the same image."""
 
 
 class Drawn(NamedTuple):
-    """The picture's embedding without and with the edits, each drawn from the same noise."""
+    """The image's embedding without and with the edits, each drawn from the same noise."""
 
     before: Image.Image
     after: Image.Image
 
 
-def draw_turned(
+def draw_steered(
     generator: Generator, turned: SteeredEmbeddings, *, clip: str, layer: Layer, seed: int = 0
 ) -> Drawn:
     """`clip` and `layer` say whose embeddings these are. Raises `InputError` for those of another CLIP.
 
-    The first of the two shows how well the picture is drawn when nothing is edited: compare with that.
+    The first of the two shows how well the image is drawn when nothing is edited: compare with that.
     """
     if layer != EMBED:
-        raise InputError(
-            f"layer {layer} is no final embedding: pictures are drawn of edits at `{EMBED}` alone"
-        )
+        raise InputError(f"layer {layer} is not the final embedding: only edits at `{EMBED}` can be drawn")
     if clip.partition("@")[0] != generator.clip:
         raise InputError(f"the generator draws embeddings of {generator.clip}, and these are of {clip}")
     if len(turned.after) != generator.projection:

@@ -1,4 +1,4 @@
-"""Groups of a picture's active features: iterated spherical k-means, weighted by activation mass.
+"""Groups of an image's active features: iterated spherical k-means, weighted by activation mass.
 
 Each feature is the direction of its decoder row, and weighs what it contributes. Clustered for a range of k;
 the largest k is kept of which every group still holds its share of all mass. Of very many features the
@@ -17,7 +17,7 @@ THRESHOLD = 0.05
 """Share of the mass that every group holds, where nobody says otherwise."""
 
 _MAX_ROUNDS = 100
-_MAX_CLUSTERED = 768  # a whole picture at full size has thousands of active features, most of them light
+_MAX_CLUSTERED = 768  # a whole image at full size has thousands of active features, most of them light
 _N_SEEDS = 2
 
 
@@ -72,7 +72,7 @@ def spherical_k_means(
     *,
     n_seeds: int = _N_SEEDS,
 ) -> Clusters:
-    """Of points of unit length, by cosine. The best of some runs from k-means++ beginnings, by similarity.
+    """Clusters unit vectors by cosine; keeps the best of several k-means++ runs by similarity.
 
     Where points are fewer, or more alike, than `k` clusters need, there are fewer clusters.
     """

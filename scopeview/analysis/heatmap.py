@@ -1,7 +1,7 @@
-"""Heat: how strongly a feature fires at each token of a picture. Knows sparse codes, not how they are made.
+"""Heat: how strongly a feature fires at each token of an image. Knows sparse codes, not how they are made.
 
 Exact: the value where the SAE's own selection keeps the feature, 0 elsewhere, so that the maximum over the
-tokens is the picture's code at `any`. A TopK SAE may keep a value below zero; it is left as it is.
+tokens is the image's code at `any`. A TopK SAE may keep a value below zero; it is left as it is.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The codes of a batch of pictures at one slot: on the device, then as arrays for whoever keeps them.
+"""The codes of a batch of images at one slot: on the device, then as arrays for whoever keeps them.
 
 Nothing dense over tokens and features is ever held: `any` keeps a maximum per feature and takes in the
 tokens' codes.
@@ -50,7 +50,7 @@ class SlotCodes(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """What a batch of pictures became."""
+    """The codes and embeddings of a batch of images."""
 
     codes: dict[Slot, SlotCodes]
     embeddings: Float16[np.ndarray, "batch projection"]
@@ -86,7 +86,7 @@ class SlotTensors(NamedTuple):
 
 
 class TokenCodes(NamedTuple):
-    """Every picture's code at every token."""
+    """Every image's code at every token."""
 
     features: Int[Tensor, "batch token k"]
     values: Float[Tensor, "batch token k"]
@@ -96,7 +96,7 @@ class TokenCodes(NamedTuple):
 
 
 def per_image(codes: Codes, batch: int) -> TokenCodes:
-    """Codes of (batch * token) rows, token by token within each picture."""
+    """Codes of (batch * token) rows, token by token within each image."""
     # Not -1: a ReLU SAE of which nothing fires in the whole batch has no columns.
     n_tokens = len(codes.values) // batch
     return TokenCodes(*(part.reshape(batch, n_tokens, part.shape[1]) for part in codes))
@@ -131,7 +131,7 @@ def any_token(codes: TokenCodes, config: SaeConfig) -> SlotTensors:
     return SlotTensors(lengths, feature[order], peaks[order], first[image, feature][order])
 
 
-def joined(parts: Sequence[SlotTensors]) -> SlotTensors:
+def concatenate_slots(parts: Sequence[SlotTensors]) -> SlotTensors:
     """Blocks of a batch, one after the other."""
     if len(parts) == 1:
         return parts[0]
@@ -144,7 +144,7 @@ def joined(parts: Sequence[SlotTensors]) -> SlotTensors:
     )
 
 
-def joined_batches(parts: Sequence[Encoded]) -> Encoded:
+def concatenate_batches(parts: Sequence[Encoded]) -> Encoded:
     """Batches of the same slots, one after the other."""
     if len(parts) == 1:
         return parts[0]

@@ -1,7 +1,7 @@
-"""What a network makes of a picture whose features were turned: the rest of it, run on the edited stream.
+"""Steering: the rest of the network run on an edited residual stream.
 
-x' = x + (decode(edited) - decode(original)), in the residual stream's own units. What the SAE does not
-explain of x stays, so that an edit that changes nothing changes nothing.
+x' = x + (decode(edited) - decode(original)), in the residual stream's own units. The SAE's
+reconstruction error stays in x: with no edits, the result is unchanged.
 """
 
 import numpy as np
@@ -25,24 +25,24 @@ def steer(
     clip: Clip,
     sae: Sae,
     crop: UInt8[np.ndarray, "3 height width"],
-    apart: LayerDecomposition,
-    knobs: FeatureEdits,
+    decomposition: LayerDecomposition,
+    edits: FeatureEdits,
 ) -> SteeredEmbeddings:
-    """`apart` is the picture at the knobs' layer, as this SAE takes it apart."""
+    """`decomposition` is the image at the edits' layer, as this SAE encodes it."""
     pixels = torch.from_numpy(crop)[None]
-    change = residual_change(sae, code_change(apart, knobs))
-    if knobs.layer == EMBED:
+    change = residual_change(sae, code_change(decomposition, edits))
+    if edits.layer == EMBED:
         before = clip.forward(pixels, []).embedding
         after = before + change
     else:
-        taps = clip.forward(pixels, [knobs.layer])
-        before = taps.embedding
-        after = clip.resume(taps.residuals[knobs.layer] + change[None], knobs.layer)
+        activations = clip.forward(pixels, [edits.layer])
+        before = activations.embedding
+        after = clip.resume(activations.residuals[edits.layer] + change[None], edits.layer)
     return SteeredEmbeddings(before[0].cpu().numpy(), after[0].cpu().numpy())
 
 
 def residual_change(sae: Sae, change: CodeChange) -> Float[Tensor, "token d_in"]:
-    """What is added to the SAE's raw input when its codes change so."""
+    """The change of the SAE's raw input that follows from a change of its codes."""
     features = torch.from_numpy(change.features).to(sae.dec.device)
     decoded = torch.from_numpy(change.difference).to(sae.dec.device) @ sae.dec[features]
     return sae.in_raw_units(decoded)

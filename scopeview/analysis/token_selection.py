@@ -1,4 +1,4 @@
-"""Some tokens of a picture, and what is active there: what a person sees who has picked a patch, or several.
+"""Some tokens of an image, and what is active there: what a person sees who has picked a patch, or several.
 
 A selection is written as tokens are: `cls`, `any` for all of them, or token numbers with commas and ranges
 between, such as `17,33-35`. One spelling a selection, so that one view has one URL.
@@ -42,7 +42,7 @@ class ActiveFeatureSummary(NamedTuple):
 
 @dataclass(frozen=True)
 class SelectionSummary:
-    """What is active at the tokens selected. The three figures are means over these tokens."""
+    """The features active at the selected tokens. The three metrics are means over these tokens."""
 
     n_tokens: int
     n_active: int
@@ -57,7 +57,7 @@ class SelectionSummary:
 
 
 def parse_selection(text: str, n_tokens: int) -> Selection:
-    """Of a layer with so many tokens (of which the first is CLS). Raises `InputError`."""
+    """Parses a selection for a layer with so many tokens (the first is CLS). Raises `InputError`."""
     if text == ANY:
         return Selection(ANY, None)
     chosen = sorted({position for part in text.split(",") for position in _parse(part)})
@@ -66,10 +66,10 @@ def parse_selection(text: str, n_tokens: int) -> Selection:
         raise InputError(f"Invalid tokens {text[:80]!r}. Expected any, cls{numbers}.")
     if len(chosen) == n_tokens:
         return Selection(ANY, None)
-    return Selection(spell(chosen), tuple(chosen))
+    return Selection(format_positions(chosen), tuple(chosen))
 
 
-def spell(positions: Sequence[int]) -> str:
+def format_positions(positions: Sequence[int]) -> str:
     """The one spelling of some positions, given in ascending order."""
     numbers = [position for position in positions if position > 0]
     runs = [[*run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
@@ -117,7 +117,7 @@ def summarize(
 def _are_stored(
     layer: LayerDecomposition, selection: Selection, peaks: Peaks
 ) -> Bool[np.ndarray, " feature"]:
-    """Whose activation here is the picture's own, and not computed again from a thumbnail."""
+    """Whose activation here is the image's own, and not computed again from a thumbnail."""
     if layer.stored is None or layer.is_exact_at(selection.positions):
         return np.ones(len(peaks), dtype=bool)
     known = layer.stored.peaks if selection.positions is None else ()

@@ -1,5 +1,5 @@
-"""The commands of the command line, a file a side of the work.
+"""The commands of the command line, one module per area.
 
-The only modules that may reach both the indexer and the server, and only inside functions, so that no command
-loads what another one needs.
+Only these modules may import both the indexer and the server, and only inside functions, so that a command
+loads nothing that another one needs.
 """

@@ -1,4 +1,4 @@
-"""`index`, `describe`, `calibrate`, `verify` and `info`: making an index of an image set, and asking it."""
+"""`index`, `describe`, `calibrate`, `verify` and `info`: make an index of an image set and inspect it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,20 +27,20 @@ from scopeview.cli.options import (
     parse_tokens,
 )
 from scopeview.errors import ScopeviewError
-from scopeview.signals import BEGINS_AGAIN, GOES_ON, if_stopped
+from scopeview.signals import RESUMES, STARTS_OVER, if_stopped
 
 
-@if_stopped(GOES_ON)
+@if_stopped(RESUMES)
 def index(
     source: Annotated[
         str,
         typer.Argument(
-            help="Folder of images, WebDataset tars or Parquet with images; or a URL such as hf://datasets/..."
+            help="Folder of images, WebDataset tars or Parquet files; or a URL such as hf://datasets/..."
         ),
     ],
     model: Model,
     sae: Sae,
-    out: Annotated[Path, typer.Option(help="Folder of the index; an unfinished one is resumed.")],
+    out: Annotated[Path, typer.Option(help="Index folder; an unfinished run is resumed.")],
     layers: Layers = None,
     tokens: Tokens = None,
     normalization: Normalization = None,
@@ -51,48 +51,55 @@ def index(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
     device: Device = "auto",
     dtype: Dtype = DtypeChoice.auto,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a forward pass.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images per forward pass. Default: what fits in memory.")
+    ] = None,
     calibration_images: Annotated[
-        int, typer.Option(min=1, help="Statistics and figures come from the first N images.")
+        int, typer.Option(min=1, help="Images used for normalization statistics and reconstruction metrics.")
     ] = 512,
-    max_bad: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of bad images above which the run fails.")
+    max_bad_fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="Fail if a larger fraction of the images is unusable.")
     ] = 0.1,
-    memory_limit: Annotated[str | None, typer.Option(help="For DuckDB, such as 8GB.")] = None,
+    memory_limit: Annotated[str | None, typer.Option(help="Memory for DuckDB, for example 8GB.")] = None,
     vocabulary: Vocabulary = None,
     blocklist: Annotated[
         Path | None,
-        typer.Option(help="Pictures to leave out: a sha256, URL or domain a line.", show_default=False),
+        typer.Option(
+            help="File of images to leave out: one sha256, URL or domain per line.", show_default=False
+        ),
     ] = None,
     source_kind: SourceKind = None,
     follow_links: FollowLinks = False,
     image_key: ImageKey = None,
     caption_key: Annotated[
         str | None,
-        typer.Option(help="Column, JSON field or suffix that is the caption.", show_default=False),
+        typer.Option(help="Column, JSON field or suffix that holds the caption.", show_default=False),
     ] = None,
     label_key: Annotated[
         str | None,
-        typer.Option(help="Likewise the label; folder: the image's folder.", show_default=False),
+        typer.Option(
+            help="The same for the label; 'folder' uses the name of the image's folder.", show_default=False
+        ),
     ] = None,
-    engine: Annotated[EngineChoice, typer.Option(help="ray: on the cluster that RAY_ADDRESS names.")] = (
+    engine: Annotated[EngineChoice, typer.Option(help="ray: run on the cluster at RAY_ADDRESS.")] = (
         EngineChoice.local
     ),
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Of Ray. Default: as many as there is room for.")
+        int | None, typer.Option(min=1, help="Ray workers. Default: as many as the cluster has room for.")
     ] = None,
-    gpus_per_worker: Annotated[float, typer.Option(min=0, help="Of Ray; whole or a fraction.")] = 0.0,
-    shared: Annotated[
+    gpus_per_worker: Annotated[
+        float, typer.Option(min=0, help="GPUs per Ray worker, for example 1 or 0.5.")
+    ] = 0.0,
+    shared_storage: Annotated[
         str | None,
         typer.Option(
-            help="Where Ray's workers leave shards, such as s3://bucket/x. Default: --out, seen by all."
+            help="Storage that all Ray workers reach, for example s3://bucket/x. Default: --out, which every"
+            " machine must then see."
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an unfinished index (always so).")
-    ] = True,
+    resume: Annotated[bool, typer.Option("--resume", hidden=True)] = True,  # runs always resume
 ) -> None:
-    """Run an image set through CLIP and its SAEs, and leave a browsable index behind."""
+    """Run images through CLIP and its SAEs and write a browsable index."""
     assert resume
     from indexer.on_ray import RaySettings
     from indexer.pipeline import IndexRequest, run_index
@@ -116,7 +123,7 @@ def index(
             dtype=dtype.value,
             batch_size=batch_size,
             calibration_images=calibration_images,
-            max_bad=max_bad,
+            max_bad_fraction=max_bad_fraction,
             memory_limit=memory_limit,
             vocabulary=vocabulary,
             blocklist=blocklist,
@@ -128,28 +135,28 @@ def index(
                 label_key=label_key,
             ),
             engine=engine.value,
-            shared=shared,
+            shared_storage=shared_storage,
             ray=RaySettings(n_workers=workers, gpus_per_worker=gpus_per_worker),
         )
     )
     print_info(out, manifest)
 
 
-@if_stopped(GOES_ON)
+@if_stopped(RESUMES)
 def describe(
     index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index.")],
     vocabulary: Vocabulary = None,
 ) -> None:
-    """Work out names, neighbours and maps again, with other words; the index stays as it is."""
+    """Recompute names, neighbors and maps, for example with another vocabulary; codes are left untouched."""
     from indexer.describe.redescribe import describe_index
     from scopeview.cli.info import print_info
 
     print_info(index_dir, describe_index(index_dir, vocabulary))
 
 
-@if_stopped(BEGINS_AGAIN)
+@if_stopped(STARTS_OVER)
 def calibrate(
-    source: Annotated[str, typer.Argument(help="Images to measure on: as for `index`.")],
+    source: Annotated[str, typer.Argument(help="Images to measure on, as for `index`.")],
     model: Model,
     sae: Sae,
     layers: Layers = None,
@@ -158,14 +165,14 @@ def calibrate(
     force_model: ForceModel = False,
     device: Device = "auto",
     dtype: Dtype = DtypeChoice.auto,
-    images: Annotated[int, typer.Option(min=1, help="How many images to measure on.")] = 512,
-    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    images: Annotated[int, typer.Option(min=1, help="Number of images to measure on.")] = 512,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images per forward pass.")] = None,
     source_kind: SourceKind = None,
     follow_links: FollowLinks = False,
     image_key: ImageKey = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Measure each SAE's reconstruction under both normalisations, beside the published figures."""
+    """Measure each SAE's reconstruction under both normalizations, beside the published metrics."""
     from indexer.normalization_report import compare_normalizations, print_comparisons
     from indexer.sources import SourceOptions
 
@@ -187,9 +194,9 @@ def calibrate(
     print_comparisons(found, as_json=json_output)
 
 
-@if_stopped(BEGINS_AGAIN)
+@if_stopped(STARTS_OVER)
 def verify(index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index.")]) -> None:
-    """Check that an index is whole and that its parts agree."""
+    """Check that an index is complete and consistent."""
     from indexer.verify import verify as find_problems
 
     problems = find_problems(index_dir)
@@ -202,9 +209,9 @@ def verify(index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A fini
 
 def info(
     index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index.")],
-    json_output: Annotated[bool, typer.Option("--json", help="Print the manifest itself.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
-    """Say what an index holds and what it was made with."""
+    """Show what an index contains and how it was made."""
     from scopeview.cli.info import print_info
     from scopeview.store.files import MANIFEST
     from scopeview.store.manifest import read_manifest

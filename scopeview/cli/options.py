@@ -1,11 +1,12 @@
-"""Options that several commands share, and how their text is read."""
+"""Options that several commands share, how their text is parsed, and the old names of renamed options."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from scopeview.errors import InputError
 from scopeview.slots import Layer, Token, parse_layer, parse_token
@@ -49,7 +50,7 @@ class DecayChoice(StrEnum):
     none = "none"
 
 
-class StartChoice(StrEnum):
+class InitChoice(StrEnum):
     random = "random"
     tokens = "tokens"
 
@@ -61,55 +62,88 @@ class EncoderDevice(StrEnum):
     off = "off"
 
 
-Model = Annotated[str, typer.Option(help="CLIP: Hugging Face id (with @revision) or local folder.")]
-Sae = Annotated[str, typer.Option(help="SAE suite: Hugging Face id (with @revision), folder or file.")]
+OLD_OPTIONS: dict[str, dict[str, str]] = {
+    "index": {"--max-bad": "--max-bad-fraction", "--shared": "--shared-storage"},
+    "train-clip": {
+        "--matrix-lr": "--muon-lr",
+        "--hold": "--plateau",
+        "--whole-every": "--full-scene-every",
+        "--whole-end": "--full-scene-tail",
+        "--texts-from": "--head-only-fraction",
+    },
+    "train-sae": {"--dead-after": "--dead-after-tokens", "--start": "--init"},
+}
+"""By command: old name -> present name. Old names are accepted and not shown."""
+
+
+def command_class(old_options: Mapping[str, str]) -> type[TyperCommand]:
+    """A command that also accepts its options by their old names."""
+
+    class Command(TyperCommand):
+        old: ClassVar = old_options
+
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            return super().parse_args(ctx, [self._renamed(word) for word in args])
+
+        def _renamed(self, word: str) -> str:
+            name, equals, value = word.partition("=")
+            return f"{self.old.get(name, name)}{equals}{value}"
+
+    return Command
+
+
+Model = Annotated[str, typer.Option(help="CLIP: Hugging Face id (@revision optional) or local folder.")]
+Sae = Annotated[str, typer.Option(help="SAE suite: Hugging Face id (@revision optional), folder or file.")]
 Layers = Annotated[
     str | None,
-    typer.Option(help="Such as 11,22,embed. Default: every layer that the suite has.", show_default=False),
+    typer.Option(
+        help="Layers, for example 11,22,embed. Default: all layers of the suite.", show_default=False
+    ),
 ]
 Tokens = Annotated[
     str | None,
     typer.Option(
-        help="cls, a token number (1 is the patch at the top left), any; with commas between. Default: cls "
-        "and the patch in the middle of the picture, 137 where the model has 16 x 16 patches.",
+        help="Comma-separated: cls, any, or token numbers (1 is the top left patch). Default: cls and the "
+        "center patch, 137 for models with 16 x 16 patches.",
         show_default=False,
     ),
 ]
 Normalization = Annotated[
     NormalizationChoice | None,
-    typer.Option(help="Of the SAEs' inputs. Default: as each SAE was trained.", show_default=False),
+    typer.Option(help="Normalization of SAE inputs. Default: as each SAE was trained.", show_default=False),
 ]
 K = Annotated[
     int | None,
-    typer.Option("--k", min=1, help="Of TopK SAEs whose files do not say their k.", show_default=False),
+    typer.Option("--k", min=1, help="k of TopK SAEs whose files do not state it.", show_default=False),
 ]
 Architecture = Annotated[
     ArchitectureChoice | None,
-    typer.Option(help="Of SAEs whose files do not say theirs.", show_default=False),
+    typer.Option(help="Architecture of SAEs whose files do not state it.", show_default=False),
 ]
-ForceModel = Annotated[
-    bool, typer.Option("--force-model", help="Use SAEs that were trained on another model.")
-]
+ForceModel = Annotated[bool, typer.Option("--force-model", help="Use SAEs trained on another model.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Dtype = Annotated[DtypeChoice, typer.Option(help="auto: as suits the device; the log says why.")]
+Dtype = Annotated[
+    DtypeChoice, typer.Option(help="auto picks what the device multiplies fastest; the log says why.")
+]
 SourceKind = Annotated[
     SourceKindChoice | None,
-    typer.Option(help="What SOURCE is, where it holds files of several kinds.", show_default=False),
+    typer.Option(help="Kind of SOURCE if it holds several kinds of files.", show_default=False),
 ]
-FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Also links that lead out of SOURCE.")]
+FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Follow links that lead out of SOURCE.")]
 ImageKey = Annotated[
     str | None,
     typer.Option(
-        help="Column, or what follows the key in a tar (input.jpg), that is the image.", show_default=False
+        help="Column that holds the image, or its suffix in a tar, for example input.jpg.", show_default=False
     ),
 ]
 Vocabulary = Annotated[
     Path | None,
     typer.Option(
-        help="Words to name features after, one a line. Default: some 2,700 general ones.", show_default=False
+        help="Words to name features with, one per line. Default: about 2,700 general words.",
+        show_default=False,
     ),
 ]
-Port = Annotated[int, typer.Option(min=1, max=65535)]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 
 

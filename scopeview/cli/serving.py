@@ -1,4 +1,4 @@
-"""`serve` and `demo`: indexes as a web site."""
+"""`serve` and `demo`: serve indexes as a web site."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,15 +6,15 @@ from typing import Annotated
 import typer
 
 from scopeview.cli.options import EncoderDevice, Host, Port
-from scopeview.signals import GOES_ON, if_stopped
+from scopeview.signals import RESUMES, if_stopped
 
 
 def serve(
     index_dirs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="One or more finished indexes.")],
     host: Host = "127.0.0.1",
     port: Port = 8000,
-    uploads: Annotated[Path | None, typer.Option(help="Folder for uploaded pictures.")] = None,
-    device: Annotated[EncoderDevice, typer.Option(help="For uploads.")] = EncoderDevice.auto,
+    uploads: Annotated[Path | None, typer.Option(help="Folder for uploaded images.")] = None,
+    device: Annotated[EncoderDevice, typer.Option(help="Device that encodes uploads.")] = EncoderDevice.auto,
 ) -> None:
     """Serve indexes as a web site."""
     from app.main import serve as serve_site
@@ -23,9 +23,7 @@ def serve(
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Where the demo's images, model and index are kept.")] = Path(
-        "data"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder for the demo's images and index.")] = Path("data"),
     host: Host = "127.0.0.1",
     port: Port = 8000,
     images: Annotated[
@@ -35,13 +33,13 @@ def demo(
         ),
     ] = None,
     build_only: Annotated[
-        bool, typer.Option("--build-only", help="Make the index and do not serve it.")
+        bool, typer.Option("--build-only", help="Build the index without serving it.")
     ] = False,
 ) -> None:
-    """Draw a world of scenes, index it with the small built-in CLIP, and serve it."""
+    """Draw scenes, index them with the built-in CLIP and serve the index."""
     from indexer.demo.build import build_demo
 
-    with if_stopped(GOES_ON):
+    with if_stopped(RESUMES):
         index_dir = build_demo(out, n_images=images)
     if not build_only:
         serve([index_dir], host=host, port=port)

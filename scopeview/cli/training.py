@@ -1,4 +1,4 @@
-"""`demo-images`, `train-clip`, `train-sae` and `eval`: the procedural world, and models trained on images."""
+"""`demo-images`, `train-clip` and `train-sae`: draw the procedural world and train models on images."""
 
 import shlex
 import sys
@@ -13,26 +13,21 @@ from scopeview.cli.options import (
     Device,
     Dtype,
     DtypeChoice,
+    InitChoice,
     Model,
-    StartChoice,
     parse_layers,
 )
-from scopeview.signals import BEGINS_AGAIN, GOES_ON_FROM_SAVE, if_stopped
-
-WorldSeed = Annotated[int, typer.Option(min=0, help="Of the world that the index shows.")]
-JsonFile = Annotated[
-    Path | None,
-    typer.Option("--json", help="Write the figures there too.", show_default=False, dir_okay=False),
-]
+from scopeview.signals import RESUMES_FROM_CHECKPOINT, STARTS_OVER, if_stopped
 
 
-@if_stopped(BEGINS_AGAIN)
+@if_stopped(STARTS_OVER)
 def demo_images(
     out: Annotated[Path, typer.Argument(help="Folder for the WebDataset tars.")],
-    n: Annotated[int, typer.Argument(metavar="N", min=1, help="How many scenes.")],
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    n: Annotated[int, typer.Argument(metavar="N", min=1, help="Number of scenes.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the run.")] = 0,
     kinds: Annotated[
-        str | None, typer.Option(help="Such as heart,boat. Default: all there are.", show_default=False)
+        str | None,
+        typer.Option(help="Kinds of objects, for example heart,boat. Default: all.", show_default=False),
     ] = None,
 ) -> None:
     """Draw N scenes of the procedural world, with captions and ground truth, as WebDataset."""
@@ -44,72 +39,77 @@ def demo_images(
         write_world(out, n, seed, kinds=chosen, progress=progress.advance)
 
 
-@if_stopped(GOES_ON_FROM_SAVE)
+@if_stopped(RESUMES_FROM_CHECKPOINT)
 def train_clip(
-    out: Annotated[Path, typer.Option(help="Folder of the model; an unfinished run is resumed.")],
-    images: Annotated[int, typer.Option(min=1, help="Scenes to learn from, each drawn once.")] = 200_000,
+    out: Annotated[Path, typer.Option(help="Model folder; an unfinished run is resumed.")],
+    images: Annotated[int, typer.Option(min=1, help="Scenes to train on, each drawn once.")] = 200_000,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="The same, in batches.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="Training length in steps, instead of --images.", show_default=False),
     ] = None,
-    width: Annotated[int, typer.Option(help="Of the vision tower.")] = 192,
-    blocks: Annotated[int, typer.Option(help="Of the vision tower.")] = 8,
-    heads: Annotated[int, typer.Option(help="Of the vision tower.")] = 6,
-    text_width: Annotated[int, typer.Option()] = 128,
-    text_blocks: Annotated[int, typer.Option()] = 3,
-    text_heads: Annotated[int, typer.Option()] = 4,
-    projection: Annotated[int, typer.Option(help="Width of the embeddings of images and texts.")] = 128,
-    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 128,
+    width: Annotated[int, typer.Option(help="Width of the vision tower.")] = 192,
+    blocks: Annotated[int, typer.Option(help="Blocks of the vision tower.")] = 8,
+    heads: Annotated[int, typer.Option(help="Attention heads of the vision tower.")] = 6,
+    text_width: Annotated[int, typer.Option(help="Width of the text tower.")] = 128,
+    text_blocks: Annotated[int, typer.Option(help="Blocks of the text tower.")] = 3,
+    text_heads: Annotated[int, typer.Option(help="Attention heads of the text tower.")] = 4,
+    projection: Annotated[int, typer.Option(help="Width of the joint image and text embedding.")] = 128,
+    batch_size: Annotated[int, typer.Option(help="Images per step.")] = 128,
     lr: Annotated[
         float,
         typer.Option(
-            help="Highest learning rate, of all but the blocks' matrices; it falls in a line at last."
+            help="Peak learning rate (AdamW) of all but the blocks' matrices; decays linearly at the end."
         ),
     ] = 5e-4,
-    matrix_lr: Annotated[
-        float, typer.Option(help="The same of the blocks' matrices, turned by Muon.")
-    ] = 0.01,
-    warmup: Annotated[float, typer.Option(help="Share of the steps.")] = 0.02,
-    hold: Annotated[float, typer.Option(help="Share of the steps before the learning rates fall.")] = 0.7,
-    weight_decay: Annotated[float, typer.Option(min=0)] = 0.05,
+    muon_lr: Annotated[float, typer.Option(help="Peak learning rate (Muon) of the blocks' matrices.")] = 0.01,
+    warmup: Annotated[float, typer.Option(help="Fraction of the steps spent on warm-up.")] = 0.02,
+    plateau: Annotated[
+        float, typer.Option(help="Fraction of the steps after which the learning rates start to decay.")
+    ] = 0.7,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Weight decay of the blocks' matrices.")] = 0.05,
     window: Annotated[
-        int, typer.Option(help="Patches a side that most steps see of a scene, which then shows one thing.")
+        int, typer.Option(help="Side, in patches, of the window around one object that most steps train on.")
     ] = 8,
-    whole_every: Annotated[int, typer.Option(help="Of so many steps one sees scenes whole.")] = 8,
-    whole_end: Annotated[float, typer.Option(help="Share of the steps, at the end, that all do.")] = 0.1,
-    texts_from: Annotated[
-        float, typer.Option(help="Share of the steps, at first, in which images learn from heads alone.")
+    full_scene_every: Annotated[int, typer.Option(help="Every N-th step trains on full scenes.")] = 8,
+    full_scene_tail: Annotated[
+        float, typer.Option(help="Final fraction of the steps that train on full scenes only.")
+    ] = 0.1,
+    head_only_fraction: Annotated[
+        float, typer.Option(help="First fraction of the steps, trained on the classification heads alone.")
     ] = 0.4,
     regions: Annotated[
-        float, typer.Option(help="Weight of the contrast between patches and names of what they show.")
+        float,
+        typer.Option(help="Weight of the contrastive loss between patches and the names of what they show."),
     ] = 0.5,
     concepts: Annotated[
-        float, typer.Option(help="Weight of naming images' concepts by a linear head, which is not kept.")
+        float,
+        typer.Option(help="Weight of classifying images' concepts with a linear head, which is discarded."),
     ] = 1.0,
     subjects: Annotated[
-        float, typer.Option(help="Weight of naming what patches are a part of by another.")
+        float, typer.Option(help="Weight of classifying what each patch belongs to with a second head.")
     ] = 1.0,
     hard_negatives: Annotated[
-        float, typer.Option(help="Share of a batch that differs from the next in one kind or colour alone.")
+        float, typer.Option(help="Fraction of a batch in groups that differ only in one kind or color.")
     ] = 0.2,
     brief_captions: Annotated[
-        float, typer.Option(help="Share of the captions that say one thing alone, as searches do.")
+        float, typer.Option(help="Fraction of captions that name one thing only, like search queries.")
     ] = 0.15,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the run.")] = 0,
     device: Device = "auto",
     dtype: Annotated[
-        DtypeChoice, typer.Option(help="auto: bfloat16 where it is multiplied faster.")
+        DtypeChoice, typer.Option(help="auto: bfloat16 where the hardware multiplies it faster.")
     ] = DtypeChoice.auto,
     workers: Annotated[
         int | None,
-        typer.Option(min=0, help="Processes that draw scenes. Default: one a two cores.", show_default=False),
+        typer.Option(
+            min=0, help="Processes that draw scenes. Default: one per two cores.", show_default=False
+        ),
     ] = None,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 50,
-    log_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 10,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an unfinished run (always so).")
-    ] = True,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 50,
+    log_every: Annotated[int, typer.Option(min=1, help="Steps between log lines.")] = 10,
+    resume: Annotated[bool, typer.Option("--resume", hidden=True)] = True,  # runs always resume
 ) -> None:
-    """Train a small CLIP on the procedural world, drawn as it learns."""
+    """Train a small CLIP on scenes of the procedural world, drawn on the fly."""
     assert resume
     from indexer.training.clip_config import ClipRequest, ClipSettings
     from indexer.training.clip_trainer import train_clip as train
@@ -125,14 +125,14 @@ def train_clip(
         projection=projection,
         batch_size=batch_size,
         lr=lr,
-        matrix_lr=matrix_lr,
+        matrix_lr=muon_lr,
         warmup=warmup,
-        hold=hold,
+        hold=plateau,
         weight_decay=weight_decay,
         window=window,
-        whole_every=whole_every,
-        whole_end=whole_end,
-        texts_from=texts_from,
+        whole_every=full_scene_every,
+        whole_end=full_scene_tail,
+        texts_from=head_only_fraction,
         regions=regions,
         concepts=concepts,
         subjects=subjects,
@@ -154,142 +154,84 @@ def train_clip(
     )
     typer.echo(
         f"{out}: {result['n_parameters']:,} parameters, {result['n_images']:,} images, "
-        f"loss {result['loss']}, of the last batch {result['named']:.1%} named right"
+        f"loss {result['loss']}, {result['named']:.1%} of the last batch classified correctly"
     )
 
 
-@if_stopped(BEGINS_AGAIN)
-def evaluate_clip(
-    model: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a CLIP with its text tower.")],
-    seed: Annotated[int, typer.Option(min=0, help="Of the world to look at.")] = 1,
-    images: Annotated[int, typer.Option(min=1, help="Scenes with one thing; as many with several.")] = 1000,
-    device: Device = "auto",
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
-    """How well a CLIP names kinds, colours and backgrounds, and finds captions, in scenes it never saw."""
-    from indexer.training.clip_eval import evaluate_clip as find_figures
-    from indexer.training.clip_eval import print_figures
-    from scopeview.model_spec import pick_device
-
-    print_figures(
-        find_figures(model, seed=seed, n_images=images, device=pick_device(device)), as_json=json_output
-    )
-
-
-@if_stopped(BEGINS_AGAIN)
-def evaluate_features(
-    index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A finished index of demo-images.")],
-    seed: WorldSeed = 0,
-    device: Device = "auto",
-    controls: Annotated[
-        bool,
-        typer.Option(help="Beside random directions and raw dimensions: the images go through once more."),
-    ] = True,
-    json_file: JsonFile = None,
-    figure: Annotated[
-        Path | None,
-        typer.Option(
-            help="Draw the shares by layer: .svg, .png or .pdf.", show_default=False, dir_okay=False
-        ),
-    ] = None,
-) -> None:
-    """How many features stand for one thing, by the truth of the scenes that they fire on most."""
-    from indexer.evaluation import report
-    from indexer.evaluation.features import evaluate_features as find_figures
-    from indexer.evaluation.figure import check_figure, draw_figure
-    from scopeview.store.files import write_json
-
-    if figure is not None:
-        check_figure(figure)
-    found = find_figures(index_dir, seed=seed, device=device, with_controls=controls)
-    for line in report.table(found):
-        typer.echo(line)
-    if json_file is not None:
-        write_json(json_file, report.as_json(found))
-    if figure is not None:
-        draw_figure(found, figure)
-
-
-@if_stopped(BEGINS_AGAIN)
-def evaluate_search(
-    index_dir: Annotated[Path, typer.Argument(metavar="DIR", help="A described index of demo-images.")],
-    seed: WorldSeed = 0,
-    device: Device = "auto",
-    controls: Annotated[bool, typer.Option(help="Beside search by decoder rows.")] = True,
-    json_file: JsonFile = None,
-) -> None:
-    """How often the text of a concept finds a feature that stands for it, by the truth of its scenes."""
-    from indexer.evaluation.search import evaluate_search as find_figures
-    from indexer.evaluation.search import search_table
-    from scopeview.store.files import write_json
-
-    found = find_figures(index_dir, seed=seed, device=device, with_controls=controls)
-    for line in search_table(found):
-        typer.echo(line)
-    if json_file is not None:
-        write_json(json_file, found.as_json())
-
-
-@if_stopped(GOES_ON_FROM_SAVE)
+@if_stopped(RESUMES_FROM_CHECKPOINT)
 def train_sae(
     source: Annotated[str, typer.Argument(help="Images, as for `index`; or world:SEED, drawn on the fly.")],
     model: Model,
-    layers: Annotated[str, typer.Option(help="Such as 11,22,embed: all in one pass over the images.")],
-    features: Annotated[int, typer.Option(help="Width of each SAE.")],
+    layers: Annotated[
+        str, typer.Option(help="Layers, for example 11,22,embed; trained together in one pass.")
+    ],
+    features: Annotated[int, typer.Option(help="Features of each SAE.")],
     out: Annotated[Path, typer.Option(help="Folder of the SAEs; an unfinished run is resumed.")],
-    architecture: Annotated[ArchitectureChoice, typer.Option()] = ArchitectureChoice.topk,
-    k: Annotated[int | None, typer.Option(help="topk: features kept a token.", show_default=False)] = None,
+    architecture: Annotated[
+        ArchitectureChoice, typer.Option(help="SAE architecture.")
+    ] = ArchitectureChoice.topk,
+    k: Annotated[
+        int | None, typer.Option(help="topk: active features per token.", show_default=False)
+    ] = None,
     l1: Annotated[
-        float | None, typer.Option(help="relu: weight of the L1 penalty, such as 3.", show_default=False)
+        float | None, typer.Option(help="relu: weight of the L1 penalty, for example 3.", show_default=False)
     ] = None,
     images: Annotated[
         int | None,
-        typer.Option(help="How many to train on, beyond those of calibration.", show_default=False),
+        typer.Option(help="Images to train on, not counting calibration images.", show_default=False),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="The same, in batches.", show_default=False)] = None,
-    repeat: Annotated[bool, typer.Option("--repeat", help="Go over the images again at their end.")] = False,
+    steps: Annotated[
+        int | None, typer.Option(help="Training length in steps, instead of --images.", show_default=False)
+    ] = None,
+    repeat: Annotated[bool, typer.Option("--repeat", help="Start over when the images run out.")] = False,
     batch_size: Annotated[
-        int | None, typer.Option(help="Images a step, with all their tokens. Default: 16, CUDA 64.")
+        int | None, typer.Option(help="Images per step, with all their tokens. Default: 16, or 64 on CUDA.")
     ] = None,
     buffer_images: Annotated[
         int | None,
         typer.Option(
-            help="Images whose tokens are shuffled together. Default: 64 batches, up to 1 GB (CUDA 8)."
+            help="Images whose tokens are shuffled together. Default: 64 batches, up to 1 GB (8 GB on CUDA)."
         ),
     ] = None,
     lr: Annotated[
-        float | None, typer.Option(help="Default: 2e-4 at 16,384 features, falling with their root.")
+        float | None, typer.Option(help="Peak learning rate. Default: 2e-4 * sqrt(16384 / features).")
     ] = None,
-    decay: Annotated[DecayChoice, typer.Option(help="Of the learning rate, to zero.")] = DecayChoice.linear,
+    decay: Annotated[
+        DecayChoice, typer.Option(help="How the learning rate decays to zero.")
+    ] = DecayChoice.linear,
     warmup: Annotated[
-        int | None, typer.Option(help="Steps. Default: a twentieth, at most 500.", show_default=False)
-    ] = None,
-    dead_after: Annotated[
         int | None,
-        typer.Option(help="Tokens of silence that make a feature dead. Default: a tenth, up to 10 million."),
+        typer.Option(help="Warm-up steps. Default: 5 % of the steps, at most 500.", show_default=False),
+    ] = None,
+    dead_after_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="A feature silent for so many tokens is dead. Default: 10 % of all, up to 10 million."
+        ),
     ] = None,
     aux_k: Annotated[
-        int | None, typer.Option(help="Dead features revived at a time; 0: none. Default: half the width.")
-    ] = None,
-    start: Annotated[
-        StartChoice,
+        int | None,
         typer.Option(
-            help="Directions features begin at; tokens: those of the first images. Try it if many die."
+            help="Dead features trained by the auxiliary loss; 0 turns it off. Default: half of d_in."
         ),
-    ] = StartChoice.random,
+    ] = None,
+    init: Annotated[
+        InitChoice,
+        typer.Option(
+            help="Initial feature directions; 'tokens' takes those of the first images. Try it if many die."
+        ),
+    ] = InitChoice.random,
     calibration_images: Annotated[
-        int, typer.Option(help="Mean, std and final figures come from the first N images, not trained on.")
+        int, typer.Option(help="First images, held out for mean, std and the final metrics.")
     ] = 512,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the run.")] = 0,
     device: Device = "auto",
     dtype: Dtype = DtypeChoice.auto,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 500,
-    log_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 50,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an unfinished run (always so).")
-    ] = True,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
+    log_every: Annotated[int, typer.Option(min=1, help="Steps between log lines.")] = 50,
+    resume: Annotated[bool, typer.Option("--resume", hidden=True)] = True,  # runs always resume
 ) -> None:
-    """Train sparse autoencoders on a model's activations, streamed: nothing is cached on disk."""
+    """Train sparse autoencoders on a model's activations, streamed without caching them on disk."""
     assert resume
     from indexer.training.sae_config import TrainRequest
     from indexer.training.sae_result import print_result
@@ -313,9 +255,9 @@ def train_sae(
             lr=lr,
             decay=decay.value,
             warmup_steps=warmup,
-            dead_after=dead_after,
+            dead_after=dead_after_tokens,
             aux_k=aux_k,
-            start=start.value,
+            start=init.value,
             calibration_images=calibration_images,
             seed=seed,
             device=device,

@@ -9,7 +9,6 @@ the file it came from; later loads read that. The optimizer's state and all else
 ignored. The figures that the authors published are in `scopeview.sae.reference_metrics`.
 """
 
-import os
 import re
 import tempfile
 import warnings
@@ -45,7 +44,7 @@ from scopeview.importers.source import (
 from scopeview.sae.autoencoder import Architecture, SaeConfig, Weights
 from scopeview.sae.model_match import TrainedOn
 from scopeview.slots import Layer, parse_layer
-from scopeview.store.files import file_sha256
+from scopeview.store.files import cache_dir, file_sha256
 
 SUITE = "lewington/CLIP-ViT-L-scope"
 SUITE_MODEL = "laion/CLIP-ViT-L-14-laion2B-s32B-b82K"
@@ -181,7 +180,7 @@ def _load_pt(path: Path) -> Mapping[str, object]:
 
 
 def _number_types() -> list[Any]:
-    """What NumPy's plain numbers are pickled as: they hold bytes of a number, and no code."""
+    """The types that NumPy scalars are pickled as: they hold the bytes of a number, and no code."""
     made_by = np.int64(0).__reduce__()[0]
     kinds = [type(np.dtype(kind)) for kind in ("int32", "int64", "float32", "float64")]
     return [made_by, (made_by, "numpy.core.multiarray.scalar"), np.dtype, *kinds]
@@ -231,8 +230,7 @@ def _checked_sizes(path: Path) -> Sizes:
 
 
 def _converted_path(sha256: str) -> Path:
-    cache = os.environ.get("SCOPEVIEW_CACHE")
-    return (Path(cache) if cache else Path.home() / ".cache" / "scopeview") / "saes" / f"{sha256}.safetensors"
+    return cache_dir() / "saes" / f"{sha256}.safetensors"
 
 
 def _converted_sizes(converted: Path) -> Sizes | None:

@@ -1,4 +1,4 @@
-"""What a file is, by looking inside: for messages about files that are no SAE this program reads.
+"""Describes a file by its content, for messages about files that are not SAEs this program reads.
 
 Nothing is executed. A file that is damaged or hostile gets a plainer answer, never an error.
 """

@@ -1,4 +1,4 @@
-"""What a format's reader hands back, and the checks that all formats share. Knows no format."""
+"""The results of a format's reader, and the checks that all formats share. Knows no format."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,7 +54,7 @@ class WeightFile(NamedTuple):
 
 
 class Stated(NamedTuple):
-    """What the command line says of SAEs whose files do not: `--architecture` and `--k`."""
+    """The properties that the command line states for SAEs whose files do not: `--architecture` and `--k`."""
 
     architecture: Architecture | None = None
     k: int | None = None
@@ -71,7 +71,7 @@ class Loaded(NamedTuple):
 
 
 class TensorSpec(NamedTuple):
-    """What a file's header says of one tensor."""
+    """The header's entry for one tensor."""
 
     shape: tuple[int, ...]
     dtype: str

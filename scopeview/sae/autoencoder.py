@@ -72,7 +72,7 @@ class Standardization:
 
 @dataclass(frozen=True)
 class SaeConfig:
-    """What an SAE is, and which file it came from: everything but the numbers.
+    """An SAE's architecture and source file: everything except the weights.
 
     `k` is None for a ReLU SAE. `source` is the file as its suite names it (`22_resid/1200013184.pt`), sha256
     that of the same file. `relu_after_topk` zeroes negative kept values (SAELens does, CLIP-Scope does not).

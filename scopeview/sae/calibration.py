@@ -20,7 +20,7 @@ from torch import Tensor
 from scopeview.errors import IndexFormatError, InputError
 from scopeview.sae import metrics
 from scopeview.sae.autoencoder import Normalization, Sae, Standardization
-from scopeview.sae.reference_metrics import PUBLISHED, PublishedFigures
+from scopeview.sae.reference_metrics import PUBLISHED, PublishedMetrics
 from scopeview.slots import EMBED, Layer, parse_layer
 from scopeview.store.files import atomic_write
 from scopeview.vision.clip import ResidualActivations
@@ -31,7 +31,7 @@ MAX_SAMPLED_IMAGES = 1000
 
 @runtime_checkable
 class CalibrationModel(Protocol):
-    """What calibration needs of a model: `scopeview.vision.clip.Clip` is one."""
+    """The interface that calibration needs of a model; `scopeview.vision.clip.Clip` has it."""
 
     def forward(
         self, pixels: UInt8[Tensor, "batch 3 height width"], layers: Sequence[int]
@@ -106,8 +106,8 @@ def calibrate(
     collectors = {layer: _Collector(tokens_per_image, seed) for layer in layers}
     n_images = n_skipped = 0
     for pixels in batches:
-        taps = clip.forward(pixels, [layer for layer in layers if layer != EMBED])
-        tokens = {layer: _tokens(taps, layer) for layer in layers}
+        activations = clip.forward(pixels, [layer for layer in layers if layer != EMBED])
+        tokens = {layer: _tokens(activations, layer) for layer in layers}
         usable = torch.stack([t.isfinite().all(dim=2).all(dim=1) for t in tokens.values()]).all(dim=0)
         room = max(0, max_sampled_images - n_images)
         for layer, collector in collectors.items():
@@ -148,7 +148,7 @@ class NormalizationComparison:
     layer: Layer
     sae: str
     figures: ReconstructionMetrics
-    published: PublishedFigures | None
+    published: PublishedMetrics | None
 
 
 def measure(sae: Sae, sample: Float[Tensor, "token d_in"]) -> ReconstructionMetrics:
@@ -195,7 +195,7 @@ def save_standardizations(path: Path, statistics: Mapping[Layer, Standardization
 
 
 def load_standardizations(path: Path) -> dict[Layer, Standardization]:
-    """What `save_standardizations` wrote, on the CPU. Raises `IndexFormatError` for anything else."""
+    """Reads the output of `save_standardizations`. Raises `IndexFormatError` for anything else."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -244,6 +244,6 @@ class _Collector:
         return torch.from_numpy(np.sort(chosen))
 
 
-def _tokens(taps: ResidualActivations, layer: Layer) -> Float[Tensor, "batch token d_in"]:
+def _tokens(activations: ResidualActivations, layer: Layer) -> Float[Tensor, "batch token d_in"]:
     """The embedding counts as an image's only token."""
-    return taps.embedding[:, None] if layer == EMBED else taps.residuals[layer]
+    return activations.embedding[:, None] if layer == EMBED else activations.residuals[layer]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from scopeview.store.manifest import LayerRecord
 
 
-class PublishedFigures(NamedTuple):
+class PublishedMetrics(NamedTuple):
     """`dead`: share of features silent over 10,000,000 tokens; `sort_eval`: accuracy of the judge at CLS."""
 
     mse: float
@@ -20,22 +20,22 @@ class PublishedFigures(NamedTuple):
     sort_eval: float | None
 
 
-PUBLISHED: dict[int, PublishedFigures] = {
-    2: PublishedFigures(267.95, 0.763, 0.000912, 0.001, None),
-    5: PublishedFigures(354.46, 0.665, 0.0, 0.0034, None),
-    8: PublishedFigures(357.58, 0.642, 0.0, 0.01074, None),
-    11: PublishedFigures(321.23, 0.674, 0.0, 0.0415, 0.7334),
-    14: PublishedFigures(319.64, 0.689, 0.0, 0.07866, 0.7427),
-    17: PublishedFigures(261.20, 0.731, 0.0, 0.1477, 0.8689),
-    20: PublishedFigures(278.06, 0.706, 0.0000763, 0.2036, 0.9149),
-    22: PublishedFigures(299.96, 0.684, 0.0, 0.1588, 0.8641),
+PUBLISHED: dict[int, PublishedMetrics] = {
+    2: PublishedMetrics(267.95, 0.763, 0.000912, 0.001, None),
+    5: PublishedMetrics(354.46, 0.665, 0.0, 0.0034, None),
+    8: PublishedMetrics(357.58, 0.642, 0.0, 0.01074, None),
+    11: PublishedMetrics(321.23, 0.674, 0.0, 0.0415, 0.7334),
+    14: PublishedMetrics(319.64, 0.689, 0.0, 0.07866, 0.7427),
+    17: PublishedMetrics(261.20, 0.731, 0.0, 0.1477, 0.8689),
+    20: PublishedMetrics(278.06, 0.706, 0.0000763, 0.2036, 0.9149),
+    22: PublishedMetrics(299.96, 0.684, 0.0, 0.1588, 0.8641),
 }
 
 _FILE = re.compile(r"(\d+)_resid/[^/]+\.pt")
 _SHAPE = ("topk", 1024, 65_536)
 
 
-def published_figures(record: LayerRecord) -> PublishedFigures | None:
+def published_metrics(record: LayerRecord) -> PublishedMetrics | None:
     """The authors' figures of an index's SAE, where it has the suite's file name, shape and layer."""
     named = _FILE.fullmatch(record.sae_file)
     if not named or (record.architecture, record.d_in, record.n_features) != _SHAPE:

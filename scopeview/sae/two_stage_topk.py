@@ -3,7 +3,7 @@
 All pre-activations are worked out in low precision; the most promising features of each row (twice as many as
 are kept) are scored again in float32, and the k largest of those are the code. A row in which a feature that
 was not scored again could still belong to the k largest, going by how far off low precision was on this very
-row, is worked out in float32 throughout. For inference on one device; knows nothing of pictures.
+row, is worked out in float32 throughout. For inference on one device; knows nothing of images.
 """
 
 from typing import NamedTuple

@@ -89,9 +89,9 @@ class IndexFiles:
         Raises `DamagedError` for files that pages are made of; others are named in the log.
         """
         found = dict(self._problems_at_start())
-        for name in (name for name in found if not is_for_pages(name)):
+        for name in (name for name in found if not is_needed_by_server(name)):
             log.warning("%s %s; %s. Pages do without it", self._dir / name, found[name], _ADVICE)
-        needed = [f"{name} {problem}" for name, problem in found.items() if is_for_pages(name)]
+        needed = [f"{name} {problem}" for name, problem in found.items() if is_needed_by_server(name)]
         if needed:
             more = f"; and {len(needed) - _MAX_NAMED} more" if len(needed) > _MAX_NAMED else ""
             raise DamagedError(f"{self._dir}: {'; '.join(needed[:_MAX_NAMED])}{more}: {_ADVICE}")
@@ -125,7 +125,7 @@ class UnfinishedFiles:
     def check_size(self, path: Path) -> None: ...
 
 
-def is_for_pages(name: str) -> bool:
+def is_needed_by_server(name: str) -> bool:
     """Whether a server reads that file of an index for its pages; others are for reruns and records."""
     last = PurePosixPath(name).name
     return last not in _NOT_FOR_PAGES and not last.startswith("codes-")

@@ -54,7 +54,7 @@ class CodeReader(IndexFolder):
         return [Hit(int(ids[at]), float(cosines[at])) for at in order]
 
     def _read_lengths(self, slot: Slot) -> Float64[np.ndarray, " image"]:
-        """Of every image's code; 1 where nothing fires, so that nothing is divided by zero."""
+        """The length of every image's code; 1 if nothing fires, to avoid a division by zero."""
         values: dict[str, Any] = slot_values(slot)
         found = self.columns(_LENGTHS, values)
         lengths = np.ones(self.manifest.n_images)

@@ -1,4 +1,4 @@
-"""What galleries, cards and neighbours need of every feature of a slot, in memory and by feature.
+"""The columns of all features of a slot that galleries, cards and neighbors need, in memory.
 
 A slot of 65,536 features takes 5 MB and 30 ms to read; an answer from it takes microseconds, where a query
 takes milliseconds.
@@ -72,7 +72,7 @@ class SlotColumns:
         return int(beyond[0]) + feature + 1 if forward else int(beyond[-1])
 
     def cards(self, slot: Slot, features: Sequence[int], n_images: int) -> list[FeatureCard]:
-        """Of features that there are. Column by column: a value at a time costs four times as much."""
+        """Cards of existing features. Built column by column: value by value costs four times as much."""
         at = np.asarray(features, dtype=np.int64)
         figures = (self.max_activation, self.punsafe, self.score, self.clarity, self.selectivity)
         highest, punsafe, score, clarity, selectivity = (_known(column[at]) for column in figures)
@@ -134,7 +134,7 @@ def in_range(
 
 
 def read_punsafe(ask: Ask, n_images: int) -> Float32[np.ndarray, " image_and_none"]:
-    """Of every image by id, and at `NO_IMAGE` that of none; NaN where it is unknown."""
+    """The `punsafe` score of every image by id, and NaN at `NO_IMAGE`; NaN if it is unknown."""
     found = ask("SELECT image_id, punsafe FROM images WHERE punsafe IS NOT NULL", {})
     punsafe = np.full(n_images + 1, np.nan, dtype=np.float32)
     punsafe[found["image_id"]] = found["punsafe"]

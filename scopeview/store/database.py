@@ -14,7 +14,6 @@ import numpy as np
 
 from scopeview.errors import DamagedError
 from scopeview.store.duckdb_paths import quoted
-from scopeview.store.interrupt import interruptible
 from scopeview.store.schema import DESCRIBED_TABLES
 
 # Said on opening; the rest once the files are attached, which needs the file system. Nothing is spilled.
@@ -23,7 +22,7 @@ _INDEX = "scope"
 _CLOSED = "SET enable_external_access = false; SET lock_configuration = true"
 
 _UNREADABLE = (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException)
-"""What DuckDB raises where a block is not there, or after that for every query; where a block has not its
+"""The errors that DuckDB raises for a missing block, and after that for every query; for a block with a wrong
 checksum, it raises an error of no kind at all."""
 
 
@@ -117,3 +116,14 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> Non
         raise DamagedError(
             f"{path} is not a readable DuckDB database ({error}); rebuild the index"
         ) from error
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turns the `RuntimeError` that DuckDB raises on Ctrl-C back into `KeyboardInterrupt`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise

@@ -4,6 +4,7 @@ The answers lie in a database of their own beside the index's, attached as `desc
 described (made by an older version, or still being made) answers with None.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -12,9 +13,25 @@ from jaxtyping import Float32
 
 from scopeview.slots import ANY, Layer, Slot, parse_layer
 from scopeview.store.feature_rows import Described, Placed
+from scopeview.store.gallery import NAMED
 from scopeview.store.index_folder import IN_SLOT, IndexFolder, slot_values
-from scopeview.store.records import NEIGHBOR_KINDS, Description, Name, Neighbor, NeighborKind
+from scopeview.store.records import NEIGHBOR_KINDS, Description, Name, NameMatch, Neighbor, NeighborKind
 from scopeview.store.vectors import Modality
+
+# DuckDB's `\b` knows no letters but those of English.
+_EDGE = r"(^|$|[^\pL\pN])"
+_NAME_MATCHES = f"""
+  SELECT feature, rank, names[rank], name_scores[rank],
+         rank = 1 AND regexp_matches(lower(names[1]), $whole_words) AS is_its_name
+  FROM (
+    SELECT feature, names, name_scores,
+           list_position(list_transform(names, lambda name: contains(lower(name), $name)), true) AS rank
+    FROM described.features WHERE {IN_SLOT} AND {NAMED}
+  )
+  WHERE rank > 0
+  QUALIFY row_number() OVER (PARTITION BY is_its_name ORDER BY {{order}}) <= $limit
+  ORDER BY is_its_name DESC, {{order}}
+""".format(order="is_its_name AND lower(names[1]) = $name DESC, rank, name_scores[rank] DESC, feature")
 
 _UNKNOWN = Described([], [], None, None, [], None, None)
 
@@ -33,7 +50,7 @@ class DescribedReader(IndexFolder):
         near = row.neighbors(self._layers) if row is not None else self._neighbors(slot, feature)
         return _description(slot, found, placed, near)
 
-    def near_in(
+    def neighbors_in(
         self, slot: Slot, features: Sequence[int], layer: Layer, kind: NeighborKind
     ) -> list[tuple[int, Neighbor]]:
         """Each of these features with its neighbours of that kind in a layer, by feature and then by rank."""
@@ -48,6 +65,17 @@ class DescribedReader(IndexFolder):
             for feature, others, scores in rows
             for other, score in zip(others, scores, strict=True)
         ]
+
+    def name_matches(self, slot: Slot, words: str, *, limit: int) -> list[NameMatch]:
+        """Features that have a name with these words in it, whatever their case.
+
+        At most `limit` of those whose best name has them as whole words, exactly these words first, and then
+        as many others, the better their name's rank the earlier. Within that by the name's score.
+        """
+        words = " ".join(words.lower().split())
+        whole_words = _EDGE + re.escape(words) + _EDGE
+        values = {**slot_values(slot), "name": words, "whole_words": whole_words, "limit": limit}
+        return [NameMatch(*row) for row in self.sql(_NAME_MATCHES, values)]
 
     def means(self) -> dict[Modality, Float32[np.ndarray, " projection"]]:
         """The mean unit embedding of all images; nothing where the index was not described."""

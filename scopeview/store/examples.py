@@ -146,7 +146,7 @@ def sampled(
 
 
 def sampled_ranks(n_images: Sequence[int], per_interval: int = PER_INTERVAL) -> list[list[int]]:
-    """Of intervals that follow each other by rank, how many images each has -> the ranks of those shown.
+    """From the number of images in consecutive intervals of ranks -> the ranks of the images shown.
 
     They are the first of the interval, and from there on each at whose place another whole part is reached.
     """

@@ -1,5 +1,6 @@
-"""What the databases hold of one feature at one token, as one blob: read in microseconds. Of its images only
-the highest are there, and examples by interval.
+"""The databases' rows of one feature at one token, as one blob that is read in microseconds.
+
+Of its images it holds only the highest, and examples by interval.
 
 A query takes a millisecond or more whatever it asks, most of it unpacking lists of features that nobody asked
 about. Of a slot the blobs are a pack, by feature; the describe stage writes them beside its database, which
@@ -60,7 +61,7 @@ _HEAD = struct.Struct(f"<{len(SECTIONS)}H")
 
 
 class FeatureStatistics(NamedTuple):
-    """Of the table `features`."""
+    """A row of the table `features`."""
 
     n_active: int
     sum: float
@@ -72,7 +73,7 @@ class FeatureStatistics(NamedTuple):
 
 
 class Described(NamedTuple):
-    """Of the table `described.features`."""
+    """A row of the table `described.features`."""
 
     names: list[str]
     name_scores: list[float]
@@ -84,7 +85,7 @@ class Described(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """Of the table `described.places`."""
+    """A row of the table `described.places`."""
 
     positions: list[int] | None = None
     at_cls: int | None = None
@@ -92,7 +93,7 @@ class Placed(NamedTuple):
 
 
 class Sampled(NamedTuple):
-    """Of the table `activations`: examples by interval, the highest first; see `examples.sampled`."""
+    """Examples from the table `activations` by interval, the highest first; see `examples.sampled`."""
 
     n_images: list[int]  # in each interval
     image_ids: list[int]  # of those shown, one interval after the other
@@ -201,6 +202,6 @@ def slot_rows(index_dir: Path, database: str, slot: Slot) -> Path:
 def open_rows(
     index_dir: Path, database: str, slots: Sequence[Slot], open_pack: Callable[[Path], Pack] = Pack
 ) -> dict[Slot, SlotRows]:
-    """Of those slots that have them, whole. Raises `DamagedError` where they are damaged."""
+    """The rows of the slots that have them. Raises `DamagedError` if they are damaged."""
     paths = {slot: slot_rows(index_dir, database, slot) for slot in slots}
     return {slot: SlotRows(path, open_pack) for slot, path in paths.items() if offsets_path(path).is_file()}

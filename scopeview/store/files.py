@@ -32,7 +32,7 @@ LOCAL = LocalFileSystem()
 
 
 def shard_dir(index_dir: Path, shard: int) -> Path:
-    """Where encode leaves the codes, pictures and embeddings of one source shard."""
+    """Where encode leaves the codes, images and embeddings of one source shard."""
     return index_dir / "shards" / f"{shard:05d}"
 
 
@@ -53,6 +53,12 @@ def slot_vectors(index_dir: Path, slot: Slot) -> Path:
 def image_vectors(index_dir: Path) -> Path:
     """Where describe leaves the FAISS index of all images."""
     return index_dir / "vectors" / "images.faiss"
+
+
+def cache_dir() -> Path:
+    """`SCOPEVIEW_CACHE`, else `~/.cache/scopeview`: what lies there can be removed and is made again."""
+    folder = os.environ.get("SCOPEVIEW_CACHE")
+    return Path(folder) if folder else Path.home() / ".cache" / "scopeview"
 
 
 def read_json(path: Path) -> Any:
@@ -119,7 +125,7 @@ _T = TypeVar("_T")
 
 
 def read_sealed_json(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T:
-    """What `parse` makes of its content without the sha256. What an older version wrote has none.
+    """Returns `parse` of the content without its sha256, which files of older versions lack.
 
     `parse` comes first: where it knows what is wrong, it says more. Raises `OSError`, or `DamagedError` for a
     file that is not what was written.
@@ -138,7 +144,7 @@ def read_sealed_json(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T:
 
 
 def _json_sha256(content: dict[str, Any]) -> str:
-    """Of all that the file says, however it is laid out."""
+    """The digest of the content, independent of its layout."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Questions about the features of a slot, many at a time: counts, pages of cards, the next one."""
+"""Queries for many features of a slot: counts, densities, pages of cards, points of maps and plots."""
 
 import threading
 from collections.abc import Iterable
@@ -15,19 +15,22 @@ from scopeview.store.index_folder import IN_SLOT, IndexFolder, Run, slot_values,
 from scopeview.store.manifest import Manifest
 from scopeview.store.records import (
     MIN_GRID_IMAGES,
+    DensityBin,
     FeatureCard,
     Gallery,
+    Points,
     SlotSummary,
     Sort,
 )
 
 NAMED = "contains(lower(array_to_string(names, chr(10))), lower($name))"
 
+_POINT_METRICS = ("max", "clarity", "selectivity", "score", "x", "y")
 _FEATURES_IN_MEMORY = 4_000_000  # of all slots together: 80 bytes each
 
 
 class GalleryReader(IndexFolder):
-    """The part of `IndexReader` that asks for many features."""
+    """The part of `IndexReader` that reads many features at a time."""
 
     def __init__(self, index_dir: Path, manifest: Manifest | None = None) -> None:
         super().__init__(index_dir, manifest)
@@ -84,6 +87,51 @@ class GalleryReader(IndexFolder):
         columns = self._columns(slot)
         wanted = [at for at in within(features, len(columns)) if columns.n_active[at] != ABSENT]
         return dict(zip(wanted, columns.cards(slot, wanted, self.manifest.n_images), strict=True))
+
+    def density_bins(self, slot: Slot) -> list[DensityBin]:
+        """How many features fire on 1 image, on 2 to 3, on 4 to 7, ..., up to all images: each bin doubles.
+
+        Empty bins are there too; features that never fire are in none.
+        """
+        # The length of a number in base two, and not its logarithm: exact at every power.
+        rows = self.sql(
+            "SELECT length(bin(n_active)), count(*) FROM features"
+            f" WHERE {IN_SLOT} AND n_active > 0 GROUP BY 1",
+            slot_values(slot),
+        )
+        counts, n_images = dict(rows), self.manifest.n_images
+        return [
+            DensityBin(2 ** (bits - 1), min(2**bits - 1, n_images), counts.get(bits, 0))
+            for bits in range(1, n_images.bit_length() + 1)
+        ]
+
+    def points(self, slot: Slot) -> Points:
+        """Every active feature; without descriptions all but counts and maxima is NaN or None."""
+        figures = ", ".join(f"coalesce({name}, 'nan')::FLOAT AS {name}" for name in _POINT_METRICS)
+        columns = self.columns(
+            f"SELECT feature, n_active, names[1] AS name, {figures} FROM {LISTED}"
+            " WHERE n_active >= $least ORDER BY feature",
+            {**slot_values(slot), "least": MIN_GRID_IMAGES},
+        )
+        return Points(
+            feature=columns["feature"],
+            n_active=columns["n_active"],
+            max_activation=columns["max"],
+            clarity=columns["clarity"],
+            selectivity=columns["selectivity"],
+            name_score=columns["score"],
+            name=columns["name"].tolist(),  # a masked value becomes None
+            x=columns["x"],
+            y=columns["y"],
+        )
+
+    def named(self, slot: Slot, name: str) -> list[int]:
+        """Active features of the slot with a name that contains `name`, whatever its case, in their order."""
+        rows = self.sql(
+            f"SELECT feature FROM {LISTED} WHERE n_active >= $least AND {NAMED} ORDER BY feature",
+            {**slot_values(slot), "least": MIN_GRID_IMAGES, "name": name},
+        )
+        return [row[0] for row in rows]
 
     def live_neighbor(self, slot: Slot, feature: int, *, forward: bool) -> int | None:
         """The nearest feature above (or below) this one that fires on at least one image."""

@@ -2,28 +2,56 @@
 
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from jaxtyping import Float16
 
 from scopeview.errors import DamagedError, NotFoundError
 from scopeview.slots import Slot, parse_layer
-from scopeview.store.files import codes_file, shard_dir
-from scopeview.store.image_rows import ALL_ROWS, MAX_ROWS_IN_MEMORY, ImageRows
+from scopeview.store.files import LOCAL, codes_file, shard_dir
 from scopeview.store.index_folder import IndexFolder, within
-from scopeview.store.npy import open_npy
-from scopeview.store.pack import Pack
+from scopeview.store.pack import Pack, open_npy
 from scopeview.store.records import ActiveFeature, Code, ImageRecord, ImageRow
 from scopeview.store.schema import SHOWN_COLUMNS
-from scopeview.store.shard_codes import whole_code
 
 log = logging.getLogger("scopeview.store")
 
 _WHOLE_CODES_KEPT = 64  # some 10 KB each
 _CODES = "SELECT image_id, layer, token, n_active, features, activations, positions FROM codes"
+_CODE_COLUMNS = ["features", "activations", "positions"]
+
+ALL_ROWS = f"SELECT {SHOWN_COLUMNS} FROM images ORDER BY image_id"
+MAX_ROWS_IN_MEMORY = 4_000_000
+"""An index of more images than this is queried instead."""
+
+
+class ImageRows:
+    """The rows of `images` in memory, by image id, which counts from 0 without gaps.
+
+    A server asks for twenty random images at a time; DuckDB unpacks a whole block for each of them, which
+    takes milliseconds. Half a million rows take some 70 MB.
+    """
+
+    def __init__(self, table: Any) -> None:
+        """`table`: the answer to `ALL_ROWS` as a `pyarrow.Table`."""
+        (self._rows,) = table.combine_chunks().to_batches() or [None]
+
+    def __len__(self) -> int:
+        return 0 if self._rows is None else int(self._rows.num_rows)
+
+    def rows(self, image_ids: Sequence[int]) -> list[ImageRow]:
+        """In the order of the ids. Column by column: a value at a time costs ten times as much."""
+        if not image_ids:
+            return []
+        found = self._rows.take(pa.array(image_ids, pa.int64()))
+        columns = [column.to_pylist() for column in found.columns]
+        return [ImageRow(*row) for row in zip(*columns, strict=True)]
 
 
 class ImageReader(IndexFolder):
@@ -110,7 +138,7 @@ class ImageReader(IndexFolder):
         raise self._no_image(image_id)
 
     def sha256(self, image_id: SupportsIndex) -> str:
-        """Of the original file, in hex. Raises `NotFoundError`."""
+        """The sha256 of the original file, in hex. Raises `NotFoundError`."""
         for known in within([image_id], self.manifest.n_images):
             sql = "SELECT sha256 FROM images WHERE image_id = $image_id LIMIT 1"
             for (sha256,) in self.sql(sql, {"image_id": known}):
@@ -142,7 +170,7 @@ class ImageReader(IndexFolder):
 
     @cached_property
     def _first_images(self) -> tuple[list[int], list[int]]:
-        """Of every shard that has images: the id of its first one, and its number."""
+        """The first image id and the number of every shard that has images."""
         rows = self.sql("SELECT min(image_id), shard FROM images GROUP BY shard ORDER BY 1")
         return [first for first, _ in rows], [shard for _, shard in rows]
 
@@ -155,7 +183,7 @@ class ImageReader(IndexFolder):
         return shards[at], image_id - firsts[at]
 
     def _embeddings(self, shard: int) -> np.ndarray[Any, np.dtype[np.float16]]:
-        """Mapped, and not to be kept: see `map_npy`."""
+        """Mapped, and not to be kept: see `open_npy`."""
         path = shard_dir(self.index_dir, shard) / "embeddings.npy"
         self.files.check(path)
         try:
@@ -176,3 +204,36 @@ def _code(row: tuple[Any, ...]) -> Code:
     where = positions if positions is not None else [None] * len(features)
     active = [ActiveFeature(*triple) for triple in zip(features, activations, where, strict=True)]
     return Code(parse_layer(layer), token, n_active, active)
+
+
+def whole_code(path: Path, shard_row: int, listed: Code) -> Code | None:
+    """An image's whole code at `any`, from its shard; None where the shard disagrees with `listed`.
+
+    `listed` is the code in the tables, which hold the k strongest features alone.
+    """
+    try:
+        features, values, positions = _read_code(path, shard_row)
+    except (OSError, pa.ArrowException, LookupError, ValueError):
+        return None
+    order = np.lexsort((features, -values))
+    rows = zip(features[order].tolist(), values[order].tolist(), positions[order].tolist(), strict=True)
+    active = [ActiveFeature(*row) for row in rows if row[1] > 0]
+    firing = [each for each in listed.features if each.activation > 0]
+    if len(active) != listed.n_active or active[: len(firing)] != firing:
+        return None
+    return Code(listed.layer, listed.token, listed.n_active, active)
+
+
+def _read_code(path: Path, shard_row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    with pq.ParquetFile(path, filesystem=LOCAL) as file:
+        row = shard_row
+        for group in range(file.metadata.num_row_groups):
+            n_rows = file.metadata.row_group(group).num_rows
+            if row < n_rows:
+                found = file.read_row_group(group, columns=_CODE_COLUMNS, use_threads=False).slice(row, 1)
+                features, values, positions = (
+                    found.column(name).combine_chunks().flatten().to_numpy() for name in _CODE_COLUMNS
+                )
+                return features, values, positions
+            row -= n_rows
+    raise LookupError(f"{path} has no row {shard_row}")

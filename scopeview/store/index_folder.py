@@ -124,7 +124,7 @@ class IndexFolder:
         return Pack(path)
 
     def _row(self, slot: Slot, feature: int) -> FeatureRow | None:
-        """What the databases say of a feature; None where they have to be asked."""
+        """The feature's row; None if the databases have to be queried."""
         rows = self._feature_rows.get(slot)
         try:
             return rows.row(feature) if rows is not None else None

@@ -48,12 +48,12 @@ class ModelRecord(_Record):
 
     @property
     def grid_size(self) -> int:
-        """Patches along one side of the picture."""
+        """Patches along one side of the image."""
         return self.image_px // self.patch_px
 
     @property
     def grey_16_bit(self) -> Grey16:
-        """What was done with 16-bit greyscale; it was not recorded before it was scaled."""
+        """How 16-bit greyscale was converted; not recorded before it was scaled."""
         return "scaled" if self.preprocessing.get("grey_16_bit") == "scaled" else "clipped"
 
 
@@ -104,14 +104,14 @@ class VocabularyRecord(_Record):
 
 
 class FileRecord(_Record):
-    """What a file has to be."""
+    """The expected size and digest of a file."""
 
     size: int = Field(description="bytes")
     sha256: str = Field(description="as `sha256sum` prints it")
 
 
 class DescribeRecord(_Record):
-    """What the describe stage made, and how."""
+    """The output of the describe stage, and how it was made."""
 
     database: FileName = Field(description="file name of the DuckDB database beside the index's own")
     vocabulary: VocabularyRecord | None = Field(description="None: features have no names")

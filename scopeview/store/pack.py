@@ -12,14 +12,14 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from scopeview.errors import DamagedError, IndexFormatError
 from scopeview.store.files import atomic_write
-from scopeview.store.npy import read_npy
 
 
 def offsets_path(pack: Path) -> Path:
@@ -132,3 +132,36 @@ def _fits(offsets: np.ndarray[Any, np.dtype[Any]], n_bytes: int) -> bool:
     if offsets.dtype != np.int64 or offsets.ndim != 1 or len(offsets) == 0:
         return False
     return bool(offsets[0] == 0 and offsets[-1] == n_bytes and (np.diff(offsets) >= 0).all())
+
+
+_HEADER_LOCK = Lock()
+"""Held while numpy reads the header of a `.npy` file.
+
+numpy reads it with `ast`, whose depth counter all threads share: Python 3.11 may collect garbage meanwhile
+and let another thread in, and then either can fail with "SystemError: AST constructor recursion depth
+mismatch" (python/cpython#106905 is about the same counter). A server opens packs from many threads."""
+
+
+def open_npy(path: Path) -> np.ndarray[Any, np.dtype[Any]]:
+    """The array, mapped and read-only. Raises `OSError`, or `ValueError` for what is no array.
+
+    Reading beyond the end of a mapped file that was truncated kills the process, so files that stay open are
+    loaded with `read_npy` instead.
+    """
+    return _load(path, "r")
+
+
+def read_npy(path: Path) -> np.ndarray[Any, np.dtype[Any]]:
+    """The array in memory. Raises `OSError`, or `ValueError` for what is no array."""
+    return _load(path, None)
+
+
+def _load(path: Path, mmap_mode: Literal["r"] | None) -> np.ndarray[Any, np.dtype[Any]]:
+    try:
+        with _HEADER_LOCK:
+            array: np.ndarray[Any, np.dtype[Any]] = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # of a damaged header numpy raises whatever parsing it ends in
+        raise ValueError(f"{path.name} is no readable array: {error!r}") from error
+    return array

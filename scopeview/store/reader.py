@@ -1,8 +1,7 @@
-"""Questions to a finished index: one method a question, every query parameterised and bounded.
+"""Queries to a finished index: one method a question, every query parameterised and bounded.
 
-Knows nothing of HTTP, pages or models. One `IndexReader` may be shared by any number of threads. Here is one
-feature itself; the rest is in a module a kind of question: `images`, `gallery`, `survey`, `examples`,
-`codes`, `described` and `names`.
+Knows nothing of HTTP, pages or models. One `IndexReader` may be shared by any number of threads. This
+module reads one feature; `images`, `gallery`, `examples`, `codes` and `descriptions` hold the other queries.
 """
 
 import operator
@@ -13,24 +12,19 @@ from typing import SupportsIndex
 from scopeview.errors import NotFoundError
 from scopeview.slots import Slot, parse_layer
 from scopeview.store.codes import CodeReader
-from scopeview.store.density import SurveyReader
 from scopeview.store.descriptions import DescribedReader
 from scopeview.store.examples import ExampleReader
 from scopeview.store.feature_rows import FeatureStatistics
 from scopeview.store.files import grid_pack
 from scopeview.store.gallery import GalleryReader
 from scopeview.store.index_folder import IN_SLOT, slot_values, within
-from scopeview.store.names import NameReader
-from scopeview.store.points import PointReader
 from scopeview.store.records import MIN_GRID_IMAGES, FeatureRecord, Histogram
 from scopeview.store.vectors import Vectors
 
 _FIGURES = "n_active, sum, max, histogram, top_images, top_values, top_positions"
 
 
-class IndexReader(
-    ExampleReader, GalleryReader, CodeReader, PointReader, SurveyReader, DescribedReader, NameReader
-):
+class IndexReader(ExampleReader, GalleryReader, CodeReader, DescribedReader):
     """A finished index, open for reading. Close it, or use it as a context manager."""
 
     @cached_property
@@ -70,7 +64,7 @@ class IndexReader(
         )
 
     def figures(self, slot: Slot, feature: int) -> FeatureStatistics:
-        """What the database says of a feature, its highest images by number. Raises `NotFoundError`."""
+        """The database's row of a feature, with the ids of its top images. Raises `NotFoundError`."""
         # A slot's features lie in order, so it is known where this one is, unless some are missing. Asked so,
         # DuckDB goes there at once; a search takes it twice as long.
         at = {"row": self._first_features.get(slot, 0) + feature}
@@ -89,12 +83,12 @@ class IndexReader(
 
     @cached_property
     def _first_features(self) -> dict[Slot, int]:
-        """Of every slot the row of its first feature."""
+        """The row of the first feature of every slot."""
         rows = self.sql("SELECT layer, token, min(rowid) FROM features GROUP BY layer, token")
         return {Slot(parse_layer(layer), token): row for layer, token, row in rows}
 
     def histograms(self, slot: Slot, features: Iterable[SupportsIndex]) -> dict[int, Histogram]:
-        """Of those of the given features that ever fire, with one question."""
+        """The histograms of the given features that fire at all, with one query."""
         rows = self.sql(
             f"SELECT feature, max, histogram FROM features WHERE {IN_SLOT} AND max IS NOT NULL"
             " AND feature IN (SELECT unnest($features::INTEGER[]))",

@@ -1,4 +1,4 @@
-"""What a reader answers with: plain frozen values, the same for pages, JSON and notebooks."""
+"""The reader's results: plain frozen values, the same for pages, JSON and notebooks."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -42,7 +42,7 @@ class TopImage:
 
 
 class _Counted:
-    """What follows from the two counts that every feature carries."""
+    """Properties derived from the two counts that every feature has."""
 
     n_images: int
     n_active: int
@@ -74,7 +74,7 @@ class FeatureRecord(_Counted):
 
 @dataclass(frozen=True)
 class FeatureCard(_Counted):
-    """What a gallery needs of a feature."""
+    """The fields of a gallery's card."""
 
     layer: Layer
     token: Token
@@ -125,7 +125,7 @@ class Neighbor:
 
 @dataclass(frozen=True)
 class Description:
-    """What the describe stage found out about one feature at one token.
+    """The descriptions of one feature at one token.
 
     Only active features have names, a clarity, a label entropy, neighbours and a place on the map.
     """

@@ -38,7 +38,7 @@ CREATE TABLE described.neighbors (
 CREATE TABLE described.words (word VARCHAR NOT NULL, embedding FLOAT[] NOT NULL);
 CREATE TABLE described.means (of VARCHAR NOT NULL, mean FLOAT[] NOT NULL);
 """
-"""Of the database of descriptions, wherever it is attached as `described`."""
+"""The tables of the database of descriptions, attached as `described`."""
 
 IMAGE_COLUMNS = "image_id, key, caption, source_url, label, width, height, punsafe"
 
@@ -50,4 +50,4 @@ SHOWN_COLUMNS = IMAGE_COLUMNS.replace(
     f"CASE WHEN length(caption) > {MAX_CAPTION_CHARS}"
     f" THEN left(caption, {MAX_CAPTION_CHARS - 1}) || '…' ELSE caption END AS caption",
 )
-"""The same as rows for people: see `MAX_CAPTION_CHARS`. Tables (`tables.py`) have captions whole."""
+"""The same as rows for people: see `MAX_CAPTION_CHARS`. Tables (`index_api`) have captions whole."""

@@ -1,4 +1,4 @@
-"""What an index may be called: the first segment of its URLs, of which the site keeps some for itself."""
+"""Valid slugs: the first segment of an index's URLs; the site reserves some."""
 
 import re
 

@@ -1,6 +1,6 @@
 """Search by vector: which features, or which images, lie nearest to an embedding. FAISS, never torch.
 
-Knows nothing of words or pictures: whoever asks brings an embedding in the index's projection, of any length.
+Knows nothing of words or images: whoever asks brings an embedding in the index's projection, of any length.
 A feature's vector is an offset from the mean image, so an embedding is to be `centred` before features are
 looked for; images are looked for as they are. Texts are asked with as they are: measured on the procedural
 world, an offset from the mean word finds features no better.
@@ -21,7 +21,7 @@ from scopeview.errors import DamagedError
 from scopeview.slots import Slot
 from scopeview.store.checksums import IndexFiles, UnfinishedFiles
 from scopeview.store.files import image_vectors, slot_vectors
-from scopeview.store.npy import read_npy
+from scopeview.store.pack import read_npy
 from scopeview.store.records import Hit
 
 VectorKind = Literal["exact", "ivf"]
@@ -73,7 +73,7 @@ class VectorIndex:
 
 
 class Vectors:
-    """What of an index can be searched; each part is opened when it is first asked for, and kept."""
+    """The searchable parts of an index; each is opened on first use and kept."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Vectors:
     def centred(
         self, vector: Float[np.ndarray, " projection"], of: Modality
     ) -> Float32[np.ndarray, " projection"]:
-        """What `features` takes: an image's embedding less the mean image, a text's own; at unit length."""
+        """The query vector for `features`: an image's minus the mean image, a text's own; unit length."""
         unit = vector.astype(np.float32) / max(float(np.linalg.norm(vector)), 1e-12)
         with self._opening:
             mean = self._means().get(of)

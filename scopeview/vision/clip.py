@@ -25,7 +25,7 @@ from scopeview.images import Grey16
 from scopeview.vision import weights
 from scopeview.vision.clip_info import MODEL_CONFIG_NAME, ClipInfo, check_layers, check_tokens, read_info
 from scopeview.vision.clip_info import read_vision_config as _read_vision_config
-from scopeview.vision.matmul_attention import PRODUCTS
+from scopeview.vision.matmul_attention import MATMUL_ATTENTION
 from scopeview.vision.onednn_linear import is_worth_packing, pack_blocks
 from scopeview.vision.preprocess import CONFIG_NAME, PROCESSOR_CONFIG_NAME, Preprocessing
 
@@ -59,7 +59,7 @@ class ResidualActivations(NamedTuple):
 
 
 class TokenActivations(NamedTuple):
-    """Taps at some tokens only. `finite` is False for a picture of which some number was NaN or infinite."""
+    """Taps at some tokens only. `finite` is False for an image of which some number was NaN or infinite."""
 
     residuals: dict[int, Float[Tensor, "batch kept width"]]
     embedding: Float[Tensor, "batch projection"]
@@ -81,7 +81,7 @@ def resolve_model(ref: str, *, with_weights: bool = True) -> Resolved:
 
 
 def normalization_table(preprocessing: Preprocessing) -> Float[Tensor, "colour=3 level=256"]:
-    """What each of the 256 levels of each colour becomes.
+    """The normalized value of each of the 256 levels of each color.
 
     Computed in NumPy with the roundings of transformers' Pillow processor (rescaled in float64, rounded to
     float32, then normalised in float32), so that looking pixels up gives its `pixel_values` bit for bit, on
@@ -136,7 +136,7 @@ class Clip:
                 f"width), but {MODEL_CONFIG_NAME} expects {(info.image_px, info.image_px)}"
             )
         packs = is_worth_packing(checked_device, dtype)
-        model = _load_tower(resolved.path, checked_device, dtype, PRODUCTS if packs else "sdpa")
+        model = _load_tower(resolved.path, checked_device, dtype, MATMUL_ATTENTION if packs else "sdpa")
         if packs:
             tower: Any = model.vision_model
             pack_blocks(tower.encoder.layers, tower.config.hidden_act)
@@ -144,13 +144,13 @@ class Clip:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the weight file; of several, see `weights.sha256_of`. Reads them whole, once."""
+        """The digest of the weight file; for several, see `weights.sha256_of`. Reads them once."""
         return weights.sha256_of(weights.weight_files(self.folder))
 
     def normalize(
         self, pixels: UInt8[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch 3 height width"]:
-        """What transformers calls `pixel_values`, exactly, in float32 on the model's device."""
+        """The `pixel_values` of transformers, exactly, in float32 on the model's device."""
         levels = pixels.to(self.device, non_blocking=True).long()
         return torch.stack([self._table[colour][levels[:, colour]] for colour in range(3)], dim=1)
 
@@ -207,7 +207,7 @@ class Clip:
     def _run(
         self, residual: Tensor, blocks: range, wanted: frozenset[int]
     ) -> tuple[dict[int, Tensor], Tensor]:
-        """What leaves those of the blocks that are wanted, in float32, and what leaves the last."""
+        """The outputs of the requested blocks, in float32, and the output of the last block."""
         residuals: dict[int, Tensor] = {}
         for number in blocks:
             output = self.model.vision_model.encoder.layers[number](residual, None)
@@ -246,7 +246,7 @@ class Clip:
 def block_at(
     block: Any, residual: Float[Tensor, "batch token width"], rows: Sequence[int]
 ) -> Float[Tensor, "batch row width"]:
-    """What a transformer block makes of these tokens: all of them are looked at, only these go on."""
+    """Computes the output of a transformer block for these tokens only; attention still reads all tokens."""
     attention = block.self_attn
     normed, at = block.layer_norm1(residual), residual[:, list(rows)]
     queries = attention.q_proj(normed[:, list(rows)])
@@ -261,7 +261,7 @@ def block_at(
 
 
 def all_finite(numbers: Float[Tensor, "batch *rest"]) -> Bool[Tensor, " batch"]:
-    """Of each: is it free of NaN and Inf? Its largest says: nine times as fast as asking them all."""
+    """Whether each is free of NaN and Inf. Checks the maximum: nine times as fast as checking all."""
     return numbers.flatten(1).abs().amax(dim=1).isfinite()
 
 

@@ -83,7 +83,7 @@ def check_tokens(info: ClipInfo, tokens: Sequence[Token]) -> None:
 
 
 def default_tokens(info: ClipInfo) -> list[Token]:
-    """CLS and the patch in the middle of the picture: 137 where the grid is 16 x 16."""
+    """CLS and the patch in the middle of the image: 137 where the grid is 16 x 16."""
     return [CLS, str(center_token(info.grid))]
 
 

@@ -21,8 +21,8 @@ from scopeview.analysis.slot_codes import (
     SlotCodes,
     SlotTensors,
     any_token,
+    concatenate_slots,
     fixed_token,
-    joined,
     per_image,
 )
 from scopeview.analysis.steering import read_logit_scale, steer
@@ -67,7 +67,7 @@ class Encoder:
         self._decoder_norms: dict[Layer, Tensor] = {}
 
     def crop(self, image: Image.Image) -> UInt8[np.ndarray, "3 height width"]:
-        """The square of an RGB picture that the model sees, as the model's own processor cuts it."""
+        """The square of an RGB image that the model sees, as the model's own processor cuts it."""
         return self.clip.preprocessing.crop(image)
 
     def encode(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> Encoded:
@@ -79,29 +79,34 @@ class Encoder:
         """The same, as far as it goes without waiting for the device."""
         blocks = [layer for layer in self.saes if layer != EMBED]
         with self.watch.device_span("CLIP"):
-            taps = self.clip.residual_stream(pixels, blocks, self._tokens)
+            activations = self.clip.residual_stream(pixels, blocks, self._tokens)
         with self.watch.device_span("SAEs"):
             codes = {
-                slot: found for layer in self.saes for slot, found in self._layer_codes(layer, taps).items()
+                slot: found
+                for layer in self.saes
+                for slot, found in self._layer_codes(layer, activations).items()
             }
-        return Started(codes, taps.embedding, taps.finite)
+        return Started(codes, activations.embedding, activations.finite)
 
-    def apart(
+    def decompose(
         self,
         crops: UInt8[np.ndarray, "batch 3 height width"],
         layers: Sequence[Layer] | None = None,
         *,
         embedding: bool = True,
     ) -> list[Decomposition]:
-        """Each picture's code at every token of these layers (None: all), and what each code leaves over.
+        """Each image's code at every token of these layers (None: all), and what each code leaves over.
 
-        Where the embedding is not wanted the network is run no further than the last of the layers.
+        Without the embedding, the network runs only up to the last of the layers.
         """
         wanted = list(self.saes) if layers is None else list(layers)
         with torch.inference_mode():
-            taps, embeddings = self._tap(torch.from_numpy(crops), wanted, embedding=embedding)
+            activations, embeddings = self._residual_stream(
+                torch.from_numpy(crops), wanted, embedding=embedding
+            )
             found = {
-                layer: _layer_apart(self.saes[layer], taps[layer], self._norms(layer)) for layer in wanted
+                layer: _decompose_layer(self.saes[layer], activations[layer], self._norms(layer))
+                for layer in wanted
             }
         return [
             Decomposition(
@@ -112,14 +117,17 @@ class Encoder:
         ]
 
     def codes(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> list[list[Code]]:
-        """For each picture its code at every slot, in slot order; `any` is cut to its k strongest."""
-        return [codes_of(apart, self.slots) for apart in self.apart(crops)]
+        """For each image its code at every slot, in slot order; `any` is cut to its k strongest."""
+        return [codes_of(decomposition, self.slots) for decomposition in self.decompose(crops)]
 
     def steer(
-        self, crop: UInt8[np.ndarray, "3 height width"], apart: LayerDecomposition, knobs: FeatureEdits
+        self,
+        crop: UInt8[np.ndarray, "3 height width"],
+        decomposition: LayerDecomposition,
+        edits: FeatureEdits,
     ) -> SteeredEmbeddings:
-        """The picture's embedding without and with the edits; `apart` is it at the knobs' layer."""
-        return steer(self.clip, self.saes[knobs.layer], crop, apart, knobs)
+        """The embedding without and with the edits; `decomposition` is the image at the edits' layer."""
+        return steer(self.clip, self.saes[edits.layer], crop, decomposition, edits)
 
     def directions(self, layer: Layer, features: Sequence[int]) -> Float32[np.ndarray, "feature d_in"]:
         """The decoder rows of some features, as they are: not of unit length."""
@@ -137,7 +145,7 @@ class Encoder:
         return read_logit_scale(self.clip)
 
     def facts(self) -> dict[str, Any]:
-        """What is loaded and where, for those who run a server. Weights that several share count once."""
+        """The loaded model and its device, for operators. Weights shared by several parts count once."""
         modules: list[torch.nn.Module] = [self.clip.model, *self.saes.values()]
         tensors = [tensor for one in modules for tensor in (*one.parameters(), *one.buffers())]
         weights = [tensor for tensor in tensors if tensor.is_floating_point()]
@@ -150,16 +158,16 @@ class Encoder:
             "n_bytes": sum(n_bytes.values()),
         }
 
-    def _tap(
+    def _residual_stream(
         self, pixels: Tensor, layers: Sequence[Layer], *, embedding: bool
     ) -> tuple[dict[Layer, Tensor], Tensor | None]:
         """(batch, token, d_in) by layer; the embedding counts as an image's only token."""
         blocks = [layer for layer in layers if layer != EMBED]
         if not embedding and EMBED not in layers:
             return dict[Layer, Tensor](self.clip.residuals(pixels, blocks).items()), None
-        taps = self.clip.forward(pixels, blocks)
-        tapped = dict[Layer, Tensor](taps.residuals.items())
-        return tapped | {EMBED: taps.embedding[:, None]}, taps.embedding
+        activations = self.clip.forward(pixels, blocks)
+        tapped = dict[Layer, Tensor](activations.residuals.items())
+        return tapped | {EMBED: activations.embedding[:, None]}, activations.embedding
 
     def _norms(self, layer: Layer) -> Float[Tensor, " n_features"]:
         """Worked out once a layer: it reads the whole decoder."""
@@ -174,7 +182,7 @@ class Encoder:
         return None if ANY in named else [token_number(token) or 0 for token in named]
 
     def _coder(self, layer: Layer) -> Sae | RescoredSae:
-        """What encodes for an index; copies that low precision needs are made when they are first used."""
+        """The encoder of a layer; copies for low precision are made on first use."""
         sae = self.saes[layer]
         if self.clip.dtype == torch.float32 or sae.config.k is None:
             return sae
@@ -182,14 +190,14 @@ class Encoder:
             self._rescored[layer] = RescoredSae(sae, self.clip.dtype)
         return self._rescored[layer]
 
-    def _layer_codes(self, layer: Layer, taps: TokenActivations) -> dict[Slot, SlotTensors]:
+    def _layer_codes(self, layer: Layer, activations: TokenActivations) -> dict[Slot, SlotTensors]:
         coder, slots = self._coder(layer), [slot for slot in self.slots if slot.layer == layer]
         if layer == EMBED:
-            return {slot: fixed_token(coder.encode(taps.embedding), coder.config) for slot in slots}
-        residual = taps.residuals[layer]
+            return {slot: fixed_token(coder.encode(activations.embedding), coder.config) for slot in slots}
+        residual = activations.residuals[layer]
         blocks = torch.split(residual, self._images_at_once(coder, residual.shape[1]))
         found = [self._block_codes(block, coder, slots) for block in blocks]
-        return {slot: joined([part[slot] for part in found]) for slot in slots}
+        return {slot: concatenate_slots([part[slot] for part in found]) for slot in slots}
 
     def _block_codes(
         self, residual: Float[Tensor, "batch kept width"], coder: Sae | RescoredSae, slots: Sequence[Slot]
@@ -226,10 +234,10 @@ def _place(weight: Tensor) -> int:
     return weight.data_ptr() if weight.layout is torch.strided else id(weight)
 
 
-def _layer_apart(
+def _decompose_layer(
     sae: Sae, x: Float[Tensor, "batch token d_in"], norms: Float[Tensor, " n_features"]
 ) -> list[LayerDecomposition]:
-    """One picture after the other."""
+    """One image after the other."""
     rebuilt = sae(x.flatten(0, 1))
     codes = per_image(rebuilt.codes, len(x))
     explained = metrics.each_explained_variance(rebuilt.x, rebuilt.x_hat).float()
@@ -241,7 +249,7 @@ def _layer_apart(
         *(figure.reshape(x.shape[:2]) for figure in (explained, mse)),
     )
     features, values, lengths, explained_variance, squared_error = (part.cpu().numpy() for part in parts)
-    # A ReLU SAE's rows are as wide as the busiest of the whole batch; a picture's own needs no more than its.
+    # A ReLU SAE's rows are as wide as the busiest of the whole batch; an image's own needs no more than its.
     widths = [sae.config.k or int((picture > 0).sum(axis=1).max(initial=0)) for picture in values]
     return [
         LayerDecomposition(

@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-PRODUCTS = "scopeview_products"
-"""What transformers calls it, as `attn_implementation`."""
+MATMUL_ATTENTION = "scopeview_products"
+"""The name that transformers knows it by, as `attn_implementation`."""
 
 
-def attend_by_products(
+def attention_by_matmul(
     _module: torch.nn.Module,
     query: Float[Tensor, "batch head row d_head"],
     key: Float[Tensor, "batch head token d_head"],
@@ -34,4 +34,4 @@ def attend_by_products(
     return mixed.unflatten(0, images_and_heads).transpose(1, 2), None
 
 
-ALL_ATTENTION_FUNCTIONS.register(PRODUCTS, attend_by_products)
+ALL_ATTENTION_FUNCTIONS.register(MATMUL_ATTENTION, attention_by_matmul)

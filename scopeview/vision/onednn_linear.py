@@ -25,7 +25,7 @@ _GELU: dict[str, Formula] = {"gelu": "none", "gelu_pytorch_tanh": "tanh"}
 
 
 class PackedLinear(nn.Module):
-    """What `functional.linear` gives, and GELU of it where a formula is given. Has no gradient."""
+    """Computes `functional.linear`, followed by GELU if a formula is given. Has no gradient."""
 
     def __init__(
         self,

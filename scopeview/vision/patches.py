@@ -1,4 +1,4 @@
-"""Where a token sits in the picture: token numbers, grid cells, boxes of pixels. Knows no model and no image.
+"""Where a token sits in the image: token numbers, grid cells, boxes of pixels. Knows no model and no image.
 
 Token 0 is CLS and sits nowhere. Token t >= 1 is patch t - 1 of a square grid, row by row from the top left:
 on a 16 x 16 grid, token 137 is patch 136 = row 8, column 8.

@@ -9,7 +9,7 @@ DTYPES: dict[Dtype, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.
 
 
 class Precision(NamedTuple):
-    """What was chosen, and the reason in words."""
+    """The chosen precision and the reason, in words."""
 
     dtype: Dtype
     because: str
@@ -27,7 +27,7 @@ def choose_precision(name: Dtype | Literal["auto"], device: str) -> Precision:
 
 
 def bfloat16_unit() -> str | None:
-    """What multiplies bfloat16 natively in this processor; None where nothing does."""
+    """The unit of this processor that multiplies bfloat16 natively; None if there is none."""
     for unit, question in (
         ("amx_bf16", "_is_amx_tile_supported"),
         ("avx512_bf16", "_is_avx512_bf16_supported"),

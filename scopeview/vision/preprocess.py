@@ -1,4 +1,4 @@
-"""From an upright RGB picture to the uint8 square a CLIP sees, as its own `preprocessor_config.json` says.
+"""From an upright RGB image to the uint8 square a CLIP sees, as its own `preprocessor_config.json` says.
 
 Pillow and NumPy only, and bit for bit the pixels that transformers' `CLIPImageProcessorPil` has between its
 crop and its rescaling. Scaling and normalising happen on the device (`clip.normalization_table`). This module
@@ -22,7 +22,7 @@ CONFIG_NAME = "preprocessor_config.json"
 # Of processors as a whole; it holds the same under `image_processor`, and is preferred, as by transformers.
 PROCESSOR_CONFIG_NAME = "processor_config.json"
 
-# A picture 20,000 pixels wide and 1 high would be resized to a billion pixels for the sake of its middle.
+# An image 20,000 pixels wide and 1 high would be resized to a billion pixels for the sake of its middle.
 MAX_RESIZED_PIXELS = 50_000_000
 
 # What transformers assumes where a CLIP's config is silent.
@@ -52,7 +52,7 @@ class Preprocessing:
     mean: tuple[float, float, float] | None
     std: tuple[float, float, float] | None
     grey_16_bit: Grey16 = "scaled"
-    """Of files that have it; "clipped" in indexes that were begun before it was scaled."""
+    """How files with 16-bit greyscale are converted; "clipped" in indexes begun before it was scaled."""
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Preprocessing":
@@ -106,9 +106,9 @@ class Preprocessing:
         return cls(**fields)
 
     def crop(self, image: Image.Image) -> UInt8[np.ndarray, "3 height width"]:
-        """What is left of an RGB image after resizing and cropping; black where the crop is larger.
+        """The pixels of an RGB image after resizing and cropping; black where the crop is larger.
 
-        Raises `ImageError` (TOO_MANY_PIXELS) for a picture so long and thin that resizing would explode it.
+        Raises `ImageError` (TOO_MANY_PIXELS) for an image so long and thin that resizing would explode it.
         """
         resized = image
         size_px = self._resized_px(image.height, image.width)

@@ -106,7 +106,7 @@ class TextEncoder:
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text projection"]:
-        """Of unit length. What is longer than the model reads is cut."""
+        """The texts' embeddings of unit length. Texts longer than the model reads are truncated."""
         found = [self._embed(texts[i : i + _BATCH_SIZE]) for i in range(0, len(texts), _BATCH_SIZE)]
         empty = np.empty((0, self._model.config.projection_dim), dtype=np.float32)
         return np.concatenate([empty, *(vectors.cpu().numpy() for vectors in found)])

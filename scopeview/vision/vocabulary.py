@@ -7,7 +7,7 @@ from scopeview.errors import InputError
 from scopeview.store.files import file_sha256
 
 GENERAL = Path(__file__).with_name("vocabulary.txt")
-"""What is used where no other is given: some 2,700 words for pictures from the web."""
+"""The default vocabulary: about 2,700 words for images from the web."""
 
 MAX_WORD_CHARS = 200
 """A name is shown on a line, CLIP reads some 300 characters, and a feature's names are packed in 64 KB."""

@@ -168,7 +168,7 @@ def check_tensors(folder: Path, expected: Mapping[str, Tensor], found: Mapping[s
 
 
 def tensor_names(folder: Path) -> set[str]:
-    """Of every tensor that the weight files hold. Raises `ModelError`."""
+    """The names of all tensors in the weight files. Raises `ModelError`."""
     names: set[str] = set()
     for path in weight_files(folder):
         names |= _names_in(path)

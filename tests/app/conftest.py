@@ -12,7 +12,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # starlette prefers a client that is not among our packages
     from starlette.testclient import TestClient
 
-from app.engine.text_encoders import TowerFactory
+from app.engine.text_encoders import TextEncoderFactory
 from app.engine.worker import EncoderFactory
 from app.main import create_app
 from app.settings import Settings
@@ -54,7 +54,7 @@ def start_site(small_index: SmallIndex, encoder: FakeEncoder, upload_dir: Path) 
         def start(
             *,
             factory: EncoderFactory | None = None,
-            text_factory: TowerFactory | None = None,
+            text_factory: TextEncoderFactory | None = None,
             decoder: Decoder | None = None,
             real_encoder: bool = False,
             **settings: Any,

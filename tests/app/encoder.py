@@ -30,7 +30,7 @@ class FakeEncoder:
         assert image.mode == "RGB"
         return np.asarray(image.resize((CROP_PX, CROP_PX))).transpose(2, 0, 1)
 
-    def apart(
+    def decompose(
         self, crops: Crop, layers: Sequence[Layer] | None = None, *, embedding: bool = True
     ) -> list[Decomposition]:
         assert crops.shape[1:] == (3, CROP_PX, CROP_PX)

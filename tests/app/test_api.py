@@ -84,7 +84,7 @@ def test_the_gallery_and_its_page_list_the_same_features(site: TestClient) -> No
         html = site.get(f"/tiny/1?{query}").text
         shown = re.findall(r'<h3><a href="([^"]+)"', html)
         assert [url.replace("&amp;", "&") for url in shown] == [each["url"] for each in answer["features"]]
-        assert f">{answer['n_active']}</data> of " in html
+        assert f">{answer['n_active']}</data> of" in html
 
 
 def test_an_image_gives_its_code_at_every_slot(site: TestClient, small_index: SmallIndex) -> None:

@@ -7,7 +7,7 @@ from tests.app.test_worker import CROP
 
 
 def apart(*layers: int) -> Decomposition:
-    return FakeEncoder().apart(CROP[None], layers, embedding=False)[0]
+    return FakeEncoder().decompose(CROP[None], layers, embedding=False)[0]
 
 
 SIZE = apart(1).n_bytes

@@ -11,8 +11,8 @@ from starlette.types import Message, Receive, Scope, Send
 from app.engine.fair_share import (
     AT_ONCE_S,
     FairLimiter,
+    FairTurns,
     Rests,
-    TakeTurns,
     TooManyAtOnceError,
     Turn,
     out_of_turn,
@@ -147,7 +147,7 @@ async def refused(request: Request, error: Exception) -> Response:  # noqa: ARG0
     return PlainTextResponse(str(error), 429)
 
 
-async def ask(app: TakeTurns, client: str, path: str = "/", method: str = "GET") -> list[int]:
+async def ask(app: FairTurns, client: str, path: str = "/", method: str = "GET") -> list[int]:
     statuses = list[int]()
 
     async def send(message: Message) -> None:
@@ -170,7 +170,7 @@ async def settle() -> None:
 def test_a_client_of_many_connections_waits_behind_itself() -> None:
     async def story() -> None:
         pages = Pages()
-        app = TakeTurns(pages, FairLimiter(16, 2, max_waiting=10), refused)
+        app = FairTurns(pages, FairLimiter(16, 2, max_waiting=10), refused)
         tasks = [asyncio.create_task(ask(app, client)) for client in "aaaaab"]
         await settle()
         assert pages.begun == ["a", "a", "b"]
@@ -190,7 +190,7 @@ def test_whoever_waits_for_the_model_keeps_no_turn_meanwhile() -> None:
     async def story() -> None:
         pages = Pages(waits_elsewhere=True)
         turns = FairLimiter(16, 1, max_waiting=10)
-        tasks = [asyncio.create_task(ask(TakeTurns(pages, turns, refused), "a")) for _ in range(3)]
+        tasks = [asyncio.create_task(ask(FairTurns(pages, turns, refused), "a")) for _ in range(3)]
         await settle()
         assert (pages.begun, turns.n_running) == (["a"] * 3, 0)
         pages.may_begin.set()
@@ -204,7 +204,7 @@ def test_whoever_waits_for_the_model_keeps_no_turn_meanwhile() -> None:
 def test_more_than_may_wait_are_refused() -> None:
     async def story() -> None:
         pages = Pages()
-        app = TakeTurns(pages, FairLimiter(16, 1, max_waiting=1), refused)
+        app = FairTurns(pages, FairLimiter(16, 1, max_waiting=1), refused)
         tasks = [asyncio.create_task(ask(app, "a")) for _ in range(2)]
         await settle()
         assert await ask(app, "a") == [429]
@@ -229,7 +229,7 @@ def busy(rests: Rests, clock: Clock, *others: str) -> list[float]:
     for _ in range(30):
         clock.now_s += 0.2
         for client in ("a", *others):
-            rests.saw(client)
+            rests.note_client(client)
         found.append(rests.after("a", 0.2))
     return found
 
@@ -252,8 +252,8 @@ def test_a_client_that_asks_now_and_then_never_rests() -> None:
     rests = Rests(clock)
     for _ in range(100):
         clock.now_s += 1.0
-        rests.saw("a")
-        rests.saw("b")
+        rests.note_client("a")
+        rests.note_client("b")
         assert rests.after("a", 0.1) == 0.0
 
 

@@ -69,7 +69,7 @@ def expected_figures(twin: Twin) -> dict[str, list[float]]:
         "images": [top[rank - 1]["activation"] for rank in order(twin)],
         "intervals": [value for each in twin["intervals"] for value in interval(each)],
         "neighbors": [value for each in near(twin, within=True) for value in card(each)],
-        "across-layers": lineage(twin),
+        "across-layers": across_layers(twin),
         "provenance": [twin["n_images"]],
     }
 
@@ -125,7 +125,7 @@ def card(each: Twin) -> list[float]:
     return known([each["density"], each["max_activation"], each["score"]])
 
 
-def lineage(twin: Twin) -> list[float]:
+def across_layers(twin: Twin) -> list[float]:
     seen, found = set[tuple[str, str]](), list[float]()
     for each in near(twin, within=False):
         cell = (each["kind"], str(each["layer"]))

@@ -6,7 +6,7 @@ import io
 import pytest
 from starlette.testclient import TestClient
 
-from app.api.serializers.images_csv import COLUMNS, cell
+from app.api.serializers.feature import COLUMNS, cell
 
 ADDRESS = "/api/v1/tiny/1/0/images"
 

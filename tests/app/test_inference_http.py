@@ -72,7 +72,7 @@ def test_models_are_loaded_at_the_start_or_at_the_first_upload(
 
 
 class Failing(FakeEncoder):
-    def apart(self, *_: object, **__: object) -> list[Decomposition]:
+    def decompose(self, *_: object, **__: object) -> list[Decomposition]:
         raise RuntimeError("CUDA error: device-side assert triggered")
 
 
@@ -106,7 +106,7 @@ def test_while_the_device_is_gone_uploads_are_503_and_then_taken_again(
     assert site.get("/tiny/1/0").status_code == 200
     assert "could not be loaded" in site.get("/readyz").json()["encoder"]["tiny"]
     gone, later = False, time.monotonic() + 61
-    monkeypatch.setattr("app.engine.encoders.time.monotonic", lambda: later)
+    monkeypatch.setattr("app.engine.lazy_models.time.monotonic", lambda: later)
     assert site.post(API, files=form(picture())).status_code == 201
 
 

@@ -42,7 +42,7 @@ def test_clients_take_turns_and_uploads_go_first() -> None:
 
 def test_what_goes_along_is_taken_of_all_clients_in_turn_and_stops_at_what_does_not() -> None:
     queue = filled(*views("a1", "a2", "bx", "b1", "c1", "c2"))
-    assert queue.take_alike(lambda name: not name.endswith("x"), 3) == ["a1", "c1", "a2"]
+    assert queue.take_matching(lambda name: not name.endswith("x"), 3) == ["a1", "c1", "a2"]
     assert [queue.take() for _ in range(3)] == ["bx", "c2", "b1"]
 
 
@@ -50,7 +50,7 @@ def test_a_closed_queue_gives_nothing_and_is_drained() -> None:
     queue = filled(*views("a1", "b1"))
     queue.close()
     assert queue.take() is None
-    assert queue.take_alike(lambda _: True, 5) == []
+    assert queue.take_matching(lambda _: True, 5) == []
     assert queue.drain() == ["a1", "b1"]
 
 
@@ -147,7 +147,7 @@ def test_views_go_along_with_uploads(
     worker = Worker(factory_of(gated), bound=4, batch=8, deadline_s=30)
     assert gated.gate is not None
     gated.gate.set()
-    worker._picture_s = 1e9
+    worker._image_s = 1e9
     waiting = [worker.submit(INDEX, f"{at}", CROP, ONE, urgent=at < 3) for at in range(5)]
     worker.start()
     for each in waiting:
@@ -160,7 +160,7 @@ def test_where_the_model_is_slow_views_go_through_it_one_by_one(gated: FakeEncod
     worker = Worker(factory_of(gated), bound=4, batch=8, deadline_s=30)
     assert gated.gate is not None
     gated.gate.set()
-    worker._picture_s = 1e9
+    worker._image_s = 1e9
     waiting = [worker.submit(INDEX, f"{at}", CROP, ONE) for at in range(3)]
     worker.start()
     for each in waiting:

@@ -17,13 +17,13 @@ from app.pages.feature import EmbedPage, FeaturePage
 from app.pages.gallery import GalleryPage
 from app.pages.glossary import GlossaryPage
 from app.pages.home import HomePage, IndexPage
-from app.pages.image.activations import ApartPage
-from app.pages.image.compare import VersusPage
+from app.pages.image.activations import ActivationsPage
+from app.pages.image.compare import ImageComparePage
 from app.pages.image.groups import GroupsPage
 from app.pages.image.layers import LayersPage
 from app.pages.image.overview import ImagePage
 from app.pages.image.similar import SimilarPage
-from app.pages.image.steering import KnobsPage
+from app.pages.image.steering import SteeringPage
 from app.pages.map import MapPage
 from app.pages.render import Page, environment
 from app.pages.report import ReportPage
@@ -43,12 +43,12 @@ PAGES: list[type[Page]] = [
     FeaturePage,
     EmbedPage,
     ImagePage,
-    ApartPage,
+    ActivationsPage,
     GroupsPage,
     LayersPage,
-    KnobsPage,
+    SteeringPage,
     SimilarPage,
-    VersusPage,
+    ImageComparePage,
     UploadFormPage,
     UploadPage,
     DeletePage,

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from app.uploads import request_body
-from app.uploads.request_body import Incoming
+from app.uploads.request_body import IncomingBody
 from tests.app.sample_images import API, form, picture
 from tests.loops import on_a_loop
 
@@ -33,7 +33,7 @@ def discard(sender: Sender, *, max_bytes: int = 10**6, asks_first: bool = False,
     """How many chunks were read in the end, `first` of them before."""
 
     async def run() -> int:
-        body = Incoming(sender.receive, asks_first=asks_first)
+        body = IncomingBody(sender.receive, asks_first=asks_first)
         for _ in range(first):
             await body.receive()
         await body.discard(max_bytes)
@@ -66,7 +66,7 @@ def test_a_sender_that_left_is_not_waited_for() -> None:
     async def left() -> Message:
         return {"type": "http.disconnect"}
 
-    on_a_loop(lambda: Incoming(left).discard(100))
+    on_a_loop(lambda: IncomingBody(left).discard(100))
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def test_without_a_text_tower_the_page_says_why_and_names_still_count(start_site
 def test_a_model_without_a_text_tower_is_asked_once_and_leaves_no_traceback(
     start_site: StartSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("app.engine.text_encoders.RETRY_LOAD_S", 0.0)
+    monkeypatch.setattr("app.engine.lazy_models.RETRY_LOAD_S", 0.0)
     asked = []
 
     def failing(index_dir: object) -> FakeTower:

@@ -144,10 +144,8 @@ def test_what_is_computed_again_from_a_thumbnail_is_said_to_be_approximate(site:
     url = "/tiny/images/4"
     at_patch = site.get(f"{url}/activations?layer=3&tokens=20").text
     assert "All values here are approximate" in at_patch
-    assert (
-        "Activations and shares are stored in the index"
-        in site.get(f"{url}/activations?layer=3&tokens=cls").text
-    )
+    exact = site.get(f"{url}/activations?layer=3&tokens=cls").text
+    assert "Activations and shares are stored in the index" in exact
     for part in ("activations?layer=3&tokens=any", "groups?layer=3", "layers?tokens=any", "steering?layer=3"):
         assert "pproximate" in site.get(f"{url}/{part}").text
     assert ask(site, f"/api/v1{url}/activations", layer=3, tokens="20")["activations"] == "approximate"

@@ -117,7 +117,7 @@ def test_letters_that_the_font_lacks_are_left_out() -> None:
 
 
 def test_what_was_drawn_lately_is_kept() -> None:
-    previews, drawn = Previews(most=2), list[int]()
+    previews, drawn = Previews(max_previews=2), list[int]()
 
     def draw(key: int) -> bytes:
         drawn.append(key)

@@ -54,7 +54,7 @@ def test_no_component_is_forgotten(template: str) -> None:
 def test_nothing_is_swapped_on_it_and_its_links_are_those_of_the_pages(site: TestClient) -> None:
     html = site.get("/patterns").text
     assert "<div hx-disable>" in html
-    address = re.findall(r'href="(/tiny/images/0/(?:apart|groups|knobs|layers)[^"]*)"', html)
+    address = re.findall(r'href="(/tiny/images/0/(?:activations|groups|steering|layers)[^"]*)"', html)
     for url in {each.split("?")[0]: each for each in address}.values():
         assert site.get(url.replace("&amp;", "&")).status_code == 200
 

@@ -178,6 +178,6 @@ def test_what_the_encoder_raises_is_a_500_and_the_worker_lives(
     site: TestClient, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(encoder, "apart", lambda *_, **__: 1 / 0)
+        patch.setattr(encoder, "decompose", lambda *_, **__: 1 / 0)
         assert site.post(API, files=form(picture())).status_code == 500
     assert site.post(API, files=form(picture())).status_code == 201

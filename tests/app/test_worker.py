@@ -141,7 +141,7 @@ def test_anything_else_runs_with_the_encoder_in_the_workers_thread(
 
 def test_a_device_that_fails_is_told_and_the_model_is_loaded_again() -> None:
     class Failing(FakeEncoder):
-        def apart(self, *_: object, **__: object) -> list[Decomposition]:
+        def decompose(self, *_: object, **__: object) -> list[Decomposition]:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     loaded = [Failing(), FakeEncoder()]
@@ -229,7 +229,7 @@ def test_a_failed_load_is_remembered_and_then_tried_again(monkeypatch: pytest.Mo
             worker.encoder(INDEX)
     assert len(calls) == 1
     later = time.monotonic() + 61
-    monkeypatch.setattr("app.engine.encoders.time.monotonic", lambda: later)
+    monkeypatch.setattr("app.engine.lazy_models.time.monotonic", lambda: later)
     with pytest.raises(EncoderAbsentError):
         worker.encoder(INDEX)
     assert len(calls) == 2

@@ -78,7 +78,7 @@ def two_nodes() -> Any:
             cluster.add_node(num_cpus=1)
             cluster.add_node(num_cpus=1)
         except Exception:
-            cluster.shutdown()
+            cluster.shutdown()  # type: ignore[no-untyped-call]
             if left == 0:
                 raise
         else:
@@ -92,7 +92,7 @@ def run(commands: list[dict[str, Any]]) -> None:
     cluster = two_nodes()
     try:
         ray.init(address=cluster.address, log_to_driver=False)
-        assert len(ray.nodes()) == 2
+        assert len(ray.nodes()) == 2  # type: ignore[no-untyped-call]
         print(json.dumps([scopeview(**command) for command in commands]))
     finally:
         ray.shutdown()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from indexer.batching import Batcher, batch_that_fits, compiled, is_out_of_memory
+from indexer.batching import Batcher, is_out_of_memory, largest_fitting_batch, try_compile
 from scopeview.errors import ScopeviewError
 from scopeview.vision.clip import Clip
 from scopeview.vision.encoder import Encoder
@@ -72,7 +72,7 @@ def test_another_error_is_no_lack_of_memory() -> None:
     [(100, 80, 512), (100, 140, 512), (20, 140, 1024), (100, 4, 28), (100_000, 80, 1)],
 )
 def test_a_batch_is_as_large_as_free_memory_allows(mb_an_image: int, free_gb: int, expected: int) -> None:
-    found = batch_that_fits(lambda n: n * mb_an_image * 1024**2, free_gb * GB)
+    found = largest_fitting_batch(lambda n: n * mb_an_image * 1024**2, free_gb * GB)
     assert found == expected
 
 
@@ -80,7 +80,7 @@ def test_where_even_the_trial_does_not_fit_half_of_it_is_taken() -> None:
     def peak(_: int) -> int:
         raise torch.OutOfMemoryError
 
-    assert batch_that_fits(peak, GB, tried=32) == 16
+    assert largest_fitting_batch(peak, GB, tried=32) == 16
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_what_is_compiled_runs_instead_and_gives_the_same_taps(
 
     plain = taps(clip, [0, 2])
     monkeypatch.setattr(torch, "compile", compile_)
-    assert compiled(Encoder(clip, {}, ["cls"])) == "yes"
+    assert try_compile(Encoder(clip, {}, ["cls"])) == "yes"
     torch.testing.assert_close(taps(clip, [0, 2]), plain, rtol=0, atol=0)
     assert calls == [{"dynamic": False}] * 2
     clip.uncompile()
@@ -127,5 +127,5 @@ def test_where_compiling_fails_it_runs_as_it_is_written(clip: Clip, monkeypatch:
 
     plain = taps(clip, [1])
     monkeypatch.setattr(torch, "compile", compile_)
-    assert compiled(Encoder(clip, {}, ["cls"])) == "no (RuntimeError: no compiler here)"
+    assert try_compile(Encoder(clip, {}, ["cls"])) == "no (RuntimeError: no compiler here)"
     torch.testing.assert_close(taps(clip, [1]), plain, rtol=0, atol=0)

@@ -39,7 +39,7 @@ def test_what_it_names_is_left_out_and_leaves_a_tombstone_that_blocks_again(worl
     sha256s = [hashlib.sha256(jpeg(seed)).hexdigest() for seed in range(5)]
     blocklist = world / "blocked.txt"
     blocklist.write_text(f"http://FINE.example/b.jpg\nevil.example # all of it\n{sha256s[4]}\n")
-    words = [*index_words(world, world / "index"), "--blocklist", blocklist, "--max-bad", "0"]
+    words = [*index_words(world, world / "index"), "--blocklist", blocklist, "--max-bad-fraction", "0"]
     ended = scopeview(*words)
     assert ended.code == 0, ended.err
     assert "left out: 3 on the block-list" in ended.out

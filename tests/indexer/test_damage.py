@@ -83,12 +83,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def refused(world: Path) -> Path:
     """The index folder after a run that found too many bad images."""
-    ended = scopeview(*index_words(world, world / "index"), "--max-bad", "0.3")
+    ended = scopeview(*index_words(world, world / "index"), "--max-bad-fraction", "0.3")
     assert ended.code == 3
     (line,) = (line for line in ended.err.splitlines() if line.startswith("scopeview: "))
     assert f"{len(BAD)} of {N_GOOD + len(BAD)} samples cannot be used" in line
     assert "2 corrupt image" in line
-    assert "41.7% where --max-bad allows 30.0%" in line
+    assert "41.7% where --max-bad-fraction allows 30.0%" in line
     assert not (world / "index" / "manifest.json").exists()
     return world / "index"
 
@@ -110,7 +110,7 @@ def test_with_a_higher_threshold_it_goes_on_without_encoding_again(
     world: Path, refused: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Clip, "residual_stream", None)
-    ended = scopeview(*index_words(world, refused), "--max-bad", "0.5")
+    ended = scopeview(*index_words(world, refused), "--max-bad-fraction", "0.5")
     assert ended.code == 0, ended.err
     assert "left out: 2 corrupt image" in ended.out
     with IndexReader(refused) as reader:
@@ -127,7 +127,13 @@ def test_a_set_without_one_usable_image_says_why(world: Path, tmp_path: Path) ->
     (tmp_path / "source").mkdir()
     for name, content in {"page.jpg": b"<html>", "empty.png": b"", "cut.jpg": jpeg(1)[:99]}.items():
         (tmp_path / "source" / name).write_bytes(content)
-    words = ["index", tmp_path / "source", *index_words(world, tmp_path / "index")[2:], "--max-bad", "1"]
+    words = [
+        "index",
+        tmp_path / "source",
+        *index_words(world, tmp_path / "index")[2:],
+        "--max-bad-fraction",
+        "1",
+    ]
     for _ in range(2):  # the second time nothing is left to encode
         ended = scopeview(*words)
         assert ended.code == 3
@@ -154,7 +160,7 @@ def test_images_whose_activations_overflow_are_left_out(world: Path, tmp_path: P
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Clip, "_enter", entering)
         patch.setattr(Clip, "_project", overflowing)
-        assert scopeview(*words, "--max-bad", "0.9").code == 0
+        assert scopeview(*words, "--max-bad-fraction", "0.9").code == 0
     found = report(tmp_path / "index")
     assert found["skipped"][BadReason.NON_FINITE] > 0
     assert found["n_images"] == N_GOOD - found["skipped"][BadReason.NON_FINITE]

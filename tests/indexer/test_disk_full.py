@@ -58,9 +58,9 @@ def test_a_run_that_finds_the_disk_full_again_and_again_ends_as_if_it_never_was(
         assert stop.code == 1, stop.err
         line = stop.err.splitlines()[-1]
         assert line.startswith(f"scopeview: {small_disk / 'index'}/"), stop.err
-        assert "no room left on the disk (" in line
+        assert "the disk is full (" in line
         assert " are missing)" in line or "needs more than the " in line
-        assert "the same command goes on from there" in line
+        assert "run the same command again to resume" in line
         assert "Traceback" not in stop.err
     assert len({stop.err.splitlines()[-1].split(": ")[1] for stop in stops}) >= 2  # stages, not one of them
     assert contents(small_disk / "index") == contents(tmp_path / "whole")
@@ -84,7 +84,7 @@ def test_a_run_that_finds_the_disk_full_again_and_again_ends_as_if_it_never_was(
 def test_however_a_library_says_it_a_full_disk_is_one(tmp_path: Path, error: Exception) -> None:
     assert is_disk_full(error)
     expected = pytest.raises(
-        DiskFullError, match=r"codes\.parquet: no room left.* about \d+\.\d GB are missing"
+        DiskFullError, match=r"codes\.parquet: the disk is full.* about \d+\.\d GB are missing"
     )
     with expected, disk_full_guard(tmp_path, lambda: 10**18), naming(tmp_path / "codes.parquet"):
         raise error

@@ -102,7 +102,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def words(world: Path, max_bad: float) -> list[object]:
     """One slot and one image a batch: a thousand shards are many files already."""
     few = ("--layers", "embed", "--tokens", "cls", "--batch-size", "1", "--calibration-images", "4")
-    return [*index_words(world, world / "index"), *few, "--max-bad", max_bad]
+    return [*index_words(world, world / "index"), *few, "--max-bad-fraction", max_bad]
 
 
 def test_exactly_the_readable_images_are_indexed_and_every_damaged_shard_is_named(world: Path) -> None:

@@ -39,7 +39,7 @@ def made(world: Path) -> Path:
     folder = world / "made"
     folder.mkdir()
     words = {
-        "shared": [*index_words(world, folder / "shared"), "--shared", f"file://{folder / 'bucket'}"],
+        "shared": [*index_words(world, folder / "shared"), "--shared-storage", f"file://{folder / 'bucket'}"],
         "killed": [*index_words(world, folder / "killed"), *LIMIT],
         "deadly": [*index_words(world, folder / "deadly"), *LIMIT],
     }
@@ -86,7 +86,7 @@ def test_a_worker_killed_on_the_way_changes_nothing(world: Path, made: Path) -> 
 def test_a_shard_that_ends_every_worker_ends_the_run(made: Path) -> None:
     assert (made / "deadly-flag").read_text() == "x" * 6
     said = (made / "said").read_text().splitlines()[-1]
-    assert "6 of them in a row" in said
+    assert "gave up after 6 lost workers" in said
     assert "unfinished are" in said
     assert not (made / "deadly" / "manifest.json").exists()
 
@@ -117,7 +117,7 @@ def test_a_limit_is_shared_out_over_shards_in_their_order(world: Path) -> None:
 
 
 def test_what_only_a_cluster_needs_is_refused_without_one(world: Path) -> None:
-    ended = scopeview(*index_words(world, world / "refused"), "--shared", "s3://bucket/x")
+    ended = scopeview(*index_words(world, world / "refused"), "--shared-storage", "s3://bucket/x")
     assert (ended.code, "--engine ray" in ended.err) == (2, True)
 
 

@@ -43,7 +43,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(world: Path) -> Ended:
-    return scopeview(*index_words(world, world / "index"), "--layers", "embed", "--max-bad", "1")
+    return scopeview(*index_words(world, world / "index"), "--layers", "embed", "--max-bad-fraction", "1")
 
 
 def test_a_cut_shard_ends_the_run_by_all_the_samples_that_it_cost(world: Path) -> None:
@@ -78,10 +78,10 @@ def test_the_report_holds_the_same_and_the_index_what_was_read(world: Path, made
 
 def test_options_choose_other_parts_and_belong_to_the_run(world: Path, made: Ended) -> None:
     assert made.code == 0, made.err
-    words = [*index_words(world, world / "index"), "--layers", "embed", "--max-bad", "1"]
+    words = [*index_words(world, world / "index"), "--layers", "embed", "--max-bad-fraction", "1"]
     refused = scopeview(*words, "--caption-key", "captions")
     assert (refused.code, "another reading: caption: then None, now 'captions'" in refused.err) == (2, True)
-    chosen = [*index_words(world, world / "chosen"), "--layers", "embed", "--max-bad", "1"]
+    chosen = [*index_words(world, world / "chosen"), "--layers", "embed", "--max-bad-fraction", "1"]
     ended = scopeview(*chosen, "--caption-key", "captions", "--label-key", "width", "--image-key", "input")
     assert ended.code == 0, ended.err
     with IndexReader(world / "chosen") as reader:

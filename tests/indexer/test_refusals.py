@@ -237,7 +237,8 @@ def test_a_wrong_option_is_refused_with_what_would_do(
 
 
 @pytest.mark.parametrize(
-    "options", [("--normalization", "some"), ("--limit", "0"), ("--max-bad", "2"), ("--dtype", "int8")]
+    "options",
+    [("--normalization", "some"), ("--limit", "0"), ("--max-bad-fraction", "2"), ("--dtype", "int8")],
 )
 def test_a_value_outside_an_options_range_is_a_usage_error(whole: Path, options: tuple[str, ...]) -> None:
     ended = scopeview(*index_words(whole, whole / "index"), *options)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from indexer.parts import count_left, in_words
+from indexer.parts import count_unused_fields, describe_fields
 from indexer.report import RunReport, summarize
 from indexer.shard_writer import ShardMarker
 from indexer.sources import SourceOptions
@@ -51,7 +51,7 @@ def test_a_lost_shard_counts_all_that_is_known_to_be_lost() -> None:
     report = summarize([marker("one.tar", 40), marker("two.tar", 1, cut)])
     assert (report.n_seen, report.n_images, report.n_skipped) == (80, 41, 39)
     with pytest.raises(TooManyBadImagesError, match="39 of 80 samples cannot be used"):
-        report.check(max_bad=0.1)
+        report.check(max_bad_fraction=0.1)
 
 
 def test_what_was_taken_and_what_was_left_is_added_up() -> None:
@@ -62,7 +62,7 @@ def test_what_was_taken_and_what_was_left_is_added_up() -> None:
     report = summarize(shards)
     assert report.taken == {"caption": {"json TEXT": 1, "txt": 4}}
     assert report.left == {"mask.png": 3, "npy": 1}
-    assert in_words(report.taken, report.left, SourceOptions(label_key="breed")) == {
+    assert describe_fields(report.taken, report.left, SourceOptions(label_key="breed")) == {
         "caption": "txt (4), json TEXT (1)",
         "label": "nothing is called 'breed'",
         "not used": "mask.png (3), npy (1)",
@@ -71,7 +71,7 @@ def test_what_was_taken_and_what_was_left_is_added_up() -> None:
 
 def test_of_very_many_names_only_the_commonest_are_kept() -> None:
     found = {Parts((), (f"{number:03d}",)): 1 for number in range(300)} | {Parts((), ("often",)): 5}
-    left = count_left(found)
+    left = count_unused_fields(found)
     assert (len(left), left["often"], left["others"]) == (101, 5, 201)
 
 
@@ -88,18 +88,18 @@ def test_it_is_written_as_it_is(tmp_path: Path) -> None:
 
 
 def test_the_threshold_itself_is_allowed() -> None:
-    summarize(MARKERS).check(max_bad=0.3)
+    summarize(MARKERS).check(max_bad_fraction=0.3)
 
 
 def test_over_the_threshold_the_run_fails_with_the_reasons() -> None:
     with pytest.raises(TooManyBadImagesError) as caught:
-        summarize(MARKERS).check(max_bad=0.29)
+        summarize(MARKERS).check(max_bad_fraction=0.29)
     assert "3 of 10 samples cannot be used (2 corrupt image, 1 empty file): 30.0%" in str(caught.value)
-    assert "--max-bad allows 29.0%" in str(caught.value)
+    assert "--max-bad-fraction allows 29.0%" in str(caught.value)
 
 
 def test_a_run_without_an_image_fails_whatever_is_allowed() -> None:
     with pytest.raises(TooManyBadImagesError, match="1 of 1 samples"):
-        summarize([marker("one.tar", 0, bad("a"))]).check(max_bad=1.0)
+        summarize([marker("one.tar", 0, bad("a"))]).check(max_bad_fraction=1.0)
     with pytest.raises(TooManyBadImagesError, match="no samples"):
-        summarize([marker("one.tar", 0)]).check(max_bad=1.0)
+        summarize([marker("one.tar", 0)]).check(max_bad_fraction=1.0)

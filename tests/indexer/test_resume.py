@@ -10,8 +10,8 @@ import pytest
 from filelock import FileLock
 from safetensors import safe_open
 
+from scopeview.store.database import interruptible
 from scopeview.store.files import LOCK, MANIFEST
-from scopeview.store.interrupt import interruptible
 from tests.command import Moment, calls_by_task, scopeview, scopeview_until
 from tests.indexer.tiny import index_words, write_world
 
@@ -30,7 +30,7 @@ NAMED = [
         "indexer.build_sql.insert_slot": 4,
         "indexer.describe.stage.write_database": 1,
         "indexer.pipeline.write_manifest": 1,
-        "indexer.pipeline._tidy": 1,
+        "indexer.pipeline._remove_build_files": 1,
     }.items()
 ]
 
@@ -104,7 +104,11 @@ def test_a_run_killed_again_and_again_at_its_writes_ends_all_the_same(
 @pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"])
 @pytest.mark.parametrize(
     "function",
-    ["scopeview.vision.clip.Clip.tap", "indexer.shard_writer.ShardWriter.add", "indexer.build._copy"],
+    [
+        "scopeview.vision.clip.Clip.residual_stream",
+        "indexer.shard_writer.ShardWriter.add",
+        "indexer.build._copy",
+    ],
 )
 def test_ctrl_c_and_sigterm_end_with_their_codes_and_say_how_to_go_on(
     world: Path,
@@ -118,7 +122,9 @@ def test_ctrl_c_and_sigterm_end_with_their_codes_and_say_how_to_go_on(
     stopped = scopeview_until(Moment(function, 2, by), tmp_path / "log", *words)
     assert stopped.code == code
     assert not list((tmp_path / "index").rglob("*.part"))
-    assert stopped.err.splitlines()[-1] == "scopeview: stopped; the same command goes on from here"
+    assert (
+        stopped.err.splitlines()[-1] == "scopeview: stopped; run the same command again to resume from here"
+    )
     assert "Traceback" not in stopped.err
     assert scopeview_until(None, tmp_path / "log", *words).code == 0
     assert contents(tmp_path / "index") == uninterrupted

@@ -15,7 +15,7 @@ from indexer.run_config import (
     check_resumable,
     is_finished,
     locked,
-    note_vocabulary,
+    record_vocabulary,
     recorded_grey_16_bit,
     weight_refs,
 )
@@ -102,7 +102,7 @@ def test_a_record_of_another_version_is_refused_by_the_field_it_lacks(tmp_path: 
 
 def test_an_index_that_was_described_again_is_of_the_run_with_those_words(tmp_path: Path) -> None:
     begin(tmp_path, CONFIG, REFS)
-    note_vocabulary(tmp_path, "e" * 64)
+    record_vocabulary(tmp_path, "e" * 64)
     check_resumable(tmp_path, replace(CONFIG, vocabulary="e" * 64))
     assert json.loads((tmp_path / "run.json").read_bytes())["weights"]["model"] == REFS.model
 

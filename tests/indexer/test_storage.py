@@ -10,7 +10,7 @@ import pytest
 from indexer.build import BuildPlan, LayerWidth, build_slot, slot_parts
 from indexer.remote_worker import build_slot_remote
 from indexer.shard_writer import read_marker
-from indexer.storage import Remote, SharedFolder, Storage, check_shared, storage_for
+from indexer.storage import Remote, SharedFolder, Storage, check_shared_storage, storage_for
 from scopeview.errors import InputError
 from scopeview.slots import Slot
 from scopeview.store.files import shard_dir
@@ -89,8 +89,8 @@ def test_two_runs_that_share_a_url_do_not_share_shards(made: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("shared", ["/mnt/all", "nowhere://bucket/x"])
 def test_what_cannot_be_shared_is_refused_by_name(shared: str) -> None:
-    with pytest.raises(InputError, match=re.escape(f"--shared {shared} ")):
-        check_shared(shared)
+    with pytest.raises(InputError, match=re.escape(f"--shared-storage {shared} ")):
+        check_shared_storage(shared)
 
 
 def test_half_a_shard_gives_way_to_a_whole_one(made: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_other_words_redo_nothing_but_the_description(world: Path, tmp_path: Pat
     for name in ("red", "blue"):
         (tmp_path / f"{name}.txt").write_text(f"{name}\ndog\n")
     words = [*index_words(world, tmp_path / "out"), "--layers", "embed"]
-    stopped = Moment("indexer.describe.stages.Work.write_names", 1)
+    stopped = Moment("indexer.describe.stages.DescribeStages.write_names", 1)
     begun = scopeview_until(stopped, tmp_path / "log", *words, "--vocabulary", tmp_path / "red.txt")
     assert begun.code == -9
     encoded = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "shards").rglob("*.parquet")}

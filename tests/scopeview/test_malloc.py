@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from scopeview.malloc import give_back_large_blocks, keep_freed_memory
+from scopeview.malloc import keep_freed_memory, release_large_blocks
 
 _HOLDS = """
 import sys
@@ -78,12 +78,12 @@ def test_what_is_taken_again_need_not_be_handed_out_anew() -> None:
 
 @glibc_alone
 def test_what_a_page_takes_need_not_be_handed_out_anew() -> None:
-    assert _pages("give_back_large_blocks", 600_000) < 500
+    assert _pages("release_large_blocks", 600_000) < 500
     assert _pages("", 600_000) > 2_000
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(ctypes, "CDLL", lambda *_: pytest.fail("it was called"))
-    assert give_back_large_blocks() is False
+    assert release_large_blocks() is False
     assert keep_freed_memory() is False

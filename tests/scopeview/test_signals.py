@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scopeview.signals import deferred_stop, sigterm_as_interrupt
+from scopeview.signals import deferred_stop, pausable, sigterm_as_interrupt
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +66,24 @@ def test_a_second_signal_is_obeyed_at_once() -> None:
 def test_one_that_was_never_asked_about_is_obeyed_at_the_end() -> None:
     with pytest.raises(KeyboardInterrupt), deferred_stop():
         send(signal.SIGINT)
+
+
+def test_ctrl_c_is_remembered_and_interrupts_nothing() -> None:
+    with pausable() as asked:
+        before = asked()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert (before, asked()) == (False, True)
+
+
+def test_a_second_ctrl_c_interrupts() -> None:
+    with pausable():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pausable():
+        pass
+    assert signal.getsignal(signal.SIGINT) is before

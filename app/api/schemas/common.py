@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1`. A layer is an int or "embed", a token always a string, and every float finite."""
+"""Shared schemas. A layer is an int or "embed", a token always a string, and every float is finite."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1` for one feature at one token."""
+"""Schemas for one feature at one token."""
 
 from pydantic import Field
 

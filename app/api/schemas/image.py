@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1` for one image: activations, heatmaps, groups and steering."""
+"""Schemas for one image: activations, heatmaps, groups and steering."""
 
 from typing import Literal
 

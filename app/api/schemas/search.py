@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1/{index}/search`."""
+"""Schemas of `/api/v1/{index}/search`."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

@@ -1,1 +1,1 @@
-"""From records and results to the schemas of `/api/v1`."""
+"""Serializers: records and results to the schemas of `/api/v1`."""

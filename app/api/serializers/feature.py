@@ -1,15 +1,18 @@
-"""A feature's sheet to the shapes of `/api/v1`. Pure: nothing is read here."""
+"""Feature details to JSON schemas. Pure: nothing is read here."""
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from app.api.schemas import feature as models
 from app.api.schemas.common import ProvenanceOut
 from app.api.serializers.store_records import grid_url, top_image
+from app.formatting import safe_link
 from app.services.feature_details import (
     AtToken,
     FeatureDetails,
-    Near,
+    SimilarFeature,
     description_metrics,
     finite,
     provenance,
@@ -20,8 +23,8 @@ from scopeview.slots import Slot
 from scopeview.store.records import Description, FeatureRecord, Interval, TopImage
 
 
-def feature_out(index: OpenIndex, sheet: FeatureDetails, urls: Urls) -> models.FeatureOut:
-    feature, described = sheet.record, sheet.description
+def feature_out(index: OpenIndex, details: FeatureDetails, urls: Urls) -> models.FeatureOut:
+    feature, described = details.record, details.description
     return models.FeatureOut(
         index=index.slug,
         layer=feature.layer,
@@ -40,13 +43,13 @@ def feature_out(index: OpenIndex, sheet: FeatureDetails, urls: Urls) -> models.F
         names=[models.NameOut(word=each.word, score=each.score) for each in described.names]
         if described
         else [],
-        neighbors=[_neighbor(index, near, urls) for near in [*sheet.within, *sheet.across]],
+        neighbors=[_neighbor(index, near, urls) for near in [*details.within, *details.across]],
         description=_description(described) if described else None,
-        tokens=[_at_token(index, at, urls) for at in sheet.tokens],
+        tokens=[_at_token(index, at, urls) for at in details.tokens],
         positions=_positions(index, described) if described else None,
-        intervals=[_interval(index, each, feature, urls) for each in sheet.intervals],
-        previous=sheet.previous,
-        following=sheet.following,
+        intervals=[_interval(index, each, feature, urls) for each in details.intervals],
+        previous=details.previous,
+        following=details.following,
         provenance=ProvenanceOut(**asdict(provenance(index.manifest, feature.layer))),
     )
 
@@ -85,7 +88,7 @@ def _positions(index: OpenIndex, described: Description) -> models.PositionsOut 
     return models.PositionsOut(grid=grid, counts=described.positions, at_cls=described.at_cls)
 
 
-def _neighbor(index: OpenIndex, near: Near, urls: Urls) -> models.NeighborOut:
+def _neighbor(index: OpenIndex, near: SimilarFeature, urls: Urls) -> models.NeighborOut:
     neighbor, card = near.neighbor, near.card
     return models.NeighborOut(
         kind=neighbor.kind,
@@ -130,3 +133,35 @@ def _interval(index: OpenIndex, each: Interval, record: FeatureRecord, urls: Url
             for top in each.images
         ],
     )
+
+
+CSV = "text/csv"
+COLUMNS = ("rank", "image_id", "key", "activation", "position", "caption", "source_url", "url")
+
+# What spreadsheets take as the start of a formula, full-width forms among them; a tab or a line's end at the
+# front is passed over by some, and what follows is then run.
+_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+
+
+def images_csv(index: OpenIndex, images: Sequence[TopImage], urls: Urls) -> str:
+    """A header line and a line an image. Numbers are exact; what is absent is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for top in images:
+        words = (
+            cell(top.caption),
+            cell(safe_link(top.source_url)),
+            cell(urls.image(index.slug, top.image_id)),
+        )
+        position = "" if top.position is None else top.position
+        writer.writerow((top.rank, top.image_id, cell(top.key), repr(top.activation), position, *words))
+    return text.getvalue()
+
+
+def cell(words: str | None) -> str:
+    """Words as they are, behind an apostrophe where a spreadsheet would run them as a formula."""
+    if words is None:
+        return ""
+    is_formula = words.lstrip(" \u00a0\ufeff").startswith(_FORMULA) or words.startswith(_FORMULA)
+    return f"'{words}" if is_formula else words

@@ -1,4 +1,4 @@
-"""Decomposed images to the schemas of `/api/v1`."""
+"""Decomposed images to JSON schemas."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from app.services.steering import PromptEmbeddings, nearest_images
 from app.state import OpenIndex
 from app.urls import Urls
 from scopeview.analysis.decomposition import LayerDecomposition
-from scopeview.analysis.feature_edits import FeatureEdits, SteeredEmbeddings, cosine, spell_edit
+from scopeview.analysis.feature_edits import FeatureEdits, SteeredEmbeddings, cosine, format_edit
 from scopeview.analysis.heatmap import feature_heatmaps, mass_heat
 from scopeview.analysis.token_selection import Selection, SelectionSummary, finite_or_none
 from scopeview.slots import Layer
@@ -103,7 +103,7 @@ def steering_out(
     before, after = nearest_images(index, steered, place["image_id"])
     return models.SteeringOut(
         **place,
-        edits=[spell_edit(edit) for edit in edits.edits],
+        edits=[format_edit(edit) for edit in edits.edits],
         cosine=cosine(steered.before, steered.after),
         prompts=[models.PromptOut(**asdict(change)) for change in prompts.changes(steered)],
         unknown_words=list(prompts.unknown_words),

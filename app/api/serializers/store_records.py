@@ -1,4 +1,4 @@
-"""Records of the store to the shapes of `/api/v1`."""
+"""Records of the store to JSON schemas."""
 
 from dataclasses import asdict
 
@@ -10,7 +10,7 @@ from app.services.receive_upload import upload_fields
 from app.state import OpenIndex
 from app.uploads.store import Upload
 from app.urls import Urls
-from scopeview.sae.reference_metrics import published_figures
+from scopeview.sae.reference_metrics import published_metrics
 from scopeview.slots import Slot
 from scopeview.store.manifest import LayerRecord
 from scopeview.store.records import (
@@ -50,7 +50,7 @@ def index_out(index: OpenIndex, urls: Urls) -> common.IndexOut:
 
 def _layer(index: OpenIndex, record: LayerRecord, urls: Urls) -> common.LayerOut:
     at = [Slot(record.layer, token) for token in index.tokens(record.layer)]
-    published = published_figures(record)
+    published = published_metrics(record)
     tokens = [
         common.SlotOut(
             token=summary.token,

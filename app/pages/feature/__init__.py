@@ -1,6 +1,5 @@
-"""`/{index}/{layer}/{feature}`: one feature at one token, a module a part; `page` puts them together."""
+"""`/{index}/{layer}/{feature}`: the page of one feature at one token, one module a section."""
 
-from app.pages.feature.embed import EmbedPage
-from app.pages.feature.page import FeaturePage, router
+from app.pages.feature.page import EmbedPage, FeaturePage, router
 
 __all__ = ["EmbedPage", "FeaturePage", "router"]

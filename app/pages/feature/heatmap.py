@@ -1,4 +1,4 @@
-"""The data that the browser needs to draw a feature's heatmap over its images. Pure."""
+"""Where the browser gets a feature's heatmaps, or why there are none. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ class FeatureHeatmapView:
     stored: str  # which values of an image are the index's own, in words
 
 
-def heat_view(site: AppState, index: OpenIndex, sheet: FeatureDetails) -> FeatureHeatmapView:
+def heat_view(site: AppState, index: OpenIndex, details: FeatureDetails) -> FeatureHeatmapView:
     grid = index.manifest.model.grid_size
-    absent = _absent(site, index, sheet)
-    url = URLS.heat(index.slug, sheet.slot.layer, sheet.record.feature)
-    tokens = index.tokens(sheet.slot.layer)
+    absent = _absent(site, index, details)
+    url = URLS.heat(index.slug, details.slot.layer, details.record.feature)
+    tokens = index.tokens(details.slot.layer)
     return FeatureHeatmapView(
         None if absent else url,
         absent,
         grid,
-        _highest(sheet),
-        at_token(ANY if ANY in tokens else sheet.slot.token),
+        _highest(details),
+        at_token(ANY if ANY in tokens else details.slot.token),
         stored_words(tokens),
     )
 
@@ -45,15 +45,15 @@ def stored_words(tokens: Sequence[Token]) -> str:
     return f"{', '.join(first)} and {last} are" if first else f"{last} is"
 
 
-def _absent(site: AppState, index: OpenIndex, sheet: FeatureDetails) -> str:
-    if sheet.record.max_activation is None:
+def _absent(site: AppState, index: OpenIndex, details: FeatureDetails) -> str:
+    if details.record.max_activation is None:
         return "the feature never fires"
-    if sheet.slot.layer == EMBED:
+    if details.slot.layer == EMBED:
         return "the embedding is one vector for the whole image, without patches"
     return site.worker.unavailable_reason(index.reader.index_dir) or ""
 
 
-def _highest(sheet: FeatureDetails) -> float:
+def _highest(details: FeatureDetails) -> float:
     """Over all tokens where that was indexed, so that a color means the same on every image."""
-    known = {at.card.token: at.card.max_activation for at in sheet.tokens}
-    return known.get(ANY) or sheet.record.max_activation or 0.0
+    known = {at.card.token: at.card.max_activation for at in details.tokens}
+    return known.get(ANY) or details.record.max_activation or 0.0

@@ -1,4 +1,4 @@
-"""The activation histogram of a feature. Pure."""
+"""The histogram of a feature's activations. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ class HistogramView:
     scales: list[Link]  # the one in use is current
 
 
-def histogram(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> HistogramView | None:
+def histogram(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> HistogramView | None:
     """None where it never fires."""
-    record = sheet.record
+    record = details.record
     if record.max_activation is None:
         return None
     edges, counts = record.histogram.edges, record.histogram.counts
@@ -51,7 +51,7 @@ def histogram(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> His
         scales=[
             Link(
                 scale,
-                f"{state.url(index, sheet.slot, record.feature, scale=scale)}#histogram",
+                f"{state.url(index, details.slot, record.feature, scale=scale)}#histogram",
                 scale == state.scale,
                 _WORDS[scale],
             )

@@ -1,10 +1,10 @@
-"""The images of a feature by rank, near-duplicates folded into the first of them."""
+"""A feature's images by rank and by activation range, near-duplicates folded into the first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.formatting import safe_link, short
-from app.pages.cards import RankedView, bar, mark_at, picture_of
+from app.pages.cards import RankedView, bar, image_view, mark_at
 from app.pages.feature.url_state import FeatureUrl
 from app.pages.layout import Link
 from app.pages.paging import Paging, paged
@@ -35,36 +35,36 @@ class RankingView:
     folding: Link | None  # the page with them shown each, or folded; None where there are none
 
 
-def highest(index: OpenIndex, sheet: FeatureDetails) -> list[RankedView]:
+def highest(index: OpenIndex, details: FeatureDetails) -> list[RankedView]:
     """The images that the index stores of the feature: a page shows them in more than one place."""
-    return [ranked(index, sheet.slot, sheet.record, top) for top in sheet.record.top_images]
+    return [ranked(index, details.slot, details.record, top) for top in details.record.top_images]
 
 
 def ranking(
-    index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl, page: int, stored: Sequence[RankedView]
+    index: OpenIndex, details: FeatureDetails, state: FeatureUrl, page: int, stored: Sequence[RankedView]
 ) -> RankingView:
     """`stored`: see `highest`. Raises a 422 for a page past the last."""
-    slot, record = sheet.slot, sheet.record
+    slot, record = details.slot, details.record
     paging = paged(
         page, record.n_active, IMAGES_PER_PAGE, lambda at: state.url(index, slot, record.feature, page=at)
     )
-    views = _of_page(index, sheet, page, stored)
-    folds = sheet.description.folds if sheet.description else []
+    views = _of_page(index, details, page, stored)
+    folds = details.description.folds if details.description else []
     return RankingView(
-        groups=grouped(views, folds_of(sheet, state)),
+        groups=grouped(views, folds_of(details, state)),
         paging=paging,
         n_alike=sum(first < rank for rank, first in enumerate(folds, start=1)),
-        folding=_folding(index, sheet, state),
+        folding=_folding(index, details, state),
     )
 
 
 def _of_page(
-    index: OpenIndex, sheet: FeatureDetails, page: int, stored: Sequence[RankedView]
+    index: OpenIndex, details: FeatureDetails, page: int, stored: Sequence[RankedView]
 ) -> Sequence[RankedView]:
-    slot, record = sheet.slot, sheet.record
-    wanted = min(IMAGES_PER_PAGE, record.n_active)
-    if page == 1 and len(stored) >= wanted:
-        return stored[:wanted]
+    slot, record = details.slot, details.record
+    n_wanted = min(IMAGES_PER_PAGE, record.n_active)
+    if page == 1 and len(stored) >= n_wanted:
+        return stored[:n_wanted]
     found = index.reader.activating_images(
         slot, record.feature, limit=IMAGES_PER_PAGE, offset=(page - 1) * IMAGES_PER_PAGE
     )
@@ -77,7 +77,7 @@ def ranked(index: OpenIndex, slot: Slot, record: FeatureRecord, top: TopImage) -
     return RankedView(
         rank=top.rank,
         image_id=top.image_id,
-        picture=picture_of(index, top, mark),
+        picture=image_view(index, top, mark),
         bar=bar(top.activation, record.max_activation),
         caption=short(top.caption),
         place="CLS" if at_cls else mark.words if mark and top.position is not None else None,
@@ -100,9 +100,9 @@ def grouped(images: Sequence[RankedView], folds: Sequence[int]) -> list[FoldedIm
     return list(groups.values())
 
 
-def folds_of(sheet: FeatureDetails, state: FeatureUrl) -> list[int]:
+def folds_of(details: FeatureDetails, state: FeatureUrl) -> list[int]:
     """Empty where nothing is to be folded."""
-    return sheet.description.folds if sheet.description and state.alike == "fold" else []
+    return details.description.folds if details.description and state.alike == "fold" else []
 
 
 def _head(rank: int, folds: Sequence[int]) -> int:
@@ -111,10 +111,38 @@ def _head(rank: int, folds: Sequence[int]) -> int:
     return rank
 
 
-def _folding(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> Link | None:
-    folds = sheet.description.folds if sheet.description else []
+def _folding(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> Link | None:
+    folds = details.description.folds if details.description else []
     if all(first == rank for rank, first in enumerate(folds, start=1)):
         return None
     if state.alike == "fold":
-        return Link("show separately", state.url(index, sheet.slot, sheet.record.feature, alike="show"))
-    return Link("collapse", state.url(index, sheet.slot, sheet.record.feature, alike="fold"))
+        return Link("show separately", state.url(index, details.slot, details.record.feature, alike="show"))
+    return Link("collapse", state.url(index, details.slot, details.record.feature, alike="fold"))
+
+
+@dataclass(frozen=True)
+class IntervalView:
+    """One of the equal slices of (0, max]: low < activation <= high."""
+
+    low: float
+    high: float
+    n_images: int
+    of_firing: float  # n_images / images on which it fires
+    of_all: float  # n_images / images in the index
+    images: list[RankedView]  # an even sample of them
+
+
+def intervals(index: OpenIndex, details: FeatureDetails) -> list[IntervalView]:
+    """Highest first; empty where it never fires."""
+    record = details.record
+    return [
+        IntervalView(
+            low=each.low,
+            high=each.high,
+            n_images=each.n_images,
+            of_firing=each.n_images / record.n_active,
+            of_all=each.n_images / record.n_images,
+            images=[ranked(index, details.slot, record, top) for top in each.images],
+        )
+        for each in details.intervals
+    ]

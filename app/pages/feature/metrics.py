@@ -1,4 +1,4 @@
-"""A feature's figures, each with one line that says what it is. Pure."""
+"""A feature's metrics, each with a line of explanation. Pure."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +17,7 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class Metric:
     """One figure."""
 
     key: str  # in JSON, or the figure's short name
@@ -27,22 +27,22 @@ class Reading:
     words: str  # what it is, in one line
 
 
-def readings(sheet: FeatureDetails) -> list[Reading]:
+def metrics(details: FeatureDetails) -> list[Metric]:
     """Those that apply to this feature, failed ones included."""
-    record = sheet.record
-    found = [Reading("density", "density", record.density, "percent", WORDS["density"])]
+    record = details.record
+    found = [Metric("density", "density", record.density, "percent", WORDS["density"])]
     if record.max_activation is not None:
         found.append(_number("max", f"maximum at {at_token(record.token)}", record.max_activation))
         found.append(_number("mean", f"mean at {at_token(record.token)}", record.mean_activation))
-    if sheet.description is not None:
-        for key, value in description_metrics(sheet.description).items():
+    if details.description is not None:
+        for key, value in description_metrics(details.description).items():
             if value is not None:
                 found.append(_number(key, _TERMS[key], value))
     return found
 
 
-def _number(key: str, term: str, value: float | None) -> Reading:
-    return Reading(key, term, finite(value), "number", WORDS[key])
+def _number(key: str, term: str, value: float | None) -> Metric:
+    return Metric(key, term, finite(value), "number", WORDS[key])
 
 
 _TERMS = {

@@ -1,4 +1,4 @@
-"""Features that resemble this one: in its own layer, and what it was or becomes at the other layers."""
+"""Similar features, in the feature's own layer and in other layers."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from app.formatting import feature_name, layer_name, token_name
 from app.pages.cards import FeatureView, NearLink, NeighborView, feature_view
-from app.pages.feature.summary import itself
+from app.pages.feature.summary import own_feature_view
 from app.pages.feature.url_state import FeatureUrl
 from app.pages.layout import Link
-from app.services.feature_details import FeatureDetails, Near
+from app.services.feature_details import FeatureDetails, SimilarFeature
 from app.state import OpenIndex
 from scopeview.slots import EMBED, Layer, Slot
 from scopeview.store.records import NEIGHBOR_KINDS, NeighborKind
@@ -52,7 +52,7 @@ class KindView:
 
 
 @dataclass(frozen=True)
-class LineageRow:
+class AcrossLayersRow:
     """The nearest neighbors of one kind in each other layer."""
 
     term: str
@@ -62,83 +62,89 @@ class LineageRow:
 
 
 @dataclass(frozen=True)
-class Lineage:
+class AcrossLayers:
     """Layers across, kinds of likeness down."""
 
     here: FeatureView  # the feature itself, in the column of its own layer
     layers: list[Link]  # the columns; this feature's own layer is current
-    rows: list[LineageRow]
+    rows: list[AcrossLayersRow]
 
 
-def kinds(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> list[KindView]:
+def kinds(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> list[KindView]:
     """Neighbors within the layer; kinds without any are left out."""
-    found = _by_kind(sheet.within)
+    found = _by_kind(details.within)
     every = [
         KindView(
             TERMS[kind][0],
             TERMS[kind][2],
-            [_view(index, sheet, near, state) for near in found[kind, sheet.slot.layer]],
+            [_view(index, details, near, state) for near in found[kind, details.slot.layer]],
         )
         for kind in NEIGHBOR_KINDS
     ]
     return [kind for kind in every if kind.near]
 
 
-def lineage(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> Lineage | None:
+def across_layers(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> AcrossLayers | None:
     """None where nothing is known of other layers."""
-    if not sheet.across:
+    if not details.across:
         return None
-    layers, found = index.layers, _by_kind(sheet.across)
+    layers, found = index.layers, _by_kind(details.across)
     rows = [
-        LineageRow(
+        AcrossLayersRow(
             TERMS[kind][0],
             TERMS[kind][2],
-            [_cell(index, sheet, found[kind, layer], state) for layer in layers],
-            [kind == "decoder" and (layer == EMBED) != (sheet.slot.layer == EMBED) for layer in layers],
+            [_cell(index, details, found[kind, layer], state) for layer in layers],
+            [kind == "decoder" and (layer == EMBED) != (details.slot.layer == EMBED) for layer in layers],
         )
         for kind in NEIGHBOR_KINDS
-        if any(near.neighbor.kind == kind for near in sheet.across)
+        if any(near.neighbor.kind == kind for near in details.across)
     ]
-    return Lineage(itself(index, sheet), [_column(index, sheet, layer) for layer in layers], rows)
+    return AcrossLayers(
+        own_feature_view(index, details), [_column(index, details, layer) for layer in layers], rows
+    )
 
 
-def _column(index: OpenIndex, sheet: FeatureDetails, layer: Layer) -> Link:
-    there = index.slot_at(layer, sheet.slot.token)
-    words = "" if there.token == sheet.slot.token else f"at {token_name(there.token)}"
-    return Link(layer_name(layer), "", layer == sheet.slot.layer, words)
+def _column(index: OpenIndex, details: FeatureDetails, layer: Layer) -> Link:
+    there = index.slot_at(layer, details.slot.token)
+    words = "" if there.token == details.slot.token else f"at {token_name(there.token)}"
+    return Link(layer_name(layer), "", layer == details.slot.layer, words)
 
 
 def _cell(
-    index: OpenIndex, sheet: FeatureDetails, found: Sequence[Near], state: FeatureUrl
+    index: OpenIndex, details: FeatureDetails, found: Sequence[SimilarFeature], state: FeatureUrl
 ) -> LayerCell | None:
     if not found:
         return None
-    return LayerCell(_view(index, sheet, found[0], state), [_link(index, near, state) for near in found[1:]])
+    return LayerCell(
+        _view(index, details, found[0], state), [_link(index, near, state) for near in found[1:]]
+    )
 
 
-def _by_kind(found: Sequence[Near]) -> Mapping[tuple[NeighborKind, Layer], Sequence[Near]]:
+def _by_kind(
+    found: Sequence[SimilarFeature],
+) -> Mapping[tuple[NeighborKind, Layer], Sequence[SimilarFeature]]:
     """Also by layer; best first."""
-    groups: dict[tuple[NeighborKind, Layer], list[Near]] = defaultdict(list)
+    groups: dict[tuple[NeighborKind, Layer], list[SimilarFeature]] = defaultdict(list)
     for near in found:
         groups[near.neighbor.kind, near.neighbor.layer].append(near)
     return groups
 
 
-def _view(index: OpenIndex, sheet: FeatureDetails, near: Near, state: FeatureUrl) -> NeighborView:
+def _view(index: OpenIndex, details: FeatureDetails, near: SimilarFeature, state: FeatureUrl) -> NeighborView:
     card = near.card
     return NeighborView(
-        feature=feature_view(index, card, sheet.rows, card.top_image_ids, url=_url(index, near, state)),
+        feature=feature_view(index, card, details.rows, card.top_image_ids, url=_url(index, near, state)),
         name=card.name,
         score=near.neighbor.score,
         score_term=TERMS[near.neighbor.kind][1],
     )
 
 
-def _link(index: OpenIndex, near: Near, state: FeatureUrl) -> NearLink:
+def _link(index: OpenIndex, near: SimilarFeature, state: FeatureUrl) -> NearLink:
     card = near.card
     label = feature_name(card.layer, card.feature)
     return NearLink(_url(index, near, state), label, card.name, near.neighbor.score)
 
 
-def _url(index: OpenIndex, near: Near, state: FeatureUrl) -> str:
+def _url(index: OpenIndex, near: SimilarFeature, state: FeatureUrl) -> str:
     return state.pinned_url(index, Slot(near.card.layer, near.card.token), near.card.feature)

@@ -1,4 +1,4 @@
-"""The route of a feature's page, and the page put together from its parts."""
+"""The route of a feature's page, and the page assembled from its sections."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,12 +10,10 @@ from starlette.requests import Request
 
 from app.formatting import feature_name
 from app.pages.cards import FeatureView, feature_views
-from app.pages.feature.embed import EmbedPage
 from app.pages.feature.heatmap import FeatureHeatmapView, heat_view
 from app.pages.feature.histogram import HistogramView, histogram
-from app.pages.feature.images import RankingView, highest, ranking
-from app.pages.feature.intervals import IntervalView, intervals
-from app.pages.feature.neighbors import KindView, Lineage, kinds, lineage
+from app.pages.feature.images import IntervalView, RankingView, highest, intervals, ranking
+from app.pages.feature.neighbors import AcrossLayers, KindView, across_layers, kinds
 from app.pages.feature.pinned_image import (
     ImageQuery,
     PinnedImage,
@@ -25,8 +23,8 @@ from app.pages.feature.pinned_image import (
     read_pinned_image,
 )
 from app.pages.feature.positions import PositionsView, positions, why_no_positions
-from app.pages.feature.share import ShareView, sharing
-from app.pages.feature.summary import SummaryView, intro
+from app.pages.feature.share import ShareView, share_view
+from app.pages.feature.summary import SummaryView, summary_view
 from app.pages.feature.tokens import TokenView, tokens
 from app.pages.feature.url_state import (
     Alike,
@@ -57,7 +55,7 @@ class FeaturePage(Page):
     for_everyone = True
     blocks = frozenset({"more", "near"})
 
-    intro: SummaryView
+    summary: SummaryView
     pinned_image: PinnedImageView | None  # the image from which one came
     described: bool  # whether the index says more than counts
     heat: FeatureHeatmapView  # of every image here
@@ -69,16 +67,24 @@ class FeaturePage(Page):
     intervals: list[IntervalView]  # highest first
     near_url: str | None  # where neighbors are told; None: they are told here, or there are none
     kinds: list[KindView]  # neighbors in the layer
-    lineage: Lineage | None  # neighbors in other layers
+    across_layers: AcrossLayers | None  # neighbors in other layers
     previous: Link | None  # the nearest live features
     following: Link | None
-    alive: list[FeatureView]  # the same two, with their images, where this one never fires
+    nearest_active: list[FeatureView]  # the same two, with their images, where this one never fires
     gallery: Link
     share: ShareView
 
 
 @dataclass(frozen=True)
-class NearPiece(Page):
+class EmbedPage(Page):
+    template = "feature_embed.html"
+    for_everyone = True
+
+    summary: SummaryView
+
+
+@dataclass(frozen=True)
+class NearBlock(Page):
     """The neighbors of a feature's page alone, for htmx."""
 
     template = "feature.html"
@@ -87,7 +93,7 @@ class NearPiece(Page):
 
     near_url: str | None
     kinds: list[KindView]
-    lineage: Lineage | None
+    across_layers: AcrossLayers | None
 
 
 @router.get("/{index}/{layer}/{feature}", name="feature")
@@ -107,12 +113,12 @@ async def feature_page(
 ) -> HTMLResponse:
     """Neighbors are a third of a page, and its end: they come when one scrolls there, or follows a link."""
     pinned = await read_pinned_image(request, site, index, slot, feature, image, upload)
-    asked = _Asked(page, scale, alike, embed == "1", near == "1")
-    return await run_in_threadpool(_answer, request, site, index, slot, feature, pinned, asked)
+    options = _Options(page, scale, alike, embed == "1", near == "1")
+    return await run_in_threadpool(_answer, request, site, index, slot, feature, pinned, options)
 
 
-class _Asked(NamedTuple):
-    """By the query."""
+class _Options(NamedTuple):
+    """What the query asks for."""
 
     page: int
     scale: Scale
@@ -128,56 +134,58 @@ def _answer(
     slot: Slot,
     feature: int,
     pinned: PinnedImage | None,
-    asked: _Asked,
+    options: _Options,
 ) -> HTMLResponse:
-    sheet = read_feature_details(index, slot, feature, near=asked.near)
-    state = FeatureUrl(asked.scale, asked.alike, pinned.image.address.pinned if pinned else {})
-    if asked.embed:
-        view = EmbedPage(_frame(index, sheet, state), intro(index, sheet, state, highest(index, sheet)))
+    details = read_feature_details(index, slot, feature, near=options.near)
+    state = FeatureUrl(options.scale, options.alike, pinned.image.address.pinned if pinned else {})
+    if options.embed:
+        view = EmbedPage(
+            _frame(index, details, state), summary_view(index, details, state, highest(index, details))
+        )
         return render(request, view, headers={"Content-Security-Policy": EMBEDDABLE})
     headers = PRIVATE if pinned and pinned.is_fleeting else None
     if wanted_block(request, FeaturePage) == "near":
-        return render(request, _near_piece(index, sheet, state, asked), headers=headers)
-    found = _page(site, index, sheet, state, asked, base_url_of(request), pinned)
+        return render(request, _near_block(index, details, state, options), headers=headers)
+    found = _page(site, index, details, state, options, base_url_of(request), pinned)
     return render(request, found, headers=headers)
 
 
 def _page(
     site: AppState,
     index: OpenIndex,
-    sheet: FeatureDetails,
+    details: FeatureDetails,
     state: FeatureUrl,
-    asked: _Asked,
+    options: _Options,
     base_url: str,
     pinned: PinnedImage | None,
 ) -> FeaturePage:
-    slot, stored = sheet.slot, highest(index, sheet)
-    introduced = intro(index, sheet, state, stored)
+    slot, stored = details.slot, highest(index, details)
+    summary = summary_view(index, details, state, stored)
     return FeaturePage(
-        frame=_frame(index, sheet, state),
-        intro=introduced,
-        pinned_image=pinned_image_view(index, slot, sheet.record, pinned),
-        described=sheet.description is not None,
-        heat=heat_view(site, index, sheet),
-        histogram=histogram(index, sheet, state),
-        positions=positions(index, sheet),
-        why_no_positions=why_no_positions(index, sheet),
-        tokens=tokens(index, sheet, state),
-        ranking=ranking(index, sheet, state, asked.page, stored),
-        intervals=intervals(index, sheet),
-        near_url=_near_url(index, sheet, state, asked),
-        kinds=kinds(index, sheet, state),
-        lineage=lineage(index, sheet, state),
-        previous=_live(index, sheet, sheet.previous, state),
-        following=_live(index, sheet, sheet.following, state),
-        alive=[] if sheet.record.n_active else _alive(index, sheet, state),
+        frame=_frame(index, details, state),
+        summary=summary,
+        pinned_image=pinned_image_view(index, slot, details.record, pinned),
+        described=details.description is not None,
+        heat=heat_view(site, index, details),
+        histogram=histogram(index, details, state),
+        positions=positions(index, details),
+        why_no_positions=why_no_positions(index, details),
+        tokens=tokens(index, details, state),
+        ranking=ranking(index, details, state, options.page, stored),
+        intervals=intervals(index, details),
+        near_url=_near_url(index, details, state, options),
+        kinds=kinds(index, details, state),
+        across_layers=across_layers(index, details, state),
+        previous=_live(index, details, details.previous, state),
+        following=_live(index, details, details.following, state),
+        nearest_active=[] if details.record.n_active else _alive(index, details, state),
         gallery=Link("gallery", URLS.gallery(index.slug, slot.layer, token=slot.token)),
-        share=sharing(index, sheet, introduced.provenance, base_url),
+        share=share_view(index, details, summary.provenance, base_url),
     )
 
 
-def _frame(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> Frame:
-    slot, feature = sheet.slot, sheet.record.feature
+def _frame(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> Frame:
+    slot, feature = details.slot, details.record.feature
     return frame_for(
         index,
         feature_name(slot.layer, feature),
@@ -185,36 +193,36 @@ def _frame(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> Frame:
         token=slot.token,
         link=lambda layer, token: state.elsewhere(index, layer, feature, token),
         json_url=URLS.feature(index.slug, slot.layer, feature, slot.token, api=True),
-        preview=preview_of_feature(index, slot, sheet.record, sheet.description),
+        preview=preview_of_feature(index, slot, details.record, details.description),
     )
 
 
-def _near_piece(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl, asked: _Asked) -> NearPiece:
-    return NearPiece(
-        frame=_frame(index, sheet, state),
-        near_url=_near_url(index, sheet, state, asked),
-        kinds=kinds(index, sheet, state),
-        lineage=lineage(index, sheet, state),
+def _near_block(index: OpenIndex, details: FeatureDetails, state: FeatureUrl, options: _Options) -> NearBlock:
+    return NearBlock(
+        frame=_frame(index, details, state),
+        near_url=_near_url(index, details, state, options),
+        kinds=kinds(index, details, state),
+        across_layers=across_layers(index, details, state),
     )
 
 
-def _near_url(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl, asked: _Asked) -> str | None:
+def _near_url(index: OpenIndex, details: FeatureDetails, state: FeatureUrl, options: _Options) -> str | None:
     """None where they are told already, or nothing is known to resemble it."""
-    described = sheet.description
-    if asked.near or described is None or not indexed(index, [*described.within, *described.across]):
+    described = details.description
+    if options.near or described is None or not indexed(index, [*described.within, *described.across]):
         return None
-    return state.url(index, sheet.slot, sheet.record.feature, near=True)
+    return state.url(index, details.slot, details.record.feature, near=True)
 
 
-def _live(index: OpenIndex, sheet: FeatureDetails, feature: int | None, state: FeatureUrl) -> Link | None:
-    return None if feature is None else Link(str(feature), state.url(index, sheet.slot, feature))
+def _live(index: OpenIndex, details: FeatureDetails, feature: int | None, state: FeatureUrl) -> Link | None:
+    return None if feature is None else Link(str(feature), state.url(index, details.slot, feature))
 
 
-def _alive(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> list[FeatureView]:
+def _alive(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> list[FeatureView]:
     """The nearest features that do fire."""
-    near = [feature for feature in (sheet.previous, sheet.following) if feature is not None]
-    cards = index.reader.cards(sheet.slot, near).values()
+    near = [feature for feature in (details.previous, details.following) if feature is not None]
+    cards = index.reader.cards(details.slot, near).values()
     return [
-        view._replace(url=state.pinned_url(index, sheet.slot, card.feature))
+        view._replace(url=state.pinned_url(index, details.slot, card.feature))
         for view, card in zip(feature_views(index, cards), cards, strict=True)
     ]

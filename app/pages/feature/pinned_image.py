@@ -1,4 +1,4 @@
-"""The image that a feature's page was reached from: it stays first there, under the feature's heatmap."""
+"""The image from which a visitor came: it stays first on the feature's page, with its heatmap."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from fastapi import Query
 from starlette.requests import Request
 
 from app.formatting import feature_name, significant
-from app.pages.cards import Bar, PictureView, bar
+from app.pages.cards import Bar, ImageView, bar
 from app.pages.image.active_features import MarkedHistogram, marked, where_words
-from app.pages.image.header import picture_view
+from app.pages.image.header import image_ref_view
 from app.pages.image.patch_grid import HeatmapView, heat_over
 from app.params.common import Number
 from app.services.decomposition import layer_of
@@ -46,7 +46,7 @@ class PinnedImageView:
     """The same as it is shown."""
 
     title: str  # `Your image`
-    picture: PictureView  # leads back to where one came from
+    picture: ImageView  # leads back to where one came from
     bar: Bar  # the activation at the page's token, as a part of the highest in the index
     words: str  # where in the image it fires
     heat: HeatmapView | None
@@ -96,7 +96,7 @@ def pinned_image_view(
     whole = _whole(found, record.feature) if found else None
     return PinnedImageView(
         title=at.name.capitalize(),
-        picture=picture_view(index, given.image)._replace(url=back),
+        picture=image_ref_view(index, given.image)._replace(url=back),
         bar=bar(value, record.max_activation),
         words=_words(whole, found, size) if whole and found else "does not fire on this image",
         heat=_heat(index, slot, record, found, size) if has_heat and found else None,

@@ -1,4 +1,4 @@
-"""Positions of a feature's maximum on the patch grid, over the whole data set. Pure."""
+"""The patches at which a feature reaches its maximum, over the whole index. Pure."""
 
 from dataclasses import dataclass
 
@@ -24,19 +24,19 @@ class PositionsView:
     paths: list[tuple[int, str]]  # (step of the activation colors, the cells that wear it as an SVG path)
 
 
-def positions(index: OpenIndex, sheet: FeatureDetails) -> PositionsView | None:
+def positions(index: OpenIndex, details: FeatureDetails) -> PositionsView | None:
     """None where it is not known: `why_no_positions` says why."""
-    if sheet.description is None or sheet.description.positions is None:
+    if details.description is None or details.description.positions is None:
         return None
     grid = index.manifest.model.grid_size
-    counts = sheet.description.positions
+    counts = details.description.positions
     highest = max(counts, default=0)
     return PositionsView(
         grid=grid,
         rows=[counts[start : start + grid] for start in range(0, len(counts), grid)],
-        at_cls=sheet.description.at_cls,
-        n_images=sum(counts) + (sheet.description.at_cls or 0),
-        differs=sheet.slot.token != ANY,
+        at_cls=details.description.at_cls,
+        n_images=sum(counts) + (details.description.at_cls or 0),
+        differs=details.slot.token != ANY,
         n_patches=sum(counts),
         peak=GridCell(*divmod(counts.index(highest), grid)) if highest else None,
         highest=highest,
@@ -44,11 +44,11 @@ def positions(index: OpenIndex, sheet: FeatureDetails) -> PositionsView | None:
     )
 
 
-def why_no_positions(index: OpenIndex, sheet: FeatureDetails) -> str:
+def why_no_positions(index: OpenIndex, details: FeatureDetails) -> str:
     """In words for a visitor."""
-    if sheet.slot.layer == EMBED:
+    if details.slot.layer == EMBED:
         return "The embedding is one vector for the whole image, without patches."
-    if ANY not in index.tokens(sheet.slot.layer):
+    if ANY not in index.tokens(details.slot.layer):
         return "Unknown: this index was built without the token any."
     return "Unknown: positions were not computed for this index."
 

@@ -1,4 +1,4 @@
-"""Exports of a feature's page: data, citation, HTML for embedding. Pure."""
+"""Links, a citation and an embed code to copy from a feature's page. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ class ShareView:
     embed_html: str  # an iframe of it
 
 
-def sharing(index: OpenIndex, sheet: FeatureDetails, provenance: Provenance, base_url: str) -> ShareView:
+def share_view(index: OpenIndex, details: FeatureDetails, provenance: Provenance, base_url: str) -> ShareView:
     """`base_url` is scheme, host and path prefix of this site, without a slash at its end."""
-    at = (index.slug, sheet.slot.layer, sheet.record.feature, sheet.slot.token)
-    this = f"{sheet.slot.layer}:{sheet.record.feature}:{sheet.slot.token}"
+    at = (index.slug, details.slot.layer, details.record.feature, details.slot.token)
+    this = f"{details.slot.layer}:{details.record.feature}:{details.slot.token}"
     outside = Urls(base_url)
     embed_url = outside.feature(*at, embed=1)
     return ShareView(
@@ -37,9 +37,11 @@ def sharing(index: OpenIndex, sheet: FeatureDetails, provenance: Provenance, bas
         images_url=URLS.feature_images(*at),
         csv_url=URLS.feature_csv(*at),
         compare_url=URLS.compare(index.slug, features=this),
-        bibtex=_bibtex(sheet, provenance, index.slug, outside.feature(*at)),
+        bibtex=_bibtex(details, provenance, index.slug, outside.feature(*at)),
         embed_url=embed_url,
-        embed_html=_frame(embed_url, f"{feature_name(sheet.slot.layer, sheet.record.feature)} · Scopeview"),
+        embed_html=_frame(
+            embed_url, f"{feature_name(details.slot.layer, details.record.feature)} · Scopeview"
+        ),
     )
 
 
@@ -51,9 +53,9 @@ def _frame(url: str, title: str) -> str:
     )
 
 
-def _bibtex(sheet: FeatureDetails, provenance: Provenance, slug: str, url: str) -> str:
-    slot, record = sheet.slot, sheet.record
-    names = sheet.description.names if sheet.description else []
+def _bibtex(details: FeatureDetails, provenance: Provenance, slug: str, url: str) -> str:
+    slot, record = details.slot, details.record
+    names = details.description.names if details.description else []
     name = f" ({names[0].word})" if names else ""
     model = provenance.model + (f"@{provenance.model_revision}" if provenance.model_revision else "")
     made_of = (

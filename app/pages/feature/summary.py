@@ -1,4 +1,4 @@
-"""The summary of a feature, on its page and in its embedded view. Pure."""
+"""A feature's summary, the same on its page and in its embedded view. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.formatting import token_words
 from app.pages.cards import FeatureView, RankedView, feature_view
 from app.pages.feature.images import FoldedImageView, folds_of, grouped
-from app.pages.feature.metrics import Reading, readings
+from app.pages.feature.metrics import Metric, metrics
 from app.pages.feature.url_state import FeatureUrl
 from app.services.feature_details import FeatureDetails, Provenance, provenance
 from app.state import OpenIndex
@@ -21,28 +21,28 @@ class SummaryView:
     record: FeatureRecord  # the figures, exact
     names: list[Name]  # best first
     token_words: str  # what its token is
-    readings: list[Reading]  # its figures, explained
+    metrics: list[Metric]  # its figures, explained
     grid: list[FoldedImageView]  # the nine highest, each unlike the others where near-duplicates are folded
     provenance: Provenance
 
 
-def intro(
-    index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl, stored: Sequence[RankedView]
+def summary_view(
+    index: OpenIndex, details: FeatureDetails, state: FeatureUrl, stored: Sequence[RankedView]
 ) -> SummaryView:
     """`stored`: see `images.highest`."""
-    slot, record = sheet.slot, sheet.record
+    slot, record = details.slot, details.record
     return SummaryView(
-        feature=itself(index, sheet),
+        feature=own_feature_view(index, details),
         record=record,
-        names=sheet.description.names if sheet.description else [],
+        names=details.description.names if details.description else [],
         token_words=token_words(slot.layer, slot.token, index.manifest.model.grid_size),
-        readings=readings(sheet),
-        grid=grouped(stored, folds_of(sheet, state))[:MIN_GRID_IMAGES],
+        metrics=metrics(details),
+        grid=grouped(stored, folds_of(details, state))[:MIN_GRID_IMAGES],
         provenance=provenance(index.manifest, slot.layer),
     )
 
 
-def itself(index: OpenIndex, sheet: FeatureDetails) -> FeatureView:
+def own_feature_view(index: OpenIndex, details: FeatureDetails) -> FeatureView:
     """The feature as others are shown beside it."""
-    nine = [top.image_id for top in sheet.record.top_images[:MIN_GRID_IMAGES]]
-    return feature_view(index, sheet.record, sheet.rows, nine)
+    nine = [top.image_id for top in details.record.top_images[:MIN_GRID_IMAGES]]
+    return feature_view(index, details.record, details.rows, nine)

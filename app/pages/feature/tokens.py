@@ -24,14 +24,14 @@ class TokenView:
     shared: list[tuple[int, int]]  # (column, row) of the shared ones in the 3 x 3 grid
 
 
-def tokens(index: OpenIndex, sheet: FeatureDetails, state: FeatureUrl) -> list[TokenView]:
+def tokens(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> list[TokenView]:
     """In index order, the token at hand among them."""
-    return [_view(index, sheet, at, state) for at in sheet.tokens]
+    return [_view(index, details, at, state) for at in details.tokens]
 
 
-def _view(index: OpenIndex, sheet: FeatureDetails, at: AtToken, state: FeatureUrl) -> TokenView:
+def _view(index: OpenIndex, details: FeatureDetails, at: AtToken, state: FeatureUrl) -> TokenView:
     card = at.card
-    current = card.token == sheet.slot.token
+    current = card.token == details.slot.token
     cells = [place for place, image_id in enumerate(card.top_image_ids) if image_id in at.shared]
     url = state.url(index, Slot(card.layer, card.token), card.feature)
     return TokenView(
@@ -39,7 +39,7 @@ def _view(index: OpenIndex, sheet: FeatureDetails, at: AtToken, state: FeatureUr
         words=token_words(card.layer, card.token, index.manifest.model.grid_size),
         url=url,
         current=current,
-        feature=feature_view(index, card, sheet.rows, card.top_image_ids, url=url),
+        feature=feature_view(index, card, details.rows, card.top_image_ids, url=url),
         n_shared=len(at.shared),
         n_compared=at.n_compared,
         shared=[] if current else [(place % 3, place // 3) for place in cells],

@@ -1,4 +1,4 @@
-"""The query of a feature's page beside token: scale, folding, pinned image. Pure."""
+"""The query string of a feature's page. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal

@@ -1,1 +1,1 @@
-"""One image analyzed, as pages: features, groups, layers, steering, what is similar, two side by side."""
+"""Pages about one image: activations, groups, layers, steering, similar images, comparison."""

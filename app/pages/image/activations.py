@@ -1,4 +1,4 @@
-"""`.../activations`: which features of an image, indexed or uploaded, are active where."""
+"""`.../activations`: which features are active where in an image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from app.pages.image.header import HeaderView, header_view, image_frame
 from app.pages.image.patch_grid import TOKENS, GridView, HeatmapView, outline, patch_links
 from app.pages.image.reconstruction import ExplainedView, explained_view
 from app.pages.image.selected_feature import SelectedFeatureView, selected_feature
-from app.pages.image.view_state import TOP, Looking, selection_words
+from app.pages.image.view_state import TOP, ViewState, selection_words
 from app.pages.layout import Frame, Link
 from app.pages.render import Page, render
 from app.params.common import IndexDep, Number, SiteDep
@@ -47,10 +47,10 @@ router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True)
-class ApartPage(Page):
+class ActivationsPage(Page):
     template = "image/activations.html"
 
-    subject: HeaderView
+    header: HeaderView
     grid: GridView
     heading: str  # `L6 at patch (8, 8)`
     n_active: int  # features that fire there, listed or not
@@ -69,7 +69,7 @@ class ApartPage(Page):
 
 
 @router.get("/{index}/{kind}/{image_id}/activations", name="activations")
-async def apart(
+async def activations(
     request: Request,
     site: SiteDep,
     index: IndexDep,
@@ -84,12 +84,12 @@ async def apart(
     at = deep_layer(index, layer)
     chosen = None if feature is None else known_features(index, at, str(feature))[0]
     selection = known_selection(index, at, tokens)
-    looking = Looking(image.address, at, selection, chosen, known_order(order), top, least)
+    view = ViewState(image.address, at, selection, chosen, known_order(order), top, least)
     if tokens != selection.text:
-        return RedirectResponse(looking.url(), 302)  # one view has one address
+        return RedirectResponse(view.url(), 302)  # one view has one address
     decoding, known = request.app.state.decode_limiter, () if chosen is None else (chosen,)
     found = await layer_of(site, index, image, at, decoding, known)
-    return await run_in_threadpool(_answer, request, site, index, image, looking, found)
+    return await run_in_threadpool(_answer, request, site, index, image, view, found)
 
 
 def _answer(
@@ -97,13 +97,13 @@ def _answer(
     site: AppState,
     index: OpenIndex,
     image: ImageRef,
-    looking: Looking,
+    view: ViewState,
     found: LayerDecomposition,
 ) -> Response:
-    return render(request, _page(request, site, index, image, looking, found), headers=caching(image))
+    return render(request, _page(request, site, index, image, view, found), headers=cache_headers(image))
 
 
-def caching(image: ImageRef) -> dict[str, str]:
+def cache_headers(image: ImageRef) -> dict[str, str]:
     """An indexed image looks the same to everyone."""
     return PRIVATE if image.upload else {"Cache-Control": FOR_EVERYONE}
 
@@ -113,71 +113,71 @@ def _page(
     site: AppState,
     index: OpenIndex,
     image: ImageRef,
-    looking: Looking,
+    view: ViewState,
     found: LayerDecomposition,
-) -> ApartPage:
-    size = grid_size(index, looking)
-    here = summarize(found, looking.selection, order=looking.order, least=looking.least, top=looking.top)
-    slot = described_slot(index, looking.layer, looking.selection)
+) -> ActivationsPage:
+    size = grid_size(index, view)
+    here = summarize(found, view.selection, order=view.order, least=view.least, top=view.top)
+    slot = described_slot(index, view.layer, view.selection)
     listed = [active.feature for active in here.features]
-    cards = read_cards(index, slot, listed if looking.feature is None else [*listed, looking.feature])
-    chosen = selected_feature(index, looking, cards, found, size)
-    where = selection_words(looking.selection, looking.layer, index.manifest.model.grid_size)
-    query = looking.query()
-    views = active_views(index, looking, cards, here, found)
+    cards = read_cards(index, slot, listed if view.feature is None else [*listed, view.feature])
+    chosen = selected_feature(index, view, cards, found, size)
+    where = selection_words(view.selection, view.layer, index.manifest.model.grid_size)
+    query = view.query()
+    views = active_views(index, view, cards, here, found)
     n_first = sum(active.feature in cards.cards for active in here.features[: here.n_stored or None])
-    return ApartPage(
-        frame=_frame(index, looking),
-        subject=header_view(
+    return ActivationsPage(
+        frame=_frame(index, view),
+        header=header_view(
             request,
             site,
             index,
             image,
             "activations",
-            layer=looking.layer,
-            tokens=looking.selection.text,
+            layer=view.layer,
+            tokens=view.selection.text,
         ),
-        grid=grid_view(index, looking, chosen.heat if chosen else None),
-        heading=f"{layer_name(looking.layer)} {where}",
+        grid=grid_view(index, view, chosen.heat if chosen else None),
+        heading=f"{layer_name(view.layer)} {where}",
         n_active=here.n_active,
         explained=explained_view(found, here, size),
         chosen=chosen.view if chosen else None,
         features=views[:n_first],
         others=views[n_first:],
-        note=approximate.of_features(found, looking.selection.positions),
+        note=approximate.of_features(found, view.selection.positions),
         action=image.address.url("activations"),
         hidden={name: query[name] for name in ("layer", "tokens", "feature") if query[name] is not None},
-        orders=[Link(order, "", order == looking.order, order) for order in ORDERS],
-        tops=[Link(str(top), "", top == looking.top) for top in sorted({*TOPS, looking.top})],
-        least=looking.least,
+        orders=[Link(order, "", order == view.order, order) for order in ORDERS],
+        tops=[Link(str(top), "", top == view.top) for top in sorted({*TOPS, view.top})],
+        least=view.least,
         slot_words=slot.token,
-        more=_more(looking, len(here.features), here.n_active),
+        more=_more(view, len(here.features), here.n_active),
     )
 
 
-def _frame(index: OpenIndex, looking: Looking) -> Frame:
+def _frame(index: OpenIndex, view: ViewState) -> Frame:
     return image_frame(
         index,
-        looking.at,
-        layer_name(looking.layer),
-        layer=looking.layer,
-        tokens=looking.selection.text,
-        link=lambda layer, token: looking.through(layer, token).url(),
-        json_url=looking.choosing(None).url(api=True),
+        view.at,
+        layer_name(view.layer),
+        layer=view.layer,
+        tokens=view.selection.text,
+        link=lambda layer, token: view.at_layer(layer, token).url(),
+        json_url=view.with_feature(None).url(api=True),
     )
 
 
-def grid_size(index: OpenIndex, looking: Looking) -> int:
+def grid_size(index: OpenIndex, view: ViewState) -> int:
     """0 where the layer has no patches."""
-    return 0 if looking.layer == EMBED else index.manifest.model.grid_size
+    return 0 if view.layer == EMBED else index.manifest.model.grid_size
 
 
 def grid_view(
-    index: OpenIndex, looking: Looking, heat: HeatmapView | None, to: Callable[[str], str] | None = None
+    index: OpenIndex, view: ViewState, heat: HeatmapView | None, to: Callable[[str], str] | None = None
 ) -> GridView:
     """`to` is the page at other tokens: the decomposition, unless another one is meant."""
-    size, selection = grid_size(index, looking), looking.selection
-    to = to or (lambda tokens: looking.on(tokens).url())
+    size, selection = grid_size(index, view), view.selection
+    to = to or (lambda tokens: view.with_tokens(tokens).url())
     url = to(TOKENS)
     switch = [
         Link("CLS", to(CLS), selection.text == CLS, "the token that summarizes the image"),
@@ -194,10 +194,8 @@ def grid_view(
     )
 
 
-def _more(looking: Looking, n_listed: int, n_active: int) -> str | None:
-    bigger = next((top for top in (*TOPS, 2000) if top > looking.top), None)
-    if n_listed < looking.top or n_listed >= n_active or bigger is None:
+def _more(view: ViewState, n_listed: int, n_active: int) -> str | None:
+    bigger = next((top for top in (*TOPS, 2000) if top > view.top), None)
+    if n_listed < view.top or n_listed >= n_active or bigger is None:
         return None
-    return Looking(
-        looking.at, looking.layer, looking.selection, looking.feature, looking.order, bigger, looking.least
-    ).url()
+    return ViewState(view.at, view.layer, view.selection, view.feature, view.order, bigger, view.least).url()

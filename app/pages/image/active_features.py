@@ -1,11 +1,11 @@
-"""The features that fire at what is selected, as the list beside the image shows them. Pure."""
+"""The list of features active at the selected tokens. Pure."""
 
 import math
 from dataclasses import dataclass
 
 from app.formatting import at_token, fraction, place
 from app.pages.cards import Bar, FeatureView, bar, feature_view
-from app.pages.image.view_state import Looking, selection_words
+from app.pages.image.view_state import ViewState, selection_words
 from app.pages.layout import Link
 from app.services.feature_cards import FeatureCards
 from app.state import OpenIndex
@@ -53,29 +53,27 @@ def feature_url(index: OpenIndex, at: ImageAddress, slot: Slot, feature: int) ->
 
 
 def active_views(
-    index: OpenIndex, looking: Looking, cards: FeatureCards, here: SelectionSummary, found: LayerDecomposition
+    index: OpenIndex, view: ViewState, cards: FeatureCards, here: SelectionSummary, found: LayerDecomposition
 ) -> list[ActiveView]:
     return [
-        _view(index, looking, cards, active, found)
-        for active in here.features
-        if active.feature in cards.cards
+        _view(index, view, cards, active, found) for active in here.features if active.feature in cards.cards
     ]
 
 
 def _view(
     index: OpenIndex,
-    looking: Looking,
+    view: ViewState,
     cards: FeatureCards,
     active: ActiveFeatureSummary,
     layer: LayerDecomposition,
 ) -> ActiveView:
-    chosen = looking.feature == active.feature
-    several = looking.selection.positions is None or len(looking.selection.positions) > 1
+    chosen = view.feature == active.feature
+    several = view.selection.positions is None or len(view.selection.positions) > 1
     found = ActiveFeature(active.feature, active.activation, active.position if several else None)
     words = "hide the heatmap" if chosen else "show its heatmap on the image"
-    to = looking.choosing(None if chosen else active.feature).url()
+    to = view.with_feature(None if chosen else active.feature).url()
     return ActiveView(
-        feature=view_of(index, looking.at, cards, active.feature, found),
+        feature=view_of(index, view.at, cards, active.feature, found),
         number=active.feature,
         share=bar(active.share, 1.0),
         mass=active.mass,
@@ -83,20 +81,20 @@ def _view(
             cards.histograms.get(active.feature),
             active.activation,
             cards.slot,
-            at=where_taken(index, looking, cards.slot),
+            at=measured_at(index, view, cards.slot),
             is_indexed=layer.stored is not None,
         ),
         choose=Link("heatmap", to, chosen, words),
     )
 
 
-def where_taken(index: OpenIndex, looking: Looking, slot: Slot) -> str:
+def measured_at(index: OpenIndex, view: ViewState, slot: Slot) -> str:
     """The tokens of its activation in words; empty if it is the token of the histogram."""
-    if looking.selection.text == slot.token or looking.layer == EMBED:
+    if view.selection.text == slot.token or view.layer == EMBED:
         return ""
-    if looking.selection.positions is None:
+    if view.selection.positions is None:
         return "at any token"
-    return selection_words(looking.selection, looking.layer, index.manifest.model.grid_size)
+    return selection_words(view.selection, view.layer, index.manifest.model.grid_size)
 
 
 def marked(

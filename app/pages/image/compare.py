@@ -1,4 +1,4 @@
-"""`.../compare?with=`: an image beside another: features of both, and of one alone, layer by layer."""
+"""`.../compare?with=`: two images side by side, their shared features and the others, layer by layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,16 +9,16 @@ from fastapi.responses import Response
 from starlette.requests import Request
 
 from app.formatting import layer_name, token_name
-from app.pages.cards import FeatureView, PictureView
-from app.pages.image.activations import caching
+from app.pages.cards import FeatureView, ImageView
+from app.pages.image.activations import cache_headers
 from app.pages.image.active_features import view_of
-from app.pages.image.header import HeaderView, header_view, picture_view
-from app.pages.image.overview import picture_frame
+from app.pages.image.header import HeaderView, header_view, image_ref_view
+from app.pages.image.overview import overview_page_frame
 from app.pages.layout import Frame, Link
 from app.pages.render import Page, render
 from app.params.common import IndexDep, SiteDep, TokenQuery
 from app.params.view_params import LayerQuery, OtherImageQuery, SlotFilter, slot_filter
-from app.services.compare_images import CodeOverlap, Shared, compare_images
+from app.services.compare_images import CodeOverlap, SharedFeature, compare_images
 from app.services.feature_cards import FeatureCards, read_cards
 from app.services.images import ImageDep, ImageRef, other_image
 from app.state import AppState, OpenIndex
@@ -27,13 +27,13 @@ from app.web.caching import PRIVATE
 from scopeview.store.records import ActiveFeature
 
 PREVIEW_COUNT = 4
-"""Features slot_filter of each kind while all layers are."""
+"""Features shown of each kind while all layers are."""
 
 router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True)
-class BothView:
+class SharedView:
     """A feature that fires on both."""
 
     feature: FeatureView  # its bar is its activation here
@@ -41,7 +41,7 @@ class BothView:
 
 
 @dataclass(frozen=True)
-class SidesView:
+class OverlapView:
     """One layer."""
 
     name: str
@@ -51,7 +51,7 @@ class SidesView:
     n_shared: int
     n_one: int
     n_other: int
-    shared: list[BothView]
+    shared: list[SharedView]
     one: list[FeatureView]
     other: list[FeatureView]
 
@@ -62,18 +62,18 @@ class OtherView:
 
     title: str
     text: str  # as the address has it
-    picture: PictureView
+    picture: ImageView
     swapped: str  # the comparison seen from there
 
 
 @dataclass(frozen=True)
-class VersusPage(Page):
+class ImageComparePage(Page):
     template = "image/compare.html"
 
-    subject: HeaderView
+    header: HeaderView
     other: OtherView | None  # None: none is chosen yet
-    sides: list[SidesView]
-    all_layers: str | None  # where one layer is slot_filter alone
+    sides: list[OverlapView]
+    all_layers: str | None  # where one layer is shown alone
     why_nothing: str | None  # why there is nothing to compare
     similar: Link  # where to find another one
     action: str
@@ -93,7 +93,7 @@ def compare(
     other = other_image(site, index, text.strip()) if text.strip() else None
     page = _page(request, site, index, image, other, slot_filter(index, layer, token))
     private = image.upload or (other and other.upload)
-    return render(request, page, headers=PRIVATE if private else caching(image))
+    return render(request, page, headers=PRIVATE if private else cache_headers(image))
 
 
 def _page(
@@ -102,23 +102,23 @@ def _page(
     index: OpenIndex,
     image: ImageRef,
     other: ImageRef | None,
-    what: SlotFilter,
-) -> VersusPage:
-    found = compare_images(index, image, other, what) if other else []
+    shown: SlotFilter,
+) -> ImageComparePage:
+    found = compare_images(index, image, other, shown) if other else []
     text = str(other.address.image) if other else ""
     query: dict[str, Any] = {"with": text or None}
-    return VersusPage(
-        frame=_frame(index, image, other, what),
-        subject=header_view(request, site, index, image, "compare", layer=what.layer),
-        other=_other(index, image, other, what) if other else None,
-        sides=[_view(index, image.address, other.address, each, what) for each in found] if other else [],
-        all_layers=image.address.url("compare", **query, token=what.token)
-        if what.layer is not None
+    return ImageComparePage(
+        frame=_frame(index, image, other, shown),
+        header=header_view(request, site, index, image, "compare", layer=shown.layer),
+        other=_other(index, image, other, shown) if other else None,
+        sides=[_view(index, image.address, other.address, each, shown) for each in found] if other else [],
+        all_layers=image.address.url("compare", **query, token=shown.token)
+        if shown.layer is not None
         else None,
         why_nothing=_why_nothing(other, found),
         similar=Link("similar images", image.address.url("similar")),
         action=image.address.url("compare"),
-        hidden={"token": what.token} | ({} if what.layer is None else {"layer": str(what.layer)}),
+        hidden={"token": shown.token} | ({} if shown.layer is None else {"layer": str(shown.layer)}),
     )
 
 
@@ -128,40 +128,40 @@ def _why_nothing(other: ImageRef | None, found: Sequence[CodeOverlap]) -> str | 
     return "the index was rebuilt after one of the images was uploaded; its stored features no longer match"
 
 
-def _frame(index: OpenIndex, image: ImageRef, other: ImageRef | None, what: SlotFilter) -> Frame:
+def _frame(index: OpenIndex, image: ImageRef, other: ImageRef | None, shown: SlotFilter) -> Frame:
     at, text = image.address, str(other.address.image) if other else None
 
     def url(**query: Any) -> str:
         return at.url("compare", **{"with": text, **query})
 
     title = f"{at.name} and {other.address.name}" if other else f"compare {at.name}"
-    frame = picture_frame(index, title, what, url)
+    frame = overview_page_frame(index, title, shown, url)
     return frame if other else replace(frame, json_url=None)
 
 
-def _other(index: OpenIndex, image: ImageRef, other: ImageRef, what: SlotFilter) -> OtherView:
-    back: dict[str, Any] = {"with": str(image.address.image), "layer": what.layer, "token": what.token}
+def _other(index: OpenIndex, image: ImageRef, other: ImageRef, shown: SlotFilter) -> OtherView:
+    back: dict[str, Any] = {"with": str(image.address.image), "layer": shown.layer, "token": shown.token}
     return OtherView(
         title=other.address.name.capitalize(),
         text=str(other.address.image),
-        picture=picture_view(index, other),
+        picture=image_ref_view(index, other),
         swapped=other.address.url("compare", **back),
     )
 
 
 def _view(
-    index: OpenIndex, at: ImageAddress, there: ImageAddress, found: CodeOverlap, what: SlotFilter
-) -> SidesView:
-    most = None if what.layer is not None else PREVIEW_COUNT
+    index: OpenIndex, at: ImageAddress, there: ImageAddress, found: CodeOverlap, shown: SlotFilter
+) -> OverlapView:
+    most = None if shown.layer is not None else PREVIEW_COUNT
     shared, one, other = found.shared[:most], found.one[:most], found.other[:most]
     numbers = [pair.one.feature for pair in shared] + [pair.feature for pair in [*one, *other]]
     cards = read_cards(index, found.slot, numbers, with_histograms=False)
     query: dict[str, Any] = {"with": str(there.image)}
-    url = at.url("compare", **query, layer=found.slot.layer, token=what.token)
-    return SidesView(
+    url = at.url("compare", **query, layer=found.slot.layer, token=shown.token)
+    return OverlapView(
         name=layer_name(found.slot.layer),
         token=token_name(found.slot.token),
-        url=None if what.layer is not None else url,
+        url=None if shown.layer is not None else url,
         likeness=found.likeness,
         n_shared=len(found.shared),
         n_one=len(found.one),
@@ -172,8 +172,8 @@ def _view(
     )
 
 
-def _both(index: OpenIndex, at: ImageAddress, cards: FeatureCards, pair: Shared) -> BothView:
-    return BothView(view_of(index, at, cards, pair.one.feature, pair.one), pair.other.activation)
+def _both(index: OpenIndex, at: ImageAddress, cards: FeatureCards, pair: SharedFeature) -> SharedView:
+    return SharedView(view_of(index, at, cards, pair.one.feature, pair.one), pair.other.activation)
 
 
 def _alone(

@@ -1,4 +1,4 @@
-"""Links between features of neighbouring layers as lines between two columns. Pure.
+"""Lines between features of neighbouring layers, as SVG. Pure.
 
 Heights are fixed, so that the server knows where a line begins and ends: they are those of the stylesheet.
 """

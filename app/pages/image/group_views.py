@@ -1,4 +1,4 @@
-"""Groups of an image's features as pages show them: named, with heatmap and largest members. Pure."""
+"""Views of groups: name, heatmap, share and largest members. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.pages.cards import Bar, FeatureView, bar
 from app.pages.image.active_features import feature_url, view_of
 from app.pages.image.patch_grid import HeatmapView, heat_over
-from app.pages.image.steering_state import KnobsState, turn_links
+from app.pages.image.steering_state import SteeringState, edit_links
 from app.pages.layout import Link
 from app.services.feature_cards import FeatureCards
 from app.state import OpenIndex
@@ -33,7 +33,7 @@ class GroupView:
     members: list[FeatureView]  # the largest
     rest: list[Link]  # the others, by mass
     choose: Link  # lays its heatmap over the image
-    turns: list[Link]  # to the steering, all of it
+    edit_links: list[Link]  # to the steering page, all of it
 
 
 def group_view(
@@ -59,13 +59,13 @@ def group_view(
         members=[view_of(index, at, cards, feature) for feature in features[:N_SHOWN]],
         rest=[_link(index, at, cards, feature) for feature in features[N_SHOWN:]],
         choose=choose,
-        turns=turns(at, layer, tokens, group.features.tolist()),
+        edit_links=steering_links(at, layer, tokens, group.features.tolist()),
     )
 
 
-def turns(at: ImageAddress, layer: Layer, tokens: str, features: Sequence[int]) -> list[Link]:
+def steering_links(at: ImageAddress, layer: Layer, tokens: str, features: Sequence[int]) -> list[Link]:
     """Pages on which these features together are set to nothing, to half, to double."""
-    return turn_links(KnobsState(at, layer, Selection(tokens, None)), features)
+    return edit_links(SteeringState(at, layer, Selection(tokens, None)), features)
 
 
 def _heat(index: OpenIndex, found: LayerDecomposition, group: Group, name: str) -> HeatmapView:

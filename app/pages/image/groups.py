@@ -1,4 +1,4 @@
-"""`.../groups`: the features of an image that belong together, each group with its name, heat and share."""
+"""`.../groups`: related features of an image, grouped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from starlette.requests import Request
 
 from app.formatting import layer_name, percent
 from app.pages.image import approximate
-from app.pages.image.activations import caching, grid_view
+from app.pages.image.activations import cache_headers, grid_view
 from app.pages.image.group_views import N_SHOWN, GroupView, group_view
 from app.pages.image.header import HeaderView, header_view, image_frame, part_link
 from app.pages.image.patch_grid import GridView
-from app.pages.image.view_state import Looking, selection_words
+from app.pages.image.view_state import ViewState, selection_words
 from app.pages.layout import Link
 from app.pages.render import Page, render
 from app.params.common import IndexDep, Positive, SiteDep
@@ -45,7 +45,7 @@ router = APIRouter(include_in_schema=False)
 class GroupsPage(Page):
     template = "image/groups.html"
 
-    subject: HeaderView
+    header: HeaderView
     grid: GridView
     heading: str  # `L6 at patch (8, 8)`
     n_features: int  # that fire there
@@ -72,7 +72,7 @@ class _State:
 
 
 @router.get("/{index}/{kind}/{image_id}/groups", name="image_groups")
-async def groups(
+async def groups_page(
     request: Request,
     site: SiteDep,
     index: IndexDep,
@@ -98,7 +98,7 @@ def _answer(
     state: _State,
     found: LayerDecomposition,
 ) -> Response:
-    return render(request, _page(request, site, index, image, state, found), headers=caching(image))
+    return render(request, _page(request, site, index, image, state, found), headers=cache_headers(image))
 
 
 def _page(
@@ -111,10 +111,10 @@ def _page(
 ) -> GroupsPage:
     at, selection = image.address, state.selection
     encoder = site.worker.encoder(index.reader.index_dir)
-    made = group_features(encoder, state.layer, found, selection, state.threshold)
-    views = _views(index, image, state, found, made)
-    chosen = next((view for view in views if view.number == state.group), None)
-    looking = Looking(at, state.layer, selection)
+    groups = group_features(encoder, state.layer, found, selection, state.threshold)
+    views = _views(index, image, state, found, groups)
+    chosen = next((each for each in views if each.number == state.group), None)
+    view = ViewState(at, state.layer, selection)
     where = selection_words(selection, state.layer, index.manifest.model.grid_size)
     place: dict[str, Any] = {"layer": state.layer, "tokens": selection.text}
     threshold = state.query()["threshold"]
@@ -128,15 +128,15 @@ def _page(
             link=part_link(at, "groups", selection.text, threshold=threshold),
             json_url=at.url("groups", api=True, **place, threshold=threshold),
         ),
-        subject=header_view(request, site, index, image, "groups", layer=state.layer, tokens=selection.text),
+        header=header_view(request, site, index, image, "groups", layer=state.layer, tokens=selection.text),
         grid=grid_view(
             index,
-            looking,
+            view,
             chosen.heat if chosen else None,
             to=lambda tokens: at.url("groups", **{**place, "tokens": tokens}, threshold=threshold),
         ),
         heading=f"{layer_name(state.layer)} {where}",
-        n_features=sum(len(group.features) for group in made),
+        n_features=sum(len(group.features) for group in groups),
         is_about=not found.is_exact_at(selection.positions),
         note=approximate.of_groups(found, selection.positions),
         groups=views,
@@ -145,10 +145,10 @@ def _page(
 
 
 def _views(
-    index: OpenIndex, image: ImageRef, state: _State, found: LayerDecomposition, made: Sequence[Group]
+    index: OpenIndex, image: ImageRef, state: _State, found: LayerDecomposition, groups: Sequence[Group]
 ) -> list[GroupView]:
-    cards = cards_of_groups(index, state.layer, state.selection, made, N_SHOWN)
-    names = group_names(made, cards.cards, state.layer)
+    cards = cards_of_groups(index, state.layer, state.selection, groups, N_SHOWN)
+    names = group_names(groups, cards.cards, state.layer)
     return [
         group_view(
             index,
@@ -161,7 +161,7 @@ def _views(
             _choose(image, state, number),
             state.selection.text,
         )
-        for number, group in enumerate(made, start=1)
+        for number, group in enumerate(groups, start=1)
     ]
 
 

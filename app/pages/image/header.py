@@ -1,4 +1,4 @@
-"""The header of every image page: title, image and tabs."""
+"""The header of every page about one image: title, image, tabs, and how long an upload is stored."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 
 from app.formatting import layer_name, short
-from app.pages.cards import PictureView, picture_of
+from app.pages.cards import ImageView, image_view
 from app.pages.image.view_state import tokens_there
 from app.pages.layout import Frame, Link, LinkTo, frame_for
 from app.services.images import ImageRef
@@ -20,7 +20,7 @@ COOKIE = "delete_key"
 
 
 @dataclass(frozen=True)
-class KeptView:
+class RetentionView:
     """Expiry of an upload, and the actions of its sender; None for others."""
 
     expires_s: float  # since 1970
@@ -37,10 +37,10 @@ class HeaderView:
     """The image a page is about."""
 
     title: str  # `Image 9`
-    picture: PictureView
+    picture: ImageView
     caption: str  # one line; empty for none
     tabs: list[Link]  # its parts; the one at hand is current
-    kept: KeptView | None  # None for an indexed image
+    kept: RetentionView | None  # None for an indexed image
     why_not: str | None  # why it cannot be analyzed now
 
 
@@ -59,7 +59,7 @@ def header_view(
     kept = None if image.upload is None else _kept(request, index, image.upload)
     return HeaderView(
         title=image.address.name.capitalize(),
-        picture=picture_view(index, image)._replace(url=None),
+        picture=image_ref_view(index, image)._replace(url=None),
         caption=short(image.row.caption) if image.row else "",
         tabs=_tabs(index, image.address, part, layer, tokens, can_run=why_not is None),
         kept=kept,
@@ -67,16 +67,16 @@ def header_view(
     )
 
 
-def picture_view(index: OpenIndex, image: ImageRef) -> PictureView:
+def image_ref_view(index: OpenIndex, image: ImageRef) -> ImageView:
     """It leads to its own page."""
     if image.row is not None:
-        return picture_of(index, image.row)
+        return image_view(index, image.row)
     assert image.upload is not None
     return upload_picture(index, image.upload.upload_id, image.address.url())
 
 
-def upload_picture(index: OpenIndex, upload_id: str, url: str | None = None) -> PictureView:
-    return PictureView(
+def upload_picture(index: OpenIndex, upload_id: str, url: str | None = None) -> ImageView:
+    return ImageView(
         src=URLS.upload_picture(index.slug, upload_id),
         alt="the uploaded image, cropped to the square that the model sees",
         url=url,
@@ -140,12 +140,12 @@ def _tab(at: ImageAddress, part: ImagePart, to: ImagePart, label: str, title: st
     return Link(label, at.url(to, **query), to == part, title)
 
 
-def _kept(request: Request, index: OpenIndex, upload: Upload) -> KeptView:
+def _kept(request: Request, index: OpenIndex, upload: Upload) -> RetentionView:
     key = request.cookies.get(COOKIE, "")
     mine = may_delete(upload, key)
     there = index.slug, upload.upload_id
     may_keep = mine and upload.expires_s < upload.created_s + EXTENDED_TTL_S
-    return KeptView(
+    return RetentionView(
         expires_s=upload.expires_s,
         keep_url=URLS.keep_upload(*there) if may_keep else None,
         long_days=round(EXTENDED_TTL_S / 86400),

@@ -1,4 +1,4 @@
-"""`.../layers`: how an image's explanation changes from layer to layer, at CLS or at some patches."""
+"""`.../layers`: the groups of an image layer by layer, at CLS or at some patches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from starlette.requests import Request
 from app.formatting import layer_name
 from app.pages.cards import Bar, FeatureView, bar
 from app.pages.image import approximate
-from app.pages.image.activations import caching, grid_view
+from app.pages.image.activations import cache_headers, grid_view
 from app.pages.image.active_features import view_of
 from app.pages.image.flow_svg import WIDTH_PX, LineView, height_px, lines, tops_px
 from app.pages.image.header import HeaderView, header_view, image_frame
 from app.pages.image.patch_grid import GridView
-from app.pages.image.view_state import Looking, selection_words
+from app.pages.image.view_state import ViewState, selection_words
 from app.pages.render import Page, render
 from app.params.common import IndexDep, SiteDep
 from app.params.view_params import TokensQuery, known_selection
@@ -71,7 +71,7 @@ class ColumnView:
 class LayersPage(Page):
     template = "image/layers.html"
 
-    subject: HeaderView
+    header: HeaderView
     grid: GridView
     where: str  # `at CLS`
     note: str | None  # which values are approximate
@@ -100,7 +100,7 @@ def _answer(
     selection: Selection,
     found: dict[Layer, LayerDecomposition],
 ) -> Response:
-    return render(request, _page(request, site, index, image, selection, found), headers=caching(image))
+    return render(request, _page(request, site, index, image, selection, found), headers=cache_headers(image))
 
 
 def _page(
@@ -125,10 +125,10 @@ def _page(
             link=lambda to, token: _switched(image, to, layer, token, selection.text),
             json_url=at.url("layers", api=True, **place),
         ),
-        subject=header_view(request, site, index, image, "layers", layer=layer, tokens=selection.text),
+        header=header_view(request, site, index, image, "layers", layer=layer, tokens=selection.text),
         grid=grid_view(
             index,
-            Looking(at, layer, selection),
+            ViewState(at, layer, selection),
             None,
             to=lambda tokens: at.url("layers", **{**place, "tokens": tokens}),
         ),
@@ -144,7 +144,7 @@ def _switched(image: ImageRef, to: Layer, here: Layer, token: str | None, tokens
     """The rail leads to the layer itself, since all of them are here; the switch stays on this page."""
     if to == here and token is not None:
         return image.address.url("layers", tokens=None if token == CLS else token)
-    return Looking(image.address, here, Selection(tokens, None)).through(to, token).url()
+    return ViewState(image.address, here, Selection(tokens, None)).at_layer(to, token).url()
 
 
 def column_views(

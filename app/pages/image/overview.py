@@ -1,4 +1,4 @@
-"""`/{index}/images/{image_id}`: one indexed image and the features that see it, layer by layer."""
+"""`/{index}/images/{image_id}`: one indexed image and its strongest features of every layer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,21 +6,22 @@ from functools import partial
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 from starlette.requests import Request
 
 from app.formatting import safe_link
 from app.pages.image.header import HeaderView, header_view
-from app.pages.image.overview_grid import overview_frame, overview_grid, slot_link
-from app.pages.image.patch_grid import GridView
-from app.pages.image_slots import SlotOfPicture, picture_link, slots_of_picture
-from app.pages.layout import Frame, Link, frame_for
+from app.pages.image.patch_grid import TOKENS, GridView, patch_links
+from app.pages.image.view_state import tokens_there
+from app.pages.image_slots import ImageSlotView, image_link, image_slot_views
+from app.pages.layout import Frame, Link, LinkTo, frame_for
 from app.pages.render import Page, render
 from app.params.common import ImagePath, IndexDep, SiteDep, TokenQuery
 from app.params.view_params import AnyLayerQuery, SlotFilter, slot_filter
 from app.services.images import indexed_image
 from app.state import OpenIndex
-from app.urls import URLS
-from scopeview.slots import Slot
+from app.urls import URLS, ImageAddress
+from scopeview.slots import ANY, CLS, EMBED, Slot
 from scopeview.store.records import ImageRow
 
 router = APIRouter(include_in_schema=False)
@@ -31,13 +32,13 @@ class ImagePage(Page):
     template = "image/overview.html"
     for_everyone = True
 
-    subject: HeaderView
+    header: HeaderView
     grid: GridView  # leads to what is active at a patch
     image: ImageRow
     source: str | None  # http or https
-    report: Link  # to tell that it should not be slot_filter
-    slots: list[SlotOfPicture]  # what is slot_filter of its codes
-    all_layers: str | None  # the page with all layers, when one is slot_filter alone
+    report: Link  # to tell that it should not be shown
+    slots: list[ImageSlotView]  # what is shown of its codes
+    all_layers: str | None  # the page with all layers, when one is shown alone
     previous: Link | None  # by image id
     following: Link | None
 
@@ -51,42 +52,42 @@ def image_page(
     layer: AnyLayerQuery = None,
     token: TokenQuery = None,
 ) -> HTMLResponse:
-    image, what = indexed_image(index, image_id), slot_filter(index, layer, token)
+    image, shown = indexed_image(index, image_id), slot_filter(index, layer, token)
     assert image.row is not None, "it is an indexed image"
-    subject = header_view(request, site, index, image, "", layer=what.layer)
-    can_run = subject.why_not is None
-    frame = picture_frame(index, image.address.name, what, partial(URLS.image, index.slug, image_id))
+    header = header_view(request, site, index, image, "", layer=shown.layer)
+    can_run = header.why_not is None
+    frame = overview_page_frame(index, image.address.name, shown, partial(URLS.image, index.slug, image_id))
     page = ImagePage(
-        frame=overview_frame(frame, index, image.address, what) if can_run else frame,
-        subject=subject,
+        frame=overview_frame(frame, index, image.address, shown) if can_run else frame,
+        header=header,
         grid=overview_grid(index, image.address, can_run=can_run),
         image=image.row,
         source=safe_link(image.row.source_url),
         report=Link("report", URLS.report(index.slug, image_id)),
-        slots=slots_of_picture(index, image.codes, what, slot_link(image.address, can_run=can_run)),
-        all_layers=image.address.url(token=what.token) if what.layer is not None else None,
+        slots=image_slot_views(index, image.codes, shown, slot_link(image.address, can_run=can_run)),
+        all_layers=image.address.url(token=shown.token) if shown.layer is not None else None,
         previous=_image_link(index, image_id - 1),
         following=_image_link(index, image_id + 1),
     )
     return render(request, page)
 
 
-def picture_frame(index: OpenIndex, title: str, what: SlotFilter, url: Callable[..., str]) -> Frame:
+def overview_page_frame(index: OpenIndex, title: str, shown: SlotFilter, url: Callable[..., str]) -> Frame:
     """The rail and the switch keep the image; with no layer chosen the switch changes them all."""
     frame = frame_for(
         index,
         title,
-        layer=what.layer,
-        token=what.token,
-        link=picture_link(url),
+        layer=shown.layer,
+        token=shown.token,
+        link=image_link(url),
         json_url=url(api=True),
     )
-    if what.layer is not None:
+    if shown.layer is not None:
         return frame
-    first = next((slot for slot in index.manifest.slots if slot.token == what.token), None)
+    first = next((slot for slot in index.manifest.slots if slot.token == shown.token), None)
     assert isinstance(first, Slot)
     switch = frame_for(
-        index, title, layer=first.layer, token=what.token, link=lambda _, token: url(token=token)
+        index, title, layer=first.layer, token=shown.token, link=lambda _, token: url(token=token)
     )
     return replace(frame, tokens=switch.tokens)
 
@@ -95,3 +96,32 @@ def _image_link(index: OpenIndex, image_id: int) -> Link | None:
     if not 0 <= image_id < index.manifest.n_images:
         return None
     return Link(f"image {image_id}", URLS.image(index.slug, image_id))
+
+
+def overview_grid(index: OpenIndex, at: ImageAddress, *, can_run: bool) -> GridView:
+    """A patch leads to what is active there in the deepest block; no patches without a model."""
+    layer = index.deepest_layer
+    size = index.manifest.model.grid_size if can_run and layer != EMBED else 0
+    url = at.url("activations", layer=layer, tokens=TOKENS)
+    switch = [
+        Link("CLS", at.url("activations", layer=layer, tokens=CLS), title="it summarizes the image"),
+        Link("whole image", at.url("activations", layer=layer, tokens=ANY), title="all patches and CLS"),
+    ]
+    links = patch_links(url, size) if size else Markup("")
+    return GridView(size, url, links, "", ANY, switch if size else [])
+
+
+def overview_frame(frame: Frame, index: OpenIndex, at: ImageAddress, shown: SlotFilter) -> Frame:
+    """The rail leads into a layer, at the same token."""
+    layers = [
+        replace(link, url=at.url("activations", layer=layer, tokens=tokens_there(layer, shown.token)))
+        for link, layer in zip(frame.layers, index.layers, strict=True)
+    ]
+    return replace(frame, layers=layers)
+
+
+def slot_link(at: ImageAddress, *, can_run: bool) -> LinkTo:
+    """All that is active in a layer: without a model what was kept of it."""
+    if not can_run:
+        return image_link(at.url)
+    return lambda layer, token: at.url("activations", layer=layer, tokens=token)

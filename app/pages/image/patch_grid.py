@@ -1,4 +1,4 @@
-"""The patches of an image as SVG: links to each, the outline of those selected, heat in steps. Pure.
+"""The patch grid of an image as SVG: a link for each patch, the selection, and the heatmap. Pure.
 
 Written in Python and not as macros, since an image has hundreds of patches.
 """

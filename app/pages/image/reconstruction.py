@@ -1,4 +1,4 @@
-"""Reconstruction metrics of an image at one layer, and its reconstruction error by patch. Pure."""
+"""Reconstruction quality of one layer: explained variance, and the error of each patch. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,13 +1,13 @@
-"""The feature that is chosen, beside the image that wears its heatmap."""
+"""The selected feature, whose heatmap lies over the image."""
 
 from dataclasses import dataclass
 
 from app.formatting import feature_name
 from app.pages.cards import FeatureView
 from app.pages.image.active_features import MarkedHistogram, marked, view_of, where_words
-from app.pages.image.group_views import turns
+from app.pages.image.group_views import steering_links
 from app.pages.image.patch_grid import HeatmapView, heat_over
-from app.pages.image.view_state import Looking
+from app.pages.image.view_state import ViewState
 from app.pages.layout import Link
 from app.services.feature_cards import FeatureCards
 from app.state import OpenIndex
@@ -28,7 +28,7 @@ class SelectedFeatureView:
     share: float  # of the mass of all features in the whole image
     histogram: MarkedHistogram | None
     clear: str  # the same view without it
-    turns: list[Link]  # to the steering
+    edit_links: list[Link]  # to the steering page
 
 
 @dataclass(frozen=True)
@@ -38,25 +38,25 @@ class SelectedFeature:
 
 
 def selected_feature(
-    index: OpenIndex, looking: Looking, cards: FeatureCards, found: LayerDecomposition, size: int
+    index: OpenIndex, view: ViewState, cards: FeatureCards, found: LayerDecomposition, size: int
 ) -> SelectedFeature | None:
     """None where none is chosen. `cards` has its card."""
-    feature = looking.feature
+    feature = view.feature
     if feature is None or feature not in cards.cards:
         return None
     whole = summarize(found, Selection(ANY, None)).features
     active = next((each for each in whole if each.feature == feature), None)
     value = ActiveFeature(feature, active.activation if active else 0.0, None)
-    view = SelectedFeatureView(
-        feature=view_of(index, looking.at, cards, feature, value),
+    selected = SelectedFeatureView(
+        feature=view_of(index, view.at, cards, feature, value),
         where=where_words(active, found, size) if active else "does not fire anywhere in this image",
         activation=value.activation,
         share=active.share if active else 0.0,
         histogram=_histogram(cards, feature, value.activation, found) if active else None,
-        clear=looking.choosing(None).url(),
-        turns=turns(looking.at, looking.layer, looking.selection.text, [feature]),
+        clear=view.with_feature(None).url(),
+        edit_links=steering_links(view.at, view.layer, view.selection.text, [feature]),
     )
-    return SelectedFeature(view, _heat(index, looking, found, size) if found.n_tokens > 1 else None)
+    return SelectedFeature(selected, _heat(index, view, found, size) if found.n_tokens > 1 else None)
 
 
 def _histogram(
@@ -68,19 +68,19 @@ def _histogram(
     )
 
 
-def _heat(index: OpenIndex, looking: Looking, found: LayerDecomposition, size: int) -> HeatmapView:
+def _heat(index: OpenIndex, view: ViewState, found: LayerDecomposition, size: int) -> HeatmapView:
     """A color means the same on every image: a part of the highest in the index."""
-    assert looking.feature is not None
-    values = feature_heatmaps(found, [looking.feature])[0]
-    highest = highest_known(index, looking, float(values.max()))
-    return heat_over(values, highest, size, feature_name(looking.layer, looking.feature))
+    assert view.feature is not None
+    values = feature_heatmaps(found, [view.feature])[0]
+    highest = highest_known(index, view, float(values.max()))
+    return heat_over(values, highest, size, feature_name(view.layer, view.feature))
 
 
-def highest_known(index: OpenIndex, looking: Looking, here: float) -> float:
+def highest_known(index: OpenIndex, view: ViewState, here: float) -> float:
     """Over all tokens where that was indexed; this image's own where the feature was never seen to fire."""
-    assert looking.feature is not None
-    slot = Slot(looking.layer, ANY)
-    if ANY not in index.tokens(looking.layer):
+    assert view.feature is not None
+    slot = Slot(view.layer, ANY)
+    if ANY not in index.tokens(view.layer):
         return here
-    card = index.reader.cards(slot, [looking.feature]).get(looking.feature)
+    card = index.reader.cards(slot, [view.feature]).get(view.feature)
     return (card.max_activation if card else None) or here

@@ -1,4 +1,4 @@
-"""`.../similar`: images like an image, by CLIP's embedding and by the features of a layer."""
+"""`.../similar`: similar images, by embedding and by the features of a layer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +10,8 @@ from starlette.requests import Request
 
 from app.engine.encoders import Vectors
 from app.formatting import layer_name, short, token_words
-from app.pages.cards import PictureView, picture_of
-from app.pages.image.activations import caching
+from app.pages.cards import ImageView, image_view
+from app.pages.image.activations import cache_headers
 from app.pages.image.header import HeaderView, header_view, image_frame
 from app.pages.render import Page, render
 from app.params.common import IndexDep, SiteDep, TokenQuery, slot_of
@@ -29,7 +29,7 @@ class SimilarView:
     """One image that is like the image."""
 
     image_id: int
-    picture: PictureView
+    picture: ImageView
     caption: str
     cosine: float
     both: bool  # it is in the other list too
@@ -40,7 +40,7 @@ class SimilarView:
 class SimilarPage(Page):
     template = "image/similar.html"
 
-    subject: HeaderView
+    header: HeaderView
     where: str  # `L6, at the CLS token, which stands for the whole picture`
     by_embedding: list[SimilarView]
     by_code: list[SimilarView]
@@ -71,7 +71,7 @@ def _answer(
     slot: Slot,
     embedding: Vectors | str,
 ) -> Response:
-    return render(request, _page(request, site, index, image, slot, embedding), headers=caching(image))
+    return render(request, _page(request, site, index, image, slot, embedding), headers=cache_headers(image))
 
 
 def _page(
@@ -82,8 +82,8 @@ def _page(
     slot: Slot,
     embedding: Vectors | str,
 ) -> SimilarPage:
-    at, likes = image.address, similar_images(index, image, slot, embedding)
-    one, other = ({like.row.image_id for like in found} for found in (likes.by_embedding, likes.by_code))
+    at, found = image.address, similar_images(index, image, slot, embedding)
+    one, other = ({like.row.image_id for like in found} for found in (found.by_embedding, found.by_code))
     query = {"layer": slot.layer, "token": slot.token}
     words = token_words(slot.layer, slot.token, index.manifest.model.grid_size)
     return SimilarPage(
@@ -96,13 +96,13 @@ def _page(
             link=lambda layer, token: at.url("similar", layer=layer, token=token),
             json_url=at.url("similar", api=True, **query),
         ),
-        subject=header_view(request, site, index, image, "similar", layer=slot.layer, tokens=slot.token),
+        header=header_view(request, site, index, image, "similar", layer=slot.layer, tokens=slot.token),
         where=f"{layer_name(slot.layer)}, {words}",
-        by_embedding=[_view(index, image, like, other) for like in likes.by_embedding],
-        by_code=[_view(index, image, like, one) for like in likes.by_code],
+        by_embedding=[_view(index, image, like, other) for like in found.by_embedding],
+        by_code=[_view(index, image, like, one) for like in found.by_code],
         n_both=len(one & other),
-        why_no_embedding=likes.why_no_embedding,
-        why_no_code=likes.why_no_code,
+        why_no_embedding=found.why_no_embedding,
+        why_no_code=found.why_no_code,
     )
 
 
@@ -111,7 +111,7 @@ def _view(index: OpenIndex, image: ImageRef, like: SimilarImage, others: set[int
     query: dict[str, Any] = {"with": row.image_id}
     return SimilarView(
         image_id=row.image_id,
-        picture=picture_of(index, row),
+        picture=image_view(index, row),
         caption=short(row.caption, 80),
         cosine=like.cosine,
         both=row.image_id in others,

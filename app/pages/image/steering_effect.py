@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.pages.cards import PictureView, picture_of
+from app.pages.cards import ImageView, image_view
 from app.services.retrieval import FoundImage
 from app.services.steering import PromptEmbeddings, nearest_images
 from app.state import OpenIndex
@@ -24,7 +24,7 @@ class PromptView:
 class NearestImageView:
     """An indexed image near the image's embedding."""
 
-    picture: PictureView
+    picture: ImageView
     cosine: float
     alone: bool  # among these, and not among those on the other side
 
@@ -70,6 +70,6 @@ def _near(
 ) -> list[NearestImageView]:
     there = {found.row.image_id for found in others}
     return [
-        NearestImageView(picture_of(index, found.row), found.score, found.row.image_id not in there)
+        NearestImageView(image_view(index, found.row), found.score, found.row.image_id not in there)
         for found in these
     ]

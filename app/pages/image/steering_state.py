@@ -1,4 +1,4 @@
-"""Edits as the address of the steering has them; the page with one more, one less, one changed. Pure."""
+"""The edits in the address of a steering page, and links that add, change or remove one. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from typing import Any
 from app.formatting import significant
 from app.pages.layout import Link
 from app.urls import ImageAddress
-from scopeview.analysis.feature_edits import Edit, spell_edit
+from scopeview.analysis.feature_edits import Edit, format_edit
 from scopeview.analysis.token_selection import Selection
 from scopeview.slots import Layer
 
@@ -19,7 +19,7 @@ TURNS: tuple[tuple[str, str, str], ...] = (
 
 
 @dataclass(frozen=True)
-class KnobsState:
+class SteeringState:
     """All that the address holds."""
 
     at: ImageAddress
@@ -35,14 +35,14 @@ class KnobsState:
         return {
             "layer": self.layer,
             "tokens": self.selection.text,
-            "edit": [spell_edit(edit) for edit in self.edits],
+            "edit": [format_edit(edit) for edit in self.edits],
             "prompt": list(self.prompts),
         }
 
-    def without(self, features: Sequence[int]) -> "KnobsState":
+    def without(self, features: Sequence[int]) -> "SteeringState":
         return replace(self, edits=tuple(edit for edit in self.edits if edit.features != tuple(features)))
 
-    def turning(self, edit: Edit) -> "KnobsState":
+    def with_edit(self, edit: Edit) -> "SteeringState":
         """With this edit in the place of one of the same features, or as the last."""
         if any(each.features == edit.features for each in self.edits):
             same = (edit if each.features == edit.features else each for each in self.edits)
@@ -59,7 +59,7 @@ class KnobsState:
         ]
 
 
-def turn_links(state: KnobsState, features: Sequence[int]) -> list[Link]:
+def edit_links(state: SteeringState, features: Sequence[int]) -> list[Link]:
     """One turn each for these features together; the one in use is current, and undoes itself."""
     now = next((edit for edit in state.edits if edit.features == tuple(features)), None)
     links = []
@@ -67,7 +67,7 @@ def turn_links(state: KnobsState, features: Sequence[int]) -> list[Link]:
         scale = text.startswith("x")
         edit = Edit(tuple(features), "scale" if scale else "set", float(text.removeprefix("x")))
         current = now == edit
-        to = state.without(features) if current else state.turning(edit)
+        to = state.without(features) if current else state.with_edit(edit)
         links.append(Link(label, to.url(), current, "undo" if current else words))
     return links
 

@@ -1,4 +1,4 @@
-"""State of the activations page in its address: tokens, selected feature, order of the list. Pure."""
+"""The query string of the activations page: layer, tokens, and how the list is made. Pure."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +13,7 @@ TOP = 24
 
 
 @dataclass(frozen=True)
-class Looking:
+class ViewState:
     """Defaults are left out of addresses, so that a plain view has one."""
 
     at: ImageAddress
@@ -37,18 +37,18 @@ class Looking:
             "least": f"{self.least:g}" if self.least else None,
         }
 
-    def choosing(self, feature: int | None) -> "Looking":
+    def with_feature(self, feature: int | None) -> "ViewState":
         return replace(self, feature=feature)
 
-    def on(self, tokens: str) -> "Looking":
+    def with_tokens(self, tokens: str) -> "ViewState":
         """At other tokens, which are written as they are in addresses."""
         return replace(self, selection=Selection(tokens, self.selection.positions))
 
-    def through(self, layer: Layer, token: str | None) -> "Looking":
+    def at_layer(self, layer: Layer, token: str | None) -> "ViewState":
         """At another layer, where the feature's number means another one; or at a token of the switch."""
         tokens = tokens_there(layer, self.selection.text if token is None else token)
         feature = self.feature if layer == self.layer else None
-        return replace(self.on(tokens), layer=layer, feature=feature)
+        return replace(self.with_tokens(tokens), layer=layer, feature=feature)
 
 
 def tokens_there(layer: Layer, tokens: str) -> str:

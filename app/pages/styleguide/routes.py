@@ -12,15 +12,15 @@ from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
 from app.formatting import heat
-from app.pages.cards import Bar, FeatureView, Mark, PictureView, feature_view, picture_of
+from app.pages.cards import Bar, FeatureView, ImageView, Mark, feature_view, image_view
 from app.pages.densities import DensityBar
 from app.pages.error import HEADINGS
 from app.pages.feature.histogram import BinView, HistogramView
-from app.pages.feature.metrics import Reading
+from app.pages.feature.metrics import Metric
 from app.pages.layout import Frame, Link
 from app.pages.paging import Paging
 from app.pages.render import Page, render
-from app.pages.styleguide.samples import Pieces, pieces
+from app.pages.styleguide.samples import ImageSamples, image_samples
 from app.params.common import SiteDep
 from app.state import OpenIndex
 from app.urls import URLS
@@ -40,8 +40,8 @@ class ComponentState:
 
 
 @dataclass(frozen=True)
-class PictureState(ComponentState):
-    picture: PictureView
+class ImageState(ComponentState):
+    picture: ImageView
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class PatternsPage(Page):
     template = "styleguide.html"
 
     features: list[FeatureState]
-    pictures: list[PictureState]
+    pictures: list[ImageState]
     bars: list[Bar]
     densities: list[DensityBar]
-    readings: list[Reading]
+    metrics: list[Metric]
     histogram: HistogramView
     heat_map: list[tuple[int, str]]  # step of the activation colors, and one patch as an SVG path
     pagings: list[Paging]  # of the first page, one between, and the last
-    pieces: Pieces | None  # of the pages about one image
+    image_samples: ImageSamples | None  # of the pages about one image
     headings: list[str]  # of problem pages
     colors: list[str]  # names of the custom properties
 
@@ -77,11 +77,11 @@ def patterns(request: Request, site: SiteDep) -> HTMLResponse:
         pictures=_pictures(index, rows),
         bars=[Bar(value / 2, value / 10, heat(value / 10)) for value in range(11)],
         densities=_densities(),
-        readings=_readings(),
+        metrics=_readings(),
         histogram=_histogram(),
         heat_map=_heat_map(),
         pagings=[_paging(page) for page in (1, 2, 3)],
-        pieces=pieces(index),
+        image_samples=image_samples(index),
         headings=list(HEADINGS.values()),
         colors=["page", "raised", "line", "quiet", "text", "accent", "bad", "note", "track"],
     )
@@ -127,16 +127,16 @@ def _with_few(index: OpenIndex, card: FeatureCard, rows: dict[int, ImageRow]) ->
     return feature_view(index, fewer, rows, card.top_image_ids[:4])
 
 
-def _pictures(index: OpenIndex, rows: Sequence[ImageRow]) -> list[PictureState]:
+def _pictures(index: OpenIndex, rows: Sequence[ImageRow]) -> list[ImageState]:
     if not rows:
         return []
-    plain = picture_of(index, rows[0])._replace(unsafe=False, gone=False)
+    plain = image_view(index, rows[0])._replace(unsafe=False, gone=False)
     return [
-        PictureState("plain", plain),
-        PictureState("a patch outlined", plain._replace(mark=Mark(8, 8, GRID, "patch (8, 8)"))),
-        PictureState("may be unsafe", plain._replace(unsafe=True)),
-        PictureState("removed", plain._replace(gone=True)),
-        PictureState("without a link", plain._replace(url=None)),
+        ImageState("plain", plain),
+        ImageState("a patch outlined", plain._replace(mark=Mark(8, 8, GRID, "patch (8, 8)"))),
+        ImageState("may be unsafe", plain._replace(unsafe=True)),
+        ImageState("removed", plain._replace(gone=True)),
+        ImageState("without a link", plain._replace(url=None)),
     ]
 
 
@@ -150,12 +150,12 @@ def _densities() -> list[DensityBar]:
     ]
 
 
-def _readings() -> list[Reading]:
+def _readings() -> list[Metric]:
     words = "one-line explanation of this metric"
     return [
-        Reading("density", "density", 0.000624, "percent", words),
-        Reading("max", "maximum at CLS", 12.3456, "number", words),
-        Reading("clarity", "clarity", None, "number", words),
+        Metric("density", "density", 0.000624, "percent", words),
+        Metric("max", "maximum at CLS", 12.3456, "number", words),
+        Metric("clarity", "clarity", None, "number", words),
     ]
 
 

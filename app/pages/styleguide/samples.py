@@ -1,4 +1,4 @@
-"""The components of the pages about one image, each in its states, for `/patterns`.
+"""Components of the pages about one image, each in its states, for the style guide.
 
 They are made of the same views by the same functions; the image and the features are the index's own, what
 is said to be active where is made up.
@@ -10,37 +10,102 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.formatting import layer_name, token_name
-from app.pages.cards import PictureView, picture_of
+from app.pages.cards import ImageView, image_view
 from app.pages.image.activations import grid_view
 from app.pages.image.active_features import ActiveView, active_views, view_of
-from app.pages.image.compare import BothView, SidesView
+from app.pages.image.compare import OverlapView, SharedView
 from app.pages.image.flow_svg import WIDTH_PX
 from app.pages.image.group_views import GroupView, group_view
-from app.pages.image.header import KeptView
+from app.pages.image.header import RetentionView
 from app.pages.image.layers import ColumnView, column_views, height_of
 from app.pages.image.patch_grid import GridView
 from app.pages.image.reconstruction import ExplainedView, explained_view
 from app.pages.image.selected_feature import SelectedFeatureView, selected_feature
 from app.pages.image.similar import SimilarView
-from app.pages.image.steering import EditView, OfferView, edit_view, feature_offer, group_offer
+from app.pages.image.steering import EditOption, FeatureEditView, edit_view, feature_option, group_option
 from app.pages.image.steering_effect import NearestImageView, PromptView
-from app.pages.image.steering_state import KnobsState
-from app.pages.image.view_state import Looking
+from app.pages.image.steering_state import SteeringState
+from app.pages.image.view_state import ViewState
 from app.pages.layout import Link
-from app.pages.styleguide.sample_image import Stage, stage_of
-from app.services.feature_cards import FeatureCards
+from app.services.feature_cards import FeatureCards, described_slot, read_cards
 from app.services.groups import group_names
 from app.services.layer_flow import FeatureLink, HeavyGroup, LayerColumn
 from app.state import OpenIndex
 from app.uploads.store import EXTENDED_TTL_S
-from app.urls import URLS
+from app.urls import URLS, ImageAddress
+from scopeview.analysis.decomposition import LayerDecomposition
 from scopeview.analysis.feature_edits import Edit
 from scopeview.analysis.grouping import Group
-from scopeview.analysis.token_selection import Selection, spell, summarize
-from scopeview.slots import ANY, EMBED
-from scopeview.store.records import ActiveFeature
+from scopeview.analysis.token_selection import Selection, format_positions, summarize
+from scopeview.slots import ANY, EMBED, Layer
+from scopeview.store.records import ActiveFeature, ImageRow
 
 _SHARES = (0.5, 0.3, 0.2)
+
+
+N_FEATURES = 6
+
+
+@dataclass(frozen=True)
+class SampleImage:
+    """The image and features used as samples."""
+
+    index: OpenIndex
+    at: ImageAddress
+    rows: Sequence[ImageRow]
+    cards: FeatureCards
+    features: list[int]
+    found: LayerDecomposition
+
+    @property
+    def layer(self) -> Layer:
+        return self.cards.slot.layer
+
+    @property
+    def size(self) -> int:
+        return self.index.manifest.model.grid_size
+
+    @property
+    def view(self) -> ViewState:
+        return ViewState(self.at, self.layer, Selection(ANY, None))
+
+
+def read_sample_image(index: OpenIndex) -> SampleImage | None:
+    """Samples from the deepest block with enough features; None if there is none, or no image."""
+    rows = index.reader.images(limit=6)
+    for layer in reversed(index.blocks):
+        slot = described_slot(index, layer, Selection(ANY, None))
+        found = index.reader.gallery(slot, min_images=1, sort="density", limit=N_FEATURES).cards
+        if rows and len(found) == N_FEATURES:
+            features = [card.feature for card in found]
+            highest = [card.max_activation or 1.0 for card in found]
+            decomposition = synthetic_decomposition(features, highest, index.manifest.model.grid_size)
+            at = ImageAddress(index.slug, rows[0].image_id)
+            return SampleImage(index, at, rows, read_cards(index, slot, features), features, decomposition)
+    return None
+
+
+def synthetic_decomposition(
+    features: Sequence[int], highest: Sequence[float], size: int
+) -> LayerDecomposition:
+    """Each but the last is active around a place of its own, a little less than the highest, and at CLS."""
+    rows, columns = (each.ravel() for each in np.indices((size, size)) / size)
+    values = np.zeros((size * size + 1, len(features)), dtype=np.float32)
+    for number in range(len(features) - 1):
+        x, y = 0.3 + 0.1 * number, 0.7 - 0.12 * number
+        far = (columns - x) ** 2 + (rows - y) ** 2
+        values[1:, number] = highest[number] * np.maximum(0, 0.95 - 0.15 * number - 14 * far)
+        values[0, number] = highest[number] / 4
+    order = np.argsort(-values, axis=1, kind="stable")
+    left = np.concatenate([[0.2], (rows - 0.5) ** 2 + columns**2]).astype(np.float32)
+    return LayerDecomposition(
+        k=len(features),
+        features=np.asarray(features, dtype=np.int32)[order],
+        values=np.take_along_axis(values, order, axis=1),
+        norms=np.ones_like(values),
+        explained_variance=(1 - left / 2).astype(np.float32),
+        mse=20 * left,
+    )
 
 
 @dataclass(frozen=True)
@@ -52,16 +117,16 @@ class GridState:
 
 
 @dataclass(frozen=True)
-class KeptState:
+class RetentionState:
     words: str
-    kept: KeptView
+    kept: RetentionView
 
 
 @dataclass(frozen=True)
-class Pieces:
+class ImageSamples:
     """All that pages about one image are made of."""
 
-    picture: PictureView
+    picture: ImageView
     grids: list[GridState]
     actives: list[ActiveView]
     chosen: list[SelectedFeatureView]
@@ -71,89 +136,89 @@ class Pieces:
     columns: list[ColumnView]
     width_px: int
     height_px: int
-    edits: list[EditView]
-    group_offers: list[OfferView]
-    feature_offers: list[OfferView]
+    edits: list[FeatureEditView]
+    group_options: list[EditOption]
+    feature_options: list[EditOption]
     prompts: list[PromptView]
     before: list[NearestImageView]
     after: list[NearestImageView]
-    likes: list[SimilarView]
-    sides: list[SidesView]
-    kept: list[KeptState]
+    similar: list[SimilarView]
+    sides: list[OverlapView]
+    kept: list[RetentionState]
 
 
-def pieces(index: OpenIndex) -> Pieces | None:
+def image_samples(index: OpenIndex) -> ImageSamples | None:
     """None where the index has no block with enough features that fire, or no image."""
-    stage = stage_of(index)
-    if stage is None:
+    sample = read_sample_image(index)
+    if sample is None:
         return None
-    columns = _columns(stage)
-    return Pieces(
-        picture=picture_of(index, stage.rows[0]),
-        grids=_grids(stage),
-        actives=_actives(stage),
-        chosen=_chosen(stage),
-        explained=_explained(stage),
-        size=stage.size,
-        groups=_groups(stage),
-        columns=column_views(index, stage.at, columns, ANY),
+    columns = _columns(sample)
+    return ImageSamples(
+        picture=image_view(index, sample.rows[0]),
+        grids=_grids(sample),
+        actives=_actives(sample),
+        chosen=_chosen(sample),
+        explained=_explained(sample),
+        size=sample.size,
+        groups=_groups(sample),
+        columns=column_views(index, sample.at, columns, ANY),
         width_px=WIDTH_PX,
         height_px=height_of(columns),
-        edits=_edits(stage),
-        group_offers=_group_offers(stage),
-        feature_offers=_feature_offers(stage),
+        edits=_edits(sample),
+        group_options=_group_offers(sample),
+        feature_options=_feature_offers(sample),
         prompts=_prompts(),
-        before=_near(stage, alone=False),
-        after=_near(stage, alone=True),
-        likes=_likes(stage),
-        sides=_sides(stage),
+        before=_near(sample, alone=False),
+        after=_near(sample, alone=True),
+        similar=_similar(sample),
+        sides=_sides(sample),
         kept=_kept(),
     )
 
 
-def _grids(stage: Stage) -> list[GridState]:
-    index, looking = stage.index, stage.looking
-    middle = stage.size // 2 * (stage.size + 1) + 1
-    some = tuple(at for at in (middle, middle + 1, middle + stage.size) if at <= stage.size**2)
+def _grids(sample: SampleImage) -> list[GridState]:
+    index, view = sample.index, sample.view
+    middle = sample.size // 2 * (sample.size + 1) + 1
+    some = tuple(at for at in (middle, middle + 1, middle + sample.size) if at <= sample.size**2)
     chosen = selected_feature(
-        index, looking.choosing(stage.features[0]), stage.cards, stage.found, stage.size
+        index, view.with_feature(sample.features[0]), sample.cards, sample.found, sample.size
     )
-    selected = Looking(stage.at, stage.layer, Selection(spell(some), some))
-    at_cls = Looking(stage.at, stage.layer, Selection("cls", (0,)))
+    selected = ViewState(sample.at, sample.layer, Selection(format_positions(some), some))
+    at_cls = ViewState(sample.at, sample.layer, Selection("cls", (0,)))
     states = [
-        GridState("the whole image", grid_view(index, looking, None)),
+        GridState("the whole image", grid_view(index, view, None)),
         GridState("some patches", grid_view(index, selected, None)),
-        GridState(
-            "with the heatmap of a feature", grid_view(index, looking, chosen.heat if chosen else None)
-        ),
+        GridState("with the heatmap of a feature", grid_view(index, view, chosen.heat if chosen else None)),
         GridState("CLS", grid_view(index, at_cls, None)),
     ]
     if EMBED in index.layers:
-        whole = Looking(stage.at, EMBED, Selection(ANY, None))
+        whole = ViewState(sample.at, EMBED, Selection(ANY, None))
         states.append(GridState("a layer without patches", grid_view(index, whole, None)))
     return states
 
 
-def _actives(stage: Stage) -> list[ActiveView]:
+def _actives(sample: SampleImage) -> list[ActiveView]:
     """The first is the chosen one; the last has no histogram, since it never fired in the index."""
-    looking = stage.looking.choosing(stage.features[0])
-    here = summarize(stage.found, looking.selection)
-    views = active_views(stage.index, looking, stage.cards, here, stage.found)
-    without = FeatureCards(stage.cards.slot, stage.cards.cards, stage.cards.rows, {})
-    return [*views[:-1], *active_views(stage.index, looking, without, here, stage.found)[-1:]]
+    view = sample.view.with_feature(sample.features[0])
+    here = summarize(sample.found, view.selection)
+    views = active_views(sample.index, view, sample.cards, here, sample.found)
+    without = FeatureCards(sample.cards.slot, sample.cards.cards, sample.cards.rows, {})
+    return [*views[:-1], *active_views(sample.index, view, without, here, sample.found)[-1:]]
 
 
-def _chosen(stage: Stage) -> list[SelectedFeatureView]:
+def _chosen(sample: SampleImage) -> list[SelectedFeatureView]:
     """One that fires, and one that does not fire."""
     found = [
-        selected_feature(stage.index, stage.looking.choosing(feature), stage.cards, stage.found, stage.size)
-        for feature in (stage.features[0], stage.features[-1])
+        selected_feature(
+            sample.index, sample.view.with_feature(feature), sample.cards, sample.found, sample.size
+        )
+        for feature in (sample.features[0], sample.features[-1])
     ]
     return [each.view for each in found if each is not None]
 
 
-def _explained(stage: Stage) -> list[ExplainedView]:
-    whole = explained_view(stage.found, summarize(stage.found, Selection(ANY, None)), stage.size)
+def _explained(sample: SampleImage) -> list[ExplainedView]:
+    whole = explained_view(sample.found, summarize(sample.found, Selection(ANY, None)), sample.size)
     return [whole, ExplainedView(None, whole.mse, whole.l0, None)]
 
 
@@ -162,62 +227,62 @@ def _group(features: Sequence[int], share: float) -> Group:
     return Group(np.asarray(features, dtype=np.int64), masses, share)
 
 
-def _groups(stage: Stage) -> list[GroupView]:
-    made = [_group(stage.features, 0.6), _group(stage.features[1:2], 0.4)]
-    names = group_names(made, stage.cards.cards, stage.layer)
+def _groups(sample: SampleImage) -> list[GroupView]:
+    groups = [_group(sample.features, 0.6), _group(sample.features[1:2], 0.4)]
+    names = group_names(groups, sample.cards.cards, sample.layer)
     chooses = [
         Link("heat", URLS.patterns(), True, "hide the heatmap"),
         Link("heat", URLS.patterns(), title="show its heatmap"),
     ]
     return [
-        group_view(stage.index, stage.at, number, group, names, stage.cards, stage.found, choose, ANY)
-        for number, (group, names, choose) in enumerate(zip(made, names, chooses, strict=True), start=1)
+        group_view(sample.index, sample.at, number, group, names, sample.cards, sample.found, choose, ANY)
+        for number, (group, names, choose) in enumerate(zip(groups, names, chooses, strict=True), start=1)
     ]
 
 
-def _columns(stage: Stage) -> list[LayerColumn]:
+def _columns(sample: SampleImage) -> list[LayerColumn]:
     """The same layer twice, as if it were two."""
-    here = {active.feature: active for active in summarize(stage.found, Selection(ANY, None)).features}
-    pairs = [stage.features[at : at + 2] for at in (0, 2, 4)]
+    here = {active.feature: active for active in summarize(sample.found, Selection(ANY, None)).features}
+    pairs = [sample.features[at : at + 2] for at in (0, 2, 4)]
     groups = [
         HeavyGroup([name], share, 9.0, 5, [here[at] for at in pair if at in here])
         for name, share, pair in zip(
             ("red heart", "night", "a long secondary name"), _SHARES, pairs, strict=True
         )
     ]
-    one, two, three, four = stage.features[:4]
+    one, two, three, four = sample.features[:4]
     links = [
         FeatureLink("decoder", one, two, 0.9),
         FeatureLink("cofiring", one, two, 0.4),
         FeatureLink("decoder", three, one, 0.3),
         FeatureLink("cofiring", two, four, 0.7),
     ]
-    whole = LayerColumn(stage.layer, stage.cards, 24, 5, 0.93, groups, links)
-    return [whole, LayerColumn(stage.layer, stage.cards, 12, 3, None, groups, [])]
+    whole = LayerColumn(sample.layer, sample.cards, 24, 5, 0.93, groups, links)
+    return [whole, LayerColumn(sample.layer, sample.cards, 12, 3, None, groups, [])]
 
 
-def _edits(stage: Stage) -> list[EditView]:
-    one, several = tuple(stage.features[:1]), tuple(stage.features[1:5])
-    unknown = (stage.index.n_features(stage.layer) - 1,)
+def _edits(sample: SampleImage) -> list[FeatureEditView]:
+    one, several = tuple(sample.features[:1]), tuple(sample.features[1:5])
+    unknown = (sample.index.n_features(sample.layer) - 1,)
     edits = (Edit(one, "set", 0.0), Edit(several, "scale", 0.5), Edit(unknown, "set", 4.5))
-    state = KnobsState(stage.at, stage.layer, Selection(ANY, None), edits)
-    views = [edit_view(stage.index, state, stage.cards, edit, 9.5) for edit in edits]
-    return [replace(view, undo=URLS.patterns()) for view in views]
+    state = SteeringState(sample.at, sample.layer, Selection(ANY, None), edits)
+    views = [edit_view(sample.index, state, sample.cards, edit, 9.5) for edit in edits]
+    return [replace(each, undo=URLS.patterns()) for each in views]
 
 
-def _group_offers(stage: Stage) -> list[OfferView]:
-    return [group_offer(_unedited(stage), "red heart", stage.features[:4], 0.6)]
+def _group_offers(sample: SampleImage) -> list[EditOption]:
+    return [group_option(_unedited(sample), "red heart", sample.features[:4], 0.6)]
 
 
-def _feature_offers(stage: Stage) -> list[OfferView]:
+def _feature_offers(sample: SampleImage) -> list[EditOption]:
     return [
-        feature_offer(stage.index, _unedited(stage), stage.cards, ActiveFeature(feature, 9.5, None), 0.2)
-        for feature in stage.features[:3]
+        feature_option(sample.index, _unedited(sample), sample.cards, ActiveFeature(feature, 9.5, None), 0.2)
+        for feature in sample.features[:3]
     ]
 
 
-def _unedited(stage: Stage) -> KnobsState:
-    return KnobsState(stage.at, stage.layer, Selection(ANY, None))
+def _unedited(sample: SampleImage) -> SteeringState:
+    return SteeringState(sample.at, sample.layer, Selection(ANY, None))
 
 
 def _prompts() -> list[PromptView]:
@@ -229,49 +294,49 @@ def _prompts() -> list[PromptView]:
     ]
 
 
-def _near(stage: Stage, *, alone: bool) -> list[NearestImageView]:
+def _near(sample: SampleImage, *, alone: bool) -> list[NearestImageView]:
     """Every other one is new where there are new ones."""
     return [
-        NearestImageView(picture_of(stage.index, row), 0.9 - at / 50, alone and at % 2 == 1)
-        for at, row in enumerate(stage.rows)
+        NearestImageView(image_view(sample.index, row), 0.9 - at / 50, alone and at % 2 == 1)
+        for at, row in enumerate(sample.rows)
     ]
 
 
-def _likes(stage: Stage) -> list[SimilarView]:
+def _similar(sample: SampleImage) -> list[SimilarView]:
     captions = ("in both lists (outlined)", "in one list", "")
     here = URLS.patterns()
     return [
-        SimilarView(row.image_id, picture_of(stage.index, row), caption, 0.9 - at / 20, at == 0, here)
-        for at, (row, caption) in enumerate(zip(stage.rows, captions, strict=False))
+        SimilarView(row.image_id, image_view(sample.index, row), caption, 0.9 - at / 20, at == 0, here)
+        for at, (row, caption) in enumerate(zip(sample.rows, captions, strict=False))
     ]
 
 
-def _sides(stage: Stage) -> list[SidesView]:
+def _sides(sample: SampleImage) -> list[OverlapView]:
     found = [
-        view_of(stage.index, stage.at, stage.cards, feature, ActiveFeature(feature, 9.5 - at, None))
-        for at, feature in enumerate(stage.features)
+        view_of(sample.index, sample.at, sample.cards, feature, ActiveFeature(feature, 9.5 - at, None))
+        for at, feature in enumerate(sample.features)
     ]
-    both = [BothView(found[0], 4.2), BothView(found[1], 3.1)]
-    name, token = layer_name(stage.layer), token_name(stage.cards.slot.token)
+    both = [SharedView(found[0], 4.2), SharedView(found[1], 3.1)]
+    name, token = layer_name(sample.layer), token_name(sample.cards.slot.token)
     return [
-        SidesView(name, token, URLS.patterns(), 0.4, 2, 3, 1, both, found[2:5], found[5:]),
-        SidesView(name, token, None, 0.0, 0, 0, 0, [], [], []),
+        OverlapView(name, token, URLS.patterns(), 0.4, 2, 3, 1, both, found[2:5], found[5:]),
+        OverlapView(name, token, None, 0.0, 0, 0, 0, [], [], []),
     ]
 
 
-def _kept() -> list[KeptState]:
+def _kept() -> list[RetentionState]:
     expires_s, day = 1_800_000_000.0, round(EXTENDED_TTL_S / 86400)
     here = another = URLS.patterns()
     return [
-        KeptState(
+        RetentionState(
             "for its sender",
-            KeptView(expires_s, here, day, here, here, outdated=False, another=another),
+            RetentionView(expires_s, here, day, here, here, outdated=False, another=another),
         ),
-        KeptState(
+        RetentionState(
             "for its sender, kept longer",
-            KeptView(expires_s, None, day, here, here, outdated=False, another=another),
+            RetentionView(expires_s, None, day, here, here, outdated=False, another=another),
         ),
-        KeptState(
-            "for all others", KeptView(expires_s, None, day, None, None, outdated=False, another=another)
+        RetentionState(
+            "for all others", RetentionView(expires_s, None, day, None, None, outdated=False, another=another)
         ),
     ]

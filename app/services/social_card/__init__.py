@@ -1,1 +1,1 @@
-"""The images that other sites show of a link: which images may be in one, and how it is drawn."""
+"""Social cards: which images they show, and how they are drawn."""

@@ -1,4 +1,4 @@
-"""Draws previews, 1200 x 630: grids of images beside or below a few words. Pure: images in, PNG out."""
+"""Draws social cards, 1200 x 630: grids of images with a few lines of text. Pure."""
 
 import io
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Which images a preview shows: those of a feature's highest that may be shown to anyone, without a click.
+"""Selects the images of a social card: top images that may be shown to anyone.
 
 A preview is seen by people who asked for nothing, so an unsafe image is not blurred there but left out, and
 the next one takes its place.

@@ -8,27 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from indexer.describe.clarity import clarity, label_entropy
 from indexer.describe.cofiring import ActivationMatrix, nearest_cofiring
 from indexer.describe.embeddings import Embeddings
-from indexer.describe.layout import lay_out
+from indexer.describe.layout import tsne_layout
 from indexer.describe.names import nearest_words
-from indexer.describe.near_duplicates import Alike
+from indexer.describe.near_duplicates import NearDuplicates
 from indexer.describe.nearest import nearest_rows
-from indexer.describe.peak_positions import selectivity
-from indexer.describe.top_images import SlotTops
-from indexer.describe.vectors import feature_vectors
+from indexer.describe.top_images import SlotTopImages, clarity, feature_vectors, label_entropy, selectivity
 from scopeview.images import ImageLimits, decode, encode_webp
 from scopeview.store.vectors import unit_rows
 from tests.indexer.describe.small import picture
 
 
-def tops(images: list[list[int]], weights: list[list[float]], n_active: list[int] | None = None) -> SlotTops:
+def tops(
+    images: list[list[int]], weights: list[list[float]], n_active: list[int] | None = None
+) -> SlotTopImages:
     """Padded to the longest."""
     width = max(map(len, images))
     padded = [row + [0] * (width - len(row)) for row in images]
     heights = [row + [0.0] * (width - len(row)) for row in weights]
-    return SlotTops(
+    return SlotTopImages(
         np.arange(len(images), dtype=np.int32),
         np.array(n_active or [9] * len(images), np.int32),
         np.array(padded, np.int32),
@@ -106,14 +105,16 @@ def test_what_nearly_duplicates_a_duplicate_is_folded_with_it() -> None:
     rows = embeddings([10, 0], [10, 1], [10, 2], [10, 0], [0, 10], [1, 10])
     pictures = [picture(number) for number in (0, 12, 24, 1, 2, 3)]
     files = np.array([0, 1, 2, 3, 4, 4], np.int32)
-    alike = Alike(rows, files, shown(pictures), 0.9, 10)
+    alike = NearDuplicates(rows, files, shown(pictures), 0.9, 10)
     found = alike.folds(tops([[2, 3, 0, 1, 4, 5], [5, 3]], [[6, 5, 4, 3, 2, 1], [2, 1]]))
     assert found.tolist() == [[1, 2, 1, 1, 5, 5], [1, 2, 3, 4, 5, 6]]
 
 
 def test_pictures_alike_to_clip_alone_or_to_the_hash_alone_are_not_folded() -> None:
     pictures = [picture(number) for number in (0, 1, 12)]
-    alone = Alike(embeddings([1, 0], [1, 0], [0, 1]), np.arange(3, dtype=np.int32), shown(pictures), 0.9, 10)
+    alone = NearDuplicates(
+        embeddings([1, 0], [1, 0], [0, 1]), np.arange(3, dtype=np.int32), shown(pictures), 0.9, 10
+    )
     assert alone.folds(tops([[0, 1, 2]], [[3, 2, 1]])).tolist() == [[1, 2, 3]]
 
 
@@ -164,17 +165,17 @@ def test_equal_names_come_in_the_order_of_the_vocabulary() -> None:
 @pytest.mark.parametrize("n_points", [0, 1, 2, 49, 120])
 def test_a_map_lies_in_the_unit_square_and_is_the_same_again(n_points: int) -> None:
     points = unit_rows(np.random.default_rng(0).normal(size=(n_points, 6)).astype(np.float32))
-    found = lay_out(points, perplexity=30, iterations=40, seed=0)
+    found = tsne_layout(points, perplexity=30, iterations=40, seed=0)
     assert found.shape == (n_points, 2)
     assert np.isfinite(found).all()
     assert ((found >= 0) & (found <= 1)).all()
-    assert np.array_equal(found, lay_out(points, perplexity=30, iterations=40, seed=0))
+    assert np.array_equal(found, tsne_layout(points, perplexity=30, iterations=40, seed=0))
 
 
 def test_a_map_keeps_three_heaps_apart() -> None:
     heaps = np.repeat(np.eye(3, 8, dtype=np.float32), 40, axis=0)
     noise = 0.1 * np.random.default_rng(0).normal(size=heaps.shape).astype(np.float32)
-    places = lay_out(unit_rows(heaps + noise), perplexity=10, iterations=250, seed=0).reshape(3, 40, 2)
+    places = tsne_layout(unit_rows(heaps + noise), perplexity=10, iterations=250, seed=0).reshape(3, 40, 2)
     middles = places.mean(axis=1)
     within = np.linalg.norm(places - middles[:, None], axis=2).max()
     apart = min(float(np.linalg.norm(middles[i] - middles[j])) for i, j in ((0, 1), (0, 2), (1, 2)))

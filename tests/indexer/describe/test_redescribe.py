@@ -8,8 +8,8 @@ import duckdb
 import numpy as np
 import pytest
 
+from indexer.describe.plan import DescribeSettings
 from indexer.describe.redescribe import describe_index
-from indexer.describe.settings import DescribeSettings
 from indexer.pipeline import run_index
 from indexer.verify import verify
 from scopeview.errors import ConfigMismatchError, InputError
@@ -83,9 +83,9 @@ def test_a_run_with_other_words_is_refused_by_name_and_described_again_accepted(
 @pytest.mark.parametrize(
     "moment",
     [
-        Moment("indexer.describe.stages.Work.write_names", 2),
+        Moment("indexer.describe.stages.DescribeStages.write_names", 2),
         Moment("indexer.describe.redescribe.write_manifest", 1),
-        Moment("indexer.describe.redescribe.remove_others", 1),
+        Moment("indexer.describe.redescribe.remove_stale_files", 1),
     ],
     ids=str,
 )

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from indexer.evaluation.concepts import concepts
-from indexer.evaluation.scenes import ABSENT, BACKGROUNDS, COLOUR_NAMES, KINDS, TINT_NAMES, Truths
+from indexer.evaluation.scenes import ABSENT, BACKGROUNDS, COLOUR_NAMES, KINDS, TINT_NAMES, SceneTruths
 
 N_PATCHES = 4
 
 
 def truths(
     *things: str, on: Sequence[str] = (), at: Sequence[tuple[int, int]] = (), seen: Sequence[object] = ()
-) -> Truths:
+) -> SceneTruths:
     """Of one scene each, `red heart, blue cat`; `on` such as `mint stripes` or `grass`, by default `grass`;
     `at` the thirds of the largest; `seen` a list for each scene, of the patches at which each thing is seen.
     """
@@ -28,7 +28,7 @@ def truths(
             visible[scene, number, found] = True
     places = [place.split() for place in [*on, *["grass"] * (n - len(on))]]
     thirds = np.array([*at, *[(1, 1)] * (n - len(at))], dtype=np.int8)
-    return Truths(
+    return SceneTruths(
         kinds=kinds,
         colours=colours,
         backgrounds=np.array([BACKGROUNDS.index(words[-1]) for words in places], dtype=np.int8),

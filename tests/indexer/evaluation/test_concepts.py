@@ -2,7 +2,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from indexer.evaluation.concepts import GROUPS, concepts, shown
-from indexer.evaluation.scenes import joined, truth_of
+from indexer.evaluation.scenes import concatenate_truths, scene_truth
 from indexer.world import Scene, make_scene
 from indexer.world.captions import vocabulary
 from tests.indexer.evaluation.made import truths
@@ -49,7 +49,7 @@ def expected(scene: Scene) -> set[str]:
 
 def test_the_arrays_say_what_the_scenes_say() -> None:
     scenes = [make_scene(7, number) for number in range(60)]
-    found = shown(joined([truth_of(scene, 16) for scene in scenes]))
+    found = shown(concatenate_truths([scene_truth(scene, 16) for scene in scenes]))
     assert [names_of(row) for row in found] == [expected(scene) for scene in scenes]
 
 

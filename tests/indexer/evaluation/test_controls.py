@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from indexer.evaluation import controls
-from indexer.evaluation.controls import Controls, TopScenes, random_sae
+from indexer.evaluation.controls import Controls, ControlTops, TopScenes, load_tops, random_sae, save_tops
+from indexer.evaluation.score import Top
 from indexer.evaluation.stored_index import read_top, read_truths
 from scopeview.model_spec import load_encoder
 from scopeview.sae.autoencoder import Architecture, Sae, SaeConfig, Standardization, Weights
@@ -68,6 +69,26 @@ def test_neurons_are_the_standardised_input_at_cls_and_their_highest_over_tokens
     found = controls._inputs(sae, tokens)
     assert torch.allclose(found.cls, standard[:, 0])
     assert torch.allclose(found.any, standard.max(dim=1).values)
+
+
+def test_cached_tops_are_read_as_they_were_and_damaged_ones_are_measured_again(tmp_path: Path) -> None:
+    tops: ControlTops = {
+        ("random SAE", Slot(1, "any")): Top(np.array([3]), np.arange(9)[None]),
+        ("neurons", Slot("embed", "cls")): Top(np.empty(0, np.int64), np.empty((0, 9), np.int64)),
+    }
+    path = tmp_path / "controls" / "tops.npz"
+    assert load_tops(path) is None
+    save_tops(path, tops)
+    found = load_tops(path)
+    assert found is not None
+    assert list(found) == list(tops)
+    for key, top in tops.items():
+        assert found[key].features.tolist() == top.features.tolist()
+        assert found[key].scenes.tolist() == top.scenes.tolist()
+        assert found[key].scenes.shape == top.scenes.shape
+    for damaged in (path.read_bytes()[:-40], b"no archive", b""):
+        path.write_bytes(damaged)
+        assert load_tops(path) is None
 
 
 def test_the_trained_sae_put_through_the_controls_has_the_top_scenes_of_the_index(

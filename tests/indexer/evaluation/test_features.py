@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from indexer.evaluation.concepts import concepts, shown
-from indexer.evaluation.features import FeatureFigures, evaluate_features
-from indexer.evaluation.scenes import joined, truth_of
+from indexer.evaluation.controls import Controls
+from indexer.evaluation.features import FeatureMetrics, evaluate_features
+from indexer.evaluation.scenes import concatenate_truths, scene_truth
 from indexer.world import make_scene
 from scopeview.store.reader import IndexReader
 from tests.command import scopeview
@@ -17,11 +18,11 @@ from tests.indexer.evaluation.conftest import N_SCENES, SEED
 
 
 @pytest.fixture(scope="module")
-def figures(index: Path) -> FeatureFigures:
+def figures(index: Path) -> FeatureMetrics:
     return evaluate_features(index, seed=SEED, device="cpu")
 
 
-def test_every_slot_is_scored_beside_its_controls(figures: FeatureFigures) -> None:
+def test_every_slot_is_scored_beside_its_controls(figures: FeatureMetrics) -> None:
     subjects = ["SAE", "random SAE", "neurons", "chance"]
     slots = [(1, "cls"), (1, "any"), ("embed", "cls")]
     assert [(line.layer, line.token, line.subject) for line in figures.scores] == [
@@ -34,9 +35,11 @@ def test_every_slot_is_scored_beside_its_controls(figures: FeatureFigures) -> No
 
 
 def test_shares_are_those_of_the_top_images_that_the_index_shows(
-    index: Path, figures: FeatureFigures
+    index: Path, figures: FeatureMetrics
 ) -> None:
-    truth = shown(joined([truth_of(make_scene(SEED, number), 4) for number in range(N_SCENES)]))
+    truth = shown(
+        concatenate_truths([scene_truth(make_scene(SEED, number), 4) for number in range(N_SCENES)])
+    )
     usual = truth.mean(axis=0) < 1
     all_nine, n_scored, covered = 0, 0, set()
     with IndexReader(index) as reader:
@@ -54,7 +57,7 @@ def test_shares_are_those_of_the_top_images_that_the_index_shows(
 
 
 def test_the_table_the_json_and_the_figure_say_the_same(
-    index: Path, tmp_path: Path, figures: FeatureFigures
+    index: Path, tmp_path: Path, figures: FeatureMetrics
 ) -> None:
     words = ("--json", tmp_path / "figures.json", "--figure", tmp_path / "figure.svg", "--device", "cpu")
     ended = scopeview("eval", "features", index, "--seed", SEED, *words)
@@ -74,7 +77,7 @@ def test_the_table_the_json_and_the_figure_say_the_same(
     assert all(words in drawn for words in ("40 scenes of world 4", "random SAE", "kind and colour", "layer"))
 
 
-def test_the_same_figures_draw_the_same_picture(figures: FeatureFigures, tmp_path: Path) -> None:
+def test_the_same_figures_draw_the_same_picture(figures: FeatureMetrics, tmp_path: Path) -> None:
     from indexer.evaluation.figure import draw_figure
 
     for name in ("one.svg", "two.svg", "picture.png"):
@@ -83,7 +86,7 @@ def test_the_same_figures_draw_the_same_picture(figures: FeatureFigures, tmp_pat
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_controls_no_model_is_needed(index: Path, tmp_path: Path, figures: FeatureFigures) -> None:
+def test_without_controls_no_model_is_needed(index: Path, tmp_path: Path, figures: FeatureMetrics) -> None:
     copy = shutil.copytree(index, tmp_path / "index")
     (copy / "run.json").unlink()  # knows where the weights are
     found = evaluate_features(copy, seed=SEED, with_controls=False)
@@ -92,6 +95,16 @@ def test_without_controls_no_model_is_needed(index: Path, tmp_path: Path, figure
     ended = scopeview("eval", "features", copy, "--seed", SEED)
     assert ended.code == 2
     assert "run.json" in ended.err
+
+
+def test_controls_are_measured_once_and_read_from_the_cache_after_that(
+    index: Path, figures: FeatureMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*_: object) -> None:
+        raise AssertionError("the model ran again")
+
+    monkeypatch.setattr(Controls, "take", measured)
+    assert evaluate_features(index, seed=SEED, device="cpu") == figures
 
 
 def test_another_world_is_refused(index: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from indexer.evaluation.concepts import shown
-from indexer.evaluation.heatmap_features import average_precision, read_ranked, thing_features
+from indexer.evaluation.heatmap_features import average_precision, object_features, read_rankings
 from indexer.evaluation.score import Top
 from scopeview.slots import Slot
 from scopeview.store.reader import IndexReader
@@ -18,7 +18,7 @@ HEARTS = list(range(12))
 def chosen(ranked: dict[int, list[int]]) -> dict[int, tuple[int, float]]:
     """By concept the feature that stands for it, and its average precision."""
     top = Top(np.array(list(ranked)), np.array([scenes[:9] for scenes in ranked.values()]))
-    found = thing_features({f: np.array(scenes) for f, scenes in ranked.items()}, top, shown(SCENES))
+    found = object_features({f: np.array(scenes) for f, scenes in ranked.items()}, top, shown(SCENES))
     rows = zip(*(column.tolist() for column in found), strict=True)
     return {number: (feature, precision) for number, feature, precision in rows}
 
@@ -54,7 +54,7 @@ def test_average_precision_counts_what_is_never_found() -> None:
 def test_the_ranks_of_an_index_are_its_features_top_scenes_and_all_that_follow(index: object) -> None:
     with IndexReader(index) as reader:  # type: ignore[arg-type]
         slot = Slot(1, "any")
-        ranked = read_ranked(reader, slot)
+        ranked = read_rankings(reader, slot)
         rows = reader.sql(
             "SELECT feature, n_active, top_images FROM features"
             " WHERE layer = '1' AND token = 'any' AND n_active > 0"

@@ -5,9 +5,14 @@ import pytest
 from jaxtyping import Bool
 
 from indexer.evaluation.concepts import shown
-from indexer.evaluation.heatmap_features import ThingFeatures
-from indexer.evaluation.localization import Pairs, joined, pairs_of, shares_by_group
-from indexer.evaluation.scenes import Truths
+from indexer.evaluation.heatmap_features import ObjectFeatures
+from indexer.evaluation.localization import (
+    LocalizationPairs,
+    concatenate_pairs,
+    localization_pairs,
+    shares_by_group,
+)
+from indexer.evaluation.scenes import SceneTruths
 from scopeview.analysis.decomposition import LayerDecomposition
 from tests.indexer.evaluation.made import number_of, truths
 from tests.scopeview.layer_decompositions import layer_apart
@@ -15,7 +20,7 @@ from tests.scopeview.layer_decompositions import layer_apart
 # A heart at patch 0, a cat at patches 1 and 2.
 SCENE = truths("red heart, blue cat", seen=[[[0], [1, 2]]])
 HEART, CAT, RED = (number_of(name) for name in ("heart", "cat", "red"))
-THINGS = ThingFeatures(np.array([HEART, CAT, RED]), np.array([5, 6, 7]), np.ones(3))
+THINGS = ObjectFeatures(np.array([HEART, CAT, RED]), np.array([5, 6, 7]), np.ones(3))
 
 
 def firing(*tokens: dict[int, float]) -> LayerDecomposition:
@@ -27,11 +32,11 @@ def firing(*tokens: dict[int, float]) -> LayerDecomposition:
     )
 
 
-def found(layer: LayerDecomposition, scene: Truths = SCENE) -> Pairs:
-    return pairs_of(layer, THINGS, scene, shown(scene)[0], np.random.default_rng(0))
+def found(layer: LayerDecomposition, scene: SceneTruths = SCENE) -> LocalizationPairs:
+    return localization_pairs(layer, THINGS, scene, shown(scene)[0], np.random.default_rng(0))
 
 
-def of(pairs: Pairs, concept: int, column: Bool[np.ndarray, " pair"]) -> list[bool]:
+def of(pairs: LocalizationPairs, concept: int, column: Bool[np.ndarray, " pair"]) -> list[bool]:
     picked: list[bool] = column[pairs.concepts == concept].tolist()
     return picked
 
@@ -74,7 +79,7 @@ def test_another_feature_of_the_scene_stands_beside() -> None:
 
 def test_shares_are_of_all_pairs_and_by_group() -> None:
     layers = [firing({}, {5: 2, 7: 1}, {}, {}, {}), firing({}, {}, {5: 2}, {}, {}), firing(*[{6: 1.0}] * 5)]
-    shares = shares_by_group(THINGS, joined([found(layer) for layer in layers]))
+    shares = shares_by_group(THINGS, concatenate_pairs([found(layer) for layer in layers]))
     kind, colour = shares["kind"], shares["colour"]
     assert (kind.n_things, kind.n_concepts, kind.n_pairs) == (2, 26, 6)
     # The heart: a hit, a miss, silent. The cat: silent twice; then it fires first at patch 0, beside the cat.

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from indexer.evaluation.concepts import concepts
-from indexer.evaluation.peak_location import Located, located
-from indexer.evaluation.scenes import Truths
+from indexer.evaluation.peak_location import PeakLocation, located
+from indexer.evaluation.scenes import SceneTruths
 from indexer.evaluation.score import Best, Top
 from tests.indexer.evaluation.made import number_of, truths
 
 
-def nine(concept: str, scenes: Truths, tokens: list[int], *, n_showing: int = 9) -> Located:
+def nine(concept: str, scenes: SceneTruths, tokens: list[int], *, n_showing: int = 9) -> PeakLocation:
     """One feature that stands for `concept`, and peaks at these tokens of scenes 0 to 8."""
     best = Best(np.array([number_of(concept)]), np.array([n_showing], dtype=np.int8), np.array([1.0]))
     return located(Top(np.array([5]), np.arange(9)[None]), np.array([tokens]), best, scenes, concepts())
@@ -53,4 +53,4 @@ def test_features_of_no_kind_of_thing_or_not_true_of_all_nine_are_left_out(
     concept: str, n_showing: int
 ) -> None:
     found = nine(concept, HEARTS, [1] * 9, n_showing=n_showing)
-    assert found == Located(0, None, None, None, None, None)
+    assert found == PeakLocation(0, None, None, None, None, None)

@@ -7,7 +7,7 @@ import pytest
 from jaxtyping import Float32
 
 from indexer.evaluation.concepts import concepts, shown
-from indexer.evaluation.retrieval import AMONG, Meaning, SearchScore, meaning, score, searches
+from indexer.evaluation.retrieval import AMONG, FeatureMeanings, SearchScore, meaning, score, search_scopes
 from indexer.evaluation.score import Top
 from indexer.evaluation.search import RowFinder, Rows
 from scopeview.slots import Slot
@@ -20,7 +20,7 @@ HEARTS, RED_CATS, MIXED = range(9), range(9, 18), range(5, 14)
 TEXTS = {concept.text: np.ones(1, dtype=np.float32) for concept in concepts() if concept.text}
 
 
-def means(**nines: Sequence[int]) -> Meaning:
+def means(**nines: Sequence[int]) -> FeatureMeanings:
     """By feature (`f3=...`) its nine top scenes."""
     features = np.array([int(name[1:]) for name in nines])
     return meaning(shown(SCENES), Top(features, np.array([list(nine) for nine in nines.values()])))
@@ -37,8 +37,10 @@ class Always:
         return [Hit(*hit) for hit in self._answers.get(slot, [])][:k]
 
 
-def run(answers: Mapping[Slot, Sequence[tuple[int, float]]], meanings: Mapping[Slot, Meaning]) -> SearchScore:
-    (search,) = [found for found in searches(list(meanings)) if len(found.slots) == len(meanings)][-1:]
+def run(
+    answers: Mapping[Slot, Sequence[tuple[int, float]]], meanings: Mapping[Slot, FeatureMeanings]
+) -> SearchScore:
+    (search,) = [found for found in search_scopes(list(meanings)) if len(found.slots) == len(meanings)][-1:]
     return score(search, meanings, TEXTS, {"vectors": Always(answers)})[0]
 
 
@@ -75,14 +77,16 @@ def test_over_all_layers_the_nearest_of_all_count_whichever_layer_they_are_of() 
 def test_what_no_feature_stands_for_is_not_asked() -> None:
     found = run({}, {HERE: means(f8=range(9, 27, 2))})
     assert (found.n_concepts, found.among, found.first, found.n_by_group) == (1, 0.0, 0.0, {"kind": 1})
-    empty = Meaning(np.array([], dtype=np.int64), np.zeros((0, 426), dtype=bool), np.zeros(426, dtype=bool))
+    empty = FeatureMeanings(
+        np.array([], dtype=np.int64), np.zeros((0, 426), dtype=bool), np.zeros(426, dtype=bool)
+    )
     none = run({}, {HERE: empty})
     assert (none.n_concepts, none.among, none.first) == (0, None, None)
 
 
 def test_chance_is_what_drawing_features_gives() -> None:
     meanings = {HERE: means(**{f"f{i}": HEARTS if i == 0 else MIXED for i in range(12)})}
-    lines = score(searches([HERE])[0], meanings, TEXTS, {})
+    lines = score(search_scopes([HERE])[0], meanings, TEXTS, {})
     (line,) = lines
     # "red heart": one right of twelve; "red": all twelve.
     assert line.how == "chance"
@@ -92,7 +96,7 @@ def test_chance_is_what_drawing_features_gives() -> None:
 
 def test_searches_are_every_slot_and_every_token_over_all_layers_as_the_site_has_it() -> None:
     slots = [Slot(1, "cls"), Slot(1, "any"), Slot("embed", "cls")]
-    assert [(found.layer, found.token, found.slots) for found in searches(slots)] == [
+    assert [(found.layer, found.token, found.slots) for found in search_scopes(slots)] == [
         (1, "cls", slots[:1]),
         (1, "any", slots[1:2]),
         ("embed", "cls", slots[2:]),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from indexer.evaluation.scenes import _centred, _touched, truth_of
+from indexer.evaluation.scenes import _centred, _touched, scene_truth
 from indexer.world import make_scene
 from indexer.world.scene_objects import MAX_THINGS
 from scopeview.vision.patches import box_of
@@ -10,7 +10,7 @@ from scopeview.vision.patches import box_of
 @pytest.mark.parametrize("grid", [16, 4])
 def test_a_thing_is_seen_in_the_patches_that_its_mask_reaches(grid: int) -> None:
     scene = make_scene(3, 5, n_things=3)
-    truth, side = truth_of(scene, grid), 128 // grid
+    truth, side = scene_truth(scene, grid), 128 // grid
     for number, mask in enumerate(scene.masks):
         for patch in range(grid * grid):
             left, top, right, bottom = box_of(patch + 1, grid, side)
@@ -19,7 +19,7 @@ def test_a_thing_is_seen_in_the_patches_that_its_mask_reaches(grid: int) -> None
 
 
 def test_there_is_no_thing_beyond_the_last() -> None:
-    truth = truth_of(make_scene(3, 5, n_things=1), 16)
+    truth = scene_truth(make_scene(3, 5, n_things=1), 16)
     assert (truth.kinds[0, 1:] == -1).all()
     assert not truth.touched[0, 1:].any()
     assert truth.n_things.tolist() == [1]

@@ -3,7 +3,7 @@ import pytest
 from jaxtyping import Int8
 
 from indexer.evaluation.concepts import Concept, concepts, shown
-from indexer.evaluation.scenes import joined, truth_of
+from indexer.evaluation.scenes import concatenate_truths, scene_truth
 from indexer.evaluation.score import Best, best_concepts, covered, n_showing, random_top, shares
 from indexer.world import make_scene
 from tests.indexer.evaluation.made import number_of, truths
@@ -41,7 +41,7 @@ def test_what_every_scene_shows_is_never_named() -> None:
 
 
 def test_the_best_concept_is_that_of_a_plain_search() -> None:
-    scenes = joined([truth_of(make_scene(11, number), 4) for number in range(40)])
+    scenes = concatenate_truths([scene_truth(make_scene(11, number), 4) for number in range(40)])
     truth = shown(scenes)
     base = truth.mean(axis=0)
     top = random_top(30, 40, seed=1).scenes

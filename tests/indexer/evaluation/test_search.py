@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float32
 from transformers import CLIPModel
 
-from indexer.evaluation.logit_lens import decoder_lens
-from indexer.evaluation.search import RowFinder, Rows
+from indexer.evaluation.search import RowFinder, Rows, decoder_logit_lens
 from scopeview.model_spec import load_encoder
 from scopeview.slots import Slot
 from scopeview.store.reader import IndexReader
@@ -83,8 +82,8 @@ def test_the_lens_is_transformers_own_head_on_a_decoder_row(index: Path) -> None
     with torch.no_grad():
         row = sae.dec[7] * (sae.standardization.std + 1e-6)
         expected = clip.visual_projection(clip.vision_model.post_layernorm(row))
-    found = torch.from_numpy(decoder_lens(encoder.clip, sae)[7])
+    found = torch.from_numpy(decoder_logit_lens(encoder.clip, sae)[7])
     assert torch.allclose(found, expected / expected.norm(), atol=1e-5)
     embed = encoder.saes["embed"]
-    rows = torch.from_numpy(decoder_lens(encoder.clip, embed))
+    rows = torch.from_numpy(decoder_logit_lens(encoder.clip, embed))
     assert torch.allclose(rows, embed.dec / embed.dec.norm(dim=1, keepdim=True), atol=1e-6)

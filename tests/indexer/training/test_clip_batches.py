@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.training.clip_batches import Batches, SceneBatch, claims_met, draw_scenes, stream, training_world
+from indexer.training.clip_batches import (
+    Batches,
+    SceneBatch,
+    draw_scenes,
+    matching_claims,
+    stream,
+    training_world,
+)
 from indexer.training.clip_windows import NO_REGION
 from indexer.world import make_scene
 from tests.indexer.training.clips import BATCH_SIZE, tiny
@@ -41,10 +48,10 @@ def test_batches_may_have_no_twins_at_all_or_no_room_for_a_group() -> None:
 
 def test_also_true_says_what_comparing_claims_one_by_one_says() -> None:
     scenes = [make_scene(0, number) for number in range(80)]
-    captions = [scene.brief_caption() if scene.number % 2 else scene.worded for scene in scenes]
+    captions = [scene.brief_caption() if scene.number % 2 else scene.full_caption for scene in scenes]
     facts = [scene.facts() for scene in scenes]
     expected = [[caption.claims <= found for caption in captions] for found in facts]
-    met = claims_met(captions, facts)
+    met = matching_claims(captions, facts)
     assert np.array_equal(met, expected)
     assert met.diagonal().all()
     assert 0.02 < met.mean() < 0.2

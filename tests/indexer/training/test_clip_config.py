@@ -16,8 +16,8 @@ def test_what_stands_in_for_nothing_said_is_accepted() -> None:
 
 def test_every_so_many_steps_and_all_the_last_ones_see_scenes_whole() -> None:
     settings = ClipSettings(n_images=20 * 128, whole_every=6, whole_end=0.1)
-    assert [step for step in range(20) if settings.is_whole(step)] == [5, 11, 17, 18, 19]
-    assert all(replace(settings, window=16).is_whole(step) for step in range(20))
+    assert [step for step in range(20) if settings.is_full_scene(step)] == [5, 11, 17, 18, 19]
+    assert all(replace(settings, window=16).is_full_scene(step) for step in range(20))
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,9 @@ def test_every_so_many_steps_and_all_the_last_ones_see_scenes_whole() -> None:
         ({"blocks": 0}, "--blocks is 0; expected a whole number above 0"),
         ({"batch_size": 1}, "--batch-size is 1; expected 2 or more"),
         ({"window": 17}, "--window is 17; expected 1 to 16 patches a side"),
-        ({"whole_every": 0}, "--whole-every is 0; expected a whole number above 0"),
+        ({"whole_every": 0}, "--full-scene-every is 0; expected a whole number above 0"),
         ({"regions": -1.0}, "--regions is -1.0; expected a weight from 0 to 100"),
-        ({"matrix_lr": 1.0}, "--matrix-lr is 1.0; expected above 0 and below 1"),
+        ({"matrix_lr": 1.0}, "--muon-lr is 1.0; expected above 0 and below 1"),
         ({"hard_negatives": 1.5}, "--hard-negatives is 1.5; expected a share from 0 to 1"),
         ({"lr": float("nan")}, "--lr is nan; expected above 0"),
     ],

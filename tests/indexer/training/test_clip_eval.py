@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from indexer.training.clip_eval import (
-    ClipFigures,
+    ClipMetrics,
     background_prompts,
     colour_prompts,
     evaluate_clip,
@@ -19,13 +19,13 @@ from tests.indexer.training.clips import tiny
 
 
 @pytest.fixture(scope="module")
-def untrained(tmp_path_factory: pytest.TempPathFactory) -> ClipFigures:
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> ClipMetrics:
     folder: Path = tmp_path_factory.mktemp("clip")
     save_clip(folder, new_clip(tiny()))
     return evaluate_clip(str(folder), seed=3, n_images=200)
 
 
-def test_a_model_that_learned_nothing_guesses(untrained: ClipFigures) -> None:
+def test_a_model_that_learned_nothing_guesses(untrained: ClipMetrics) -> None:
     for figure in (untrained.kind, untrained.colour, untrained.background, untrained.retrieval):
         assert figure.accuracy < figure.chance + 0.15
         assert figure.n == 200
@@ -34,7 +34,7 @@ def test_a_model_that_learned_nothing_guesses(untrained: ClipFigures) -> None:
 
 
 def test_figures_are_printed_as_a_table_and_as_json(
-    untrained: ClipFigures, capsys: pytest.CaptureFixture[str]
+    untrained: ClipMetrics, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_figures(untrained, as_json=True)
     printed = json.loads(capsys.readouterr().out)

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoTokenizer, CLIPModel
 
 from indexer.training.clip_model import embed_images, embed_texts, new_clip, save_clip
-from indexer.training.clip_windows import WHOLE, Window
+from indexer.training.clip_windows import FULL_WINDOW, Window
 from indexer.world import make_scene
 from scopeview.vision.clip import Clip
 from tests.indexer.training.clips import tiny
@@ -31,7 +31,7 @@ def test_the_folder_is_what_indexing_takes_and_sees_the_same(model: CLIPModel, f
     crops = np.stack([clip.preprocessing.crop(make_scene(0, number).image) for number in range(4)])
     pixels = torch.from_numpy(crops)
     with torch.inference_mode():
-        seen = embed_images(model, pixels, torch.from_numpy(WHOLE.patches).expand(4, -1))
+        seen = embed_images(model, pixels, torch.from_numpy(FULL_WINDOW.patches).expand(4, -1))
         assert torch.allclose(clip.forward(pixels, []).embedding, seen.images, atol=1e-5)
 
 

@@ -1,10 +1,15 @@
 """Losses and gradients, against autograd on dense twins."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from indexer.training import sae_loss
+from indexer.training.sae_loss import ByFeature, decode, products
 from indexer.training.sae_model import TrainedSae
 from tests.indexer.training.saes_in_training import SETTINGS, relu_settings, settings, sparse_mixtures
 
@@ -91,3 +96,43 @@ def test_what_fired_is_what_was_kept_above_zero() -> None:
     kept = ((X - _sae().pre_b) @ _sae().enc.T).argmax(dim=1)
     assert outcome.fired.nonzero().squeeze(1).tolist() == sorted(set(kept.tolist()))
     assert outcome.l0 == 1
+
+
+_SIZES = st.tuples(st.integers(1, 9), st.integers(1, 12), st.integers(1, 5), st.integers(0, 99))
+
+
+class _Example(NamedTuple):
+    features: Tensor
+    values: Tensor
+    dense: Tensor
+    """The same code, with zeros where nothing was kept."""
+    rows: Tensor
+    table: Tensor
+
+
+def _codes(n_tokens: int, n_features: int, d_in: int, seed: int) -> _Example:
+    random = torch.Generator().manual_seed(seed)
+    dense = torch.randn(n_tokens, n_features, generator=random)
+    values, features = dense.topk((n_features + 1) // 2, dim=1)
+    kept = torch.zeros_like(dense).scatter(1, features, values)
+    rows = torch.randn(n_tokens, d_in, generator=random)
+    return _Example(features, values, kept, rows, torch.randn(n_features, d_in, generator=random))
+
+
+@given(_SIZES)
+def test_decoding_is_the_dense_product(sizes: tuple[int, int, int, int]) -> None:
+    features, values, kept, _, table = _codes(*sizes)
+    torch.testing.assert_close(decode(features, values, table), kept @ table)
+
+
+@given(_SIZES)
+def test_products_are_the_dense_ones_at_the_features_kept(sizes: tuple[int, int, int, int]) -> None:
+    features, _, _, rows, table = _codes(*sizes)
+    torch.testing.assert_close(products(features, rows, table), (rows @ table.T).gather(1, features))
+
+
+@given(_SIZES)
+def test_collecting_by_feature_is_the_transposed_product(sizes: tuple[int, int, int, int]) -> None:
+    features, values, kept, rows, table = _codes(*sizes)
+    by_feature = ByFeature.of(features, len(table))
+    torch.testing.assert_close(by_feature.collect(values, rows), kept.T @ rows)

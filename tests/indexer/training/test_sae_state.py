@@ -3,7 +3,7 @@
 import torch
 
 from indexer.training.sae_config import SaeSettings
-from indexer.training.sae_state import Learner, StepFigures
+from indexer.training.sae_state import Learner, StepMetrics
 from tests.indexer.training.saes_in_training import relu_settings, settings, sparse_mixtures
 
 CPU = torch.device("cpu")
@@ -13,7 +13,7 @@ def _learner(of: SaeSettings) -> Learner:
     return Learner(of, seed=0, device=CPU, low_precision=False)
 
 
-def _learn(learner: Learner, n_steps: int, *, first: int = 0, n_parts: int = 20) -> list[StepFigures]:
+def _learn(learner: Learner, n_steps: int, *, first: int = 0, n_parts: int = 20) -> list[StepMetrics]:
     found = [
         learner.step(sparse_mixtures(256, seed=step, n_parts=n_parts), lr=0.01, measured=True)
         for step in range(first, first + n_steps)
@@ -37,7 +37,7 @@ def test_a_fresh_encoder_equals_its_decoder_in_unit_rows() -> None:
 def test_features_begin_at_the_directions_of_tokens_and_the_rest_at_random() -> None:
     sae, untouched = _learner(settings()).sae, _learner(settings()).sae
     tokens = torch.cat([torch.zeros(1, 12), sparse_mixtures(10)])
-    sae.begin_at(tokens)
+    sae.init_from_tokens(tokens)
     torch.testing.assert_close(sae.dec[:10], torch.nn.functional.normalize(tokens[1:], dim=1))
     assert torch.equal(sae.dec[10:], untouched.dec[10:])
     assert torch.equal(sae.enc, sae.dec)
@@ -53,7 +53,7 @@ def _dead_on_clusters(*, begin_at_tokens: bool) -> int:
         chosen = torch.randint(60, (256,), generator=random)
         x = centres[chosen] + 0.05 * torch.randn(256, 12, generator=random)
         if step == 0 and begin_at_tokens:
-            learner.sae.begin_at(x)
+            learner.sae.init_from_tokens(x)
         learner.step(x, lr=0.003)
     return len(learner.dead)
 

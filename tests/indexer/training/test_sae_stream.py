@@ -84,10 +84,10 @@ def test_a_source_that_is_repeated_begins_again_where_it_should(
     pictures: Path, preprocessing: Preprocessing
 ) -> None:
     stream = open_stream(str(pictures), preprocessing, ahead=2)
-    whole = list(islice(stream.images(2, again_from=2), 14))
+    whole = list(islice(stream.images(2, repeat_from=2), 14))
     assert _greys(whole) == [2, 3, 4, 5, 6] * 2 + [2, 3, 4, 5]
     for done in range(12):
-        again = islice(stream.images(whole[done].next_sample, again_from=2), 13 - done)
+        again = islice(stream.images(whole[done].next_sample, repeat_from=2), 13 - done)
         assert _greys(list(again)) == _greys(whole[done + 1 :])
 
 
@@ -122,8 +122,8 @@ class _Greys:
     def identity(self) -> list[list[str]]:
         return []
 
-    def images(self, start: int, *, again_from: int | None = None) -> Any:
-        del again_from
+    def images(self, start: int, *, repeat_from: int | None = None) -> Any:
+        del repeat_from
         for number in range(start, self.n):
             yield StreamedImage(np.full((3, 2, 2), number, dtype=np.uint8), number + 1)
 
@@ -140,7 +140,7 @@ def _activations(n_steps: int) -> Activations:
 
 def _batches(n_steps: int, place: StreamPosition = START, n_images: int = 20) -> list[ActivationBatch]:
     stream: ImageStream = _Greys(n_images)
-    return list(_activations(n_steps).batches(stream, place, again_from=None))
+    return list(_activations(n_steps).batches(stream, place, repeat_from=None))
 
 
 def test_every_token_of_the_buffer_is_dealt_once_and_in_another_order() -> None:
@@ -164,12 +164,12 @@ def test_from_any_place_on_the_same_tokens_are_dealt() -> None:
 
 def test_some_tokens_are_of_the_buffer_in_another_order_and_no_more_than_there_are() -> None:
     activations = _activations(3)
-    next(activations.batches(_Greys(20), StreamPosition(0, 0), again_from=None))
+    next(activations.batches(_Greys(20), StreamPosition(0, 0), repeat_from=None))
     in_order = [10.0 * image + token for image in range(6) for token in range(N_TOKENS)]
-    everything = activations.some_tokens(1, 10_000)[:, 0].tolist()
+    everything = activations.sample_tokens(1, 10_000)[:, 0].tolist()
     assert sorted(everything) == in_order != everything
-    assert activations.some_tokens(1, 5)[:, 0].tolist() == everything[:5]
-    assert sorted(activations.some_tokens(EMBED, 10)[:, 0].tolist()) == [0, 1, 2, 3, 4, 5]
+    assert activations.sample_tokens(1, 5)[:, 0].tolist() == everything[:5]
+    assert sorted(activations.sample_tokens(EMBED, 10)[:, 0].tolist()) == [0, 1, 2, 3, 4, 5]
 
 
 def test_pictures_that_run_out_are_an_error_that_says_how_many_there_were() -> None:

@@ -7,18 +7,18 @@ from jaxtyping import Bool
 from PIL import Image
 
 from indexer.world import make_scene, mask_of
-from indexer.world.canvas import PICTURE_PX, Silhouette
+from indexer.world.canvas import IMAGE_PX, Silhouette
 from indexer.world.masks import runs_of, visible_masks
 
 
-@given(arrays.arrays(bool, (PICTURE_PX, PICTURE_PX)))
+@given(arrays.arrays(bool, (IMAGE_PX, IMAGE_PX)))
 def test_a_mask_survives_being_written_as_runs(mask: Bool[np.ndarray, "height width"]) -> None:
     written = json.loads(json.dumps({"mask": runs_of(mask)}))
     assert np.array_equal(mask_of(written), mask)
 
 
 def test_runs_begin_outside_and_go_along_the_rows() -> None:
-    mask = np.zeros((PICTURE_PX, PICTURE_PX), dtype=bool)
+    mask = np.zeros((IMAGE_PX, IMAGE_PX), dtype=bool)
     mask[1, 2:6] = mask[2, 0:6] = True
     assert runs_of(mask) == [130, 4, 122, 6, 128 * 128 - 262]
     assert runs_of(np.ones_like(mask)) == [0, 128 * 128]

@@ -7,10 +7,10 @@ from PIL import Image
 
 from indexer.world import Scene, make_scene, make_twins
 from indexer.world.backgrounds import background_kinds
-from indexer.world.canvas import PICTURE_PX
+from indexer.world.canvas import IMAGE_PX
 from indexer.world.kinds import check_kinds, kinds
 from indexer.world.palette import COLOURS, TINTS
-from indexer.world.sampling import Draws
+from indexer.world.sampling import RandomStream
 from indexer.world.scene import most_twins
 from indexer.world.scene_objects import Difference
 from scopeview.errors import InputError
@@ -47,7 +47,7 @@ def test_every_kind_colour_and_background_comes_up(scenes: list[Scene]) -> None:
 
 
 def test_pictures_are_rgb_of_128_pixels(scenes: list[Scene]) -> None:
-    assert {(scene.image.mode, scene.image.size) for scene in scenes} == {("RGB", (PICTURE_PX, PICTURE_PX))}
+    assert {(scene.image.mode, scene.image.size) for scene in scenes} == {("RGB", (IMAGE_PX, IMAGE_PX))}
 
 
 def test_the_colour_of_a_thing_is_seen_in_its_mask(scenes: list[Scene]) -> None:
@@ -63,8 +63,8 @@ def test_masks_lie_in_their_boxes_and_nowhere_twice(scenes: list[Scene]) -> None
         assert np.sum(scene.masks, axis=0).max() == 1
         for thing, mask in zip(scene.things, scene.masks, strict=True):
             left, top, right, bottom = thing.box
-            assert 0 <= left < right <= PICTURE_PX
-            assert 0 <= top < bottom <= PICTURE_PX
+            assert 0 <= left < right <= IMAGE_PX
+            assert 0 <= top < bottom <= IMAGE_PX
             assert mask[top:bottom, left:right].sum() == mask.sum() > 60
 
 
@@ -129,17 +129,17 @@ def test_an_unknown_kind_and_too_many_twins_are_refused() -> None:
 
 
 def test_draws_reach_both_ends_and_nothing_else() -> None:
-    draws = Draws(0, 0)
-    assert {draws.integer(-2, 3) for _ in range(500)} == {-2, -1, 0, 1, 2, 3}
+    random = RandomStream(0, 0)
+    assert {random.integer(-2, 3) for _ in range(500)} == {-2, -1, 0, 1, 2, 3}
 
 
 def test_shuffling_keeps_everything_once_and_puts_it_everywhere() -> None:
-    draws = Draws(0, 0)
-    orders = [draws.shuffled("abcd") for _ in range(400)]
+    random = RandomStream(0, 0)
+    orders = [random.shuffled("abcd") for _ in range(400)]
     assert all(sorted(order) == list("abcd") for order in orders)
     assert len({tuple(order) for order in orders}) == 24
 
 
 def test_the_picture_of_a_scene_is_its_own() -> None:
     assert isinstance(make_scene(0, 0).image, Image.Image)
-    assert Draws(0, 0).integer(0, 10**6) != Draws(0, 0, "brief").integer(0, 10**6)
+    assert RandomStream(0, 0).integer(0, 10**6) != RandomStream(0, 0, "brief").integer(0, 10**6)

@@ -10,8 +10,8 @@ from scopeview.analysis.feature_edits import (
     FeatureEdits,
     code_change,
     cosine,
+    format_edit,
     parse_edit,
-    spell_edit,
     zero_shot,
 )
 from scopeview.analysis.heatmap import feature_heatmaps
@@ -77,7 +77,7 @@ def test_features_set_to_their_own_values_stay(seed: int, turn: str) -> None:
 )
 def test_an_edit_is_read_and_written_alike(text: str, edit: Edit) -> None:
     assert parse_edit(text) == edit
-    assert spell_edit(edit) == text
+    assert format_edit(edit) == text
     assert parse_edit(f"{text}0" if "." in text else text) == edit
 
 

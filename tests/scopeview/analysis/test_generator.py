@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from scopeview.analysis.feature_edits import SteeredEmbeddings
-from scopeview.analysis.generator import KANDINSKY, Generator, Kandinsky, draw_turned, load_kandinsky
+from scopeview.analysis.generator import KANDINSKY, Generator, Kandinsky, draw_steered, load_kandinsky
 from scopeview.errors import InputError
 
 TURNED = SteeredEmbeddings(np.array([0.0, 1.0, 2.0], np.float32), np.array([200.0, 1.0, 2.0], np.float32))
@@ -29,7 +29,7 @@ class Standin:
 
 def test_both_embeddings_are_drawn_from_the_same_noise() -> None:
     assert isinstance(Standin(), Generator)
-    drawn = draw_turned(Standin(), TURNED, clip="someone/a-clip@abc", layer="embed", seed=7)
+    drawn = draw_steered(Standin(), TURNED, clip="someone/a-clip@abc", layer="embed", seed=7)
     assert drawn.before.getpixel((0, 0)) == (0, 7, 0)
     assert drawn.after.getpixel((0, 0)) == (200, 7, 0)
 
@@ -37,7 +37,7 @@ def test_both_embeddings_are_drawn_from_the_same_noise() -> None:
 @pytest.mark.parametrize(
     ("clip", "layer", "turned", "said"),
     [
-        ("someone/a-clip", 11, TURNED, "no final embedding"),
+        ("someone/a-clip", 11, TURNED, "not the final embedding"),
         ("laion/another", "embed", TURNED, "someone/a-clip, and these are of laion/another"),
         ("someone/a-clip", "embed", SteeredEmbeddings(*np.ones((2, 5), np.float32)), "5 dimensions"),
     ],
@@ -46,7 +46,7 @@ def test_what_the_generator_cannot_know_is_refused(
     clip: str, layer: Any, turned: SteeredEmbeddings, said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
-        draw_turned(Standin(), turned, clip=clip, layer=layer)
+        draw_steered(Standin(), turned, clip=clip, layer=layer)
 
 
 class Pipeline:

@@ -92,7 +92,7 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (3, IMAGE_PX, IMAGE_PX), dty
 
 
 def apart(encoder: Encoder, layer: Layer) -> LayerDecomposition:
-    return encoder.apart(PICTURE[None], [layer])[0].layers[layer]
+    return encoder.decompose(PICTURE[None], [layer])[0].layers[layer]
 
 
 @pytest.mark.parametrize("layer", [1, EMBED])
@@ -101,7 +101,7 @@ def test_what_is_left_as_it_is_leaves_the_embedding_as_it_is(encoder: Encoder, l
     for edits in ((), (Edit(tuple(range(N_FEATURES)), "scale", 1.0),)):
         same = encoder.steer(PICTURE, found, FeatureEdits(layer, edits))
         assert np.abs(same.after - same.before).max() <= 1e-5
-        (plain,) = encoder.apart(PICTURE[None], [])
+        (plain,) = encoder.decompose(PICTURE[None], [])
         assert plain.embedding is not None
         np.testing.assert_allclose(same.before, plain.embedding, atol=1e-5)
 

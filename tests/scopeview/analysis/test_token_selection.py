@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scopeview.analysis.decomposition import Peaks
-from scopeview.analysis.token_selection import groups_here, parse_selection, spell, summarize
+from scopeview.analysis.token_selection import format_positions, groups_here, parse_selection, summarize
 from scopeview.errors import InputError
 from tests.scopeview.layer_decompositions import layer_apart, random_layer
 
@@ -36,7 +36,7 @@ def test_a_selection_has_one_spelling(text: str, spelling: str, positions: tuple
 @given(st.sets(st.integers(0, 256), min_size=1))
 def test_what_is_spelled_is_read_back(positions: set[int]) -> None:
     chosen = sorted(positions)
-    assert parse_selection(spell(chosen), 258).positions == tuple(chosen)
+    assert parse_selection(format_positions(chosen), 258).positions == tuple(chosen)
 
 
 @pytest.mark.parametrize("text", ["", "0", "257", "4-3", "1-999999999999", "cls,", "x", "1 2", "+1", "any,1"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scopeview.sae.reference_metrics import published_figures
+from scopeview.sae.reference_metrics import published_metrics
 from scopeview.store.manifest import LayerRecord
 
 SUITE = LayerRecord(
@@ -20,7 +20,7 @@ SUITE = LayerRecord(
 
 
 def test_a_layer_of_the_suite_has_its_published_figures() -> None:
-    found = published_figures(SUITE)
+    found = published_metrics(SUITE)
     assert found is not None
     assert (found.mse, found.explained_variance) == (299.96, 0.684)
 
@@ -38,4 +38,4 @@ def test_a_layer_of_the_suite_has_its_published_figures() -> None:
     ],
 )
 def test_any_other_sae_has_none(other: dict[str, object]) -> None:
-    assert published_figures(SUITE.model_copy(update=other)) is None
+    assert published_metrics(SUITE.model_copy(update=other)) is None

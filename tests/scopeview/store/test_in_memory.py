@@ -8,7 +8,7 @@ import pytest
 from scopeview.errors import NotFoundError
 from scopeview.slots import Slot
 from scopeview.store.columns import SlotColumns, in_range, read_columns, read_punsafe
-from scopeview.store.image_rows import MAX_ROWS_IN_MEMORY
+from scopeview.store.images import MAX_ROWS_IN_MEMORY
 from scopeview.store.reader import IndexReader
 from tests.app.index import N_FEATURES, N_IMAGES, SmallIndex
 from tests.scopeview.store.conftest import Changed
@@ -64,7 +64,7 @@ def test_a_database_that_lacks_features_still_finds_the_others(changed: Changed,
 
 
 def test_too_many_images_stay_where_they_are(small: SmallIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scopeview.store.images.MOST", N_IMAGES - 1)
+    monkeypatch.setattr("scopeview.store.images.MAX_ROWS_IN_MEMORY", N_IMAGES - 1)
     with IndexReader(small.index_dir) as reader:
         reader.warm()
         monkeypatch.setattr(reader, "sql", lambda *_: [])

@@ -1,9 +1,11 @@
 """Packs: what was put in under a number comes out under it, and a torn pack is refused."""
 
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scopeview.errors import IndexFormatError
-from scopeview.store.pack import Pack, offsets_path, write_pack
+from scopeview.store.pack import Pack, offsets_path, open_npy, write_pack
 
 
 def pack_of(folder: Path, blobs: Sequence[bytes | None]) -> Pack:
@@ -116,3 +118,33 @@ def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
     pack = pack_of(tmp_path, [b"blob"])
     pack.close()
     pack.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    np.save(tmp_path / "seven.npy", np.arange(7))
+    return tmp_path / "seven.npy"
+
+
+def test_one_header_is_read_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading: list[Path] = []
+    most: list[int] = []
+    load = np.load
+
+    def slow_load(path: Path, **how: Any) -> object:
+        reading.append(path)
+        time.sleep(0.01)
+        most.append(len(reading))
+        reading.remove(path)
+        return load(path, **how)
+
+    monkeypatch.setattr(np, "load", slow_load)
+    with ThreadPoolExecutor(4) as pool:
+        sums = list(pool.map(lambda _: int(open_npy(path).sum()), range(12)))
+    assert sums == [21] * 12
+    assert most == [1] * 12
+
+
+def test_what_is_opened_cannot_be_changed(path: Path) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        open_npy(path)[0] = 1

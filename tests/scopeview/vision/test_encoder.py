@@ -183,7 +183,7 @@ def test_the_codes_of_a_relu_sae_are_whole() -> None:
 
 
 def test_apart_holds_every_token_of_every_layer_and_the_embedding() -> None:
-    first, second = encoder({3: ACTIVATIONS}, ["cls"], with_embed=True).apart(CROPS)
+    first, second = encoder({3: ACTIVATIONS}, ["cls"], with_embed=True).decompose(CROPS)
     assert list(first.layers) == [3, "embed"]
     assert first.layers[3].features.tolist() == [[0, 1], [1, 0], [1, 2]]
     assert first.layers[3].values.tolist() == [[5, 1], [4, 1], [4, 3]]
@@ -194,7 +194,7 @@ def test_apart_holds_every_token_of_every_layer_and_the_embedding() -> None:
 
 
 def test_apart_says_of_each_token_how_much_is_left_over() -> None:
-    (first, _) = encoder({3: ACTIVATIONS}, ["cls"]).apart(CROPS)
+    (first, _) = encoder({3: ACTIVATIONS}, ["cls"]).decompose(CROPS)
     # The identity keeps the two highest: what is left of a token is its lowest dimension.
     assert first.layers[3].mse.tolist() == [1, 0, 0]
     spread = 25 + 1 + 1 - 25 / 3
@@ -204,7 +204,7 @@ def test_apart_says_of_each_token_how_much_is_left_over() -> None:
 def test_masses_are_activations_times_the_lengths_of_decoder_rows() -> None:
     made = encoder({3: ACTIVATIONS}, ["cls"])
     made.saes[3].dec.mul_(torch.tensor([[2.0], [3.0], [5.0]]))
-    (first, second) = made.apart(CROPS)
+    (first, second) = made.decompose(CROPS)
     assert first.layers[3].masses.tolist() == [[10, 3], [12, 2], [12, 15]]
     assert second.layers[3].masses[:2].tolist() == [[0, 0], [0, 0]]
 
@@ -212,13 +212,13 @@ def test_masses_are_activations_times_the_lengths_of_decoder_rows() -> None:
 def test_only_what_is_asked_for_is_taken_apart() -> None:
     made = encoder({1: ACTIVATIONS, 3: ACTIVATIONS}, ["cls"], with_embed=True)
     made.clip.forward = None  # type: ignore[method-assign, assignment]
-    (first, _) = made.apart(CROPS, [3], embedding=False)
+    (first, _) = made.decompose(CROPS, [3], embedding=False)
     assert list(first.layers) == [3]
     assert first.embedding is None
 
 
 def test_each_picture_of_a_relu_sae_is_as_wide_as_its_own_busiest_token() -> None:
-    first, second = encoder({3: ACTIVATIONS - 2.5}, ["cls"], k=None).apart(CROPS)
+    first, second = encoder({3: ACTIVATIONS - 2.5}, ["cls"], k=None).decompose(CROPS)
     assert first.layers[3].values.tolist() == [[2.5, 0], [1.5, 0], [1.5, 0.5]]
     assert second.layers[3].values.shape == (3, 0)
     assert first.layers[3].k is None

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from scopeview.vision.clip import Clip
-from scopeview.vision.matmul_attention import PRODUCTS, attend_by_products
+from scopeview.vision.matmul_attention import MATMUL_ATTENTION, attention_by_matmul
 from scopeview.vision.onednn_linear import is_worth_packing
 from tests.models import save_random_clip
 
@@ -15,7 +15,7 @@ from tests.models import save_random_clip
 def test_in_float32_it_is_pytorchs() -> None:
     random = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(2, 3, n, 16, generator=random) for n in (5, 7, 7))
-    found, weights = attend_by_products(
+    found, weights = attention_by_matmul(
         torch.nn.Identity(), query, key, value, None, scaling=0.3, dropout=0.0
     )
     expected = functional.scaled_dot_product_attention(query, key, value, scale=0.3)
@@ -27,4 +27,4 @@ def test_in_float32_it_is_pytorchs() -> None:
 def test_a_tower_attends_by_products_where_it_is_packed(tmp_path: Path, dtype: torch.dtype) -> None:
     clip = Clip.load(str(save_random_clip(tmp_path)), dtype=dtype)
     packed = is_worth_packing(clip.device, dtype)
-    assert clip.model.vision_model.config._attn_implementation == (PRODUCTS if packed else "sdpa")
+    assert clip.model.vision_model.config._attn_implementation == (MATMUL_ATTENTION if packed else "sdpa")

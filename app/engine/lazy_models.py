@@ -1,0 +1,98 @@
+"""Models by index folder, each loaded once when first needed; a failed load is retried later."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+from app.engine.errors import EncoderAbsentError
+from scopeview.errors import ScopeviewError
+
+log = logging.getLogger("scopeview.worker")
+
+RETRY_LOAD_S = 60.0
+"""A failed load is told to visitors for this long before it is tried again."""
+
+Model = TypeVar("Model")
+
+
+class LoadFailure(NamedTuple):
+    """Why a model cannot be had, in words for a visitor: without paths, which the log has."""
+
+    why: str
+    is_final: bool = False  # it will not come to be
+
+
+class LazyModels(Generic[Model]):
+    """Call from any thread. torch is imported when a model is loaded, not before."""
+
+    def __init__(
+        self,
+        factory: Callable[[Path], Model] | None,
+        *,
+        name: str,
+        why_off: str,
+        explain: Callable[[Exception], LoadFailure],
+    ) -> None:
+        """`factory` is None where models are switched off, which `why_off` says to a visitor; `name` is what
+        the log calls one of them."""
+        self._factory, self._name, self._why_off, self._explain = factory, name, why_off, explain
+        self._loaded: dict[Path, Model] = {}
+        self._failures: dict[Path, tuple[float, str]] = {}  # until when (monotonic), and why
+        self._loading = threading.Lock()
+
+    def unavailable_reason(self, index_dir: Path) -> str | None:
+        """Why there is none at this moment, or None as far as is known."""
+        if self._factory is None:
+            return self._why_off
+        until_s, why = self._failures.get(index_dir, (0.0, ""))
+        return why if time.monotonic() < until_s else None
+
+    def get(self, index_dir: Path) -> Model:
+        """Loads it when it is not loaded yet, which takes seconds. Raises `EncoderAbsentError`."""
+        found = self._loaded.get(index_dir)
+        if found is not None:
+            return found
+        with self._loading:
+            if index_dir not in self._loaded:
+                self._loaded[index_dir] = self._load(index_dir)
+            return self._loaded[index_dir]
+
+    def loaded(self, index_dir: Path) -> Model | None:
+        return self._loaded.get(index_dir)
+
+    def forget(self, index_dir: Path) -> None:
+        """The next to ask loads a fresh one."""
+        self._loaded.pop(index_dir, None)
+
+    def reload(self, index_dir: Path, failed: Model) -> None:
+        """Puts a fresh one in the place of one that failed. Raises nothing: `unavailable_reason` tells."""
+        with self._loading:
+            if self._loaded.get(index_dir) is failed:
+                del self._loaded[index_dir]
+        try:
+            self.get(index_dir)
+        except EncoderAbsentError:
+            log.warning("the %s of %s is gone; it is tried again later", self._name, index_dir)
+
+    def _load(self, index_dir: Path) -> Model:
+        why = self.unavailable_reason(index_dir)
+        if why is not None or self._factory is None:
+            raise EncoderAbsentError(why or self._why_off)
+        try:
+            return self._factory(index_dir)
+        except (ScopeviewError, ImportError) as error:  # whose message says all there is to say
+            log.warning("the %s of %s could not be loaded: %s", self._name, index_dir, error)
+            raise self._failed(index_dir, error) from error
+        except (OSError, RuntimeError, MemoryError) as error:
+            log.exception("the %s of %s could not be loaded", self._name, index_dir)
+            raise self._failed(index_dir, error) from error
+
+    def _failed(self, index_dir: Path, error: Exception) -> EncoderAbsentError:
+        failure = self._explain(error)
+        until_s = math.inf if failure.is_final else time.monotonic() + RETRY_LOAD_S
+        self._failures[index_dir] = (until_s, failure.why)
+        return EncoderAbsentError(failure.why)
