@@ -22,6 +22,7 @@ from app.engine.worker import Crop, EncodeRequest
 from app.formatting import moment
 from app.services.model_requests import answers, refuse_absent
 from app.state import AppState, OpenIndex
+from app.uploads.decoding import DecodedCrop
 from app.uploads.image_validation import validate_image
 from app.uploads.multipart import Pace, read_picture
 from app.uploads.request_body import IncomingBody
@@ -68,12 +69,12 @@ async def _receive(request: Request, incoming: IncomingBody, site: AppState, ind
 async def _analyze(site: AppState, index: OpenIndex, client: str, data: bytes) -> NewUpload:
     await _pool(site, partial(validate_image, data))
     sha256 = await _pool(site, partial(_accepted, site, lambda: hashlib.sha256(data).hexdigest()))
-    crop = await _decoded(site, index, client, data)
+    crop, grey_16_bit = await _decoded(site, index, client, data)
     key = await _pool(site, partial(_accepted, site, partial(crop_key, crop)))
     await _pool(site, partial(site.worker.encoder, index.reader.index_dir))  # the first one loads the model
     codes = await _codes(site, index, key, crop)
     picture = await _pool(site, partial(encode_lossless, crop))
-    keep = partial(site.uploads.keep, crop_sha256=key, sha256=sha256)
+    keep = partial(site.uploads.keep, crop_sha256=key, sha256=sha256, grey_16_bit=grey_16_bit)
     return await run_in_threadpool(keep, index.slug, index.version, picture, codes)
 
 
@@ -98,7 +99,7 @@ async def _while_sender_stays(incoming: IncomingBody, work: Coroutine[Any, Any, 
         await asyncio.wait({working, leaving})
 
 
-async def _decoded(site: AppState, index: OpenIndex, client: str, data: bytes) -> Crop:
+async def _decoded(site: AppState, index: OpenIndex, client: str, data: bytes) -> DecodedCrop:
     """Raises `ImageError`, and a 503 where too many others are before it."""
     settings = site.settings
     limits = ImageLimits(settings.max_upload_bytes, settings.max_upload_pixels)
@@ -144,6 +145,7 @@ def upload_fields(upload: Upload, urls: Urls) -> dict[str, Any]:
         "picture_url": urls.upload_picture(upload.index, upload.upload_id),
         "created": moment(upload.created_s),
         "expires": moment(upload.expires_s),
+        "grey_16_bit": upload.grey_16_bit,
         "codes": [asdict(code) for code in upload.codes],
     }
 

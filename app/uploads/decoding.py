@@ -10,7 +10,7 @@ import math
 import os
 import sys
 from functools import cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import anyio
 import anyio.to_process
@@ -19,7 +19,7 @@ from anyio import BrokenWorkerProcess
 from jaxtyping import UInt8
 
 from scopeview.errors import BadReason, ImageError
-from scopeview.images import ImageLimits, decode
+from scopeview.images import Grey16, ImageLimits, decode
 from scopeview.vision.preprocess import Preprocessing
 
 N_PROCESSES = 2
@@ -30,10 +30,17 @@ MAX_PROCESS_BYTES = 4 * 1024**3
 Crop = UInt8[np.ndarray, "3 height width"]
 
 
+class DecodedCrop(NamedTuple):
+    """The square that the model sees; for 16-bit grayscale, how it became 8-bit. None: the file is another."""
+
+    crop: Crop
+    grey_16_bit: Grey16 | None
+
+
 class Decoder(Protocol):
     """Raises `ImageError`, and whatever says that it cannot be done now."""
 
-    async def __call__(self, data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop: ...
+    async def __call__(self, data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> DecodedCrop: ...
 
 
 class ProcessDecoder:
@@ -42,7 +49,7 @@ class ProcessDecoder:
     def __init__(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s
 
-    async def __call__(self, data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop:
+    async def __call__(self, data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> DecodedCrop:
         """Raises `ImageError` also for what takes too long or ends the decoder; its process ends with it."""
         try:
             with anyio.fail_after(self._deadline_s):
@@ -56,12 +63,14 @@ class ProcessDecoder:
             raise ImageError(BadReason.CORRUPT, "this image crashed the decoder") from None
 
 
-def decoded_crop(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop:
+def decoded_crop(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> DecodedCrop:
     """The square that a model with that preprocessing sees. Raises `ImageError`."""
-    return preprocessing.crop(decode(data, limits, preprocessing.grey_16_bit).image)
+    decoded = decode(data, limits, preprocessing.grey_16_bit)
+    grey_16_bit = preprocessing.grey_16_bit if decoded.is_grey_16_bit else None
+    return DecodedCrop(preprocessing.crop(decoded.image), grey_16_bit)
 
 
-def _crop_in_process(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop:
+def _crop_in_process(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> DecodedCrop:
     _restrict_process()
     return decoded_crop(data, limits, preprocessing)
 

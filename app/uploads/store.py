@@ -27,6 +27,7 @@ from pydantic import TypeAdapter
 from app.moderation.blocklist import BlockList
 from app.web.errors import ProblemError, disk_problems, is_disk_full
 from scopeview.errors import InputError, NotFoundError
+from scopeview.images import Grey16
 from scopeview.store.files import write_json, atomic_write
 from scopeview.store.records import Code
 
@@ -54,6 +55,7 @@ class Upload:
     codes: list[Code]
     crop_sha256: str = ""  # of the square's pixels: what the worker remembers it by
     sha256: str = ""  # of the file that was sent; empty for uploads of versions that did not note it
+    grey_16_bit: Grey16 | None = None  # how 16-bit grayscale became 8-bit; None for all other files
 
     @property
     def sha256s(self) -> tuple[str, ...]:
@@ -145,6 +147,7 @@ class UploadStore:
         *,
         crop_sha256: str = "",
         sha256: str = "",
+        grey_16_bit: Grey16 | None = None,
     ) -> NewUpload:
         """`picture` is WebP. The JSON is written last: an upload without it does not exist.
 
@@ -162,6 +165,7 @@ class UploadStore:
             codes=codes,
             crop_sha256=crop_sha256,
             sha256=sha256,
+            grey_16_bit=grey_16_bit,
         )
         with disk_problems(self.folder):
             self._write_both(upload, picture)

@@ -16,7 +16,7 @@ from app.engine.text_encoders import TextEncoderFactory
 from app.engine.worker import EncoderFactory
 from app.main import create_app
 from app.settings import Settings
-from app.uploads.decoding import Crop, Decoder, decoded_crop
+from app.uploads.decoding import DecodedCrop, Decoder, decoded_crop
 from scopeview.images import ImageLimits
 from scopeview.vision.preprocess import Preprocessing
 from tests.app.encoder import FakeEncoder, factory_of
@@ -26,7 +26,7 @@ from tests.app.tower import FakeTower, tower_factory
 StartSite = Callable[..., TestClient]
 
 
-async def decoded_here(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop:
+async def decoded_here(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> DecodedCrop:
     """Without a process of its own, which takes a second to start."""
     return decoded_crop(data, limits, preprocessing)
 

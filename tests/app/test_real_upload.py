@@ -112,13 +112,15 @@ def test_sixteen_bit_greyscale_is_read_as_the_index_read_it(
     grey = np.asarray(decode(photos[3].image, ImageLimits()).image.convert("L"))
     deep = Image.fromarray(grey.astype(np.uint16) << 8)
     cut_off = np.where(grey > 0, 255, 0).astype(np.uint8)
-    for index_dir, levels in ((photos_index, grey), (old, cut_off)):
+    for index_dir, levels, how in ((photos_index, grey, "scaled"), (old, cut_off, "clipped")):
         site = start_site(index_dirs=[index_dir], real_encoder=True, encoder_device="cpu")
-        squares = [
-            site.get(site.post(API, files=form(png(image))).json()["picture_url"]).content
-            for image in (deep, Image.fromarray(levels))
-        ]
-        assert squares[0] == squares[1]
+        of_deep, of_levels = (
+            site.post(API, files=form(png(image))).json() for image in (deep, Image.fromarray(levels))
+        )
+        assert site.get(of_deep["picture_url"]).content == site.get(of_levels["picture_url"]).content
+        assert (of_deep["grey_16_bit"], of_levels["grey_16_bit"]) == (how, None)
+        marks = ["clips such images" in site.get(each["url"]).text for each in (of_deep, of_levels)]
+        assert marks == [how == "clipped", False]
 
 
 def png(image: Image.Image) -> bytes:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from app.uploads.decoding import Crop, ProcessDecoder, decoded_crop
+from app.uploads.decoding import DecodedCrop, ProcessDecoder, decoded_crop
 from app.uploads.multipart import Pace, read_picture
 from app.web.errors import ProblemError
 from scopeview.errors import BadReason, ImageError
@@ -91,7 +91,7 @@ def test_slow_senders_of_one_address_take_their_own_places_alone(start_site: Sta
 def test_a_sender_that_leaves_ends_the_decoding_of_its_picture(start_site: StartSite) -> None:
     began, ended = asyncio.Event(), list[bool]()
 
-    async def endless(*_: object) -> Crop:
+    async def endless(*_: object) -> DecodedCrop:
         began.set()
         try:
             await asyncio.Event().wait()
@@ -112,7 +112,7 @@ def test_a_sender_that_leaves_ends_the_decoding_of_its_picture(start_site: Start
 
 
 def test_pictures_that_are_hard_to_decode_hold_up_their_sender_alone(start_site: StartSite) -> None:
-    async def hard_when_large(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> Crop:
+    async def hard_when_large(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> DecodedCrop:
         if len(data) > 10_000:
             await asyncio.Event().wait()
         return decoded_crop(data, limits, preprocessing)
@@ -131,7 +131,7 @@ def test_pictures_that_are_hard_to_decode_hold_up_their_sender_alone(start_site:
 
 
 def test_an_upload_that_waits_too_long_for_its_turn_to_be_decoded_is_a_503(start_site: StartSite) -> None:
-    async def endless(*_: object) -> Crop:
+    async def endless(*_: object) -> DecodedCrop:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -166,8 +166,8 @@ def test_a_picture_is_decoded_in_another_process_which_ends_at_its_deadline() ->
             with pytest.raises(ImageError) as caught:
                 await ProcessDecoder(0.001)(data, limits, PREPROCESSING)
             assert caught.value.reason is BadReason.SLOW_TO_DECODE
-        crop = await ProcessDecoder(120)(data, limits, PREPROCESSING)
-        assert (crop == decoded_crop(data, limits, PREPROCESSING)).all()
+        found = await ProcessDecoder(120)(data, limits, PREPROCESSING)
+        assert (found.crop == decoded_crop(data, limits, PREPROCESSING).crop).all()
         with pytest.raises(ImageError, match="cut short"):
             await ProcessDecoder(120)(data[:200], limits, PREPROCESSING)
 

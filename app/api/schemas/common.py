@@ -1,5 +1,7 @@
 """Shared schemas. A layer is an int or "embed", a token always a string, and every float is finite."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from scopeview.slots import Layer
@@ -202,6 +204,9 @@ class UploadOut(_Model):
     picture_url: str = Field(description="WebP of the square that the model saw, without metadata")
     created: str
     expires: str = Field(description="UTC, ISO 8601; afterwards 410")
+    grey_16_bit: Literal["scaled", "clipped"] | None = Field(
+        description="how a 16-bit grayscale file became 8-bit; null for all other files"
+    )
     codes: list[CodeOut]
 
 

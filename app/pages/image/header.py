@@ -29,6 +29,7 @@ class RetentionView:
     delete_url: str | None  # asks first
     delete_link: str | None  # works in any browser: it has the key in it
     outdated: bool  # the index was rebuilt since: feature numbers may mean something else
+    clipped: bool  # 16-bit grayscale of which an old index cuts off all above 255
     another: str  # the form again
 
 
@@ -152,5 +153,6 @@ def _kept(request: Request, index: OpenIndex, upload: Upload) -> RetentionView:
         delete_url=URLS.delete_upload(*there) if mine else None,
         delete_link=URLS.delete_upload(*there, key=key) if mine else None,
         outdated=upload.version != index.version,
+        clipped=upload.grey_16_bit == "clipped",
         another=URLS.uploads(index.slug),
     )

@@ -330,13 +330,14 @@ def _kept() -> list[RetentionState]:
     return [
         RetentionState(
             "for its sender",
-            RetentionView(expires_s, here, day, here, here, outdated=False, another=another),
+            RetentionView(expires_s, here, day, here, here, outdated=False, clipped=False, another=another),
         ),
         RetentionState(
             "for its sender, kept longer",
-            RetentionView(expires_s, None, day, here, here, outdated=False, another=another),
+            RetentionView(expires_s, None, day, here, here, outdated=False, clipped=False, another=another),
         ),
         RetentionState(
-            "for all others", RetentionView(expires_s, None, day, None, None, outdated=False, another=another)
+            "for all others",
+            RetentionView(expires_s, None, day, None, None, outdated=False, clipped=False, another=another),
         ),
     ]
