@@ -32,7 +32,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_where_the_estimate_would_have_fitted_nothing_is_said_to_be_missing(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
-    expected = pytest.raises(DiskFullError, match=r"are free, where about 55\.1 kB were expected")
+    expected = pytest.raises(DiskFullError, match=r"though about 55\.1 kB were expected to suffice")
     with expected as caught, disk_full_guard(tmp_path, lambda: min(55_100, free)):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
     assert "missing" not in str(caught.value)
