@@ -158,7 +158,7 @@ def test_images_whose_activations_overflow_are_left_out(world: Path, tmp_path: P
         return project(self, residual).masked_fill(dark[0][:, None], float("inf"))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Clip, "_enter", entering)
+        patch.setattr(Clip, "_embed", entering)
         patch.setattr(Clip, "_project", overflowing)
         assert scopeview(*words, "--max-bad-fraction", "0.9").code == 0
     found = report(tmp_path / "index")

@@ -87,7 +87,7 @@ def test_a_shard_that_ends_every_worker_ends_the_run(made: Path) -> None:
     assert (made / "deadly-flag").read_text() == "x" * 6
     said = (made / "said").read_text().splitlines()[-1]
     assert "gave up after 6 lost workers" in said
-    assert "unfinished are" in said
+    assert "Unfinished: 00001" in said
     assert not (made / "deadly" / "manifest.json").exists()
 
 
@@ -106,7 +106,7 @@ def test_a_worker_that_no_machine_has_room_for_is_refused_instead_of_waited_for(
         workers_of(RaySettings(gpus_per_worker=2.0), [{"GPU": 1.0}, {"GPU": 1.0}], n_shards=5)
     with pytest.raises(InputError, match="needs 1 GPU, and no machine of the cluster has more than 0"):
         workers_of(RaySettings(gpus_per_worker=1.0), [{"CPU": 8.0}], n_shards=5)
-    with pytest.raises(InputError, match=r"--gpus-per-worker 1\.5"):
+    with pytest.raises(InputError, match=r"--gpus-per-worker is 1\.5"):
         RaySettings(gpus_per_worker=1.5)
 
 

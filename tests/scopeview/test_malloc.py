@@ -11,14 +11,14 @@ from scopeview.malloc import keep_freed_memory, release_large_blocks
 
 _HOLDS = """
 import sys
-from scopeview.malloc import give_back_large_blocks
+from scopeview.malloc import release_large_blocks
 
 def resident_mb():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 1e6
 
 if sys.argv[1] == "told":
-    assert give_back_large_blocks()
+    assert release_large_blocks()
 bytes(20_000_000)  # once it is freed, glibc takes blocks of that size from its heap
 before, large, kept = resident_mb(), [], []
 for _ in range(40):
@@ -30,10 +30,10 @@ print(resident_mb() - before)
 
 _TAKES_ANEW = """
 import resource, sys
-from scopeview import heap
+from scopeview import malloc
 
 if sys.argv[1]:
-    assert getattr(heap, sys.argv[1])()
+    assert getattr(malloc, sys.argv[1])()
 
 def work():
     blocks = [b"x" * int(sys.argv[2]) for _ in range(3)]  # taken and freed

@@ -25,7 +25,7 @@ def test_the_default_tokens_are_cls_and_the_patch_in_the_middle(
 
 def test_the_help_says_what_the_default_tokens_are() -> None:
     text = " ".join(scopeview("index", "--help").out.replace("│", " ").split())
-    assert "Default: cls and the patch in the middle" in text
+    assert "Default: cls and the center patch" in text
 
 
 def test_an_assumed_normalisation_is_warned_of_unless_another_is_asked_for(tmp_path: Path) -> None:
