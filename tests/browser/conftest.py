@@ -81,7 +81,9 @@ OpenPage = Callable[..., Watched]
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """The base URL of the app, on a free port of loopback, until the block ends."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=3)
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     give_up_s = time.monotonic() + START_S
