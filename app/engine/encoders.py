@@ -58,14 +58,11 @@ def lazy_encoders(factory: EncoderFactory | None) -> LazyModels[EncoderProtocol]
     return LazyModels(
         factory,
         name="encoder",
-        why_off="the operator of this server disabled the model",
         explain=_load_failure,
     )
 
 
 def _load_failure(error: Exception) -> LoadFailure:
-    if isinstance(error, ImportError):
-        return LoadFailure("the packages that run the model are not installed")
     if isinstance(error, ScopeviewError):
         return LoadFailure("the model or SAE files of this index are missing or unusable")
     return LoadFailure("the model could not be loaded")

@@ -16,6 +16,8 @@ log = logging.getLogger("scopeview.worker")
 RETRY_LOAD_S = 60.0
 """A failed load is told to visitors for this long before it is tried again."""
 
+WHY_OFF = "the operator of this server disabled the model"
+
 Model = TypeVar("Model")
 
 
@@ -34,12 +36,11 @@ class LazyModels(Generic[Model]):
         factory: Callable[[Path], Model] | None,
         *,
         name: str,
-        why_off: str,
         explain: Callable[[Exception], LoadFailure],
     ) -> None:
-        """`factory` is None where models are switched off, which `why_off` says to a visitor; `name` is what
-        the log calls one of them."""
-        self._factory, self._name, self._why_off, self._explain = factory, name, why_off, explain
+        """`factory` is None where models are switched off; `name` is what the log calls one of them.
+        `explain` is asked about every failure but missing packages, which are the same for all models."""
+        self._factory, self._name, self._explain = factory, name, explain
         self._loaded: dict[Path, Model] = {}
         self._failures: dict[Path, tuple[float, str]] = {}  # until when (monotonic), and why
         self._loading = threading.Lock()
@@ -47,7 +48,7 @@ class LazyModels(Generic[Model]):
     def unavailable_reason(self, index_dir: Path) -> str | None:
         """Why there is none at this moment, or None as far as is known."""
         if self._factory is None:
-            return self._why_off
+            return WHY_OFF
         until_s, why = self._failures.get(index_dir, (0.0, ""))
         return why if time.monotonic() < until_s else None
 
@@ -81,7 +82,7 @@ class LazyModels(Generic[Model]):
     def _load(self, index_dir: Path) -> Model:
         why = self.unavailable_reason(index_dir)
         if why is not None or self._factory is None:
-            raise EncoderAbsentError(why or self._why_off)
+            raise EncoderAbsentError(why or WHY_OFF)
         try:
             return self._factory(index_dir)
         except (ScopeviewError, ImportError) as error:  # whose message says all there is to say
@@ -92,7 +93,8 @@ class LazyModels(Generic[Model]):
             raise self._failed(index_dir, error) from error
 
     def _failed(self, index_dir: Path, error: Exception) -> EncoderAbsentError:
-        failure = self._explain(error)
+        missing = LoadFailure("the packages that run the model are not installed")
+        failure = missing if isinstance(error, ImportError) else self._explain(error)
         until_s = math.inf if failure.is_final else time.monotonic() + RETRY_LOAD_S
         self._failures[index_dir] = (until_s, failure.why)
         return EncoderAbsentError(failure.why)

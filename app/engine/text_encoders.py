@@ -61,7 +61,6 @@ class TextEncoders:
         self._encoders = LazyModels(
             factory,
             name="text encoder",
-            why_off="the operator of this server disabled the model",
             explain=_load_failure,
         )
         self._known = LRUCache[tuple[Path, str], EmbeddedText | str](CACHE_SIZE)
@@ -126,8 +125,6 @@ def _plain(text: str) -> str:
 def _load_failure(error: Exception) -> LoadFailure:
     if isinstance(error, NoTextError):  # the model will not come to have one
         return LoadFailure("the model of this index has no text encoder", is_final=True)
-    if isinstance(error, ImportError):
-        return LoadFailure("the packages that run the model are not installed")
     if isinstance(error, ScopeviewError):
         return LoadFailure("the text encoder of this index is missing")
     return LoadFailure("the text encoder could not be loaded")
