@@ -128,7 +128,7 @@ def _print_visits(name: str, found: LatencyFound) -> None:
         ("upload to page", found.upload_to_page),
         (f"another view ({found.view_kb:.0f} KB)", found.view),
         ("groups (JSON)", found.groups),
-        ("knobs (JSON)", found.knobs),
+        ("steering (JSON)", found.steering),
     )
     for label, times in rows:
         table.add_row(label, f"{times.median_ms:.1f}", f"{times.p99_ms:.1f}")

@@ -37,7 +37,9 @@ class LatencyFound:
     view: Percentiles  # the page of another patch, layer or feature
     view_kb: float  # on average
     groups: Percentiles  # as JSON, of all tokens
-    knobs: Percentiles  # as JSON, one feature set to 0: the network runs once more, and the rest of it again
+    steering: (
+        Percentiles  # as JSON, one feature set to 0: the network runs once more, and its rest again
+    )
     resident_gb: float
 
 
@@ -75,7 +77,7 @@ class _Visitor:
         self.layers: list[Layer] = list(dict.fromkeys(slot.layer for slot in self.manifest.slots))
 
     def forget(self) -> None:
-        self.seconds = {name: [] for name in ("upload", "upload_to_page", "view", "groups", "knobs")}
+        self.seconds = {name: [] for name in ("upload", "upload_to_page", "view", "groups", "steering")}
 
     async def upload(self, picture: bytes) -> str:
         """Its id."""
@@ -98,7 +100,7 @@ class _Visitor:
         layer = self.layers[0]
         await self._timed("groups", self._address(upload_id, "groups", api=True, layer=layer), accept=_JSON)
         address = self._address(upload_id, "steering", api=True, layer=layer, edit="0:1")
-        await self._timed("knobs", address, accept=_JSON)
+        await self._timed("steering", address, accept=_JSON)
 
     async def _some_feature(self, upload_id: str, layer: Layer, tokens: str) -> int | None:
         address = self._address(upload_id, "activations", api=True, layer=layer, tokens=tokens)

@@ -1,6 +1,6 @@
 """Encode: samples through CLIP and its SAEs, into one folder a shard.
 
-reader and decoders (`feed`) -> device (`Encoder`) -> writer (`shard_output`), each on threads of its own, a
+reader and decoders (`loader`) -> device (`Encoder`) -> writer (`shard_writer`), each on threads of its own, a
 batch at a time. The device is given the next batch before the results of the last one are looked at.
 """
 

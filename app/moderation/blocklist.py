@@ -1,7 +1,7 @@
 """The operator's block-list: images by sha256, URL or domain, one a line.
 
 The file is read again whenever it changes, so that an image is gone with the next request. Knows nothing of
-indexes: which of their images a rule means is `guarded`'s to find out.
+indexes: which of their images a rule means is for `moderation.reader` to find out.
 """
 
 import logging

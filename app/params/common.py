@@ -1,6 +1,6 @@
 """Ids in the path and values in the query, parsed once for pages and JSON alike.
 
-A malformed id in the path is a 404, a bad query value a 422 that names what is accepted (see `problems`).
+A malformed id in the path is a 404, a bad query value a 422 that names what is accepted (see `web.errors`).
 """
 
 from typing import Annotated, Any

@@ -85,7 +85,7 @@ def make_scene(
 ) -> Scene:
     """Scene `number` of world `seed`: the same pixels and words on every machine.
 
-    Its things are of the given kinds (as `things.check_kinds` gives them), by default of any; there are one
+    Its things are of the given kinds (as `kinds.check_kinds` gives them), by default of any; there are one
     to four of them, or `n_things`.
     """
     return _make(seed, number, kinds or list(all_kinds()), n_things, _FIRST)

@@ -24,7 +24,7 @@ class FakeEncoder:
 
     batches: list[int] = field(default_factory=list)
     logit_scale: float = 10.0
-    gate: threading.Event | None = None  # holds `apart` back until it is set
+    gate: threading.Event | None = None  # holds `decompose` back until it is set
 
     def crop(self, image: Image.Image) -> Crop:
         assert image.mode == "RGB"
