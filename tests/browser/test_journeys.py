@@ -202,7 +202,7 @@ def test_what_was_not_scrolled_to_is_printed_too(tiny_site: str, open_page: Open
     page = open_page(tiny_site).goto("/tiny/1/0?token=any")
     page.evaluate(MOVE_LAST_AWAY)
     assert not page.evaluate(ALL_FETCHED)
-    page.evaluate(f"window.print = () => {{ window.printed = ({ALL_FETCHED})(); }}")
+    page.evaluate(f"() => {{ window.print = () => {{ window.printed = ({ALL_FETCHED})(); }}; }}")
     page.keyboard.press("Control+p")
     page.wait_for_function("() => window.printed !== undefined")
     assert page.evaluate("window.printed")
