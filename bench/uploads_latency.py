@@ -37,9 +37,7 @@ class LatencyFound:
     view: Percentiles  # the page of another patch, layer or feature
     view_kb: float  # on average
     groups: Percentiles  # as JSON, of all tokens
-    steering: (
-        Percentiles  # as JSON, one feature set to 0: the network runs once more, and its rest again
-    )
+    steering: Percentiles  # as JSON, one feature set to 0: the network runs once more, and its rest again
     resident_gb: float
 
 
