@@ -105,8 +105,11 @@ export class PointHover {
     await new Promise((done) => (this.waiting = setTimeout(done, wait_ms)));
     const html = await this.cards.html(this.plot.points.feature[at]).catch(() => null);
     if (html === null || this.at !== at) return null;
+    const focused = this.card.contains(document.activeElement);
+    if (focused) this.plot.host.focus({ preventScroll: true }); // a replaced link would lose it
     this.card.innerHTML = html;
     this.card.hidden = false;
+    if (focused) this.card.querySelector("h3 a").focus({ preventScroll: true });
     this.follow();
     return this.card.querySelector("h3 a").href;
   }
