@@ -14,7 +14,7 @@
   const visible = (element) => element.checkVisibility({ visibilityProperty: true }) && element.getClientRects().length > 0;
 
   // A checkbox or file under a label is used through the label.
-  const isCovered = (element) => element.matches("input") && element.closest("label.cover");
+  const isUnderLabel = (element) => element.matches("input") && element.closest("label.cover");
 
   const numberless = (text) => text.replace(/[0-9.]+/g, "N").replace(/[A-Za-z0-9_-]{20,}/g, "ID");
 
@@ -42,12 +42,13 @@
     for (const details of document.querySelectorAll("details")) details.open = true;
   }
 
-  function controls() {
+  // One of each kind but those.
+  function controls(used) {
     const found = new Map();
     for (const element of document.querySelectorAll(PRESSABLE)) {
-      if (!visible(element) || isCovered(element)) continue;
       const kind = kindOf(element);
-      if (!found.has(kind)) found.set(kind, element);
+      if (used.includes(kind) || found.has(kind) || !visible(element) || isUnderLabel(element)) continue;
+      found.set(kind, element);
     }
     return found;
   }
@@ -92,6 +93,9 @@
     return null;
   }
 
+  // A label that uncovered its image is gone.
+  const isCovered = (element) => !point(element) && visible(element);
+
   // How far the ring around what is focused reaches: inside an SVG it grows with the drawing.
   function ringPx() {
     const { activeElement } = document;
@@ -127,5 +131,5 @@
     for (const input of form.querySelectorAll("input[required]:not([type=file])")) input.value ||= filled[input.name] ?? "";
   }
 
-  window.controls = { controls, describe, fillRequired, isAsServed, isQuiet, n_items: () => items(document), openAll, point, ringPx, servedItems };
+  window.controls = { controls, describe, fillRequired, isAsServed, isCovered, isQuiet, n_items: () => items(document), openAll, point, ringPx, servedItems };
 })();

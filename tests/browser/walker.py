@@ -89,31 +89,46 @@ class Walker:
     def use_all(self) -> None:
         """What does the same on every page is used on the first; on the others it is within reach."""
         self.open()
-        while left := [kind for kind in self.kinds() if kind not in self.used]:
-            self.used.add(left[0])
-            control = self.control(left[0])
+        while unused := self.controls_unused():
+            control = next(filter(self.is_used_here, unused), None)
+            if control is None:
+                self.reach_all(unused)
+                break
+            self.used.add(control.kind)
             try:
-                if control.kind not in self.known or control.is_of_this_page:
-                    control.expected(self, control)
-                elif self.hand != "keys" and control.expected is not is_for_keys:
-                    self.reach(control)
+                control.expected(self, control)
             except Exception as error:
                 raise AssertionError(f"{self.hand}, {self.page.url}: {control}") from error
             assert self.page.evaluate("controls.ringPx()") <= MAX_RING_PX, control
         self.known |= self.used
+
+    def is_used_here(self, control: Control) -> bool:
+        return control.kind not in self.known or control.is_of_this_page
+
+    def reach_all(self, controls: Sequence[Control]) -> None:
+        """None of what was used on another page lies under something else here."""
+        self.used |= {control.kind for control in controls}
+        if self.hand == "keys":
+            return
+        kinds = [control.kind for control in controls if control.expected is not is_for_keys]
+        covered = self.page.evaluate(
+            "(kinds) => kinds.filter((kind) => controls.isCovered(found.get(kind)))", kinds
+        )
+        assert covered == [], f"{self.hand}, {self.page.url}: something lies over {covered}"
 
     def open(self) -> None:
         self.page.goto(self.address, wait_until="load")
         self.page.evaluate("controls.openAll()")
         self.page.wait_for_function("() => controls.isQuiet()", timeout=15_000)
 
-    def kinds(self) -> list[str]:
-        found: list[str] = self.page.evaluate("[...(window.found = controls.controls()).keys()]")
-        return found
-
-    def control(self, kind: str) -> Control:
-        facts = self.page.evaluate("(kind) => controls.describe(found.get(kind))", kind)
-        return Control(kind=kind, **facts)
+    def controls_unused(self) -> Sequence[Control]:
+        """One of each kind that was not used on this page, in the order of the page."""
+        found = self.page.evaluate(
+            "(used) => [...(window.found = controls.controls(used))]"
+            ".map(([kind, it]) => [kind, controls.describe(it)])",
+            [*self.used],
+        )
+        return [Control(kind=kind, **facts) for kind, facts in found]
 
     def of(self, control: Control, script: str) -> Any:
         """What a script says of the control, `it`."""
