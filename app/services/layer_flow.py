@@ -30,7 +30,7 @@ N_LINKS = 2
 
 @dataclass(frozen=True)
 class FeatureLink:
-    """Two features of neighbouring layers that resemble each other."""
+    """Two features of neighboring layers that resemble each other."""
 
     kind: NeighborKind
     feature: int

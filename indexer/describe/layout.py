@@ -1,6 +1,6 @@
 """A slot's map: its active features in two dimensions, those with near vectors near each other (t-SNE).
 
-Nothing on the map means more than its neighbourhoods: neither axes nor distances between clusters do.
+Nothing on the map means more than its neighborhoods: neither axes nor distances between clusters do.
 """
 
 import threading

@@ -25,7 +25,7 @@ def nearest_rows(
     same: bool = False,
     above: float = 1e-6,
 ) -> Nearest:
-    """Unit rows with a cosine `above` that. `same`: both are one table, and no row is its own neighbour."""
+    """Unit rows with a cosine `above` that. `same`: both are one table, and no row is its own neighbor."""
     rows = np.full((len(asking), k), -1, np.int32)
     scores = np.zeros((len(asking), k), np.float32)
     others = torch.from_numpy(among)

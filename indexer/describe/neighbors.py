@@ -1,4 +1,4 @@
-"""Neighbours of a slot's features at the same token: in their own layer and in every other.
+"""Neighbors of a slot's features at the same token: in their own layer and in every other.
 
 Only active features ask and answer, so that a link leads to images. Cosines compare every pair: for each
 two layers 2 x width operations a pair: 110 s for 65,536 x 65,536 x 1024 on one core (from 1.6 s for 8,000),
@@ -69,7 +69,7 @@ class NeighborFinder:
             yield _Compared("vector", other, nearest_rows(*rows, k, same=same))
 
     def _table(self, asking: Int32[np.ndarray, " active"], compared: _Compared) -> dict[str, pa.Array]:
-        """Rows of those features that have any such neighbour."""
+        """Rows of those features that have any such neighbor."""
         rows, scores = compared.found
         some = np.any(rows >= 0, axis=1)
         kept = rows[some] >= 0

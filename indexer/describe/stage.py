@@ -17,7 +17,7 @@ from scopeview.store.files import image_vectors
 from scopeview.store.manifest import DescribeRecord
 from scopeview.store.reader import IndexReader
 
-_SLOT_STEPS = 4  # tops, names, map, neighbours
+_SLOT_STEPS = 4  # tops, names, map, neighbors
 _OTHER_STEPS = 3  # images, words, the database
 
 

@@ -1,6 +1,6 @@
-"""Where a small CLIP's vision tower starts: every head looks at one neighbour of its patch, and learns on.
+"""Where a small CLIP's vision tower starts: every head looks at one neighbor of its patch, and learns on.
 
-Random positions do not tell patches where their neighbours are, and a small transformer needs very many
+Random positions do not tell patches where their neighbors are, and a small transformer needs very many
 images to find out; until then it sees colours and no shapes. So a few dimensions of the residual stream
 hold a patch's place as sines and cosines of both coordinates, in which a step in any direction is a rotation,
 and each head's queries and keys start as the rotation of one step. The first forward pass is then much like

@@ -18,7 +18,7 @@ class RandomStream:
     """
 
     def __init__(self, seed: int, number: int, purpose: str = "") -> None:
-        # Hashed, because neighbouring integers can give `Random` one and the same state.
+        # Hashed, because neighboring integers can give `Random` one and the same state.
         mixed = hashlib.sha256(f"{seed}/{number}{purpose}".encode()).digest()[:8]
         self._random = random.Random(int.from_bytes(mixed, "big"))
 

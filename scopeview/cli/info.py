@@ -40,7 +40,7 @@ def print_info(index_dir: Path, manifest: Manifest) -> None:
 def _described(manifest: Manifest) -> str:
     record = manifest.describe
     if record is None:
-        return "not described: no names, neighbours or map; 'scopeview describe' makes them"
+        return "not described: no names, neighbors or map; 'scopeview describe' makes them"
     if record.vocabulary is None:
         return f"described; features have no names: {record.without_names}"
     return f"described; names from {record.vocabulary.name}, {record.vocabulary.n_words:,} words"

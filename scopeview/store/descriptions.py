@@ -1,4 +1,4 @@
-"""Questions about what the describe stage found: a feature's names, neighbours and places.
+"""Questions about what the describe stage found: a feature's names, neighbors and places.
 
 The answers lie in a database of their own beside the index's, attached as `described`. An index that was not
 described (made by an older version, or still being made) answers with None.
@@ -53,7 +53,7 @@ class DescribedReader(IndexFolder):
     def neighbors_in(
         self, slot: Slot, features: Sequence[int], layer: Layer, kind: NeighborKind
     ) -> list[tuple[int, Neighbor]]:
-        """Each of these features with its neighbours of that kind in a layer, by feature and then by rank."""
+        """Each of these features with its neighbors of that kind in a layer, by feature and then by rank."""
         rows = self.sql(
             "SELECT feature, features, scores FROM described.neighbors"
             f" WHERE {IN_SLOT} AND kind = $kind AND other_layer = $other"

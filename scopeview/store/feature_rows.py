@@ -43,7 +43,7 @@ SECTIONS = {
     "sample_images": "i",  # those shown of each, one interval after the other
     "sample_values": "f",
     "sample_positions": "h",
-    "near_kind": "B",  # of each list of neighbours: its kind's place in `NEIGHBOR_KINDS`
+    "near_kind": "B",  # of each list of neighbors: its kind's place in `NEIGHBOR_KINDS`
     "near_layer": "B",  # its layer's place in the manifest
     "near_n": "B",  # how many it has
     "near_feature": "i",

@@ -127,7 +127,7 @@ class Neighbor:
 class Description:
     """The descriptions of one feature at one token.
 
-    Only active features have names, a clarity, a label entropy, neighbours and a place on the map.
+    Only active features have names, a clarity, a label entropy, neighbors and a place on the map.
     """
 
     names: list[Name]  # best first, at most 5; empty where there is no text tower

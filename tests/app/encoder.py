@@ -40,10 +40,10 @@ class FakeEncoder:
             assert self.gate.wait(30), "the test never opened the gate"
         return [_apart(int(crop.mean()), layers or LAYERS, embedding) for crop in crops]
 
-    def steer(self, crop: Crop, apart: LayerDecomposition, knobs: FeatureEdits) -> SteeredEmbeddings:
+    def steer(self, crop: Crop, found: LayerDecomposition, edits: FeatureEdits) -> SteeredEmbeddings:
         """The sum of what is changed is added to dimension `feature`."""
         before = _embedding(int(crop.mean()))
-        change = code_change(apart, knobs)
+        change = code_change(found, edits)
         after = before.copy()
         np.add.at(after, change.features % PROJECTION, change.difference.sum(axis=0))
         return SteeredEmbeddings(before, after)

@@ -135,7 +135,7 @@ def across_layers(twin: Twin) -> list[float]:
 
 
 def assert_words_agree(page: Node, twin: Twin) -> None:
-    """Names, ranks, neighbours and where it comes from; what failed is told as a failure."""
+    """Names, ranks, neighbors and where it comes from; what failed is told as a failure."""
     shown = [node.text.rpartition(" ")[0] for node in page.all(cls="name")]
     assert shown == [" ".join(name["word"].split()) for name in twin["names"]]
     failed = [node for node in page.all(cls="failed") if "not be computed" in node.text]

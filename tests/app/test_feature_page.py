@@ -77,7 +77,7 @@ def highest(small_index: SmallIndex, slot: Slot) -> list[int]:
     return sorted(range(N_IMAGES), key=lambda image_id: (-column[image_id], image_id))[:9]
 
 
-def test_neighbours_are_told_when_asked_for(described: TestClient) -> None:
+def test_neighbors_are_told_when_asked_for(described: TestClient) -> None:
     page = tree(described.get("/tiny/1/0?token=cls&page=2&alike=show").text)
     assert page.all(element_id="neighbors") == page.all(element_id="across-layers") == []
     asked = page.one(element_id="near").attributes["hx-get"]

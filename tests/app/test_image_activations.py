@@ -1,4 +1,4 @@
-"""A picture taken apart over HTTP: what is active where, heat, groups and knobs; images and uploads alike."""
+"""An image and its activations over HTTP: what is active, heatmaps, groups, steering; images and uploads."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -240,10 +240,10 @@ def test_through_the_layers_groups_hold_what_is_active_and_links_what_is_listed(
     listed = list[set[int]]()
     for layer in found["layers"]:
         query: dict[str, Any] = {"layer": layer["layer"], "tokens": "cls,137"}
-        apart = ask(site, f"{upload}/activations", **query)
+        answer = ask(site, f"{upload}/activations", **query)
         made = ask(site, f"{upload}/groups", **query)["groups"]
-        activations = {each["feature"]: each["activation"] for each in apart["features"]}
-        masses = {each["feature"]: each["mass"] for each in apart["features"]}
+        activations = {each["feature"]: each["activation"] for each in answer["features"]}
+        masses = {each["feature"]: each["mass"] for each in answer["features"]}
         members = [each for group in layer["groups"] for each in group["features"]]
         assert {each["feature"]: each["activation"] for each in members} == activations
         assert {each["feature"]: each["mass"] for each in members} == masses
@@ -251,8 +251,8 @@ def test_through_the_layers_groups_hold_what_is_active_and_links_what_is_listed(
             group["features"] for group in made
         ]
         assert [group["share"] for group in layer["groups"]] == [group["share"] for group in made]
-        assert layer["explained_variance"] == apart["explained"]["explained_variance"]
-        assert (layer["n_features"], layer["n_groups"]) == (apart["n_active"], len(made))
+        assert layer["explained_variance"] == answer["explained"]["explained_variance"]
+        assert (layer["n_features"], layer["n_groups"]) == (answer["n_active"], len(made))
         assert all(site.get(each["url"]).status_code == 200 for each in members)
         listed.append(set(activations))
     links = found["layers"][0]["links"]

@@ -1,4 +1,4 @@
-"""Pages of a picture taken apart: they say what the JSON says, and keep their state in the address."""
+"""Pages of an image's activations: they say what the JSON says, and keep their state in the address."""
 
 import re
 from dataclasses import replace

@@ -19,7 +19,7 @@ def worker_of(site: TestClient) -> Any:
     return site.app.state.site.worker  # type: ignore[attr-defined]
 
 
-def test_the_same_picture_sent_twice_is_taken_apart_once(site: TestClient, encoder: FakeEncoder) -> None:
+def test_the_same_image_sent_twice_is_decomposed_once(site: TestClient, encoder: FakeEncoder) -> None:
     one, other = (site.post(API, files=form(picture(kind))).json() for kind in ("PNG", "WEBP"))
     lossless = site.post(API, files=form(picture("PNG"))).json()
     assert one["codes"] == lossless["codes"]

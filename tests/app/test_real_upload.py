@@ -72,25 +72,25 @@ def active(code: Any) -> dict[int, float]:
 
 
 @pytest.mark.parametrize("token", ["cls", "137"])
-def test_an_indexed_image_taken_apart_has_the_codes_of_the_index(site: TestClient, token: str) -> None:
+def test_activations_of_an_indexed_image_are_the_codes_of_the_index(site: TestClient, token: str) -> None:
     codes = site.get("/api/v1/tiny/images/11").json()["codes"]
     for layer in (1, 3):
         (indexed,) = [code for code in codes if (code["layer"], code["token"]) == (layer, token)]
-        apart = site.get(f"/api/v1/tiny/images/11/activations?layer={layer}&tokens={token}&top=500").json()
-        assert active(apart) == active(indexed)
-        assert [one["feature"] for one in apart["features"]] == list(active(indexed))
+        listed = site.get(f"/api/v1/tiny/images/11/activations?layer={layer}&tokens={token}&top=500").json()
+        assert active(listed) == active(indexed)
+        assert [one["feature"] for one in listed["features"]] == list(active(indexed))
 
 
 def test_groups_of_a_real_picture_partition_its_features(site: TestClient, photos: list[Sample]) -> None:
     url = site.post(API, files=form(photos[5].image)).json()["url"]
     for query in ("layer=1", "layer=3&tokens=17-40", "layer=embed"):
-        apart = site.get(f"/api/v1{url}/activations?{query}&top=500").json()
+        listed = site.get(f"/api/v1{url}/activations?{query}&top=500").json()
         groups = site.get(f"/api/v1{url}/groups?{query}").json()["groups"]
         together = sorted(feature for group in groups for feature in group["features"])
-        assert together == sorted(one["feature"] for one in apart["features"])
-        assert len(together) == apart["n_active"]
+        assert together == sorted(one["feature"] for one in listed["features"])
+        assert len(together) == listed["n_active"]
         assert sum(group["share"] for group in groups) == pytest.approx(1, abs=1e-9)
-        assert sum(group["mass"] for group in groups) == pytest.approx(apart["mass"])
+        assert sum(group["mass"] for group in groups) == pytest.approx(listed["mass"])
 
 
 def test_an_upload_left_as_it_is_keeps_its_embedding(site: TestClient, photos: list[Sample]) -> None:

@@ -135,9 +135,9 @@ def test_no_image_of_the_index_is_called_stronger_than_all_of_them(site: TestCli
             page = site.get(f"/tiny/3/{feature}?token=any&image={image_id}").text
             assert f'value="{activation!r}"' in page.split('id="pinned-image"')[1]
             assert "stronger than" not in page
-            apart = site.get(f"/tiny/images/{image_id}/activations?layer=3&tokens=any&feature={feature}").text
-            assert f'value="{activation!r}"' in apart
-            assert "stronger than" not in apart
+            page = site.get(f"/tiny/images/{image_id}/activations?layer=3&tokens=any&feature={feature}").text
+            assert f'value="{activation!r}"' in page
+            assert "stronger than" not in page
 
 
 def test_what_is_computed_again_from_a_thumbnail_is_said_to_be_approximate(site: TestClient) -> None:

@@ -29,9 +29,9 @@ ALL = EncodeRequest(tuple(LAYERS), embedding=True)
 ONE = EncodeRequest((3,))
 
 
-def feature(apart: Decomposition) -> int:
-    """The one that fires highest: it tells the pictures apart."""
-    return int(apart.layers[3].features[0, 0])
+def feature(decomposed: Decomposition) -> int:
+    """The one that fires highest: it tells the images apart."""
+    return int(decomposed.layers[3].features[0, 0])
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_pictures_that_wait_go_through_together(worker: Worker, encoder: FakeEnc
     assert max(encoder.batches) <= 3
     assert sum(encoder.batches) == 6
     assert len(encoder.batches) <= 4
-    assert [feature(apart) for apart in found] == [(100 + at) % 6 for at in range(6)]
+    assert [feature(decomposed) for decomposed in found] == [(100 + at) % 6 for at in range(6)]
 
 
 def test_pictures_of_different_indexes_do_not_mix(worker: Worker, encoder: FakeEncoder) -> None:

@@ -71,7 +71,7 @@ def test_all_but_its_descriptions_is_what_it_would_be_in_earnest(index_dir: Path
     assert verify(undescribed) == ["run.json is missing: the index can be served, but takes no uploads"]
 
 
-def test_its_features_have_names_neighbours_and_vectors(index_dir: Path) -> None:
+def test_its_features_have_names_neighbors_and_vectors(index_dir: Path) -> None:
     with IndexReader(index_dir) as reader:
         assert reader.manifest.n_images == 250
         assert reader.manifest.model.random_weights

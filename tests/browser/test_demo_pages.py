@@ -82,10 +82,10 @@ def test_a_first_visit_costs_little_beside_the_pictures(
     assert len(texts) >= 6
 
 
-def test_from_a_layer_to_a_neighbour_and_its_link_opened_elsewhere(
+def test_from_a_layer_to_a_neighbor_and_its_link_opened_elsewhere(
     demo_site: str, layer: int, open_page: OpenPage
 ) -> None:
-    """Layer, feature, neighbour, share: and back again by the browser's own keys."""
+    """Layer, feature, neighbor, share: and back again by the browser's own keys."""
     page = open_page(demo_site).goto("/demo")
     page.get_by_role("navigation", name="Layer").get_by_role("link", name=str(layer), exact=True).click()
     page.get_by_label("order by").select_option("clarity")
@@ -110,7 +110,7 @@ def test_from_a_layer_to_a_neighbour_and_its_link_opened_elsewhere(
     expect(page.locator("h1")).to_have_text(first)
 
 
-def test_neighbours_come_by_scrolling_or_without_script_by_a_link(
+def test_neighbors_come_by_scrolling_or_without_script_by_a_link(
     demo_site: str, addresses: dict[str, str], open_page: OpenPage
 ) -> None:
     page = open_page(demo_site).goto(addresses["feature"])
@@ -124,7 +124,7 @@ def test_neighbours_come_by_scrolling_or_without_script_by_a_link(
     assert "near=1" not in page.url
 
 
-def test_neighbours_are_printed_though_one_did_not_scroll_to_them(
+def test_neighbors_are_printed_though_one_did_not_scroll_to_them(
     demo_site: str, addresses: dict[str, str], open_page: OpenPage
 ) -> None:
     page = open_page(demo_site).goto(addresses["feature"])
@@ -149,9 +149,7 @@ def test_every_page_says_what_it_has_without_script(
         assert page.locator(".with-script:visible").count() == 0, name
 
 
-def test_a_picture_of_the_demo_is_taken_apart_by_the_real_encoder(
-    demo_site: str, open_page: OpenPage
-) -> None:
+def test_an_image_of_the_demo_is_decomposed_by_the_real_encoder(demo_site: str, open_page: OpenPage) -> None:
     watched = open_page(demo_site)
     with urllib.request.urlopen(f"{demo_site}/demo/thumbs/5.webp") as answer:
         thumb = answer.read()

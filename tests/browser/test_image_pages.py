@@ -1,4 +1,4 @@
-"""A picture taken apart in Chromium: sent in every way, pressed, dragged over, followed, shared, deleted."""
+"""Pages of an image in Chromium: sent in every way, pressed, dragged over, followed, shared, deleted."""
 
 import re
 from collections.abc import Callable

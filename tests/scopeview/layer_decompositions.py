@@ -1,4 +1,4 @@
-"""Layers taken apart by hand, and at random, for the tests of all that is made of them."""
+"""Decompositions of layers made by hand, and at random, for the tests of all that is made of them."""
 
 import numpy as np
 

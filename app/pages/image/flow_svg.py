@@ -1,4 +1,4 @@
-"""Lines between features of neighbouring layers, as SVG. Pure.
+"""Lines between features of neighboring layers, as SVG. Pure.
 
 Heights are fixed, so that the server knows where a line begins and ends: they are those of the stylesheet.
 """

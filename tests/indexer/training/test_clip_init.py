@@ -9,7 +9,7 @@ from tests.indexer.training.clips import tiny
 MIDDLE = 7 * 16 + 7
 
 
-def test_each_head_of_a_new_tower_looks_at_one_neighbour_of_its_patch() -> None:
+def test_each_head_of_a_new_tower_looks_at_one_neighbor_of_its_patch() -> None:
     model: Any = new_clip(tiny(width=96, heads=6, blocks=4))
     model.set_attn_implementation("eager")
     with torch.inference_mode():

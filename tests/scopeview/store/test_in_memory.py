@@ -47,7 +47,7 @@ def test_a_warm_reader_finds_the_images_of_a_feature_where_they_lie(
                 assert np.array_equal(getattr(found, name), column), (slot, feature, name)
 
 
-def test_a_database_that_lacks_features_is_still_asked_for_their_neighbours_images(changed: Changed) -> None:
+def test_a_database_that_lacks_features_is_still_asked_for_their_neighbors_images(changed: Changed) -> None:
     with IndexReader(changed("DELETE FROM features WHERE feature < 4")) as reader:
         expected = reader.firing_columns(CLS, 5)
         reader.warm()

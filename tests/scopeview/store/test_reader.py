@@ -161,7 +161,7 @@ def test_a_feature_that_never_fires_has_no_images(reader: IndexReader, feature: 
     assert reader.activating_images(CLS, feature) == []
 
 
-def test_the_live_neighbour_is_the_next_feature_that_fires(reader: IndexReader, small: SmallIndex) -> None:
+def test_the_live_neighbor_is_the_next_feature_that_fires(reader: IndexReader, small: SmallIndex) -> None:
     live = np.flatnonzero((small.dense[CLS] > 0).any(axis=0)).tolist()
     for feature in range(N_FEATURES):
         above = min((other for other in live if other > feature), default=None)
@@ -228,7 +228,7 @@ def test_a_random_order_is_a_permutation_and_the_same_for_the_same_seed(reader: 
 
 
 def test_the_next_seed_gives_an_unrelated_order(reader: IndexReader) -> None:
-    """In particular not the same order of each feature's neighbour, as hashing their sum would."""
+    """In particular not the same order of each feature's neighbor, as hashing their sum would."""
 
     @given(st.integers(0, 2**31 - 2))
     def holds(seed: int) -> None:

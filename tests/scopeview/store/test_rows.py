@@ -73,7 +73,7 @@ def test_a_row_says_what_was_packed() -> None:
     assert found.sampled() == Sampled([1, 0, 2], [9, 8, 7], values, [1, 2, 3])
 
 
-def test_neighbours_come_list_by_list() -> None:
+def test_neighbors_come_list_by_list() -> None:
     found = row(
         near_kind=[0, 2],
         near_layer=[1, 0],

@@ -209,7 +209,7 @@ def test_masses_are_activations_times_the_lengths_of_decoder_rows() -> None:
     assert second.layers[3].masses[:2].tolist() == [[0, 0], [0, 0]]
 
 
-def test_only_what_is_asked_for_is_taken_apart() -> None:
+def test_only_what_is_asked_for_is_decomposed() -> None:
     made = encoder({1: ACTIVATIONS, 3: ACTIVATIONS}, ["cls"], with_embed=True)
     made.clip.forward = None  # type: ignore[method-assign, assignment]
     (first, _) = made.decompose(CROPS, [3], embedding=False)
