@@ -59,7 +59,7 @@ class ResidualActivations(NamedTuple):
 
 
 class TokenActivations(NamedTuple):
-    """Taps at some tokens only. `finite` is False for an image of which some number was NaN or infinite."""
+    """The residual stream at some tokens. `finite` is False for an image with any NaN or infinite number."""
 
     residuals: dict[int, Float[Tensor, "batch kept width"]]
     embedding: Float[Tensor, "batch projection"]

@@ -1,4 +1,4 @@
-"""Taps equal transformers' own hidden states exactly, and a folder that is wrong in any way is refused."""
+"""Residuals equal transformers' own hidden states exactly, and a folder that is wrong is refused."""
 
 import json
 import logging
