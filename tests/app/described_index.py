@@ -10,7 +10,7 @@ from scopeview.slots import EMBED, Slot
 from scopeview.store.manifest import DescribeRecord, VocabularyRecord, read_manifest, write_manifest
 from scopeview.store.records import MIN_GRID_IMAGES
 from scopeview.store.schema import DESCRIBED_TABLES
-from tests.app.index import N_FEATURES, SmallIndex, write_index
+from tests.app.index import N_FEATURES, SmallIndex, insert_rows, write_index
 
 NAMES = ["red heart", "night", "<b>striped</b> blue", "Blue fish", "مرحبا"]
 WITHOUT_CLARITY = 3
@@ -48,7 +48,7 @@ def write_described_index(index_dir: Path, *, slug: str = "told") -> SmallIndex:
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{index_dir / database}' AS described; {DESCRIBED_TABLES}")
         rows = [_row(slot, feature) for slot in manifest.slots for feature in active(small, slot)]
-        connection.executemany(f"INSERT INTO described.features VALUES ({', '.join('?' * 11)})", rows)
+        insert_rows(connection, "described.features", rows)
     vocabulary = VocabularyRecord(name="words.txt", sha256="d" * 64, n_words=len(NAMES))
     record = DescribeRecord(
         database=database, vocabulary=vocabulary, without_names=None, settings={}, cofiring_every={}

@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
 from scopeview.slots import Layer, Slot, slots_of
@@ -76,7 +77,7 @@ def write_index(
     database = f"index-{seed:08x}.duckdb"
     with duckdb.connect(str(index_dir / database)) as connection:
         connection.execute(TABLES)
-        connection.executemany(f"INSERT INTO images VALUES ({_marks(12)})", _images(captions))
+        insert_rows(connection, "images", _images(captions))
         for slot in slots:
             _fill(connection, slot, dense[slot])
     write_manifest(index_dir, _manifest(slug, database, random_weights))
@@ -126,9 +127,9 @@ def _fill(connection: duckdb.DuckDBPyConnection, slot: Slot, dense: Dense) -> No
         order = _order(dense[image_id])
         where = [_position(slot, image_id, feature) for feature in order] if slot.token == "any" else None
         codes.append([image_id, *at, len(order), order, dense[image_id][order].tolist(), where])
-    connection.executemany(f"INSERT INTO features VALUES ({_marks(10)})", features)
-    connection.executemany(f"INSERT INTO codes VALUES ({_marks(7)})", codes)
-    connection.executemany(f"INSERT INTO activations VALUES ({_marks(6)})", activations)
+    insert_rows(connection, "features", features)
+    insert_rows(connection, "codes", codes)
+    insert_rows(connection, "activations", activations)
 
 
 def _order(values: Dense) -> list[int]:
@@ -202,8 +203,12 @@ def _webp(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _marks(n: int) -> str:
-    return ", ".join("?" * n)
+def insert_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: list[list[Any]]) -> None:
+    """All at once: `executemany`, which inserts row by row, takes five seconds for one index."""
+    columns = {f"column_{at}": list(column) for at, column in enumerate(zip(*rows, strict=True))}
+    connection.register("rows_to_insert", pa.table(columns))
+    connection.execute(f"INSERT INTO {table} SELECT * FROM rows_to_insert")
+    connection.unregister("rows_to_insert")
 
 
 def _manifest(slug: str, database: str, random_weights: bool) -> Manifest:
