@@ -67,7 +67,7 @@ KINDS = (
 
 
 @dataclass(frozen=True)
-class TokenQuery:
+class LayerSelection:
     """One layer, and the tokens selected there."""
 
     site: AppState
@@ -101,16 +101,16 @@ def view_of(
     index: IndexDep,
     layer: LayerQuery = None,
     tokens: TokensQuery = ANY,
-) -> TokenQuery:
+) -> LayerSelection:
     """Raises a 422 naming the layers or tokens there are."""
     response.headers.update(PRIVATE)
     known = known_layer(index, layer)
-    return TokenQuery(
+    return LayerSelection(
         site, index, known, known_selection(index, known, tokens), request.app.state.decode_limiter
     )
 
 
-ViewDep = Annotated[TokenQuery, Depends(view_of)]
+ViewDep = Annotated[LayerSelection, Depends(view_of)]
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,9 @@ def add_routes(kind: ImageRoutes) -> None:
         return await _steering(image, view, edit, prompt)
 
 
-async def _activations(image: ImageRef, view: TokenQuery, listing: ActiveListing) -> models.ActivationsOut:
+async def _activations(
+    image: ImageRef, view: LayerSelection, listing: ActiveListing
+) -> models.ActivationsOut:
     found = await view.found(image)
 
     def answer() -> models.ActivationsOut:
@@ -193,7 +195,7 @@ async def _activations(image: ImageRef, view: TokenQuery, listing: ActiveListing
     return await run_in_threadpool(answer)
 
 
-async def _groups(image: ImageRef, view: TokenQuery, threshold: float) -> models.GroupsOut:
+async def _groups(image: ImageRef, view: LayerSelection, threshold: float) -> models.GroupsOut:
     found = await view.found(image)
     encoder = await run_in_threadpool(view.site.worker.encoder, view.index.reader.index_dir)
     place = view.place(image, approximate=not found.is_exact_at(view.selection.positions))
@@ -201,7 +203,7 @@ async def _groups(image: ImageRef, view: TokenQuery, threshold: float) -> models
 
 
 async def _steering(
-    image: ImageRef, view: TokenQuery, edit: Sequence[str], prompt: Sequence[str]
+    image: ImageRef, view: LayerSelection, edit: Sequence[str], prompt: Sequence[str]
 ) -> models.SteeringOut:
     site, index = view.site, view.index
     edits = FeatureEdits(view.layer, known_edits(index, view.layer, edit), view.selection.positions)

@@ -38,7 +38,7 @@ class FakeEncoder:
         self.batches.append(len(crops))
         if self.gate is not None:
             assert self.gate.wait(30), "the test never opened the gate"
-        return [_apart(int(crop.mean()), layers or LAYERS, embedding) for crop in crops]
+        return [_decomposition(int(crop.mean()), layers or LAYERS, embedding) for crop in crops]
 
     def steer(self, crop: Crop, found: LayerDecomposition, edits: FeatureEdits) -> SteeredEmbeddings:
         """The sum of what is changed is added to dimension `feature`."""
@@ -61,7 +61,7 @@ class FakeEncoder:
         return {"model": "a stand-in", "device": "none", "dtype": "float32", "layers": LAYERS, "n_bytes": 0}
 
 
-def _apart(mean: int, layers: Sequence[Layer], embedding: bool) -> Decomposition:
+def _decomposition(mean: int, layers: Sequence[Layer], embedding: bool) -> Decomposition:
     found = {layer: _layer(mean, 1 if layer == EMBED else N_TOKENS) for layer in layers}
     return Decomposition(found, _embedding(mean) if embedding else None)
 

@@ -151,7 +151,7 @@ def test_groups_hold_every_active_feature_once(site: TestClient, upload: str) ->
     assert len(ask(site, f"{upload}/groups", layer=3, tokens="137", threshold=0.9)["groups"]) == 1
 
 
-def test_knobs_left_alone_change_nothing(site: TestClient, upload: str) -> None:
+def test_steering_without_a_change_changes_nothing(site: TestClient, upload: str) -> None:
     found = ask(site, f"{upload}/steering", layer=3, prompt=["a heart", "a sun"])
     assert found["cosine"] == pytest.approx(1)
     assert found["nearest_before"] == found["nearest_after"]
@@ -160,7 +160,7 @@ def test_knobs_left_alone_change_nothing(site: TestClient, upload: str) -> None:
     assert sum(one["before"] for one in found["prompts"]) == pytest.approx(1)
 
 
-def test_turned_knobs_change_what_the_picture_is_like(site: TestClient, upload: str) -> None:
+def test_steering_changes_what_the_image_is_like(site: TestClient, upload: str) -> None:
     query = {"layer": 3, "edit": ["3:40", "3,4:x0.5"], "prompt": ["abc", "ab"]}  # feature 3, and feature 2
     found = ask(site, f"{upload}/steering", **query)
     assert found["edits"] == ["3:40", "3,4:x0.5"]

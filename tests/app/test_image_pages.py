@@ -200,7 +200,7 @@ def test_through_the_layers_the_page_says_what_the_json_says(
         ]
 
 
-def test_knobs_say_what_the_json_says(site: TestClient, upload: str) -> None:
+def test_steering_says_what_the_json_says(site: TestClient, upload: str) -> None:
     query: dict[str, Any] = {"layer": 3, "edit": ["3:40", "3,4:x0.5"], "prompt": ["abc", "ab"]}
     told = site.get(f"/api/v1{upload}/steering", params=query).json()
     html = shown(site, f"{upload}/steering", **query)

@@ -219,7 +219,7 @@ def test_to_a_feature_with_its_heat_and_back_and_the_link_opened_elsewhere(
     expect(friend.get_by_role("link", name="Delete this image")).to_have_count(0)
 
 
-def test_knobs_are_turned_and_prompts_changed(tiny_site: str, open_page: OpenPage) -> None:
+def test_edits_and_prompts_are_changed(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site).goto("/tiny/images/9/steering?layer=3&prompt=a+heart&prompt=a+blue+sun")
     expect(page.get_by_text("No edits yet")).to_be_visible()
     page.locator(".active-feature .choice a").first.click()

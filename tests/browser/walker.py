@@ -93,7 +93,7 @@ class Walker:
             control = next(filter(self.is_used_here, unused), None)
             if control is None:
                 self.reach_all(unused)
-                break
+                continue
             self.used.add(control.kind)
             try:
                 control.expected(self, control)

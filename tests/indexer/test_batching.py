@@ -96,7 +96,7 @@ def taps(clip: Clip, layers: Sequence[int]) -> torch.Tensor:
     )
 
 
-def test_what_is_compiled_runs_instead_and_gives_the_same_taps(
+def test_what_is_compiled_runs_instead_and_gives_the_same_residuals(
     clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = list[dict[str, Any]]()

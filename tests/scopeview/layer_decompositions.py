@@ -5,7 +5,7 @@ import numpy as np
 from scopeview.analysis.decomposition import LayerDecomposition
 
 
-def layer_apart(
+def layer_decomposition(
     features: list[list[int]],
     values: list[list[float]],
     *,
@@ -29,4 +29,4 @@ def random_layer(seed: int, *, n_tokens: int = 5, n_features: int = 8, k: int = 
     random = np.random.default_rng(seed)
     features = np.stack([random.choice(n_features, k, replace=False) for _ in range(n_tokens)])
     values = -np.sort(-random.integers(-2, 4, (n_tokens, k)), axis=1)
-    return layer_apart(features.tolist(), values.tolist(), norms=(1 + features / 4).tolist())
+    return layer_decomposition(features.tolist(), values.tolist(), norms=(1 + features / 4).tolist())

@@ -20,7 +20,7 @@ from scopeview.analysis.decomposition import Peaks
 from scopeview.analysis.feature_edits import Edit, FeatureEdits
 from scopeview.analysis.grouping import group_features
 from scopeview.model_spec import load_encoder
-from tests.scopeview.layer_decompositions import layer_apart
+from tests.scopeview.layer_decompositions import layer_decomposition
 
 X, Y = np.eye(2, dtype=np.float32)
 
@@ -39,7 +39,7 @@ def test_shares_by_hand() -> None:
 
 def test_as_much_mass_at_random_of_what_is_not_in_the_group() -> None:
     values = [[10.0, 4.0, 3.0, 2.0, 1.0, 1.0]]
-    peaks = Peaks(layer_apart([[1, 2, 3, 4, 5, 6]], values))
+    peaks = Peaks(layer_decomposition([[1, 2, 3, 4, 5, 6]], values))
     for seed in range(20):
         chosen = random_features(peaks, np.array([1]), 6.0, np.random.default_rng(seed))
         mass = sum(values[0][feature - 1] for feature in chosen)
@@ -49,7 +49,7 @@ def test_as_much_mass_at_random_of_what_is_not_in_the_group() -> None:
     assert sorted(everything) == [2, 3, 4, 5, 6]
 
 
-def test_the_heaviest_group_is_what_knobs_would_set_to_0(index: Path) -> None:
+def test_the_heaviest_group_is_what_steering_would_set_to_0(index: Path) -> None:
     encoder = load_encoder(index, device="cpu")
     crop = scene_pixels([make_scene(1, 0, n_things=1)], encoder.clip).numpy()[0]
     found = dict(ablate_scene(encoder, crop, np.random.default_rng(0)))

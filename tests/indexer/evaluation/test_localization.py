@@ -15,7 +15,7 @@ from indexer.evaluation.localization import (
 from indexer.evaluation.scenes import SceneTruths
 from scopeview.analysis.decomposition import LayerDecomposition
 from tests.indexer.evaluation.made import number_of, truths
-from tests.scopeview.layer_decompositions import layer_apart
+from tests.scopeview.layer_decompositions import layer_decomposition
 
 # A heart at patch 0, a cat at patches 1 and 2.
 SCENE = truths("red heart, blue cat", seen=[[[0], [1, 2]]])
@@ -27,7 +27,7 @@ def firing(*tokens: dict[int, float]) -> LayerDecomposition:
     """What fires at CLS, then at each patch; every row is filled up with features that do not."""
     rows = [sorted(token.items(), key=lambda pair: -pair[1]) for token in tokens]
     filled = [[*row, *((90 + i, 0.0) for i in range(3 - len(row)))] for row in rows]
-    return layer_apart(
+    return layer_decomposition(
         [[feature for feature, _ in row] for row in filled], [[value for _, value in row] for row in filled]
     )
 

@@ -16,9 +16,9 @@ from scopeview.analysis.decomposition import (
     codes_of,
 )
 from scopeview.slots import Slot
-from tests.scopeview.layer_decompositions import layer_apart, random_layer
+from tests.scopeview.layer_decompositions import layer_decomposition, random_layer
 
-BY_HAND = layer_apart(
+BY_HAND = layer_decomposition(
     [[4, 7, 1], [7, 4, 2], [2, 7, 5]],
     [[5, 2, -1], [3, 3, 0], [3, 3, 1]],
     norms=[[2, 1, 1], [1, 2, 3], [3, 1, 10]],
@@ -39,7 +39,7 @@ def test_peaks_of_some_tokens_know_no_others() -> None:
     assert peaks.features.tolist() == [4, 7]
     assert peaks.positions.tolist() == [0, 1]
     assert peaks.masses.tolist() == [16, 5]
-    assert len(Peaks(layer_apart([[3]], [[-1]]))) == 0
+    assert len(Peaks(layer_decomposition([[3]], [[-1]]))) == 0
 
 
 def test_a_value_that_is_not_above_zero_has_no_mass_and_does_not_fire() -> None:
@@ -58,7 +58,7 @@ def test_a_fixed_token_lists_all_that_a_topk_sae_keeps() -> None:
 
 
 def test_a_relu_saes_padding_is_in_no_code() -> None:
-    relu = layer_apart([[1, 2], [2, 0]], [[4, 0], [1, 0.5]], k=None)
+    relu = layer_decomposition([[1, 2], [2, 0]], [[4, 0], [1, 0.5]], k=None)
     cls, anywhere = codes_of(Decomposition({3: relu}), [Slot(3, "cls"), Slot(3, "any")])
     assert [one.feature for one in cls.features] == [1]
     assert [one.feature for one in anywhere.features] == [1, 2, 0]
@@ -98,7 +98,7 @@ def test_the_code_of_a_token_can_be_put_in_the_place_of_another() -> None:
 
 
 def test_a_longer_code_makes_room() -> None:
-    narrow = layer_apart([[1], [2]], [[5], [4]], k=None)
+    narrow = layer_decomposition([[1], [2]], [[5], [4]], k=None)
     changed = narrow.with_code(0, np.arange(2, dtype=np.int32), *[np.array([7, 6], np.float32)] * 2)
     assert changed.values.tolist() == [[7, 6], [4, 0]]
 

@@ -16,9 +16,9 @@ from scopeview.analysis.feature_edits import (
 )
 from scopeview.analysis.heatmap import feature_heatmaps
 from scopeview.errors import InputError
-from tests.scopeview.layer_decompositions import layer_apart, random_layer
+from tests.scopeview.layer_decompositions import layer_decomposition, random_layer
 
-BY_HAND = layer_apart([[4, 7], [7, 1], [2, 4]], [[5, 2], [3, -1], [3, 3]])
+BY_HAND = layer_decomposition([[4, 7], [7, 1], [2, 4]], [[5, 2], [3, -1], [3, 3]])
 
 
 def change(*edits: Edit, tokens: tuple[int, ...] | None = None) -> dict[int, list[float]]:

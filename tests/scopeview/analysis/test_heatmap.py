@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 
 from scopeview.analysis.decomposition import Peaks
 from scopeview.analysis.heatmap import feature_heatmaps, mass_heat, with_stored
-from tests.scopeview.layer_decompositions import layer_apart, random_layer
+from tests.scopeview.layer_decompositions import layer_decomposition, random_layer
 
-BY_HAND = layer_apart([[4, 7], [7, 1], [2, 4]], [[5, 2], [3, -1], [3, 3]], norms=[[2, 1], [1, 9], [3, 2]])
+BY_HAND = layer_decomposition(
+    [[4, 7], [7, 1], [2, 4]], [[5, 2], [3, -1], [3, 3]], norms=[[2, 1], [1, 9], [3, 2]]
+)
 
 
 def test_heat_is_the_value_where_the_feature_is_kept_and_zero_elsewhere() -> None:

@@ -19,7 +19,7 @@ from scopeview.slots import EMBED, Layer
 from scopeview.vision.clip import Clip, ResidualActivations
 from scopeview.vision.encoder import Encoder
 from tests.indexer.tiny import IMAGE_PX, N_FEATURES, WIDTH, write_model, write_suite
-from tests.scopeview.layer_decompositions import layer_apart
+from tests.scopeview.layer_decompositions import layer_decomposition
 
 CROP = np.zeros((3, 4, 4), np.uint8)
 RESIDUAL = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
@@ -45,7 +45,7 @@ def sae_by_hand(layer: Layer, d_in: int) -> Sae:
     return Sae(config, Weights(torch.full((d_in,), 7.0), torch.zeros(d_in, 3), dec))
 
 
-CODE = layer_apart([[0, 1], [1, 2]], [[2, 1], [3, 0.5]])
+CODE = layer_decomposition([[0, 1], [1, 2]], [[2, 1], [3, 0.5]])
 
 
 def turned(sae: Sae, *edits: Edit, tokens: tuple[int, ...] | None = None) -> list[float]:
@@ -70,7 +70,7 @@ def test_a_standardised_sae_is_taken_back_to_the_streams_own_units() -> None:
 
 
 def test_at_the_embedding_the_embedding_itself_is_edited() -> None:
-    one_token = layer_apart([[0, 2]], [[2, 1]])
+    one_token = layer_decomposition([[0, 2]], [[2, 1]])
     knobs = FeatureEdits(EMBED, (Edit((2,), "set", 3.0),))
     found = steer(MatrixClip(), sae_by_hand(EMBED, 3), CROP, one_token, knobs)
     assert (found.after - found.before).tolist() == [10, 10, 0]

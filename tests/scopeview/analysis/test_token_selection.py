@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scopeview.analysis.decomposition import Peaks
 from scopeview.analysis.token_selection import format_positions, groups_here, parse_selection, summarize
 from scopeview.errors import InputError
-from tests.scopeview.layer_decompositions import layer_apart, random_layer
+from tests.scopeview.layer_decompositions import layer_decomposition, random_layer
 
-BY_HAND = layer_apart(
+BY_HAND = layer_decomposition(
     [[4, 7, 1], [7, 4, 2], [2, 7, 5]],
     [[5, 2, -1], [3, 3, 0], [3, 3, 1]],
     norms=[[2, 1, 1], [1, 2, 3], [3, 1, 10]],
@@ -67,7 +67,7 @@ def test_the_figures_are_means_over_the_tokens_selected() -> None:
 
 
 def test_a_share_of_no_variance_is_unknown() -> None:
-    layer = layer_apart([[1]], [[2]])
+    layer = layer_decomposition([[1]], [[2]])
     layer.explained_variance[:] = np.nan
     assert summarize(layer, parse_selection("cls", 1)).explained_variance is None
 

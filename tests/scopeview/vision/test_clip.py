@@ -66,7 +66,7 @@ def refusal(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("layers", [[0], [3, 1], [0, 1, 2, 3], []])
-def test_taps_are_the_next_hidden_states_of_transformers_exactly(
+def test_residuals_are_the_next_hidden_states_of_transformers_exactly(
     clip: Clip, folder: Path, layers: list[int]
 ) -> None:
     reference = CLIPModel.from_pretrained(folder)
@@ -84,7 +84,7 @@ def test_taps_are_the_next_hidden_states_of_transformers_exactly(
     assert torch.equal(taps.embedding, embedding)
 
 
-def test_every_image_of_a_batch_has_its_own_taps(clip: Clip) -> None:
+def test_every_image_of_a_batch_has_its_own_residuals(clip: Clip) -> None:
     pixels = pictures(2)
     both = clip.forward(pixels, [2])
     assert not torch.allclose(both.residuals[2][0], both.residuals[2][1], atol=0.1)
@@ -108,7 +108,7 @@ def test_a_bfloat16_residual_stream_loses_nothing_on_its_way_through_float32(fol
     assert torch.equal(rounded.resume(taps.residuals[1], 1), taps.embedding)
 
 
-def test_residuals_alone_are_the_taps_and_no_later_block_is_run(folder: Path) -> None:
+def test_residuals_alone_are_those_of_the_whole_pass_and_no_later_block_is_run(folder: Path) -> None:
     clip = Clip.load(str(folder))
     expected = clip.forward(pictures(2), [2, 0]).residuals
     clip.model.vision_model.encoder.layers[3].forward = None
@@ -335,7 +335,7 @@ def test_half_precision_files_load_as_float32(copy: Path) -> None:
 
 @pytest.mark.parametrize("layers", [[0], [2, 0], [3], [1, 3], []])
 @pytest.mark.parametrize("tokens", [[0], [5, 0, 9], None])
-def test_taps_at_some_tokens_are_those_of_the_whole_pass(
+def test_residuals_at_some_tokens_are_those_of_the_whole_pass(
     clip: Clip, layers: list[int], tokens: list[int] | None
 ) -> None:
     pixels = pictures(2)

@@ -182,7 +182,7 @@ def test_the_codes_of_a_relu_sae_are_whole() -> None:
     assert [active.feature for active in second[0].features] == [0, 1, 2]
 
 
-def test_apart_holds_every_token_of_every_layer_and_the_embedding() -> None:
+def test_a_decomposition_holds_every_token_of_every_layer_and_the_embedding() -> None:
     first, second = encoder({3: ACTIVATIONS}, ["cls"], with_embed=True).decompose(CROPS)
     assert list(first.layers) == [3, "embed"]
     assert first.layers[3].features.tolist() == [[0, 1], [1, 0], [1, 2]]
@@ -193,7 +193,7 @@ def test_apart_holds_every_token_of_every_layer_and_the_embedding() -> None:
     assert first.embedding.tolist() == [1, 1, 1]
 
 
-def test_apart_says_of_each_token_how_much_is_left_over() -> None:
+def test_a_decomposition_says_of_each_token_how_much_is_left_over() -> None:
     (first, _) = encoder({3: ACTIVATIONS}, ["cls"]).decompose(CROPS)
     # The identity keeps the two highest: what is left of a token is its lowest dimension.
     assert first.layers[3].mse.tolist() == [1, 0, 0]
@@ -225,7 +225,7 @@ def test_each_picture_of_a_relu_sae_is_as_wide_as_its_own_busiest_token() -> Non
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3, None]))
-def test_codes_from_apart_equal_those_that_an_index_keeps(seed: int, k: int | None) -> None:
+def test_codes_from_a_decomposition_equal_those_that_an_index_keeps(seed: int, k: int | None) -> None:
     random = torch.Generator().manual_seed(seed)
     activations = torch.randint(-3, 4, (2, 4, 5), generator=random).float()
     made = encoder({3: activations}, ["cls", "2", "any"], k=k)

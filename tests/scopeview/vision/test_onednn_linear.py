@@ -71,7 +71,7 @@ def test_gelu_is_taken_before_the_rounding(formula: str, gelu: Callable[[Tensor]
 
 
 @packs
-def test_a_tower_of_packed_layers_taps_what_it_tapped(folder: Path, plain: Clip) -> None:
+def test_a_tower_of_packed_layers_has_the_residuals_it_had(folder: Path, plain: Clip) -> None:
     exact = Clip.load(str(folder))
     pixels = torch.randint(0, 256, (2, 3, 128, 128), dtype=torch.uint8)
 
