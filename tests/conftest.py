@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import jaxtyping
 import pytest
+
+from tests.clock import Clock
 
 if TYPE_CHECKING:
     from tests.image_sets import ImageSets
@@ -56,6 +59,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SCOPEVIEW_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def upload_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What uploads per minute are counted by. Stands still; the rest of the process goes by its own."""
+    clock = Clock()
+    for module in ("limits.storage.memory", "limits.strategies", "app.uploads.rate_limit"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=clock.time))
+    return clock
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """How many pictures one client may send: a burst is let through, a flood is told when to come back."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,23 +11,7 @@ from app.web.client_address import counted
 from app.web.errors import ProblemError
 from tests.app.conftest import StartSite
 from tests.app.sample_images import API, BROWSER, FORM, form, picture
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 60_000.0  # a whole minute
-
-    def time(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Stands still; the rest of the process goes by its own."""
-    clock = Clock()
-    for module in ("limits.storage.memory", "limits.strategies", "app.uploads.rate_limit"):
-        monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=clock.time))
-    return clock
+from tests.clock import Clock
 
 
 def wait_s(rate: UploadRate, client: str) -> int | None:
@@ -44,41 +27,42 @@ def wait_s(rate: UploadRate, client: str) -> int | None:
     return int(answer.headers["Retry-After"])
 
 
-def test_a_burst_is_let_through_and_then_a_client_waits_as_long_as_it_is_told(clock: Clock) -> None:
+def test_a_burst_is_let_through_and_then_a_client_waits_as_long_as_it_is_told(upload_clock: Clock) -> None:
     rate = UploadRate(30)
     assert [wait_s(rate, "one") for _ in range(30)] == [None] * 30
     assert wait_s(rate, "another") is None
-    clock.now += 18
+    upload_clock.now += 18
     waits = list[int]()
     while (wait := wait_s(rate, "one")) is not None:
         waits.append(wait)
-        clock.now += wait
+        upload_clock.now += wait
     assert waits[0] == 42
     assert sum(waits) <= 42 + 2
     assert len(waits) <= 2
 
 
-def test_over_a_long_time_no_more_get_through_than_the_limit(clock: Clock) -> None:
+def test_over_a_long_time_no_more_get_through_than_the_limit(upload_clock: Clock) -> None:
     rate, taken = UploadRate(30), 0
     for _ in range(1200):
         taken += wait_s(rate, "one") is None
-        clock.now += 0.5
+        upload_clock.now += 0.5
     assert 10 * 30 <= taken <= 11 * 30
 
 
-def test_clients_that_come_once_are_forgotten(clock: Clock) -> None:
+def test_clients_that_come_once_are_forgotten(upload_clock: Clock) -> None:
     rate = UploadRate(30)
     storage: Any = rate._limiter.storage
     for number in range(500):
         wait_s(rate, f"client {number}")
     storage.timer.join()
-    clock.now += 600
+    upload_clock.now += 600
     wait_s(rate, "the last")
     storage.timer.join()
     assert len(storage.storage) == 1
 
 
-def test_zero_switches_it_off(clock: Clock) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("upload_clock")
+def test_zero_switches_it_off() -> None:
     rate = UploadRate(0)
     assert [wait_s(rate, "one") for _ in range(200)] == [None] * 200
 
@@ -101,10 +85,10 @@ def test_an_ipv6_client_is_its_network_since_it_may_choose_the_rest(host: str, e
 
 @pytest.mark.parametrize("address", [API, FORM, "/tiny/search"])
 def test_one_too_many_is_a_429_wherever_a_picture_is_sent(
-    start_site: StartSite, clock: Clock, address: str
+    start_site: StartSite, upload_clock: Clock, address: str
 ) -> None:
     site = start_site(uploads_per_minute=2)
-    clock.now += 20
+    upload_clock.now += 20
     statuses = [site.post(address, files=form(picture())).status_code for _ in range(3)]
     assert statuses == [201, 201, 429]
     answer = site.post(address, files=form(picture()), headers={"Accept": "application/json"})
@@ -117,9 +101,9 @@ def test_one_too_many_is_a_429_wherever_a_picture_is_sent(
     assert 'scopeview_uploads_total{outcome="too_many_uploads"} 2.0' in metrics
 
 
-def test_a_browser_gets_a_page_that_says_so(start_site: StartSite, clock: Clock) -> None:
+def test_a_browser_gets_a_page_that_says_so(start_site: StartSite, upload_clock: Clock) -> None:
     site = start_site(uploads_per_minute=1)
-    clock.now += 15
+    upload_clock.now += 15
     for _ in range(2):
         answer = site.post(FORM, files=form(picture()), headers=BROWSER)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "45")
@@ -127,7 +111,8 @@ def test_a_browser_gets_a_page_that_says_so(start_site: StartSite, clock: Clock)
     assert "The limit is 1 image a minute" in answer.text
 
 
-def test_behind_a_trusted_proxy_each_visitor_is_counted_alone(start_site: StartSite, clock: Clock) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("upload_clock")
+def test_behind_a_trusted_proxy_each_visitor_is_counted_alone(start_site: StartSite) -> None:
     plain = start_site(uploads_per_minute=1)
     trusting: Any = ProxyHeadersMiddleware(plain.app, trusted_hosts="testclient")  # type: ignore[arg-type]
 
