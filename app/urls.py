@@ -147,7 +147,7 @@ class Urls:
     def feature_preview(self, index: str, layer: Layer, feature: int, token: Token, version: str) -> str:
         return self._path(False, index, layer, feature, "og.png") + _query({"token": token, "v": version})
 
-    def upload_picture(self, index: str, upload_id: str) -> str:
+    def upload_image(self, index: str, upload_id: str) -> str:
         return self._path(False, index, "uploads", f"{upload_id}.webp")
 
     def _root(self, api: bool, index: str) -> str:

@@ -111,14 +111,14 @@ def uploads(
     full: Annotated[
         bool, typer.Option(help="At full size, too: 10 GB of random weights are made in --work.")
     ] = True,
-    pictures: Annotated[Path | None, typer.Option(help=f"What is sent; {ELSE_OURS}")] = None,
+    images: Annotated[Path | None, typer.Option(help=f"What is sent; {ELSE_OURS}")] = None,
     work: Work = MADE,
 ) -> None:
     """From an upload to its page, and 200 uploads at once."""
     from bench import uploads as bench_uploads
 
     sets = image_sets()
-    sent = pictures or sets.photos
+    sent = images or sets.photos
     if index_dir is not None:
         bench_uploads.small(index_dir, sent)
     if full:

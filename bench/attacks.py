@@ -307,20 +307,20 @@ def _bomb() -> bytes:
     return made[:end] + made[last:end] * 8000 + made[end:]
 
 
-def _large_picture() -> bytes:
+def _large_image() -> bytes:
     """An honest one that takes as long to decode as any that is accepted."""
     buffer = io.BytesIO()
     Image.effect_noise((7000, 7000), 40).save(buffer, "JPEG", progressive=True, quality=30)
     return buffer.getvalue()
 
 
-def _upload(picture: Callable[[], bytes]) -> Attack:
+def _upload(image: Callable[[], bytes]) -> Attack:
     """Sends it again and again, and leaves now and then before it is answered."""
     made = list[bytes]()
 
     async def attack(session: aiohttp.ClientSession, target: Target, statuses: Counter[str]) -> None:
         if not made:
-            made.append(picture())
+            made.append(image())
         boundary = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
         while True:
             await _send(session, target, statuses, lambda: boundary + made[0] + b"\r\n--x--\r\n")
@@ -352,6 +352,6 @@ ATTACKS: dict[str, tuple[int, Attack]] = {
     "8 loops of 23 KB of header fields": (8, _loop(Target.page, _long_headers)),
     "2 loops of a header field of 50 MB": (2, _loop(Target.page, _large_header)),
     "4 loops of JPEG scan bombs": (4, _upload(_bomb)),
-    "4 loops of large pictures": (4, _upload(_large_picture)),
+    "4 loops of large images": (4, _upload(_large_image)),
     "16 slow senders": (16, _send_slowly),
 }

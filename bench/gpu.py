@@ -59,20 +59,18 @@ def main(
 
 
 def write_jpegs(folder: Path, n_images: int, per_shard: int = 10_000) -> None:
-    """Pictures of 256 px, about 20 kB each, as img2dataset leaves them; two hundred different ones."""
+    """Images of 256 px, about 20 kB each, as img2dataset leaves them; two hundred different ones."""
     random = np.random.default_rng(0)
-    pictures = []
+    images = []
     for _ in range(min(n_images, 200)):
         coarse = Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=np.uint8))
         file = io.BytesIO()
         coarse.resize((256, 256), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
-        pictures.append(file.getvalue())
+        images.append(file.getvalue())
     folder.mkdir(parents=True)
     for shard, start in enumerate(range(0, n_images, per_shard)):
         numbers = range(start, min(start + per_shard, n_images))
-        write_tar(
-            folder / f"{shard:05d}.tar", [(f"{i:08d}.jpg", pictures[i % len(pictures)]) for i in numbers]
-        )
+        write_tar(folder / f"{shard:05d}.tar", [(f"{i:08d}.jpg", images[i % len(images)]) for i in numbers])
 
 
 def matmul_tflops(device: str, side: int = 8192, times: int = 20) -> float:

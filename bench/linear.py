@@ -52,10 +52,10 @@ def _each_more(cpu_s: Mapping[int, float]) -> dict[int, float]:
 def _write_source(folder: Path, n_images: int) -> None:
     """The images repeat after a thousand: what they show does not matter here."""
     folder.mkdir()
-    pictures = [jpeg(seed) for seed in range(min(n_images, 1000))]
+    images = [jpeg(seed) for seed in range(min(n_images, 1000))]
     for shard in range(-(-n_images // PER_SHARD)):
         numbers = range(shard * PER_SHARD, min((shard + 1) * PER_SHARD, n_images))
-        write_tar(folder / f"{shard:05d}.tar", [(f"{i:06d}.jpg", pictures[i % 1000]) for i in numbers])
+        write_tar(folder / f"{shard:05d}.tar", [(f"{i:06d}.jpg", images[i % 1000]) for i in numbers])
 
 
 def _index(work: Path, n_images: int) -> dict[str, float]:

@@ -98,7 +98,7 @@ async def _visit(target: Target, number: int, statuses: Counter[int]) -> None:
         while True:
             with suppress(aiohttp.ClientError):
                 if chance.random() < 0.05:
-                    statuses[(await send(session, target.uploads(), _picture(chance.random()))).status] += 1
+                    statuses[(await send(session, target.uploads(), _image(chance.random()))).status] += 1
                     continue
                 url = chance.choice(kinds)() if chance.random() < 0.5 else _thumb(target, chance)
                 async with session.get(url) as answer:
@@ -115,13 +115,13 @@ async def _uploads(server: Server, target: Target, n: int) -> list[Sampled]:
     every = max(n // 8, 1)
     async with aiohttp.ClientSession() as session:
         for number in range(1, n + 1):
-            await send(session, target.uploads(), _picture(number))
+            await send(session, target.uploads(), _image(number))
             if number % every == 0:
                 found.append(_sample(server, f"{number} uploads"))
     return found
 
 
-def _picture(seed: float) -> bytes:
+def _image(seed: float) -> bytes:
     """A photograph's worth of noise: no two are alike, so that nothing is known already."""
     pixels = np.random.default_rng(int(seed * 1e9)).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     buffer = io.BytesIO()

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from bench.measure import Budget, Percentiles, keep
 from bench.servers import Server, serving
-from bench.uploads_client import read_pictures
+from bench.uploads_client import read_images
 from bench.uploads_latency import LatencyFound, visit
 from bench.uploads_load import N_UPLOADS, LoadFound, load
 from bench.weights import write_clip_scope, write_vit_l_14
@@ -35,9 +35,9 @@ _N_INDEXED = 24
 _MAX_LOAD_S = 300
 
 
-def small(index_dir: Path, pictures: Path) -> None:
+def small(index_dir: Path, images: Path) -> None:
     """Prints tables and keeps `uploads.json`."""
-    sent = read_pictures(pictures, N_VISITS + N_UPLOADS)
+    sent = read_images(images, N_VISITS + N_UPLOADS)
     with IndexReader(index_dir) as reader:
         with _served(index_dir) as server:
             alone = visit(server, reader.manifest, sent[:N_VISITS])
@@ -54,9 +54,9 @@ def small(index_dir: Path, pictures: Path) -> None:
     keep("uploads", {"index": index_dir.name, "alone": asdict(alone), "together": asdict(together)})
 
 
-def full(work: Path, source: Path, pictures: Path) -> None:
+def full(work: Path, source: Path, images: Path) -> None:
     """Prints tables and keeps `uploads-full.json`. Makes 10 GB of weights in `work`, for the next run too."""
-    sent = read_pictures(pictures, N_FULL_VISITS)
+    sent = read_images(images, N_FULL_VISITS)
     found: dict[str, LatencyFound] = {}
     for layers in ((LAYERS[-1],), LAYERS):
         index_dir = _full_index(work, source, layers)
@@ -121,7 +121,7 @@ def _cache(work: Path | None) -> dict[str, str]:
 
 
 def _print_visits(name: str, found: LatencyFound) -> None:
-    title = f"{name}: {found.n_pictures} pictures one after another; {found.resident_gb:.2f} GB resident"
+    title = f"{name}: {found.n_images} images one after another; {found.resident_gb:.2f} GB resident"
     table = Table("", "median ms", "p99 ms", title=title)
     rows: Iterable[tuple[str, Percentiles]] = (
         ("upload, answered", found.upload),

@@ -1,4 +1,4 @@
-"""Pictures sent to a server, as browsers and well-behaved scripts send them; nothing is measured here."""
+"""Images sent to a server, as browsers and well-behaved scripts send them; nothing is measured here."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -21,7 +21,7 @@ class Answer(NamedTuple):
     retry_after_s: float | None
 
 
-def read_pictures(source: Path, n: int) -> list[bytes]:
+def read_images(source: Path, n: int) -> list[bytes]:
     """The first `n` files of an image source, as they are. Raises `SystemExit` where there are fewer."""
     samples = (
         sample.image
@@ -31,14 +31,14 @@ def read_pictures(source: Path, n: int) -> list[bytes]:
     )
     found = list(islice(samples, n))
     if len(found) < n:
-        raise SystemExit(f"{source} has {len(found)} pictures; {n} are needed")
+        raise SystemExit(f"{source} has {len(found)} images; {n} are needed")
     return found
 
 
-async def send(session: aiohttp.ClientSession, url: str, picture: bytes) -> Answer:
+async def send(session: aiohttp.ClientSession, url: str, image: bytes) -> Answer:
     """By the form of a browser."""
     form = aiohttp.FormData()
-    form.add_field("image", picture, filename="picture", content_type="application/octet-stream")
+    form.add_field("image", image, filename="image", content_type="application/octet-stream")
     async with session.post(url, data=form, headers=BROWSER, allow_redirects=False) as answer:
         await answer.read()
         retry = answer.headers.get("Retry-After")

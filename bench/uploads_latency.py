@@ -31,7 +31,7 @@ _JSON = "application/json"
 class LatencyFound:
     """The latency of single visits."""
 
-    n_pictures: int
+    n_images: int
     upload: Percentiles  # from sending to the answer
     upload_to_page: Percentiles  # to the end of the page that it leads to
     view: Percentiles  # the page of another patch, layer or feature
@@ -41,24 +41,24 @@ class LatencyFound:
     resident_gb: float
 
 
-def visit(server: Server, manifest: Manifest, pictures: Sequence[bytes]) -> LatencyFound:
+def visit(server: Server, manifest: Manifest, images: Sequence[bytes]) -> LatencyFound:
     """One image after another. Raises `RuntimeError` where one is refused."""
     with start_blocking_portal() as portal:
-        return portal.call(_visit, server, manifest, pictures)
+        return portal.call(_visit, server, manifest, images)
 
 
-async def _visit(server: Server, manifest: Manifest, pictures: Sequence[bytes]) -> LatencyFound:
+async def _visit(server: Server, manifest: Manifest, images: Sequence[bytes]) -> LatencyFound:
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
         visitor = _Visitor(session, server.base_url, manifest)
-        for picture in pictures[:_SETTLED]:
-            await visitor.upload(picture)
+        for image in images[:_SETTLED]:
+            await visitor.upload(image)
         visitor.forget()
-        for picture in pictures[_SETTLED:]:
-            await visitor.look_at(await visitor.upload(picture))
+        for image in images[_SETTLED:]:
+            await visitor.look_at(await visitor.upload(image))
     times = {name: percentiles(seconds) for name, seconds in visitor.seconds.items()}
-    n_pictures = len(visitor.seconds["upload"])
+    n_images = len(visitor.seconds["upload"])
     view_kb = sum(visitor.view_kb) / len(visitor.view_kb)
-    return LatencyFound(n_pictures=n_pictures, view_kb=view_kb, resident_gb=server.resident_gb, **times)
+    return LatencyFound(n_images=n_images, view_kb=view_kb, resident_gb=server.resident_gb, **times)
 
 
 @dataclass
@@ -77,13 +77,13 @@ class _Visitor:
     def forget(self) -> None:
         self.seconds = {name: [] for name in ("upload", "upload_to_page", "view", "groups", "steering")}
 
-    async def upload(self, picture: bytes) -> str:
+    async def upload(self, image: bytes) -> str:
         """Its id."""
         began = time.perf_counter()
-        answer = await send(self.session, self.urls.uploads(self.manifest.slug), picture)
+        answer = await send(self.session, self.urls.uploads(self.manifest.slug), image)
         self.seconds["upload"].append(time.perf_counter() - began)
         if not answer.location:
-            raise RuntimeError(f"a picture is answered {answer.status}")
+            raise RuntimeError(f"an image is answered {answer.status}")
         await get(self.session, self.base_url + answer.location)
         self.seconds["upload_to_page"].append(time.perf_counter() - began)
         return answer.location.partition("?")[0].split("/")[3]

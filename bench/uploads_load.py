@@ -61,34 +61,34 @@ class LoadFound:
 class _Seen:
     statuses: Counter[str] = field(default_factory=Counter)
     without_retry_after: int = 0
-    taken: list[str] = field(default_factory=list)  # where each picture's page is
+    taken: list[str] = field(default_factory=list)  # where each image's page is
     upload_s: list[float] = field(default_factory=list)
     page_s: list[float] = field(default_factory=list)
     settled_gb: float = 0.0
     peak_gb: float = 0.0
 
 
-def load(server: Server, reader: IndexReader, pictures: Sequence[bytes]) -> LoadFound:
+def load(server: Server, reader: IndexReader, images: Sequence[bytes]) -> LoadFound:
     """Sends all the images."""
     with start_blocking_portal() as portal:
-        return portal.call(_load, server, _page_paths(reader), reader.manifest.slug, pictures)
+        return portal.call(_load, server, _page_paths(reader), reader.manifest.slug, images)
 
 
-async def _load(server: Server, paths: Iterator[str], slug: str, pictures: Sequence[bytes]) -> LoadFound:
+async def _load(server: Server, paths: Iterator[str], slug: str, images: Sequence[bytes]) -> LoadFound:
     seen = _Seen()
     url = server.base_url + Urls().uploads(slug)
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
         await _browse(session, server, paths)
         started = time.perf_counter()
         async with _meanwhile(_pages(session, server, paths, seen), _memory(server, seen)):
-            await asyncio.gather(*(_client(session, url, mine, seen) for mine in shares(pictures, N_CLIENTS)))
+            await asyncio.gather(*(_client(session, url, mine, seen) for mine in shares(images, N_CLIENTS)))
         total_s = time.perf_counter() - started
         there = await _count_there(session, server, seen.taken)
     return LoadFound(
-        n_uploads=len(pictures),
+        n_uploads=len(images),
         statuses=dict(seen.statuses),
         without_retry_after=seen.without_retry_after,
-        lost=len(pictures) - there,
+        lost=len(images) - there,
         total_s=total_s,
         upload=percentiles(seen.upload_s),
         page=percentiles(seen.page_s),
@@ -106,11 +106,11 @@ async def _browse(session: aiohttp.ClientSession, server: Server, paths: Iterato
             return
 
 
-async def _client(session: aiohttp.ClientSession, url: str, pictures: Sequence[bytes], seen: _Seen) -> None:
-    for picture in pictures:
+async def _client(session: aiohttp.ClientSession, url: str, images: Sequence[bytes], seen: _Seen) -> None:
+    for image in images:
         for _ in range(_MAX_TRIES):
             began = time.perf_counter()
-            answer = await send(session, url, picture)
+            answer = await send(session, url, image)
             seen.statuses[str(answer.status)] += 1
             if answer.location:
                 seen.taken.append(answer.location)

@@ -11,7 +11,7 @@ from rich.table import Table
 from scopeview.progress import Task
 from scopeview.timers import Stopwatch
 
-DECODE_WAIT, WRITE_WAIT, DEVICE = "waiting for pictures", "waiting for the disk", "CLIP and SAEs"
+DECODE_WAIT, WRITE_WAIT, DEVICE = "waiting for images", "waiting for the disk", "CLIP and SAEs"
 _BESIDE = {
     "decode": "decoding and cropping, all workers together",
     "write": "writing, by the thread that does it",

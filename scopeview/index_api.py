@@ -84,7 +84,7 @@ class Feature(FeatureRecord):
     def _repr_html_(self) -> str:
         """The grid, or what images there are, above one line of facts."""
         facts = f"<figcaption>{escape(self.facts)}</figcaption>"
-        return f'<figure style="margin: 0">{self._pictures()}{facts}</figure>'
+        return f'<figure style="margin: 0">{self._thumbs()}{facts}</figure>'
 
     @property
     def facts(self) -> str:
@@ -99,7 +99,7 @@ class Feature(FeatureRecord):
         untrained = "; random weights" if self.index.manifest.model.random_weights else ""
         return f"{name}: {fires}{strength}{untrained}"
 
-    def _pictures(self) -> str:
+    def _thumbs(self) -> str:
         shown = self.top_images[:MIN_GRID_IMAGES]
         if self.has_grid:
             sprite = self.index.grid(self.index.slot(self.layer, self.token), self.feature)

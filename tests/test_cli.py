@@ -197,7 +197,7 @@ def _delete_thumbs(index_dir: Path) -> None:
 
 
 def _swap_thumbs(index_dir: Path) -> None:
-    """Another shard's pictures: as many, whole, and wrong."""
+    """Another shard's images: as many, whole, and wrong."""
     for name in ("thumbs.pack", "thumbs.offsets.npy"):
         shutil.copy(index_dir / "shards" / "00000" / name, index_dir / "shards" / "00001" / name)
 
@@ -212,7 +212,7 @@ def _spoil_thumb(index_dir: Path) -> None:
     pack = Pack(path)
     blobs = [pack.read(i) for i in range(len(pack))]
     pack.close()
-    write_pack(path, [b"no picture", *blobs[1:]])
+    write_pack(path, [b"no image", *blobs[1:]])
 
 
 def _count_wrong(index_dir: Path) -> None:

@@ -10,7 +10,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.encoder import FakeEncoder, factory_of
 from tests.app.index import SmallIndex, write_index
-from tests.app.sample_images import BROWSER, form, picture
+from tests.app.sample_images import BROWSER, form, sample_image
 from tests.browser.conftest import served
 from tests.nginx import free_port, nginx, root_config
 
@@ -48,7 +48,7 @@ def test_pages_are_served_through_nginx_with_the_address_that_was_asked_for(site
 def test_visitors_cannot_choose_the_address_they_are_counted_by(site: httpx.Client) -> None:
     statuses = [
         site.post(
-            "/tiny/uploads", files=form(picture()), headers={"X-Forwarded-For": f"203.0.113.{number}"}
+            "/tiny/uploads", files=form(sample_image()), headers={"X-Forwarded-For": f"203.0.113.{number}"}
         ).status_code
         for number in range(3)
     ]
@@ -56,7 +56,7 @@ def test_visitors_cannot_choose_the_address_they_are_counted_by(site: httpx.Clie
 
 
 def test_the_log_of_nginx_has_no_upload_ids_and_no_delete_keys(site: httpx.Client, folder: Path) -> None:
-    sent = site.post("/tiny/uploads", files=form(picture())).json()
+    sent = site.post("/tiny/uploads", files=form(sample_image())).json()
     site.get(f"/tiny/uploads/{sent['upload_id']}/delete", params={"key": sent["delete_key"]})
     site.get("/healthz")  # nginx writes a request's line before it reads the next one of the same connection
     log = (folder / "access.log").read_text()

@@ -33,7 +33,7 @@ class EncoderProtocol(Protocol):
         """Each of (batch, 3, height, width) at every token of these layers, None all."""
 
     def steer(self, crop: Crop, found: LayerDecomposition, edits: FeatureEdits) -> SteeredEmbeddings:
-        """One picture's embedding without and with the edits; `found` is it at the edits' layer."""
+        """One image's embedding without and with the edits; `found` is it at the edits' layer."""
 
     def directions(self, layer: Layer, features: Sequence[int]) -> Vectors:
         """The decoder rows of some features: (feature, d_in)."""

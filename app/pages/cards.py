@@ -80,7 +80,7 @@ class RankedView(NamedTuple):
 
     rank: int
     image_id: int
-    picture: ImageView
+    image: ImageView
     bar: Bar  # as a part of the feature's maximum
     caption: str  # one line
     place: str | None  # where the maximum is, for the token `any`

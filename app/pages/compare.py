@@ -60,7 +60,7 @@ class PairView:
     one: str
     other: str
     n_compared: int
-    pictures: list[ImageView]  # the shared images
+    images: list[ImageView]  # the shared images
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def _pair(index: OpenIndex, found: FeatureComparison, pair: FeaturePair) -> Pair
         one=_name(one, with_token=not same_token),
         other=_name(other, with_token=not same_token),
         n_compared=pair.n_compared,
-        pictures=[image_view(index, found.rows[image_id]) for image_id in pair.shared],
+        images=[image_view(index, found.rows[image_id]) for image_id in pair.shared],
     )
 
 

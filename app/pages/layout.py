@@ -26,7 +26,7 @@ class SearchBox:
     action: str  # where it is sent
     value: str = ""  # what it was asked
     hidden: dict[str, str] = field(default_factory=dict)  # what goes with it: the token, the layer one is at
-    picture: str | None = None  # where an image is sent, to search by it
+    image_action: str | None = None  # where an image is sent, to search by it
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def search_box(index: OpenIndex, near: Layer | None, token: Token | None, value:
     given = {"token": token, "near": None if near is None else str(near)}
     hidden = {name: text for name, text in given.items() if text is not None}
     action = URLS.search(index.slug)
-    return SearchBox(action, value, hidden, picture=action)
+    return SearchBox(action, value, hidden, image_action=action)
 
 
 def slot_name(slot: Slot) -> str:

@@ -45,17 +45,17 @@ def _cover(words: str) -> str:
     return f'<label class="cover"><input type="checkbox"><span>{escape(words)}</span></label>'
 
 
-def _picture(picture: ImageView, eager: bool = False, covered: str = MAY_BE_UNSAFE) -> str:
+def _image(image: ImageView, eager: bool = False, covered: str = MAY_BE_UNSAFE) -> str:
     """`covered`: the words over a blurred image."""
-    if picture.gone:
+    if image.gone:
         return _GONE
-    size, lazy = picture.size_px, "" if eager else ' loading="lazy"'
-    image = (
-        f'<img src="{escape(picture.src)}" alt="{escape(picture.alt)}" width="{size}" height="{size}"'
-        f' decoding="async"{lazy}>{_mark(picture.mark) if picture.mark else ""}'
+    size, lazy = image.size_px, "" if eager else ' loading="lazy"'
+    tag = (
+        f'<img src="{escape(image.src)}" alt="{escape(image.alt)}" width="{size}" height="{size}"'
+        f' decoding="async"{lazy}>{_mark(image.mark) if image.mark else ""}'
     )
-    linked = f'<a href="{escape(picture.url)}">{image}</a>' if picture.url else image
-    if picture.unsafe:
+    linked = f'<a href="{escape(image.url)}">{tag}</a>' if image.url else tag
+    if image.unsafe:
         return f'<span class="image blurred">{linked}{_cover(covered)}</span>'
     return f'<span class="image">{linked}</span>'
 
@@ -65,7 +65,7 @@ def _nine(feature: FeatureView) -> str:
     if feature.sprite:
         return _sprite(feature, feature.sprite)
     if feature.thumbs:
-        thumbs = "".join(_picture(each, covered="show") for each in feature.thumbs)
+        thumbs = "".join(_image(each, covered="show") for each in feature.thumbs)
         return f'<span class="image-grid">{thumbs}</span>'
     url = escape(feature.url)
     return f'<a class="image-grid never" href="{url}" tabindex="-1" aria-hidden="true">never fires</a>'
@@ -87,8 +87,8 @@ def _feature(feature: FeatureView) -> str:
 
 def _heated(image: RankedView, heat_url: str | None, eager: bool = False) -> str:
     """An image that a heatmap can be laid over."""
-    shown = _picture(image.picture, eager)
-    heat = heat_url and not image.picture.gone
+    shown = _image(image.image, eager)
+    heat = heat_url and not image.image.gone
     over = f'<feature-heatmap data-image="{image.image_id}"></feature-heatmap>' if heat else ""
     return f'<span class="with-heatmap">{shown}{over}</span>'
 
@@ -141,7 +141,7 @@ def _near_line(near: NearLink) -> str:
 
 
 def _facts(image: RankedView) -> str:
-    source, report = image.source, image.picture.report
+    source, report = image.source, image.image.report
     parts = [
         f"<span>{image.place}</span>" if image.place else "",
         f'<a href="{escape(source)}" rel="noreferrer nofollow">source</a>' if source else "",
@@ -200,7 +200,7 @@ _GONE = (
 
 bar = _marked(_bar)
 cover = _marked(_cover)
-picture = _marked(_picture)
+image = _marked(_image)
 nine = _marked(_nine)
 feature = _marked(_feature)
 heated = _marked(_heated)

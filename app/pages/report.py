@@ -32,8 +32,8 @@ router = APIRouter(include_in_schema=False)
 class ReportPage(Page):
     template = "report.html"
 
-    picture: ImageView
-    image: Link  # its page
+    image: ImageView
+    image_page: Link
     source: str | None  # where it came from, http or https
     action: str
     reasons: dict[str, str]  # value and words
@@ -107,16 +107,16 @@ def address(template: str, slug: str, number: int | str, page_url: str) -> str:
 
 def _number(image: ImageRef) -> int | str:
     """The image's; of an upload the beginning of its id."""
-    picture = image.address.image
-    return picture if isinstance(picture, int) else short_id(picture)
+    image_id = image.address.image
+    return image_id if isinstance(image_id, int) else short_id(image_id)
 
 
 def _page(index: OpenIndex, image: ImageRef, done: bool) -> ReportPage:
     name = "this upload" if image.row is None else image.address.name
     return ReportPage(
         frame=frame_for(index, f"report {name}"),
-        picture=image_ref_view(index, image),
-        image=Link(name, image.address.url()),
+        image=image_ref_view(index, image),
+        image_page=Link(name, image.address.url()),
         source=safe_link(image.row.source_url) if image.row else None,
         action=image.address.url("report"),
         reasons=REASONS,

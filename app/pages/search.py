@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from app.formatting import short
 from app.pages.cards import FeatureView, ImageView, feature_views, image_view
-from app.pages.image.header import upload_picture
+from app.pages.image.header import upload_image_view
 from app.pages.image.overview import overview_page_frame
 from app.pages.layout import Frame, Link, SearchBox, slot_name
 from app.pages.render import Page, render
@@ -46,7 +46,7 @@ class FoundView:
 class FoundImageView:
     """An image that answers, with its score."""
 
-    picture: ImageView
+    image: ImageView
     caption: str | None
     score: float  # a cosine
 
@@ -70,7 +70,7 @@ class SearchPage(Page):
     is_weak: bool  # nothing matches the words well
     examples: list[Link]  # words to begin with, where nothing was asked
     action: str  # where the form with an image goes
-    why_no_pictures: str | None  # why there is none
+    no_image_search: str | None  # why there is none
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ async def search(request: Request, site: SiteDep, index: IndexDep, query: Search
     return await run_in_threadpool(render, request, page, headers=headers)
 
 
-@router.post("/{index}/search", name="search_by_picture")
-async def search_by_picture(request: Request, site: SiteDep, index: IndexDep) -> Response:
+@router.post("/{index}/search", name="search_by_image")
+async def search_by_image(request: Request, site: SiteDep, index: IndexDep) -> Response:
     """Kept as an upload is, with its expiry and delete key; the answer is a page with a link of its own."""
     kept = await receive_upload(request, site, index)
     if "text/html" in request.headers.get("accept", ""):
@@ -131,13 +131,13 @@ def _page(site: AppState, index: OpenIndex, query: SearchQuery, found: SearchRes
         named=_found(index, found.named),
         features=_found(index, found.features),
         also_named=_found(index, found.also_named),
-        images=[_picture(index, each) for each in found.images],
+        images=[_found_image(index, each) for each in found.images],
         why_not=found.why_not,
         unknown_words=found.unknown_words,
         is_weak=found.is_weak,
         examples=_examples(index, slots) if query.is_empty else [],
         action=URLS.search(index.slug),
-        why_no_pictures=site.worker.unavailable_reason(index.reader.index_dir),
+        no_image_search=site.worker.unavailable_reason(index.reader.index_dir),
     )
 
 
@@ -161,7 +161,7 @@ def _image(index: OpenIndex, query: SearchQuery) -> ImageView | None:
         rows = index.reader.image_rows([query.image_id])
         return image_view(index, rows[query.image_id])
     if query.upload_id is not None:
-        return upload_picture(index, query.upload_id)
+        return upload_image_view(index, query.upload_id)
     return None
 
 
@@ -170,7 +170,7 @@ def _found(index: OpenIndex, found: list[FoundFeature]) -> list[FoundView]:
     return [FoundView(view, each.score, each.word) for view, each in zip(views, found, strict=True)]
 
 
-def _picture(index: OpenIndex, found: FoundImage) -> FoundImageView:
+def _found_image(index: OpenIndex, found: FoundImage) -> FoundImageView:
     return FoundImageView(image_view(index, found.row), short(found.row.caption) or None, found.score)
 
 

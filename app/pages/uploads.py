@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import Request
 
 from app.pages.cards import ImageView
-from app.pages.image.header import COOKIE, HeaderView, header_view, upload_picture
+from app.pages.image.header import COOKIE, HeaderView, header_view, upload_image_view
 from app.pages.image.overview import overview_frame, overview_grid, overview_page_frame, slot_link
 from app.pages.image.patch_grid import GridView
 from app.pages.image_slots import ImageSlotView, image_slot_views
@@ -59,7 +59,7 @@ class UploadPage(Page):
 class DeletePage(Page):
     template = "upload_delete.html"
 
-    picture: ImageView
+    image: ImageView
     action: str
     expires_s: float  # since 1970
 
@@ -94,9 +94,9 @@ async def upload(request: Request, site: SiteDep, index: IndexDep) -> Response:
     return answer
 
 
-@router.get("/{index}/uploads/{upload_id}.webp", name="upload_picture")
-def picture(site: SiteDep, index: IndexDep, upload_id: str) -> Response:
-    content = site.uploads.picture(index.slug, upload_id)
+@router.get("/{index}/uploads/{upload_id}.webp", name="upload_image")
+def image(site: SiteDep, index: IndexDep, upload_id: str) -> Response:
+    content = site.uploads.image(index.slug, upload_id)
     return Response(content, media_type="image/webp", headers=PRIVATE)
 
 
@@ -132,7 +132,7 @@ def ask_to_delete(
     found = site.uploads.get(index.slug, upload_id)
     page = DeletePage(
         frame=frame_for(index, "delete your image"),
-        picture=upload_picture(index, upload_id, URLS.upload(index.slug, upload_id)),
+        image=upload_image_view(index, upload_id, URLS.upload(index.slug, upload_id)),
         action=URLS.delete_upload(index.slug, upload_id, key=key or None),
         expires_s=found.expires_s,
     )

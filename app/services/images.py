@@ -65,7 +65,7 @@ def uploaded_image(site: AppState, index: OpenIndex, upload_id: str) -> ImageRef
     return ImageRef(
         ImageAddress(index.slug, upload_id),
         upload.crop_sha256 or f"upload/{upload_id}",  # what the worker remembers of it is found again
-        lambda: decode_square(site.uploads.picture(index.slug, upload_id)),
+        lambda: decode_square(site.uploads.image(index.slug, upload_id)),
         upload.codes if upload.version == index.version else [],
         upload=upload,
     )

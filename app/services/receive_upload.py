@@ -24,7 +24,7 @@ from app.services.model_requests import answers, refuse_absent
 from app.state import AppState, OpenIndex
 from app.uploads.decoding import DecodedCrop
 from app.uploads.image_validation import validate_image
-from app.uploads.multipart import Pace, read_picture
+from app.uploads.multipart import Pace, read_image
 from app.uploads.request_body import IncomingBody
 from app.uploads.store import NewUpload, Upload
 from app.urls import Urls
@@ -61,7 +61,7 @@ async def _receive(request: Request, incoming: IncomingBody, site: AppState, ind
     site.worker.refuse_when_full()
     with site.senders.place(client):
         site.upload_rate.refuse_too_many(client)  # whom a busy server sends away is not counted
-        data = await read_picture(request, Pace.of(site.settings))
+        data = await read_image(request, Pace.of(site.settings))
         with site.worker.place(), site.metrics.queue.track_inprogress():
             return await _while_sender_stays(incoming, _analyze(site, index, client, data))
 
@@ -73,9 +73,9 @@ async def _analyze(site: AppState, index: OpenIndex, client: str, data: bytes) -
     key = await _pool(site, partial(_accepted, site, partial(crop_key, crop)))
     await _pool(site, partial(site.worker.encoder, index.reader.index_dir))  # the first one loads the model
     codes = await _codes(site, index, key, crop)
-    picture = await _pool(site, partial(encode_lossless, crop))
+    webp = await _pool(site, partial(encode_lossless, crop))
     keep = partial(site.uploads.keep, crop_sha256=key, sha256=sha256, grey_16_bit=grey_16_bit)
-    return await run_in_threadpool(keep, index.slug, index.version, picture, codes)
+    return await run_in_threadpool(keep, index.slug, index.version, webp, codes)
 
 
 def _accepted(site: AppState, sha256: Callable[[], str]) -> str:
@@ -142,7 +142,7 @@ def upload_fields(upload: Upload, urls: Urls) -> dict[str, Any]:
         "index": upload.index,
         "upload_id": upload.upload_id,
         "url": urls.upload(upload.index, upload.upload_id),
-        "picture_url": urls.upload_picture(upload.index, upload.upload_id),
+        "picture_url": urls.upload_image(upload.index, upload.upload_id),
         "created": moment(upload.created_s),
         "expires": moment(upload.expires_s),
         "grey_16_bit": upload.grey_16_bit,

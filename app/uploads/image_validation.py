@@ -19,7 +19,7 @@ _HEAD_BYTES = 1024  # PDF readers look for the header in so many bytes, browsers
 _ZIP_END = re.compile(rb"PK\x05\x06.{16}(?P<comment>..)", re.DOTALL)
 _ZIP_END_BYTES = 22
 _MARKUP = re.compile(rb"<(?:!doctype html|html|script|iframe|\?php)[\s>]", re.IGNORECASE)
-_NO_PICTURES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
+_OTHER_FILES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("a PDF", re.compile(rb"%PDF-")),
     ("a HEIC photo", re.compile(rb"(?s:....)ftyp(?:heic|heix|heim|heis|hevc|mif1|msf1)")),
     ("an AVIF image", re.compile(rb"(?s:....)ftypavi[fs]")),
@@ -34,7 +34,7 @@ _SCRIPT = re.compile(rb"GIF8.a/\*|\xff\xd8\xff\xe0/\*")  # a comment where width
 
 def validate_image(data: bytes) -> None:
     """Raises a 415 for what is no image, or another kind of file too; a 413 for too many frames."""
-    _refuse_no_picture(data)
+    _refuse_other_files(data)
     other = _other_kind(data)
     if other is not None:
         detail = f"This file is both an image and {other}. Send a plain image."
@@ -44,12 +44,12 @@ def validate_image(data: bytes) -> None:
         raise ProblemError(413, "too_many_frames", detail)
 
 
-def _refuse_no_picture(data: bytes) -> None:
+def _refuse_other_files(data: bytes) -> None:
     """By how it begins, which decides how it would be decoded."""
     try:
         kind_of(data)
     except ImageError:
-        known = next((name for name, begins in _NO_PICTURES if begins.match(data)), None)
+        known = next((name for name, begins in _OTHER_FILES if begins.match(data)), None)
         what = f"This file is {known}." if known else "This file cannot be read as an image."
         raise ProblemError(415, "unsupported", f"{what} Accepted formats: {ACCEPTED}.") from None
 

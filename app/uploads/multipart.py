@@ -36,7 +36,7 @@ class Pace:
         return min(self.timeout_s, self.grace_s + n_bytes / self.min_bytes_per_s)
 
 
-async def read_picture(request: Request, pace: Pace) -> bytes:
+async def read_image(request: Request, pace: Pace) -> bytes:
     """The bytes of the field `image`. Raises `ProblemError` (408, 413, 415, 422); writes nothing to disk."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
@@ -49,7 +49,7 @@ async def read_picture(request: Request, pace: Pace) -> bytes:
         async with asyncio.timeout(pace.deadline_s(0)) as timeout:
             form = await _parse(request, _bounded(request.stream(), pace, timeout))
             try:
-                return await _picture(form, pace.max_bytes)
+                return await _image_field(form, pace.max_bytes)
             finally:
                 await form.close()
     except TimeoutError:
@@ -104,7 +104,7 @@ async def _bounded(
         yield chunk
 
 
-async def _picture(form: FormData, max_bytes: int) -> bytes:
+async def _image_field(form: FormData, max_bytes: int) -> bytes:
     found = form.getlist(FIELD)
     if len(found) != 1 or not isinstance(found[0], UploadFile):
         names = ", ".join(repr(name[:40]) for name in form) or "no fields"

@@ -142,14 +142,14 @@ class UploadStore:
         self,
         index: str,
         version: str,
-        picture: bytes,
+        webp: bytes,
         codes: list[Code],
         *,
         crop_sha256: str = "",
         sha256: str = "",
         grey_16_bit: Grey16 | None = None,
     ) -> NewUpload:
-        """`picture` is WebP. The JSON is written last: an upload without it does not exist.
+        """`webp` is the image. The JSON is written last: an upload without it does not exist.
 
         Raises a 507 when the disk is full and a 503 when it cannot be written to; then nothing is left of it.
         """
@@ -168,16 +168,16 @@ class UploadStore:
             grey_16_bit=grey_16_bit,
         )
         with disk_problems(self.folder):
-            self._write_both(upload, picture)
+            self._write_both(upload, webp)
         with self._lock:
             self._n_kept += 1
             self._next_expiry_s = min(self._next_expiry_s, upload.expires_s)
         return NewUpload(upload, delete_key)
 
-    def _write_both(self, upload: Upload, picture: bytes) -> None:
+    def _write_both(self, upload: Upload, webp: bytes) -> None:
         path = self._path(upload.upload_id, "webp")
         with atomic_write(path) as part:
-            part.write_bytes(picture)
+            part.write_bytes(webp)
         try:
             self._write(upload)
         except BaseException:
@@ -201,7 +201,7 @@ class UploadStore:
             raise ProblemError(410, "gone", "This upload was removed by the operator of this server.")
         return upload
 
-    def picture(self, index: str, upload_id: str) -> bytes:
+    def image(self, index: str, upload_id: str) -> bytes:
         """WebP. Raises as `get` does."""
         upload = self.get(index, upload_id)
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.synthetic.codes import law_of
 from bench.synthetic.described import describe
-from bench.synthetic.pictures import sprites, thumbs
+from bench.synthetic.images import sprites, thumbs
 from bench.synthetic.shards import write_shard
 from bench.synthetic.spec import Spec, claim, manifest_of
 from indexer.build import BuildPlan, build_database, work_dir
@@ -45,11 +45,11 @@ def make_shards(index_dir: Path, spec: Spec) -> BuildPlan:
     missing = [shard for shard in range(len(spec.shard_sizes)) if not read_marker(index_dir, shard)]
     if missing:
         laws = {slot: law_of(slot, spec.n_features, spec.seed) for slot in spec.slots}
-        pictures = thumbs(spec.seed)
+        images = thumbs(spec.seed)
         done = spec.n_images - sum(spec.shard_sizes[shard] for shard in missing)
         with task("shards", spec.n_images, "images", done=done) as progress:
             for shard in missing:
-                write_shard(index_dir, spec, laws, pictures, shard)
+                write_shard(index_dir, spec, laws, images, shard)
                 progress.advance(spec.shard_sizes[shard])
     return plan_of(index_dir, spec)
 

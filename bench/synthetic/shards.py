@@ -28,9 +28,9 @@ def write_shard(
     generator = np.random.default_rng([spec.seed, 3, shard])
     codes = {slot: random_codes(law, slot, n, spec.k, spec.seed, shard) for slot, law in laws.items()}
     encoded = Encoded(codes, _embeddings(generator, spec, n), np.ones(n, dtype=bool))
-    pictures = [thumbs[i] for i in generator.integers(0, len(thumbs), n).tolist()]
+    drawn = [thumbs[i] for i in generator.integers(0, len(thumbs), n).tolist()]
     with ShardWriter(index_dir, shard, spec.slots) as writer:
-        writer.add(_entries(generator, shard, n), pictures, encoded)
+        writer.add(_entries(generator, shard, n), drawn, encoded)
         writer.finish(ShardMarker(f"{shard:05d}.tar", "synthetic", n, n), spec.projection_dim)
 
 

@@ -70,5 +70,5 @@ def read_truths(reader: IndexReader, seed: int, controls: Controls | None = None
 
 def scene_pixels(scenes: Sequence[Scene], clip: Clip) -> UInt8[Tensor, "batch 3 height width"]:
     """The pixels that the model sees when the scenes' files are indexed."""
-    pictures = (decode(jpeg(scene.image), IMAGE_LIMITS).image for scene in scenes)
-    return torch.from_numpy(np.stack([clip.preprocessing.crop(picture) for picture in pictures]))
+    decoded = (decode(jpeg(scene.image), IMAGE_LIMITS).image for scene in scenes)
+    return torch.from_numpy(np.stack([clip.preprocessing.crop(image) for image in decoded]))

@@ -1,4 +1,4 @@
-"""Pictures as the model sees them, one after the other, from any place on: an image source, or the world.
+"""Images as the model sees them, one after the other, from any place on: an image source, or the world.
 
 `world:7` draws the scenes of world 7 as they are asked for, without end; nothing is stored.
 """
@@ -68,8 +68,8 @@ class WorldStream:
             yield from ordered(pool, self._draw, count(start), ahead=self._ahead)
 
     def _draw(self, number: int) -> StreamedImage:
-        picture = make_scene(self._seed, number).image
-        return StreamedImage(self._preprocessing.crop(picture), number + 1)
+        image = make_scene(self._seed, number).image
+        return StreamedImage(self._preprocessing.crop(image), number + 1)
 
 
 class SourceStream:

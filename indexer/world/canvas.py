@@ -36,7 +36,7 @@ class Silhouette(NamedTuple):
 
 
 def paint(
-    picture: Image.Image, points: Int64[np.ndarray, "point 2"], ends: Sequence[int], colours: Sequence[Rgb]
+    canvas: Image.Image, points: Int64[np.ndarray, "point 2"], ends: Sequence[int], colours: Sequence[Rgb]
 ) -> Silhouette:
     """One thing with its shadow beneath it, changing the image.
 
@@ -49,9 +49,9 @@ def paint(
     outlines = [flat[2 * start : 2 * end] for start, end in zip((0, *ends), ends, strict=False)]
     size = ((right - left) * SCALE, (bottom - top) * SCALE)
     silhouette = Silhouette(left, top, _draw(Image.new("L", size), outlines, [255] * len(outlines)))
-    _cast_shadow(picture, silhouette)
-    backdrop = picture.crop((left, top, right, bottom)).resize(size, Image.Resampling.NEAREST)
-    picture.paste(_draw(backdrop, outlines, colours), (left, top))
+    _cast_shadow(canvas, silhouette)
+    backdrop = canvas.crop((left, top, right, bottom)).resize(size, Image.Resampling.NEAREST)
+    canvas.paste(_draw(backdrop, outlines, colours), (left, top))
     return silhouette
 
 
@@ -65,10 +65,10 @@ def _draw(
     return patch.reduce(SCALE)
 
 
-def _cast_shadow(picture: Image.Image, silhouette: Silhouette) -> None:
+def _cast_shadow(canvas: Image.Image, silhouette: Silhouette) -> None:
     left, top, coverage = silhouette
     shadow = Image.new("L", (coverage.width + 2 * _MARGIN_PX, coverage.height + 2 * _MARGIN_PX))
     shadow.paste(coverage, (_MARGIN_PX, _MARGIN_PX))
     shadow = shadow.filter(ImageFilter.BoxBlur(_SHADOW_BLUR_PX)).point(_SHADOW)
     dx, dy = _SHADOW_SHIFT_PX
-    picture.paste(INK, (left - _MARGIN_PX + dx, top - _MARGIN_PX + dy), shadow)
+    canvas.paste(INK, (left - _MARGIN_PX + dx, top - _MARGIN_PX + dy), shadow)

@@ -1,4 +1,4 @@
-"""Pictures of an edited embedding, by an image generator that is conditioned on embeddings. Optional.
+"""Images of an edited embedding, by an image generator that is conditioned on embeddings. Optional.
 
 A generator draws from the image embeddings of one certain CLIP; those of any other mean nothing to it. So
 this is for SAEs on `embed` of that very CLIP, and asked of no other.
@@ -24,7 +24,7 @@ from scopeview.slots import EMBED, Layer
 
 KANDINSKY = "kandinsky-community/kandinsky-2-2-decoder"
 KANDINSKY_CLIP = "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k"
-_PICTURE_PX, _STEPS = 512, 30
+_IMAGE_PX, _STEPS = 512, 30
 
 
 @runtime_checkable
@@ -79,8 +79,8 @@ class Kandinsky:
         drawn: Image.Image = self._pipeline(
             image_embeds=wanted,
             negative_image_embeds=torch.zeros_like(wanted),
-            height=_PICTURE_PX,
-            width=_PICTURE_PX,
+            height=_IMAGE_PX,
+            width=_IMAGE_PX,
             num_inference_steps=_STEPS,
             generator=torch.Generator("cpu").manual_seed(seed),
         ).images[0]

@@ -1,4 +1,4 @@
-"""Pictures in, codes out: the one path that both the indexer and uploads go through.
+"""Images in, codes out: the one path that both the indexer and uploads go through.
 
 An encoder holds one CLIP model and the SAEs of the layers it taps. It knows
 nothing of files, shards or requests.
@@ -110,7 +110,7 @@ class Encoder:
             }
         return [
             Decomposition(
-                {layer: pictures[i] for layer, pictures in found.items()},
+                {layer: codes[i] for layer, codes in found.items()},
                 None if embeddings is None else embeddings[i].cpu().numpy(),
             )
             for i in range(len(crops))
@@ -250,7 +250,7 @@ def _decompose_layer(
     )
     features, values, lengths, explained_variance, squared_error = (part.cpu().numpy() for part in parts)
     # A ReLU SAE's rows are as wide as the busiest of the whole batch; an image's own needs no more than its.
-    widths = [sae.config.k or int((picture > 0).sum(axis=1).max(initial=0)) for picture in values]
+    widths = [sae.config.k or int((row > 0).sum(axis=1).max(initial=0)) for row in values]
     return [
         LayerDecomposition(
             k=sae.config.k,

@@ -1,4 +1,4 @@
-"""Pictures and forms to send."""
+"""Images and forms to send."""
 
 import io
 from typing import Any
@@ -10,7 +10,7 @@ FORM = "/tiny/uploads"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Site": "same-origin"}
 
 
-def picture(kind: str = "PNG", size: tuple[int, int] = (40, 30), **options: Any) -> bytes:
+def sample_image(kind: str = "PNG", size: tuple[int, int] = (40, 30), **options: Any) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", size, (200, 30, 30)).save(buffer, kind, **options)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Features of two pictures, and of one alone."""
+"""Features of two images, and of one alone."""
 
 from app.services.compare_images import code_overlaps
 from scopeview.slots import Slot

@@ -1,4 +1,4 @@
-"""What the worker remembers: the latest pictures, never more bytes than it may."""
+"""What the worker remembers: the latest images, never more bytes than it may."""
 
 from app.engine.decomposition_cache import DecompositionCache
 from scopeview.analysis.decomposition import Decomposition
@@ -23,7 +23,7 @@ def test_the_longest_unused_is_forgotten_first() -> None:
     assert memory.n_bytes == 2 * SIZE
 
 
-def test_what_is_learned_of_a_picture_is_added_to_what_is_known() -> None:
+def test_what_is_learned_of_an_image_is_added_to_what_is_known() -> None:
     memory = DecompositionCache(3 * SIZE)
     memory.add("a", decomposed(1))
     assert memory.add("a", decomposed(3)).covers([1, 3], embedding=False)
@@ -31,7 +31,7 @@ def test_what_is_learned_of_a_picture_is_added_to_what_is_known() -> None:
     assert memory.n_bytes == 2 * SIZE
 
 
-def test_a_picture_that_does_not_fit_is_given_and_not_kept() -> None:
+def test_an_image_that_does_not_fit_is_given_and_not_kept() -> None:
     memory = DecompositionCache(SIZE - 1)
     assert memory.add("a", decomposed(1)).covers([1], embedding=False)
     assert memory.get("a") == Decomposition()

@@ -42,7 +42,7 @@ NOT_FOUND = [
     "/tiny/1/0/1/2/3",
     "/TINY",
 ]
-NO_PICTURE = [
+NO_IMAGE = [
     "/tiny/thumbs/64.webp",
     "/tiny/thumbs/+1.webp",
     "/tiny/thumbs/one.webp",
@@ -86,8 +86,8 @@ def test_unknown_and_malformed_ids_are_a_404_page_for_people(site: TestClient, a
     assert "<h1>Page not found</h1>" in answer.text
 
 
-@pytest.mark.parametrize("address", NO_PICTURE)
-def test_pictures_that_there_are_not_are_404(site: TestClient, address: str) -> None:
+@pytest.mark.parametrize("address", NO_IMAGE)
+def test_images_that_there_are_not_are_404(site: TestClient, address: str) -> None:
     assert site.get(address).status_code == 404
 
 

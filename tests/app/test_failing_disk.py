@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from app.state import AppState
 from app.uploads.store import TOMBSTONE_S
 from tests.app.conftest import StartSite
-from tests.app.sample_images import API, form, picture
+from tests.app.sample_images import API, form, sample_image
 
 Disk = Callable[[], AbstractContextManager[None]]
 
@@ -42,7 +42,7 @@ def _refusing(number: int) -> Callable[..., None]:
 
 
 def send(site: TestClient) -> dict[str, str]:
-    answer = site.post(API, files=form(picture()))
+    answer = site.post(API, files=form(sample_image()))
     assert answer.status_code == 201, answer.text
     sent: dict[str, str] = answer.json()
     return sent
@@ -58,7 +58,7 @@ def test_an_upload_that_cannot_be_kept_is_no_failure_of_ours_and_leaves_nothing(
     site: TestClient, upload_dir: Path, disk: Disk, status: int
 ) -> None:
     with disk():
-        answer = site.post(API, files=form(picture()))
+        answer = site.post(API, files=form(sample_image()))
     assert answer.status_code == status
     assert answer.headers["retry-after"] == "600"
     assert "disk" in answer.json()["detail"]
@@ -132,7 +132,7 @@ def test_readyz_says_why_no_upload_can_be_kept_and_pages_go_on(
 def test_uploads_that_have_expired_do_not_count_against_the_limit(start_site: StartSite) -> None:
     site = start_site(max_uploads=1)
     send(site)
-    assert site.post(API, files=form(picture())).status_code == 503
+    assert site.post(API, files=form(sample_image())).status_code == 503
     uploads = store_of(site).uploads
     now = uploads.clock()
     uploads.clock = lambda: now + TOMBSTONE_S

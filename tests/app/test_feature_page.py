@@ -199,14 +199,14 @@ def test_other_peoples_words_do_no_harm_on_any_part_of_the_page(described: TestC
 
 
 @pytest.mark.parametrize("feature", [0, NEVER_FIRES])
-def test_every_feature_that_a_page_leads_to_keeps_the_picture(described: TestClient, feature: int) -> None:
+def test_every_feature_that_a_page_leads_to_keeps_the_image(described: TestClient, feature: int) -> None:
     address = f"/tiny/1/{feature}?token=137"
-    for picture in ("", "&image=9"):
-        html = described.get(f"{address}&near=1{picture}").text.replace("&amp;", "&")
+    for image in ("", "&image=9"):
+        html = described.get(f"{address}&near=1{image}").text.replace("&amp;", "&")
         found = re.findall(r'href="(/tiny/(?:[0-9]+|embed)/[0-9]+\?[^"]*)"', html.split("<main")[1])
         leads = {url for url in found if url != address}  # the page itself, as others are to see it
         assert len(leads) > (3 if feature == NEVER_FIRES else 12)
-        assert all(url.count("image=9") == bool(picture) for url in leads), leads
+        assert all(url.count("image=9") == bool(image) for url in leads), leads
 
 
 def test_a_feature_that_is_silent_at_one_token_is_not_said_to_have_nothing_to_show(

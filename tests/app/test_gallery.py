@@ -239,7 +239,7 @@ def test_a_slot_of_rare_features_offers_them(start_site: StartSite, tmp_path: Pa
 
 
 def test_the_first_view_weighs_less_than_a_hundred_kilobytes(told_site: TestClient) -> None:
-    """Markup, style and scripts as they are sent, pictures aside."""
+    """Markup, style and scripts as they are sent, images aside."""
     zipped = {"Accept-Encoding": "gzip"}
     page = told_site.get("/told/1", headers=zipped)
     parts = re.findall(r'(?:<script[^>]*src|rel="stylesheet" href)="([^"]+)"', page.text)

@@ -16,7 +16,7 @@ HEAT = "/api/v1/tiny/3/0/heat"
 
 
 def mean_of(site: TestClient, encoder: FakeEncoder, image_id: int) -> int:
-    """Of the picture's colour: what the stand-in's features follow from."""
+    """Of the image's colour: what the stand-in's features follow from."""
     from app.services.images import decode_square
 
     return int(encoder.crop(decode_square(site.get(f"/tiny/thumbs/{image_id}.webp").content)).mean())

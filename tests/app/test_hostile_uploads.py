@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from app.uploads.image_validation import MAX_FRAMES
 from tests.app.conftest import StartSite
-from tests.app.sample_images import API, FORM, form, picture
+from tests.app.sample_images import API, FORM, form, sample_image
 
 BOUNDARY = "----boundary7"
 MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -34,7 +34,7 @@ def png_bomb(side: int = 50_000) -> bytes:
 
 def webp_bomb() -> bytes:
     """An ordinary one that says in its header that it is as large as a WebP can be."""
-    made = bytearray(picture("WEBP", lossless=True))
+    made = bytearray(sample_image("WEBP", lossless=True))
     at = made.index(b"VP8L") + 9
     made[at : at + 4] = struct.pack("<I", 0x3FFF | 0x3FFF << 14)
     return bytes(made)
@@ -66,13 +66,13 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     "a WebP bomb": (webp_bomb(), 413, "too_many_pixels"),
     "a GIF bomb": (gif(3, side=65_535), 413, "too_many_pixels"),
     "a GIF of many frames": (gif(100_000), 413, "too_many_frames"),
-    "a picture and a ZIP": (zipped(picture("JPEG")), 415, "unsupported"),
-    "a PNG and a ZIP": (zipped(picture("PNG")), 415, "unsupported"),
-    "a PDF and a picture": (b"%PDF-1.7\n" + picture("JPEG"), 415, "unsupported"),
-    "a picture and a PDF": (with_comment("%PDF-1.4 1 0 obj"), 415, "unsupported"),
-    "a picture and a page": (with_comment("<html><body onload=alert(1)>"), 415, "unsupported"),
-    "a picture and PHP": (with_comment("<?php system($_GET[0]); ?>"), 415, "unsupported"),
-    "a picture and a script": (picture("PNG") + b"<SCRIPT src=//evil></SCRIPT>", 415, "unsupported"),
+    "an image and a ZIP": (zipped(sample_image("JPEG")), 415, "unsupported"),
+    "a PNG and a ZIP": (zipped(sample_image("PNG")), 415, "unsupported"),
+    "a PDF and an image": (b"%PDF-1.7\n" + sample_image("JPEG"), 415, "unsupported"),
+    "an image and a PDF": (with_comment("%PDF-1.4 1 0 obj"), 415, "unsupported"),
+    "an image and a page": (with_comment("<html><body onload=alert(1)>"), 415, "unsupported"),
+    "an image and PHP": (with_comment("<?php system($_GET[0]); ?>"), 415, "unsupported"),
+    "an image and a script": (sample_image("PNG") + b"<SCRIPT src=//evil></SCRIPT>", 415, "unsupported"),
     "a GIF and JavaScript": (gif().replace(struct.pack("<HH", 8, 8), b"/*=1", 1), 415, "unsupported"),
     "SVG": (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", 415, "unsupported"),
 }
@@ -103,7 +103,7 @@ def test_what_cameras_append_and_ordinary_animations_are_let_through(site: TestC
     film = b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 40
     scan, end = b"\xff\xda", b"\xff\xd9"
     for trailer in (film, film + scan + film, film + end + scan + film):
-        assert site.post(API, files=form(picture("JPEG") + trailer)).status_code == 201
+        assert site.post(API, files=form(sample_image("JPEG") + trailer)).status_code == 201
     for n_frames in (1, 30, MAX_FRAMES):
         assert site.post(API, files=form(gif(n_frames))).status_code == 201
     assert site.post(API, files=form(gif(MAX_FRAMES + 1))).status_code == 413
@@ -111,7 +111,7 @@ def test_what_cameras_append_and_ordinary_animations_are_let_through(site: TestC
 
 def test_what_is_too_long_and_thin_for_the_model_is_refused(site: TestClient, upload_dir: Path) -> None:
     for size in ((1, 20_000), (20_000, 1)):
-        answer = site.post(API, files=form(picture(size=size)))
+        answer = site.post(API, files=form(sample_image(size=size)))
         assert (answer.status_code, answer.json()["error"]) == (413, "too_many_pixels")
         assert "1 x 20000" in answer.json()["detail"] or "20000 x 1" in answer.json()["detail"]
     assert list(upload_dir.iterdir()) == []
@@ -136,7 +136,7 @@ def test_a_body_in_chunks_ends_at_the_limit(start_site: StartSite, upload_dir: P
 def test_what_another_site_sends_is_refused_before_it_is_read(
     strict_site: TestClient, upload_dir: Path, address: str, headers: dict[str, str]
 ) -> None:
-    answer = strict_site.post(address, files=form(picture()), headers=headers)
+    answer = strict_site.post(address, files=form(sample_image()), headers=headers)
     assert answer.status_code == 403
     assert list(upload_dir.iterdir()) == []
 
@@ -160,7 +160,7 @@ def malformed(random: random.Random) -> tuple[bytes, str]:
         b": no name",
         b"X" * 9_000,
         b"\xff\xfe\x00",
-        picture()[: random.randrange(1, 60)],
+        sample_image()[: random.randrange(1, 60)],
         random.randbytes(random.randrange(40)),
     ]
     body = b"".join(random.choices(pieces, k=random.randrange(12)))
@@ -189,12 +189,19 @@ def test_a_thousand_malformed_forms_are_4xx_and_never_5xx(strict_site: TestClien
 
 
 def test_whole_forms_with_one_byte_changed_never_break_the_server(site: TestClient) -> None:
-    """Here the form may still be whole, and the picture still a picture."""
+    """Here the form may still be whole, and the image still an image."""
     parts = (
         b'Content-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
     )
     whole = (
-        b"--" + BOUNDARY.encode() + b"\r\n" + parts + picture() + b"\r\n--" + BOUNDARY.encode() + b"--\r\n"
+        b"--"
+        + BOUNDARY.encode()
+        + b"\r\n"
+        + parts
+        + sample_image()
+        + b"\r\n--"
+        + BOUNDARY.encode()
+        + b"--\r\n"
     )
     assert site.post(API, content=whole, headers=MULTIPART).status_code == 201
     for seed in range(100):

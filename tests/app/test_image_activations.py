@@ -15,7 +15,7 @@ from scopeview.slots import Slot
 from tests.app.conftest import StartSite
 from tests.app.encoder import PROJECTION, FakeEncoder
 from tests.app.index import N_FEATURES, SmallIndex
-from tests.app.sample_images import API, form, picture
+from tests.app.sample_images import API, form, sample_image
 from tests.app.test_search import with_vectors
 
 IMAGE = "/api/v1/tiny/images/9"
@@ -45,7 +45,7 @@ def site(start_site: StartSite, monkeypatch: pytest.MonkeyPatch) -> TestClient:
 @pytest.fixture
 def upload(site: TestClient) -> str:
     """The address of one, in JSON."""
-    url: str = site.post(API, files=form(picture())).json()["url"]
+    url: str = site.post(API, files=form(sample_image())).json()["url"]
     return f"/api/v1{url}"
 
 
@@ -203,10 +203,10 @@ def test_a_bad_query_is_a_422_that_says_what_is_accepted(
 
 
 @pytest.mark.parametrize("part", ["activations", "heat", "groups", "steering"])
-def test_a_picture_that_there_is_not_is_a_404_and_a_deleted_one_a_410(site: TestClient, part: str) -> None:
+def test_an_image_that_there_is_not_is_a_404_and_a_deleted_one_a_410(site: TestClient, part: str) -> None:
     assert site.get(f"/api/v1/tiny/images/64/{part}?features=1").status_code == 404
     assert site.get(f"{API}/{'A' * 22}/{part}?features=1").status_code == 404
-    body = site.post(API, files=form(picture())).json()
+    body = site.post(API, files=form(sample_image())).json()
     url = f"/api/v1{body['url']}"
     site.delete(url, headers={"Delete-Key": body["delete_key"]})
     assert site.get(f"{url}/{part}?features=1").status_code == 410

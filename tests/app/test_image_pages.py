@@ -17,7 +17,7 @@ from scopeview.store.reader import IndexReader
 from tests.app.conftest import StartSite
 from tests.app.encoder import FakeEncoder
 from tests.app.index import UNSAFE_IMAGE, SmallIndex
-from tests.app.sample_images import API, form, picture
+from tests.app.sample_images import API, form, sample_image
 from tests.app.test_image_activations import Words
 from tests.app.test_search import with_vectors
 
@@ -32,7 +32,7 @@ def site(start_site: StartSite, monkeypatch: pytest.MonkeyPatch) -> TestClient:
 
 @pytest.fixture
 def upload(site: TestClient) -> str:
-    url: str = site.post(API, files=form(picture())).json()["url"]
+    url: str = site.post(API, files=form(sample_image())).json()["url"]
     return url
 
 
@@ -85,9 +85,7 @@ def test_an_indexed_image_shows_what_was_indexed(site: TestClient, small_index: 
     assert set(values(html)) >= {float(value) for value in kept[kept > 0]}
 
 
-def test_the_chosen_feature_lies_over_the_picture_and_leads_to_its_page(
-    site: TestClient, upload: str
-) -> None:
+def test_the_chosen_feature_lies_over_the_image_and_leads_to_its_page(site: TestClient, upload: str) -> None:
     first = site.get(f"/api/v1{upload}/activations", params={"layer": 3}).json()["features"][0]["feature"]
     html = shown(site, f"{upload}/activations", layer=3, feature=first)
     assert f'aria-label="L3 · {first}: highest at row 8, column 8: 12.5; above zero at 1 of 256' in html
@@ -232,7 +230,7 @@ def test_similar_images_are_those_of_the_json_and_never_itself(site: TestClient)
         assert {each["cosine"] for each in told[which]} <= set(values(html))
 
 
-def test_two_pictures_are_compared_either_way_round(site: TestClient, upload: str) -> None:
+def test_two_images_are_compared_either_way_round(site: TestClient, upload: str) -> None:
     upload_id = upload.rpartition("/")[2]
     here = site.get(f"/api/v1{IMAGE}/compare", params={"with": upload_id}).json()["layers"]
     there = site.get(f"/api/v1{upload}/compare", params={"with": 9}).json()["layers"]
@@ -268,7 +266,7 @@ def test_what_cannot_be_compared_is_told(site: TestClient, other: str, status: i
 def test_what_there_is_not_is_a_404_and_what_is_gone_a_410(site: TestClient, part: str) -> None:
     for address in ("/tiny/images/64", "/tiny/images/1_0", "/tiny/uploads/x", "/tiny/pictures/9"):
         assert site.get(f"{address}/{part}").status_code == 404
-    body = site.post(API, files=form(picture())).json()
+    body = site.post(API, files=form(sample_image())).json()
     site.delete(f"/api/v1{body['url']}", headers={"Delete-Key": body["delete_key"]})
     assert site.get(f"{body['url']}/{part}").status_code == 410
 
@@ -286,7 +284,7 @@ def test_without_a_model_pages_say_so_and_show_what_was_kept(start_site: StartSi
     assert "is unavailable" in page
 
 
-def test_an_unsafe_picture_stays_covered(site: TestClient) -> None:
+def test_an_unsafe_image_stays_covered(site: TestClient) -> None:
     assert 'class="image blurred"' in shown(site, f"/tiny/images/{UNSAFE_IMAGE}/activations")
 
 
@@ -303,8 +301,8 @@ def test_looking_on_takes_no_forward_pass(site: TestClient, upload: str, encoder
     assert encoder.batches == [1]
 
 
-def test_whoever_sent_a_picture_keeps_it_longer_and_deletes_it_by_a_link(site: TestClient) -> None:
-    url = site.post("/tiny/uploads", files=form(picture()), headers={"accept": "text/html"}).headers[
+def test_whoever_sent_an_image_keeps_it_longer_and_deletes_it_by_a_link(site: TestClient) -> None:
+    url = site.post("/tiny/uploads", files=form(sample_image()), headers={"accept": "text/html"}).headers[
         "location"
     ]
     own = site.get(url).text

@@ -10,11 +10,11 @@ from starlette.testclient import TestClient
 
 from tests.app.index import THUMB_PX
 
-PICTURES = ["/tiny/thumbs/3.webp", "/tiny/grids/1/cls/0.webp", "/static/scopeview.css"]
+IMAGES = ["/tiny/thumbs/3.webp", "/tiny/grids/1/cls/0.webp", "/static/scopeview.css"]
 
 
-@pytest.mark.parametrize("address", PICTURES)
-def test_an_unchanged_picture_is_not_sent_again(site: TestClient, address: str) -> None:
+@pytest.mark.parametrize("address", IMAGES)
+def test_an_unchanged_image_is_not_sent_again(site: TestClient, address: str) -> None:
     first = site.get(address)
     again = site.get(address, headers={"If-None-Match": f'"other", {first.headers["etag"]}'})
     assert (again.status_code, again.content) == (304, b"")
@@ -46,7 +46,7 @@ def test_only_a_url_with_the_version_is_kept_for_good(site: TestClient) -> None:
         ("identity", None),
     ],
 )
-def test_pages_are_compressed_as_the_browser_asks_and_pictures_never(
+def test_pages_are_compressed_as_the_browser_asks_and_images_never(
     site: TestClient, asked: str, given: str | None
 ) -> None:
     page = site.get("/tiny/1", headers={"Accept-Encoding": asked})
@@ -55,8 +55,8 @@ def test_pages_are_compressed_as_the_browser_asks_and_pictures_never(
     # The client at hand leaves Zstandard as it came.
     text = unpacked(page.content) if given == "zstd" else page.content
     assert b"</html>" in text
-    picture = site.get("/tiny/grids/1/cls/0.webp", headers={"Accept-Encoding": asked})
-    assert "content-encoding" not in picture.headers
+    image = site.get("/tiny/grids/1/cls/0.webp", headers={"Accept-Encoding": asked})
+    assert "content-encoding" not in image.headers
 
 
 def unpacked(content: bytes) -> bytes:

@@ -116,7 +116,7 @@ def worker(gated: FakeEncoder) -> Iterator[Worker]:
     worker.stop()
 
 
-def test_one_client_of_many_pictures_delays_another_by_one_and_is_refused_alone(
+def test_one_client_of_many_images_delays_another_by_one_and_is_refused_alone(
     worker: Worker, gated: FakeEncoder
 ) -> None:
     order = list[str]()

@@ -23,7 +23,7 @@ from app.settings import Settings
 from tests.app.conftest import decoded_here
 from tests.app.encoder import FakeEncoder, factory_of
 from tests.app.index import LAYERS, N_FEATURES, N_IMAGES, TOKENS, SmallIndex
-from tests.app.sample_images import API, form, picture
+from tests.app.sample_images import API, form, sample_image
 from tests.app.tower import FakeTower, tower_factory
 
 N_EXAMPLES = 10
@@ -62,7 +62,7 @@ def site(small_index: SmallIndex, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="module")
 def known(site: TestClient) -> BaseSchema:
     """The site's description, with ids in paths that exist: random ones are 404 almost always."""
-    upload_id = site.post(API, files=form(picture("PNG", (400, 300)))).json()["upload_id"]
+    upload_id = site.post(API, files=form(sample_image("PNG", (400, 300)))).json()["upload_id"]
     document = known_only(site.get("/api/v1/openapi.json").json(), upload_id)
     return schemathesis.openapi.from_dict(document)
 

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.web.request_log import JsonLines, without_secrets
-from tests.app.sample_images import API, form, picture
+from tests.app.sample_images import API, form, sample_image
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_failure_that_nothing_expected_has_its_id_in_answer_and_log(
 
 
 def test_ids_and_keys_of_uploads_are_never_logged(site: TestClient, json_lines: io.StringIO) -> None:
-    sent = site.post(API, files=form(picture())).json()
+    sent = site.post(API, files=form(sample_image())).json()
     site.get(f"/tiny/uploads/{sent['upload_id']}.webp")
     site.get(f"/tiny/uploads/{sent['upload_id']}/delete?key={sent['delete_key']}")
     site.get(f"/tiny/1/1?upload={sent['upload_id']}")
@@ -80,7 +80,7 @@ def test_addresses_are_written_without_secrets(path: str, query: str, shown: str
 
 
 def test_metrics_tell_of_process_queue_encoder_disk_and_sweeper(site: TestClient) -> None:
-    site.post(API, files=form(picture()))
+    site.post(API, files=form(sample_image()))
     found = dict(re.findall(r"^(\S+) (\S+)$", site.get("/metrics").text, re.MULTILINE))
     assert float(found["process_resident_memory_bytes"]) > 0
     assert found["scopeview_worker_waiting"] == "0.0"

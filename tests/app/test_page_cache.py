@@ -131,7 +131,7 @@ def test_a_browser_that_holds_the_answer_is_told_so() -> None:
 def test_another_edition_and_old_age_end_it() -> None:
     browser = Browser(Pages())
     browser.get()
-    browser.edition = "a picture was blocked"
+    browser.edition = "an image was blocked"
     assert browser.get()[2] == "/a 2"
     browser.now_s = MAX_AGE_S + 1
     assert browser.get()[2] == "/a 3"

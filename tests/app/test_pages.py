@@ -169,7 +169,7 @@ def test_only_http_links_lead_to_sources(site: TestClient) -> None:
     assert "onmouseover=&#34;" in html
 
 
-def test_an_unsafe_picture_is_covered_until_it_is_clicked(site: TestClient) -> None:
+def test_an_unsafe_image_is_covered_until_it_is_clicked(site: TestClient) -> None:
     assert 'class="image blurred"' in site.get(f"/tiny/images/{UNSAFE_IMAGE}?layer=1").text
     assert (
         'class="image blurred"'
@@ -177,7 +177,7 @@ def test_an_unsafe_picture_is_covered_until_it_is_clicked(site: TestClient) -> N
     )
 
 
-def test_a_feature_below_nine_images_shows_its_pictures_instead_of_a_sprite(site: TestClient) -> None:
+def test_a_feature_below_nine_images_shows_its_images_instead_of_a_sprite(site: TestClient) -> None:
     html = site.get("/tiny/1?min_images=0&sort=feature").text
     assert f"/tiny/grids/1/cls/{FEW_IMAGES}.webp" not in html
     assert "/tiny/grids/1/cls/0.webp" in html

@@ -1,4 +1,4 @@
-"""A site below a path of its host: every link, script, picture and redirect stays below it."""
+"""A site below a path of its host: every link, script, image and redirect stays below it."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +18,7 @@ from scopeview.errors import InputError
 from tests.app.conftest import StartSite
 from tests.app.encoder import FakeEncoder, factory_of
 from tests.app.index import SmallIndex
-from tests.app.sample_images import BROWSER, form, picture
+from tests.app.sample_images import BROWSER, form, sample_image
 
 BASE_URL = "http://host.example/scope"
 _ADDRESS = re.compile(r'(?:href|src|action|formaction|content|data-[a-z-]*url|hx-(?:get|post))="([^"]*)"')
@@ -72,7 +72,7 @@ def test_every_link_of_a_site_below_a_path_leads_somewhere_below_it(
 
 def test_an_upload_its_cookie_and_its_removal_stay_below_the_path(start_site: StartSite) -> None:
     site = start_site(base_url=BASE_URL)
-    answer = site.post("/tiny/uploads", files=form(picture()), headers=BROWSER)
+    answer = site.post("/tiny/uploads", files=form(sample_image()), headers=BROWSER)
     url = answer.headers["location"]
     assert url.startswith("/scope/tiny/uploads/")
     assert f"Path={url}" in answer.headers["set-cookie"]

@@ -17,7 +17,7 @@ from scopeview.errors import ScopeviewError
 from scopeview.store.schema import MAX_CAPTION_CHARS
 from tests.app.conftest import StartSite
 from tests.app.index import SmallIndex, write_index
-from tests.app.sample_images import API, form, picture
+from tests.app.sample_images import API, form, sample_image
 from tests.nginx import free_port
 
 ELSEWHERE = {"Origin": "https://notebook.example"}
@@ -85,7 +85,7 @@ def test_other_sites_may_read_the_json_and_nothing_else(site: TestClient) -> Non
     assert site.get("/api/v1/tiny", headers=ELSEWHERE).headers["access-control-allow-origin"] == "*"
     assert site.get("/api/v1/nothing", headers=ELSEWHERE).headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-origin" not in site.get("/tiny", headers=ELSEWHERE).headers
-    sent = site.post(API, files=form(picture()), headers=ELSEWHERE)
+    sent = site.post(API, files=form(sample_image()), headers=ELSEWHERE)
     assert sent.status_code == 403
     assert "access-control-allow-origin" not in sent.headers
 
@@ -122,7 +122,7 @@ def test_the_api_description_says_that_an_image_may_be_gone(site: TestClient) ->
 
 
 def test_readyz_names_the_model_as_pages_do_and_not_by_its_folder(site: TestClient) -> None:
-    site.post(API, files=form(picture()))
+    site.post(API, files=form(sample_image()))
     state = site.get("/readyz").json()
     ref = site.app.state.site.indexes["tiny"].manifest.model.ref  # type: ignore[attr-defined]
     assert state["loaded"]["tiny"]["model"] == ref

@@ -50,7 +50,7 @@ def photos(drawn_images: ImageSets) -> list[Sample]:
     return samples[:N_IMAGES]
 
 
-def test_an_upload_has_the_codes_of_the_same_picture_in_the_index(
+def test_an_upload_has_the_codes_of_the_same_image_in_the_index(
     site: TestClient, photos: list[Sample]
 ) -> None:
     for image_id in (0, 11):
@@ -81,7 +81,7 @@ def test_activations_of_an_indexed_image_are_the_codes_of_the_index(site: TestCl
         assert [one["feature"] for one in listed["features"]] == list(active(indexed))
 
 
-def test_groups_of_a_real_picture_partition_its_features(site: TestClient, photos: list[Sample]) -> None:
+def test_groups_of_a_real_image_partition_its_features(site: TestClient, photos: list[Sample]) -> None:
     url = site.post(API, files=form(photos[5].image)).json()["url"]
     for query in ("layer=1", "layer=3&tokens=17-40", "layer=embed"):
         listed = site.get(f"/api/v1{url}/activations?{query}&top=500").json()
@@ -151,8 +151,8 @@ from app.settings import Settings
 settings = Settings(index_dirs=[Path({str(photos_index)!r})], upload_dir=Path({str(tmp_path)!r}))
 with TestClient(create_app(settings)) as site:
     assert site.get("/tiny/3/0").status_code == 200
-    picture = site.get("/tiny/thumbs/0.webp").content
-    answer = site.post("/api/v1/tiny/uploads", files={{"image": ("a", picture)}})
+    image = site.get("/tiny/thumbs/0.webp").content
+    answer = site.post("/api/v1/tiny/uploads", files={{"image": ("a", image)}})
     assert answer.status_code == 503, answer.text
     assert "not installed" in answer.json()["detail"], answer.text
 """

@@ -1,4 +1,4 @@
-"""Reports of pictures: a form for people, a line for the operator, and no flood."""
+"""Reports of images: a form for people, a line for the operator, and no flood."""
 
 import json
 from pathlib import Path

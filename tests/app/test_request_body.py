@@ -11,7 +11,7 @@ from starlette.types import Message
 
 from app.uploads import request_body
 from app.uploads.request_body import IncomingBody
-from tests.app.sample_images import API, form, picture
+from tests.app.sample_images import API, form, sample_image
 from tests.loops import on_a_loop
 
 
@@ -125,6 +125,6 @@ def test_while_all_places_are_taken_a_body_is_read_and_then_refused(site: TestCl
     assert site.portal.call(_post, site.app, [bytes(1000)] * 7) == (503, 7)
     for _ in taken:
         worker._places.release()
-    answer = site.post(API, files=form(picture()))
+    answer = site.post(API, files=form(sample_image()))
     assert answer.status_code == 201
     assert json.loads(answer.text)["codes"]

@@ -1,4 +1,4 @@
-"""Search: numbers jump, words and pictures find, names count, and what cannot be done is said."""
+"""Search: numbers jump, words and images find, names count, and what cannot be done is said."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ from scopeview.store.records import NameMatch
 from tests.app.conftest import StartSite
 from tests.app.described_index import active, told, write_described_index
 from tests.app.index import HOSTILE_CAPTIONS, N_FEATURES, NEVER_FIRES, SmallIndex
-from tests.app.sample_images import BROWSER, form, picture
+from tests.app.sample_images import BROWSER, form, sample_image
 from tests.app.tower import FakeTower, FakeVectors, tower_factory
 
 API = "/api/v1"
@@ -139,8 +139,8 @@ def test_an_image_that_there_is_not_is_a_404(site: TestClient) -> None:
     assert site.get("/tiny/search?upload=nothing").status_code == 404
 
 
-def test_a_picture_is_kept_as_an_upload_and_searched_by_its_link(site: TestClient) -> None:
-    sent = site.post("/tiny/search", files=form(picture()), headers=BROWSER)
+def test_an_image_is_kept_as_an_upload_and_searched_by_its_link(site: TestClient) -> None:
+    sent = site.post("/tiny/search", files=form(sample_image()), headers=BROWSER)
     assert sent.status_code == 303
     assert re.fullmatch(r"/tiny/search\?upload=[A-Za-z0-9_-]{22}", sent.headers["location"])
     page = site.get(sent.headers["location"])
@@ -154,9 +154,9 @@ def test_a_picture_is_kept_as_an_upload_and_searched_by_its_link(site: TestClien
     assert site.get(sent.headers["location"]).status_code == 410
 
 
-def test_another_site_may_not_send_a_picture(site: TestClient) -> None:
+def test_another_site_may_not_send_an_image(site: TestClient) -> None:
     headers = {**BROWSER, "Sec-Fetch-Site": "cross-site"}
-    assert site.post("/tiny/search", files=form(picture()), headers=headers).status_code == 403
+    assert site.post("/tiny/search", files=form(sample_image()), headers=headers).status_code == 403
 
 
 def test_without_a_text_tower_the_page_says_why_and_names_still_count(start_site: StartSite) -> None:

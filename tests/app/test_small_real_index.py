@@ -26,7 +26,7 @@ N_IMAGES, LAYERS = 8, (1, 3)
 
 @pytest.fixture(scope="module")
 def noisy_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of pictures that a lossy thumbnail changes: at the maximum of a feature it says something else."""
+    """Of images that a lossy thumbnail changes: at the maximum of a feature it says something else."""
     folder = tmp_path_factory.mktemp("noisy")
     (folder / "images").mkdir()
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Previews: what other sites show of a link holds no picture that is unsafe or blocked."""
+"""Previews: what other sites show of a link holds no image that is unsafe or blocked."""
 
 import asyncio
 import io
@@ -21,7 +21,7 @@ from tests.app.conftest import StartSite
 from tests.app.index import FEW_IMAGES, NEVER_FIRES, UNSAFE_IMAGE
 from tests.loops import on_a_loop
 
-PICTURE = Image.new("RGB", (48, 48), (200, 30, 30))
+IMAGE = Image.new("RGB", (48, 48), (200, 30, 30))
 
 
 def meta(html: str) -> dict[str, str]:
@@ -41,7 +41,7 @@ def index_of(site: TestClient) -> OpenIndex:
 
 
 @pytest.mark.parametrize("address", ["/tiny/1/0", "/tiny/3/1?token=any", f"/tiny/1/{NEVER_FIRES}", "/tiny"])
-def test_a_page_names_its_picture_in_full_and_it_is_there(site: TestClient, address: str) -> None:
+def test_a_page_names_its_image_in_full_and_it_is_there(site: TestClient, address: str) -> None:
     tags = meta(site.get(address).text)
     assert tags["twitter:card"] == "summary_large_image"
     assert tags["og:url"].startswith("http://testserver/tiny")
@@ -63,7 +63,7 @@ def test_a_feature_is_told_in_words(site: TestClient) -> None:
     assert re.fullmatch(r"Fires on [0-9]+ of 64 images \([0-9.]+ %\) at any\.", tags["og:description"])
 
 
-def test_an_unsafe_picture_is_replaced_by_the_next_safe_one(site: TestClient) -> None:
+def test_an_unsafe_image_is_replaced_by_the_next_safe_one(site: TestClient) -> None:
     index = index_of(site)
     found = 0
     for feature in range(96):
@@ -76,7 +76,7 @@ def test_an_unsafe_picture_is_replaced_by_the_next_safe_one(site: TestClient) ->
     assert UNSAFE_IMAGE not in safe_nine(index, index.reader.feature(1, FEW_IMAGES))
 
 
-def test_a_blocked_picture_is_replaced_and_the_address_changes(start_site: StartSite, tmp_path: Path) -> None:
+def test_a_blocked_image_is_replaced_and_the_address_changes(start_site: StartSite, tmp_path: Path) -> None:
     blocklist = tmp_path / "blocked.txt"
     blocklist.write_text("")
     site = start_site(blocklist=blocklist)
@@ -92,7 +92,7 @@ def test_a_blocked_picture_is_replaced_and_the_address_changes(start_site: Start
 
 
 def test_the_grid_shows_what_it_is_given_by_rank_and_empty_cells_after() -> None:
-    sprite = grid([PICTURE, None], 308)
+    sprite = grid([IMAGE, None], 308)
     assert sprite.getpixel((50, 50)) == (200, 30, 30)
     assert sprite.getpixel((150, 50)) == sprite.getpixel((250, 250)) == (233, 233, 236)
     assert sprite.getpixel((101, 50)) == (255, 255, 255)
@@ -100,7 +100,7 @@ def test_the_grid_shows_what_it_is_given_by_rank_and_empty_cells_after() -> None
 
 def test_long_and_odd_words_fit_on_it() -> None:
     words = ["a" * 500, "long " * 500, "🦊 مرحبا \x07 中文", ""]
-    opened(draw_feature([PICTURE] * 9, [Line(word, 44) for word in words], "foot " * 99))
+    opened(draw_feature([IMAGE] * 9, [Line(word, 44) for word in words], "foot " * 99))
 
 
 def test_words_are_broken_between_words_and_cut_at_the_end() -> None:

@@ -1,4 +1,4 @@
-"""`/patterns` shows every component of the pages of a picture, in its states."""
+"""`/patterns` shows every component of the pages of an image, in its states."""
 
 import re
 

@@ -10,12 +10,12 @@ from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
 from tests.app.conftest import StartSite
-from tests.app.sample_images import API, BROWSER, FORM, form, picture
+from tests.app.sample_images import API, BROWSER, FORM, form, sample_image
 from tests.app.test_blocklist import write
 from tests.app.test_reports import lines
 
-PICTURE = picture()
-SHA = hashlib.sha256(PICTURE).hexdigest()
+IMAGE = sample_image()
+SHA = hashlib.sha256(IMAGE).hexdigest()
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def watched(start_site: StartSite, blocklist: Path) -> TestClient:
     return start_site(blocklist=blocklist, uploads_per_minute=0)
 
 
-def sent(site: TestClient, data: bytes = PICTURE) -> dict[str, Any]:
+def sent(site: TestClient, data: bytes = IMAGE) -> dict[str, Any]:
     answer = site.post(API, files=form(data))
     assert answer.status_code == 201
     body: dict[str, Any] = answer.json()
@@ -49,7 +49,7 @@ def with_a_note() -> bytes:
     """The same pixels in another file."""
     note = PngInfo()
     note.add_text("note", "another file")
-    return picture(pnginfo=note)
+    return sample_image(pnginfo=note)
 
 
 def test_a_report_of_an_upload_is_a_line_with_what_the_block_list_needs(
@@ -147,18 +147,18 @@ def test_a_blocked_upload_is_no_query_and_no_companion(watched: TestClient, bloc
 
 
 @pytest.mark.parametrize("address", [API, FORM, "/tiny/search"])
-def test_a_blocked_picture_is_refused_when_it_is_sent_again_and_leaves_no_trace(
+def test_a_blocked_image_is_refused_when_it_is_sent_again_and_leaves_no_trace(
     watched: TestClient, blocklist: Path, upload_dir: Path, address: str
 ) -> None:
     write(blocklist, SHA)
-    answer = watched.post(address, files=form(PICTURE))
+    answer = watched.post(address, files=form(IMAGE))
     assert answer.status_code == 403
     assert "blocked this image" in answer.text
     assert list(upload_dir.iterdir()) == []
     assert 'scopeview_uploads_total{outcome="blocked"} 1.0' in watched.get("/metrics").text
 
 
-def test_the_crop_of_a_blocked_picture_is_refused_in_another_file_too(
+def test_the_crop_of_a_blocked_image_is_refused_in_another_file_too(
     watched: TestClient, blocklist: Path, upload_dir: Path
 ) -> None:
     sent(watched)
@@ -188,7 +188,7 @@ def test_an_upload_of_before_files_were_hashed_is_reported_and_blocked_by_its_cr
     assert watched.get(url).status_code == 410
 
 
-def test_a_deleted_upload_keeps_no_hash_of_the_picture(site: TestClient, upload_dir: Path) -> None:
+def test_a_deleted_upload_keeps_no_hash_of_the_image(site: TestClient, upload_dir: Path) -> None:
     body = sent(site)
     site.delete(f"/api/v1{body['url']}", headers={"Delete-Key": body["delete_key"]})
     left = noted(upload_dir)

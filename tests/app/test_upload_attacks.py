@@ -11,18 +11,18 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from app.uploads.decoding import DecodedCrop, ProcessDecoder, decoded_crop
-from app.uploads.multipart import Pace, read_picture
+from app.uploads.multipart import Pace, read_image
 from app.web.errors import ProblemError
 from scopeview.errors import BadReason, ImageError
 from scopeview.images import ImageLimits
 from scopeview.vision.preprocess import Preprocessing
 from tests.app.conftest import StartSite
-from tests.app.sample_images import API, picture
+from tests.app.sample_images import API, sample_image
 from tests.loops import on_a_loop
 
 PREPROCESSING = Preprocessing.from_config({"size": 128, "crop_size": 128})
 HEAD = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
-FORM = HEAD + picture() + b"\r\n--x--\r\n"
+FORM = HEAD + sample_image() + b"\r\n--x--\r\n"
 
 
 def scope(client: str) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def test_slow_senders_of_one_address_take_their_own_places_alone(start_site: Sta
     with_senders(start_site(upload_queue=16), story)
 
 
-def test_a_sender_that_leaves_ends_the_decoding_of_its_picture(start_site: StartSite) -> None:
+def test_a_sender_that_leaves_ends_the_decoding_of_its_image(start_site: StartSite) -> None:
     began, ended = asyncio.Event(), list[bool]()
 
     async def endless(*_: object) -> DecodedCrop:
@@ -111,7 +111,7 @@ def test_a_sender_that_leaves_ends_the_decoding_of_its_picture(start_site: Start
     with_senders(start_site(decoder=endless), story)
 
 
-def test_pictures_that_are_hard_to_decode_hold_up_their_sender_alone(start_site: StartSite) -> None:
+def test_images_that_are_hard_to_decode_hold_up_their_sender_alone(start_site: StartSite) -> None:
     async def hard_when_large(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> DecodedCrop:
         if len(data) > 10_000:
             await asyncio.Event().wait()
@@ -148,20 +148,20 @@ def test_what_has_come_decides_how_long_is_waited_for_more(n_bytes: int, deadlin
     assert Pace(10**7, timeout_s=60, min_bytes_per_s=4096).deadline_s(n_bytes) == deadline_s
 
 
-def test_a_sender_below_the_least_pace_is_cut_off_long_before_the_time_for_a_whole_picture() -> None:
+def test_a_sender_below_the_least_pace_is_cut_off_long_before_the_time_for_a_whole_image() -> None:
     async def read() -> None:
         sender = Sender([HEAD, b"x"])
         request = Request(scope(sender.client), sender.receive)
-        await read_picture(request, Pace(10**7, timeout_s=3600, min_bytes_per_s=4096, grace_s=0.01))
+        await read_image(request, Pace(10**7, timeout_s=3600, min_bytes_per_s=4096, grace_s=0.01))
 
     with pytest.raises(ProblemError) as caught:
         on_a_loop(read)
     assert (caught.value.answer.status, caught.value.answer.error) == (408, "timeout")
 
 
-def test_a_picture_is_decoded_in_another_process_which_ends_at_its_deadline() -> None:
+def test_an_image_is_decoded_in_another_process_which_ends_at_its_deadline() -> None:
     async def decode() -> None:
-        data, limits = picture("JPEG"), ImageLimits()
+        data, limits = sample_image("JPEG"), ImageLimits()
         for _ in range(2):
             with pytest.raises(ImageError) as caught:
                 await ProcessDecoder(0.001)(data, limits, PREPROCESSING)

@@ -1,4 +1,4 @@
-"""How many pictures one client may send: a burst is let through, a flood is told when to come back."""
+"""How many images one client may send: a burst is let through, a flood is told when to come back."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from app.uploads.rate_limit import UploadRate
 from app.web.client_address import counted
 from app.web.errors import ProblemError
 from tests.app.conftest import StartSite
-from tests.app.sample_images import API, BROWSER, FORM, form, picture
+from tests.app.sample_images import API, BROWSER, FORM, form, sample_image
 from tests.clock import Clock
 
 
@@ -84,14 +84,14 @@ def test_an_ipv6_client_is_its_network_since_it_may_choose_the_rest(host: str, e
 
 
 @pytest.mark.parametrize("address", [API, FORM, "/tiny/search"])
-def test_one_too_many_is_a_429_wherever_a_picture_is_sent(
+def test_one_too_many_is_a_429_wherever_an_image_is_sent(
     start_site: StartSite, upload_clock: Clock, address: str
 ) -> None:
     site = start_site(uploads_per_minute=2)
     upload_clock.now += 20
-    statuses = [site.post(address, files=form(picture())).status_code for _ in range(3)]
+    statuses = [site.post(address, files=form(sample_image())).status_code for _ in range(3)]
     assert statuses == [201, 201, 429]
-    answer = site.post(address, files=form(picture()), headers={"Accept": "application/json"})
+    answer = site.post(address, files=form(sample_image()), headers={"Accept": "application/json"})
     assert answer.headers["retry-after"] == "40"
     assert answer.json() == {
         "error": "too_many_uploads",
@@ -105,7 +105,7 @@ def test_a_browser_gets_a_page_that_says_so(start_site: StartSite, upload_clock:
     site = start_site(uploads_per_minute=1)
     upload_clock.now += 15
     for _ in range(2):
-        answer = site.post(FORM, files=form(picture()), headers=BROWSER)
+        answer = site.post(FORM, files=form(sample_image()), headers=BROWSER)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "45")
     assert "Too many requests" in answer.text
     assert "The limit is 1 image a minute" in answer.text
@@ -117,7 +117,7 @@ def test_behind_a_trusted_proxy_each_visitor_is_counted_alone(start_site: StartS
     trusting: Any = ProxyHeadersMiddleware(plain.app, trusted_hosts="testclient")  # type: ignore[arg-type]
 
     def status(site: TestClient, visitor: str) -> int:
-        sent = site.post(API, files=form(picture()), headers={"X-Forwarded-For": visitor})
+        sent = site.post(API, files=form(sample_image()), headers={"X-Forwarded-For": visitor})
         return sent.status_code
 
     site = TestClient(trusting)

@@ -13,11 +13,11 @@ from starlette.testclient import TestClient
 
 from tests.app.conftest import StartSite
 from tests.app.index import K
-from tests.app.sample_images import API, BROWSER, FORM, form, picture
+from tests.app.sample_images import API, BROWSER, FORM, form, sample_image
 
 
 def test_a_script_gets_201_with_url_codes_expiry_and_delete_key(site: TestClient) -> None:
-    answer = site.post(API, files=form(picture()))
+    answer = site.post(API, files=form(sample_image()))
     body = answer.json()
     assert answer.status_code == 201
     assert answer.headers["location"] == body["url"]
@@ -34,7 +34,7 @@ def test_a_script_gets_201_with_url_codes_expiry_and_delete_key(site: TestClient
 
 
 def test_a_browser_without_script_is_sent_on_to_the_result(site: TestClient) -> None:
-    answer = site.post(FORM, files=form(picture()), headers=BROWSER)
+    answer = site.post(FORM, files=form(sample_image()), headers=BROWSER)
     assert answer.status_code == 303
     page = site.get(answer.headers["location"])
     assert page.status_code == 200
@@ -44,7 +44,7 @@ def test_a_browser_without_script_is_sent_on_to_the_result(site: TestClient) -> 
 
 
 def test_only_the_browser_that_sent_it_may_delete_it(site: TestClient) -> None:
-    url = site.post(FORM, files=form(picture()), headers=BROWSER).headers["location"]
+    url = site.post(FORM, files=form(sample_image()), headers=BROWSER).headers["location"]
     key = site.cookies.get("delete_key")
     site.cookies.clear()
     assert "Delete this image" not in site.get(url).text
@@ -59,7 +59,7 @@ def test_only_the_browser_that_sent_it_may_delete_it(site: TestClient) -> None:
 
 
 def test_the_cookie_is_for_this_upload_and_no_script(site: TestClient) -> None:
-    answer = site.post(FORM, files=form(picture()), headers=BROWSER)
+    answer = site.post(FORM, files=form(sample_image()), headers=BROWSER)
     cookie = answer.headers["set-cookie"]
     assert f"Path={answer.headers['location']}" in cookie
     assert "HttpOnly" in cookie
@@ -67,7 +67,7 @@ def test_the_cookie_is_for_this_upload_and_no_script(site: TestClient) -> None:
 
 
 def test_a_script_deletes_with_the_key(site: TestClient, upload_dir: Path) -> None:
-    body = site.post(API, files=form(picture())).json()
+    body = site.post(API, files=form(sample_image())).json()
     url = f"/api/v1{body['url']}"
     assert site.delete(url, headers={"Delete-Key": "wrong"}).status_code == 403
     assert site.delete(url, headers={"Delete-Key": body["delete_key"]}).status_code == 204
@@ -80,10 +80,10 @@ def test_a_script_deletes_with_the_key(site: TestClient, upload_dir: Path) -> No
 @pytest.mark.parametrize(
     ("kind", "options"), [("JPEG", {}), ("PNG", {}), ("WEBP", {}), ("GIF", {"save_all": True})]
 )
-def test_pictures_are_told_by_content_and_not_by_name(
+def test_images_are_told_by_content_and_not_by_name(
     site: TestClient, kind: str, options: dict[str, Any]
 ) -> None:
-    assert site.post(API, files=form(picture(kind, **options))).status_code == 201
+    assert site.post(API, files=form(sample_image(kind, **options))).status_code == 201
 
 
 def exif() -> Image.Exif:
@@ -95,7 +95,7 @@ def exif() -> Image.Exif:
 def test_what_is_kept_is_a_fresh_webp_of_the_square_and_nothing_else(
     site: TestClient, upload_dir: Path
 ) -> None:
-    url = site.post(API, files=form(picture("JPEG", exif=exif()))).json()["picture_url"]
+    url = site.post(API, files=form(sample_image("JPEG", exif=exif()))).json()["picture_url"]
     answer = site.get(url)
     assert answer.headers["content-type"] == "image/webp"
     assert answer.headers["cache-control"] == "private, no-store"
@@ -115,14 +115,14 @@ def test_an_upload_belongs_to_its_index(start_site: StartSite, small_index: Any,
 
     other = write_index(tmp_path / "other", slug="other")
     site = start_site(index_dirs=[small_index.index_dir, other.index_dir])
-    url = site.post(API, files=form(picture())).json()["url"]
+    url = site.post(API, files=form(sample_image())).json()["url"]
     assert site.get(url.replace("/tiny/", "/other/")).status_code == 404
 
 
 def test_an_expired_upload_is_gone_before_and_after_it_is_swept(
     site: TestClient, upload_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = site.post(API, files=form(picture())).json()["url"]
+    url = site.post(API, files=form(sample_image())).json()["url"]
     now, store = time.time(), site.app.state.site.uploads  # type: ignore[attr-defined]
     monkeypatch.setattr(store, "clock", lambda: now + 25 * 3600)
     assert site.get(url).status_code == 410
@@ -135,7 +135,7 @@ def test_an_expired_upload_is_gone_before_and_after_it_is_swept(
     assert site.get(url).status_code == 404
 
 
-def test_a_picture_that_a_kill_left_without_codes_is_swept(site: TestClient, upload_dir: Path) -> None:
+def test_an_image_that_a_kill_left_without_codes_is_swept(site: TestClient, upload_dir: Path) -> None:
     stray, others = upload_dir / f"{'A' * 22}.webp", upload_dir / "notes.txt"
     for path in (stray, others):
         path.write_bytes(b"x")
@@ -150,7 +150,7 @@ def test_a_damaged_record_is_a_404_and_not_a_crash(site: TestClient, upload_dir:
 
 
 def test_the_result_shows_the_activations_of_its_json(site: TestClient) -> None:
-    body = site.post(API, files=form(picture())).json()
+    body = site.post(API, files=form(sample_image())).json()
     code = next(code for code in body["codes"] if (code["layer"], code["token"]) == (3, "any"))
     html = site.get(f"{body['url']}?layer=3&token=any").text
     for pair in code["features"]:

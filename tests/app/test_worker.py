@@ -54,7 +54,7 @@ def open_gate(encoder: FakeEncoder) -> None:
     encoder.gate.set()
 
 
-def test_pictures_that_wait_go_through_together(worker: Worker, encoder: FakeEncoder) -> None:
+def test_images_that_wait_go_through_together(worker: Worker, encoder: FakeEncoder) -> None:
     waiting = [worker.submit(INDEX, f"{at}", CROP + at, ALL) for at in range(6)]
     open_gate(encoder)
     found = [each.result(10) for each in waiting]
@@ -64,7 +64,7 @@ def test_pictures_that_wait_go_through_together(worker: Worker, encoder: FakeEnc
     assert [feature(decomposed) for decomposed in found] == [(100 + at) % 6 for at in range(6)]
 
 
-def test_pictures_of_different_indexes_do_not_mix(worker: Worker, encoder: FakeEncoder) -> None:
+def test_images_of_different_indexes_do_not_mix(worker: Worker, encoder: FakeEncoder) -> None:
     waiting = [worker.submit(Path(f"index-{at % 2}"), f"{at}", CROP, ALL) for at in range(4)]
     open_gate(encoder)
     for each in waiting:
@@ -72,7 +72,7 @@ def test_pictures_of_different_indexes_do_not_mix(worker: Worker, encoder: FakeE
     assert encoder.batches == [1, 1, 1, 1]
 
 
-def test_a_picture_that_waits_twice_is_looked_at_once(worker: Worker, encoder: FakeEncoder) -> None:
+def test_an_image_that_waits_twice_is_looked_at_once(worker: Worker, encoder: FakeEncoder) -> None:
     first = worker.submit(INDEX, "first", CROP, ONE)  # keeps the worker busy while the others arrive
     waiting = [worker.submit(INDEX, "same", CROP, ONE) for _ in range(3)]
     open_gate(encoder)
@@ -81,7 +81,7 @@ def test_a_picture_that_waits_twice_is_looked_at_once(worker: Worker, encoder: F
     assert sum(encoder.batches) == 2
 
 
-def test_what_is_known_of_a_picture_is_not_worked_out_again(worker: Worker, encoder: FakeEncoder) -> None:
+def test_what_is_known_of_an_image_is_not_worked_out_again(worker: Worker, encoder: FakeEncoder) -> None:
     open_gate(encoder)
     assert worker.known(INDEX, "a", ONE) is None
     worker.submit(INDEX, "a", CROP, ONE).result(10)

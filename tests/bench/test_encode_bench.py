@@ -55,7 +55,7 @@ def test_rates_are_of_each_round_and_say_where_the_time_went(model: str, tars: P
     sizes = Sizes(rounds=2, reference_images=2, images=16)
     rates = measure(reference, clip, saes, open_source(tars).shards, sizes)
     assert [len(found) for found in (rates.reference, rates.vit, rates.ours)] == [2, 2, 2]
-    assert {"CLIP", "SAEs", "waiting for pictures"} <= rates.seconds.keys()
+    assert {"CLIP", "SAEs", "waiting for images"} <= rates.seconds.keys()
     report("encode", rates, "a small one", tmp_path)
     kept = json.loads((tmp_path / "encode.json").read_text())
     assert kept["images_per_s"]["ours"] == [one.images_per_s for one in rates.ours]

@@ -80,5 +80,5 @@ def test_every_answer_is_counted_and_what_is_missing_afterwards_is_lost(
     assert names["uploads lost"] is False
 
 
-def test_pictures_are_dealt_out() -> None:
+def test_images_are_dealt_out() -> None:
     assert shares([b"a", b"b", b"c"], 2) == [[b"a", b"c"], [b"b"]]

@@ -9,7 +9,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.encoder import FakeEncoder, factory_of
 from tests.app.index import write_index
-from tests.app.sample_images import picture
+from tests.app.sample_images import sample_image
 from tests.app.tower import FakeTower, tower_factory
 from tests.browser.conftest import OpenPage, served
 from tests.nginx import free_port, nginx, subpath_config
@@ -32,7 +32,7 @@ def site_below_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.mark.parametrize(
     "path", ["/", "/tiny", "/tiny/1?token=cls", "/tiny/1/map?token=cls", "/tiny/images/3"]
 )
-def test_pages_bring_their_styles_scripts_and_pictures_from_below_the_path(
+def test_pages_bring_their_styles_scripts_and_images_from_below_the_path(
     open_page: OpenPage, site_below_path: str, path: str
 ) -> None:
     page = open_page(site_below_path).goto(path)
@@ -54,7 +54,7 @@ def test_links_are_followed_from_the_home_page_to_a_feature(
 
 def test_an_upload_leads_to_its_own_page(open_page: OpenPage, site_below_path: str, tmp_path: Path) -> None:
     file = tmp_path / "red.png"
-    file.write_bytes(picture())
+    file.write_bytes(sample_image())
     page = open_page(site_below_path).goto("/tiny/uploads")
     page.locator("#image").set_input_files(file)
     page.get_by_role("button", name="Analyze image").click()

@@ -61,7 +61,7 @@ def known() -> dict[str, set[str]]:
     return {hand: set() for hand in HANDS}
 
 
-def picture() -> Any:
+def sample_image() -> Any:
     buffer = io.BytesIO()
     Image.new("RGB", (60, 40), (10, 160, 90)).save(buffer, "PNG")
     return {"name": "mine.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
@@ -82,10 +82,12 @@ def test_every_control_does_what_it_says(
     upload = ""
     if name.startswith("upload-"):
         sent = page.request.post(
-            f"{told_site}/told/uploads", multipart={"image": picture()}, headers={"Accept": "text/html"}
+            f"{told_site}/told/uploads", multipart={"image": sample_image()}, headers={"Accept": "text/html"}
         )
         upload = sent.url.removeprefix(told_site)
-    walker = Walker(page, told_site + tour(Place("told", 3, 2, upload))[name], hand, picture(), known[hand])
+    walker = Walker(
+        page, told_site + tour(Place("told", 3, 2, upload))[name], hand, sample_image(), known[hand]
+    )
     walker.use_all()
     walker.check()
     assert len(walker.used) >= MIN_CONTROLS.get(name, 8)

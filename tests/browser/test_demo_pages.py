@@ -70,7 +70,7 @@ def test_every_page_of_the_demo_opens_cleanly(
 
 
 @pytest.mark.parametrize("name", ["gallery", "gallery-scatter", "map", "feature"])
-def test_a_first_visit_costs_little_beside_the_pictures(
+def test_a_first_visit_costs_little_beside_the_images(
     demo_site: str, addresses: dict[str, str], open_page: OpenPage, name: str
 ) -> None:
     """HTML, styles and scripts as they come over the wire; a context of its own has nothing cached."""
@@ -173,7 +173,7 @@ def upload(watched: Watched, address: str, content: bytes) -> None:
 
 
 def keep_screenshot(page: Page, name: str) -> None:
-    """Of the whole page, once every lazy picture is there."""
+    """Of the whole page, once every lazy image is there."""
     page.evaluate(LOAD_ALL)
     SCREENSHOTS_DIR.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS_DIR / f"{name}.png", full_page=True)

@@ -1,4 +1,4 @@
-"""Heat over a feature's pictures, and from picture to histogram. The endpoint's answers are made up here."""
+"""Heat over a feature's images, and from image to histogram. The endpoint's answers are made up here."""
 
 import json
 import re
@@ -102,9 +102,7 @@ def test_a_server_without_a_model_says_so_once(tiny_site: str, open_page: OpenPa
     expect(page.locator(".heatmap-problem")).to_have_count(0)
 
 
-def test_the_picture_that_is_pointed_at_is_marked_in_the_histogram(
-    tiny_site: str, open_page: OpenPage
-) -> None:
+def test_the_image_that_is_pointed_at_is_marked_in_the_histogram(tiny_site: str, open_page: OpenPage) -> None:
     watched = open_page(tiny_site)
     answering(watched.page, heat)
     page = watched.goto(ADDRESS)

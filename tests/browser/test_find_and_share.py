@@ -21,7 +21,7 @@ PHONE: dict[str, Any] = {
 FOCUSED = "document.activeElement.innerText || document.activeElement.getAttribute('aria-label') || ''"
 
 
-def picture() -> Any:
+def sample_image() -> Any:
     buffer = io.BytesIO()
     Image.new("RGB", (60, 40), (10, 160, 90)).save(buffer, "PNG")
     return {"name": "mine.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
@@ -54,7 +54,7 @@ def test_all_of_it_works_without_script(tiny_site: str, open_page: OpenPage) -> 
     page = open_page(tiny_site, java_script_enabled=False).goto("/tiny/3?token=137")
     ask(page, "red heart")
     assert page.locator(".ranked-image").count() == 24
-    page.locator(".search-by-image input[type=file]").set_input_files(picture())
+    page.locator(".search-by-image input[type=file]").set_input_files(sample_image())
     page.get_by_role("button", name="search", exact=True).click()
     page.wait_for_url("**/tiny/search?upload=*")
     expect(page.get_by_role("heading", name="Search by image")).to_be_visible()
@@ -76,16 +76,16 @@ def test_a_number_jumps_to_the_feature_of_the_layer_one_is_at(tiny_site: str, op
     page.wait_for_url("**/tiny/3/5?token=137")
 
 
-def test_a_picture_is_searched_by_from_the_box(tiny_site: str, open_page: OpenPage) -> None:
+def test_an_image_is_searched_by_from_the_box(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site).goto("/tiny")
-    page.locator(".search-image input").set_input_files(picture())
+    page.locator(".search-image input").set_input_files(sample_image())
     page.wait_for_url("**/tiny/search?upload=*")
     assert page.locator(".ranked-image").count() == 24
     friend = open_page(tiny_site).goto(page.url.removeprefix(tiny_site))
     expect(friend.get_by_role("heading", name="Search by image")).to_be_visible()
 
 
-def test_a_picture_is_reported(tiny_site: str, open_page: OpenPage) -> None:
+def test_an_image_is_reported(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, java_script_enabled=False).goto("/tiny/images/12")
     page.get_by_role("link", name="report").click()
     page.get_by_label("something else").check()

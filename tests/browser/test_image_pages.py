@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.axe import grave_violations
 from tests.browser.conftest import OpenPage
-from tests.browser.test_journeys import picture
+from tests.browser.test_journeys import sample_image
 
 GIVE_FILE = """([kind, bytes]) => {
   const files = new DataTransfer();
@@ -97,14 +97,12 @@ def assert_is_one_page(page: Page) -> None:
 
 
 @pytest.mark.parametrize("way", ["file", "paste", "drop"])
-def test_a_picture_is_sent_by_file_by_paste_and_by_drag(
-    tiny_site: str, open_page: OpenPage, way: str
-) -> None:
+def test_an_image_is_sent_by_file_by_paste_and_by_drag(tiny_site: str, open_page: OpenPage, way: str) -> None:
     page = open_page(tiny_site).goto("/tiny/uploads")
     if way == "file":
-        page.set_input_files("#image", picture())
+        page.set_input_files("#image", sample_image())
     else:
-        page.evaluate(GIVE_FILE, [way, list(picture()["buffer"])])
+        page.evaluate(GIVE_FILE, [way, list(sample_image()["buffer"])])
     expect(page.locator(".drop img")).to_be_visible()
     sent(page)
     expect(page.get_by_role("heading", name="Your image")).to_be_visible()
@@ -194,7 +192,7 @@ def test_to_a_feature_with_its_heat_and_back_and_the_link_opened_elsewhere(
     tiny_site: str, open_page: OpenPage
 ) -> None:
     page = open_page(tiny_site).goto("/tiny/uploads")
-    page.set_input_files("#image", picture())
+    page.set_input_files("#image", sample_image())
     sent(page)
     page.get_by_role("navigation", name="Layer").get_by_role("link", name="3").click()
     page.wait_for_url("**/activations?layer=3&tokens=cls")
@@ -251,12 +249,12 @@ def test_all_of_it_works_without_script(tiny_site: str, open_page: OpenPage) -> 
     expect(page.locator(".edit")).to_have_count(1)
 
 
-def test_the_delete_link_works_in_another_browser_and_the_picture_is_gone(
+def test_the_delete_link_works_in_another_browser_and_the_image_is_gone(
     tiny_site: str, open_page: OpenPage
 ) -> None:
     watched = open_page(tiny_site, expect={410})
     page = watched.goto("/tiny/uploads")
-    page.set_input_files("#image", picture())
+    page.set_input_files("#image", sample_image())
     url = sent(page)
     page.get_by_role("button", name="Keep for 30 days").click()
     expect(page.get_by_role("button", name="Keep for 30 days")).to_have_count(0)
@@ -274,7 +272,7 @@ def test_the_first_link_that_an_upload_offers_to_copy_shares_it_and_holds_no_key
     tiny_site: str, open_page: OpenPage, part: str
 ) -> None:
     page = open_page(tiny_site, permissions=["clipboard-read", "clipboard-write"]).goto("/tiny/uploads")
-    page.set_input_files("#image", picture())
+    page.set_input_files("#image", sample_image())
     url = sent(page)
     page.goto(url + part, wait_until="networkidle")
     page.locator("main copy-link button").first.click()
@@ -291,7 +289,7 @@ def test_the_first_link_that_an_upload_offers_to_copy_shares_it_and_holds_no_key
 
 def test_deleting_an_upload_asks_first(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site).goto("/tiny/uploads")
-    page.set_input_files("#image", picture())
+    page.set_input_files("#image", sample_image())
     url = sent(page)
     page.get_by_role("link", name="Delete this image").click()
     expect(page.get_by_role("heading", name="Delete this image?")).to_be_visible()
@@ -318,7 +316,7 @@ def test_a_busy_server_is_asked_again(tiny_site: str, open_page: OpenPage) -> No
         lambda route: first_busy(route) if route.request.method == "POST" else route.continue_(),
     )
     page = watched.goto("/tiny/uploads")
-    page.set_input_files("#image", picture())
+    page.set_input_files("#image", sample_image())
     page.get_by_role("button", name="Analyze image").click()
     expect(page.locator("[role=status]")).to_contain_text("Retrying in 1 s")
     page.wait_for_url("**/tiny/uploads/*")

@@ -19,7 +19,7 @@ MOVE_LAST_AWAY = """() => {
   last.style.marginTop = "50000px";
   last.src += "&again=1";
 }"""
-# A checkbox over a picture is not seen itself: its label wears the ring.
+# A checkbox over an image is not seen itself: its label wears the ring.
 OUTLINE = """() => {
   const active = document.activeElement;
   const seen = active.matches(".cover input") ? active.parentElement : active;
@@ -28,10 +28,10 @@ OUTLINE = """() => {
 }"""
 
 
-def picture() -> Any:
+def sample_image() -> Any:
     buffer = io.BytesIO()
     Image.new("RGB", (60, 40), (10, 160, 90)).save(buffer, "PNG")
-    return {"name": "my picture.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    return {"name": "my image.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
 
 
 def test_from_home_to_an_image_by_links_alone(tiny_site: str, open_page: OpenPage) -> None:
@@ -133,7 +133,7 @@ def test_a_bad_value_is_told_beside_the_form(tiny_site: str, open_page: OpenPage
     assert page.locator(".feature").count() > 0
 
 
-def test_an_unsafe_picture_is_shown_by_a_click_and_not_before(tiny_site: str, open_page: OpenPage) -> None:
+def test_an_unsafe_image_is_shown_by_a_click_and_not_before(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, java_script_enabled=False).goto(f"/tiny/images/{UNSAFE_IMAGE}")
     covered = page.locator(".subject .image")
     expect(covered.locator("img")).to_have_css("filter", re.compile("blur"))
@@ -143,23 +143,23 @@ def test_an_unsafe_picture_is_shown_by_a_click_and_not_before(tiny_site: str, op
 
 def test_an_upload_with_script_shows_preview_and_result(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site).goto("/tiny/uploads")
-    page.set_input_files("#image", picture())
+    page.set_input_files("#image", sample_image())
     expect(page.locator(".drop img")).to_be_visible()
-    expect(page.locator(".drop-words")).to_have_text("my picture.png")
+    expect(page.locator(".drop-words")).to_have_text("my image.png")
     page.get_by_role("button", name="Analyze image").click()
     page.wait_for_url("**/tiny/uploads/*")
     assert_is_result(page)
 
 
 @pytest.mark.parametrize("script", [True, False])
-def test_what_is_no_picture_is_told_in_words(tiny_site: str, open_page: OpenPage, script: bool) -> None:
+def test_what_is_no_image_is_told_in_words(tiny_site: str, open_page: OpenPage, script: bool) -> None:
     page = open_page(tiny_site, expect={415}, java_script_enabled=script).goto("/tiny/uploads")
-    page.set_input_files("#image", {"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
+    page.set_input_files("#image", {"name": "a.png", "mimeType": "image/png", "buffer": b"no image"})
     page.get_by_role("button", name="Analyze image").click()
     expect(page.get_by_text("cannot be read as an image")).to_be_visible()
 
 
-def test_a_picture_that_is_too_large_is_told_in_words(tiny_site: str, open_page: OpenPage) -> None:
+def test_an_image_that_is_too_large_is_told_in_words(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, expect={413}).goto("/tiny/uploads")
     big: Any = {"name": "a.png", "mimeType": "image/png", "buffer": bytes(12 * 1024**2)}
     page.set_input_files("#image", big)
@@ -169,7 +169,7 @@ def test_a_picture_that_is_too_large_is_told_in_words(tiny_site: str, open_page:
 
 def test_an_upload_without_script_is_shared_and_deleted(tiny_site: str, open_page: OpenPage) -> None:
     page = open_page(tiny_site, java_script_enabled=False, expect={410}).goto("/tiny/uploads")
-    page.set_input_files("#image", picture())
+    page.set_input_files("#image", sample_image())
     page.get_by_role("button", name="Analyze image").click()
     page.wait_for_url("**/tiny/uploads/*")
     assert_is_result(page)
@@ -256,7 +256,7 @@ def test_the_keyboard_reaches_everything_and_focus_is_seen(tiny_site: str, open_
         "/tiny/compare?features=1:0,3:1",
     ],
 )
-def test_nothing_jumps_while_pictures_load(tiny_site: str, open_page: OpenPage, address: str) -> None:
+def test_nothing_jumps_while_images_load(tiny_site: str, open_page: OpenPage, address: str) -> None:
     watched = open_page(tiny_site)
     watched.page.add_init_script(
         "window.shift = 0; new PerformanceObserver((list) => { for (const entry of list.getEntries())"

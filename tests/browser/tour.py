@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import Match
 
 NOT_THERE = {"problem-404", "problem-422"}
-NO_PAGES = {"index_preview", "feature_preview", "upload_picture", "random", "docs", "openapi_json"}
+NO_PAGES = {"index_preview", "feature_preview", "upload_image", "random", "docs", "openapi_json"}
 """Routes beside the pages that answer with an image, or lead on."""
 
 
@@ -49,7 +49,7 @@ def tour(at: Place) -> dict[str, str]:
         "steering": f"{site}/images/7/steering",
         "steering-edited": f"{site}/images/7/steering?layer={layer}&edit={feature}:0",
         "similar": f"{site}/images/7/similar",
-        "compare-pictures": f"{site}/images/7/compare?with=6",
+        "compare-images": f"{site}/images/7/compare?with=6",
         "upload": f"{site}/uploads",
         **_upload_pages(at.upload),
         "search": f"{site}/search",

@@ -81,7 +81,7 @@ class Walker:
     page: Page
     address: str  # whole
     hand: str  # mouse, keys or touch
-    picture: Any  # a file to send
+    image: Any  # a file to send
     known: set[str]  # kinds that this hand used on pages before
     used: set[str] = field(default_factory=set)
     led_to: set[str] = field(default_factory=set)  # addresses
@@ -460,13 +460,13 @@ def shows(walker: Walker, control: Control) -> None:
 def give(walker: Walker, control: Control) -> None:
     handle = walker.page.evaluate_handle("(kind) => found.get(kind)", control.kind).as_element()
     assert handle is not None
-    handle.set_input_files(walker.picture)
+    handle.set_input_files(walker.image)
 
 
 def uploads(walker: Walker, control: Control) -> None:
     image = walker.page.query_selector("#image")
     assert image is not None
-    image.set_input_files(walker.picture)
+    image.set_input_files(walker.image)
     walker.press(control)
     assert walker.went().startswith(control.form_action + "/")
     walker.open()

@@ -1,10 +1,10 @@
 """Runs both sides on the same files, prints one table of figures, and exits 1 when anything differs.
 
-    scripts/conformance                 a small model with 257 tokens and 4,096 features, all pictures
-    scripts/conformance --full          ViT-L/14's configuration and 65,536 features, 8 pictures
-    scripts/conformance --images 70     other than the default number of pictures
+    scripts/conformance                 a small model with 257 tokens and 4,096 features, all images
+    scripts/conformance --full          ViT-L/14's configuration and 65,536 features, 8 images
+    scripts/conformance --images 70     other than the default number of images
 
-The pictures are real web images where the corpus is at hand (CONTRIBUTING.md), else drawn ones in the same
+The images are real web images where the corpus is at hand (CONTRIBUTING.md), else drawn ones in the same
 codings. Nothing is left behind but the environment.
 """
 
@@ -98,14 +98,14 @@ def main() -> int:
         model, saes = write_model(folder / "model", setup), write_saes(folder / "saes", setup)
         _run_theirs(folder, setup)
         outcome = Outcome()
-        pictures = sorted((folder / "images").iterdir())
-        batches = ours.run(model, saes, pictures, setup.layers, setup.batch_size)
+        images = sorted((folder / "images").iterdir())
+        batches = ours.run(model, saes, images, setup.layers, setup.batch_size)
         for mine, file in zip(batches, sorted((folder / "theirs").iterdir()), strict=True):
             with np.load(file) as yours:
                 outcome.add(mine, yours, setup.layers)
     sizes = f"{setup.vision['num_hidden_layers']} blocks of width {setup.vision['hidden_size']}"
     print(
-        f"\n{len(pictures)} {'real' if found else 'drawn'} pictures "
+        f"\n{len(images)} {'real' if found else 'drawn'} images "
         f"({n_rotated} left out, which have an EXIF rotation that only we apply)"
     )
     print(f"{sizes}, {setup.n_features:,} features, k = {setup.k}; {time.monotonic() - started:.0f} s\n")
@@ -115,7 +115,7 @@ def main() -> int:
 
 
 def _extract(laion: Path, folder: Path, n_images: int | None) -> int:
-    """The pictures of the tars as files, up to `n_images`; how many were left out, as rotated by EXIF."""
+    """The images of the tars as files, up to `n_images`; how many were left out, as rotated by EXIF."""
     folder.mkdir()
     n_rotated = 0
     for tar in sorted(laion.glob("*.tar")):
@@ -124,14 +124,14 @@ def _extract(laion: Path, folder: Path, n_images: int | None) -> int:
                 data = archive.extractfile(member)
                 if data is None or not member.name.endswith(".jpg"):
                     continue
-                picture = folder / f"{len(list(folder.iterdir())):04d}"
-                picture.write_bytes(data.read())
-                with Image.open(picture) as opened:
+                image = folder / f"{len(list(folder.iterdir())):04d}"
+                image.write_bytes(data.read())
+                with Image.open(image) as opened:
                     rotated = opened.getexif().get(ORIENTATION_TAG, 1) != 1
                 if rotated:
-                    picture.unlink()
+                    image.unlink()
                     n_rotated += 1
-                elif n_images is not None and int(picture.name) + 1 == n_images:
+                elif n_images is not None and int(image.name) + 1 == n_images:
                     return n_rotated
     return n_rotated
 
@@ -157,7 +157,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/conformance", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--full", action="store_true", help="ViT-L/14 and 65,536 features")
-    parser.add_argument("--images", type=int, metavar="N", help="how many pictures")
+    parser.add_argument("--images", type=int, metavar="N", help="how many images")
     return parser.parse_args()
 
 

@@ -20,7 +20,7 @@ TEXT = {"hidden_act": "gelu", "bos_token_id": 512, "eos_token_id": 513, "pad_tok
 
 @dataclass(frozen=True)
 class Setup:
-    """Sizes of the model and its SAEs; pictures are run `batch_size` at a time, on both sides."""
+    """Sizes of the model and its SAEs; images are run `batch_size` at a time, on both sides."""
 
     vision: dict[str, Any]
     text: dict[str, Any]
@@ -64,7 +64,7 @@ def write_model(folder: Path, setup: Setup) -> Path:
     torch.manual_seed(0)
     model = CLIPModel(config)
     for parameter in model.parameters():
-        if parameter.ndim >= 2:  # CLIP's own initialiser makes all pictures look alike
+        if parameter.ndim >= 2:  # CLIP's own initialiser makes all images look alike
             torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
     model.save_pretrained(folder)
     preprocessing = preprocessor_config(setup.vision["image_size"])

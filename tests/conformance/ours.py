@@ -1,4 +1,4 @@
-"""Our side: the same files and pictures through exactly the code that the indexer uses."""
+"""Our side: the same files and images through exactly the code that the indexer uses."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

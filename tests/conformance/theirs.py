@@ -1,4 +1,4 @@
-"""The authors' side: their ViT, their hooks, their SAE, on pictures as Pillow opens them.
+"""The authors' side: their ViT, their hooks, their SAE, on images as Pillow opens them.
 
 Run as a script by the environment that has `clipscope`; knows nothing of Scopeview. Writes one npz a batch:
 pixel_values, taps_{L}, and features_{L}_{tokens} with values_{L}_{tokens} for the tokens cls, 137 and all.
@@ -26,14 +26,14 @@ def main() -> None:
     }
     files = sorted(args.images.iterdir())
     for start in range(0, len(files), args.batch_size):
-        pictures: list[Image.Image] = [Image.open(file) for file in files[start : start + args.batch_size]]
-        np.savez(args.out / f"{start:04d}.npz", **_run(vit, saes, pictures))
+        images: list[Image.Image] = [Image.open(file) for file in files[start : start + args.batch_size]]
+        np.savez(args.out / f"{start:04d}.npz", **_run(vit, saes, images))
 
 
 @torch.no_grad()
-def _run(vit: Any, saes: dict[int, Any], pictures: list[Image.Image]) -> dict[str, Any]:
-    found = {"pixel_values": vit.processor(images=pictures, return_tensors="np")["pixel_values"]}
-    for (layer, _), taps in vit.all_activations(pictures).items():
+def _run(vit: Any, saes: dict[int, Any], images: list[Image.Image]) -> dict[str, Any]:
+    found = {"pixel_values": vit.processor(images=images, return_tensors="np")["pixel_values"]}
+    for (layer, _), taps in vit.all_activations(images).items():
         found[f"taps_{layer}"] = taps.numpy()
         for tokens, x in {"cls": taps[:, 0], "137": taps[:, 137], "all": taps.flatten(0, 1)}.items():
             latent = saes[layer].forward_verbose(x)["latent"]

@@ -62,7 +62,7 @@ def write_damaged(source: Path) -> None:
             ("bomb.png", bomb()),
             ("g00.jpg", jpeg(21)),
             ("../../x.jpg", jpeg(22)),
-            ("words.txt", b"a caption without a picture"),
+            ("words.txt", b"a caption without an image"),
         ],
     )
     whole = write_tar(source / "00001.tar", [(f"t{i}.jpg", jpeg(30 + i)) for i in range(4)]).read_bytes()

@@ -44,7 +44,7 @@ def encoder(photos: IndexReader) -> Encoder:
 
 @pytest.fixture(scope="module")
 def dense(photos: IndexReader, encoder: Encoder, images: ImageSets) -> dict[Slot, twin.Dense]:
-    """Each slot's (image, feature) table, encoded one picture at a time."""
+    """Each slot's (image, feature) table, encoded one image at a time."""
     tables: dict[Slot, list[twin.Dense]] = {slot: [] for slot in photos.manifest.slots}
     samples = [
         sample

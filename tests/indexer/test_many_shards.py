@@ -85,12 +85,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One image a whole shard; they repeat, for what matters is which are there."""
     folder = tmp_path_factory.mktemp("many")
     (folder / "source").mkdir()
-    pictures = [jpeg(seed) for seed in range(8)]
+    images = [jpeg(seed) for seed in range(8)]
     for number in range(N_SHARDS):
         path = folder / "source" / f"{number:05d}.tar"
         damage = damage_of(number)
         if damage is None:
-            write_tar(path, [("a.jpg", pictures[number % 8])])
+            write_tar(path, [("a.jpg", images[number % 8])])
         else:
             write_tar(path, [("a.jpg", jpeg(50)), ("b.jpg", jpeg(51))])
             damage.spoil(path)

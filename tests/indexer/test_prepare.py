@@ -39,14 +39,14 @@ def sample(image: bytes, key: str = "a/b") -> Sample:
     return Sample(key, image, "a caption", "https://example.org", "7", punsafe=0.25, pwatermark=None)
 
 
-def picture(colour: str, width: int, height: int) -> bytes:
+def sample_image(colour: str, width: int, height: int) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (width, height), colour).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def test_a_sample_becomes_its_entry_crop_and_thumbnail(preprocessing: Preprocessing) -> None:
-    image = picture("#ff8000", 60, 40)
+    image = sample_image("#ff8000", 60, 40)
     given_back, prepared = Preparer(preprocessing, thumb_px=16)(sample(image))
     assert given_back == sample(image)
     assert prepared is not None
@@ -82,13 +82,13 @@ def test_sixteen_bit_greyscale_is_used_and_noted(
     assert prepared is not None
     assert prepared.crop[:, 0, 0].tolist() == [level] * 3
     assert prepared.note == BadSample("a/b", BadReason.GREY_16_BIT, f"the image is used, {said}")
-    _, ordinary = prepare(sample(picture("red", 40, 40)))
+    _, ordinary = prepare(sample(sample_image("red", 40, 40)))
     assert ordinary is not None
     assert ordinary.note is None
 
 
 def test_without_a_size_there_is_no_thumbnail(preprocessing: Preprocessing) -> None:
-    _, prepared = Preparer(preprocessing, thumb_px=None)(sample(picture("red", 40, 40)))
+    _, prepared = Preparer(preprocessing, thumb_px=None)(sample(sample_image("red", 40, 40)))
     assert isinstance(prepared, Prepared)
     assert prepared.thumb == b""
 
@@ -98,7 +98,7 @@ def test_without_a_size_there_is_no_thumbnail(preprocessing: Preprocessing) -> N
     [
         (b"", BadReason.EMPTY),
         (b"no image at all", BadReason.UNSUPPORTED),
-        (picture("red", 40, 40)[:60], BadReason.CORRUPT),
+        (sample_image("red", 40, 40)[:60], BadReason.CORRUPT),
     ],
 )
 def test_a_sample_that_cannot_be_used_says_why(
@@ -196,6 +196,6 @@ def test_batches_are_made_as_they_are_asked_for() -> None:
 
 
 def test_a_crop_is_what_the_models_own_processor_cuts(preprocessing: Preprocessing) -> None:
-    _, prepared = Preparer(preprocessing, thumb_px=None)(sample(picture("blue", 33, 70)))
+    _, prepared = Preparer(preprocessing, thumb_px=None)(sample(sample_image("blue", 33, 70)))
     assert prepared is not None
     np.testing.assert_array_equal(prepared.crop, preprocessing.crop(Image.new("RGB", (33, 70), "blue")))

@@ -31,10 +31,10 @@ def world(whole: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails the test if a picture gets as far as the model."""
+    """Fails the test if an image gets as far as the model."""
 
     def refuse(*_: Any, **__: Any) -> NoReturn:
-        pytest.fail("a picture was computed on, though the input is wrong")
+        pytest.fail("an image was computed on, though the input is wrong")
 
     monkeypatch.setattr(Clip, "forward", refuse)
     monkeypatch.setattr(Clip, "residual_stream", refuse)

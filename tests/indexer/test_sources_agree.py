@@ -1,4 +1,4 @@
-"""The same pictures give the same features, whatever they came in: both tar layouts, a folder, Parquet."""
+"""The same images give the same features, whatever they came in: both tar layouts, a folder, Parquet."""
 
 import io
 import tarfile

@@ -15,7 +15,7 @@ THUMB_PX = 224
 
 
 def photograph(seed: int) -> bytes:
-    """Grain over soft shapes: of such pictures WebP loses more than of flat ones."""
+    """Grain over soft shapes: of such images WebP loses more than of flat ones."""
     generator = np.random.default_rng(seed)
     shapes = Image.fromarray(generator.integers(0, 256, (7, 7, 3), dtype=np.uint8))
     soft = np.asarray(shapes.resize((THUMB_PX, THUMB_PX), Image.Resampling.BICUBIC), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The smallest world that goes through every stage: three tars of made-up pictures, a CLIP of 17 tokens."""
+"""The smallest world that goes through every stage: three tars of made-up images, a CLIP of 17 tokens."""
 
 import io
 from pathlib import Path

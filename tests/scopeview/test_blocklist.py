@@ -1,4 +1,4 @@
-"""Which pictures the rules of a block-list name."""
+"""Which images the rules of a block-list name."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_a_domain_is_the_same_host_however_it_is_written(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://notevil.example/a.jpg", "http://fine.example/a.jpg"])
-def test_another_host_or_another_picture_is_not_blocked(url: str) -> None:
+def test_another_host_or_another_image_is_not_blocked(url: str) -> None:
     assert RULES.blocking(NO_SHA256, url) is None
 
 

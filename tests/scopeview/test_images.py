@@ -21,7 +21,7 @@ from tests.image_sets import ImageSets
 LIMITS = ImageLimits()
 
 
-def picture(width: int = 40, height: int = 30) -> Image.Image:
+def sample_image(width: int = 40, height: int = 30) -> Image.Image:
     rng = np.random.default_rng(0)
     return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
@@ -44,14 +44,14 @@ def reason_of(data: bytes, limits: ImageLimits = LIMITS) -> BadReason:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP", "GIF"])
 def test_the_four_formats_are_told_by_content(kind: str) -> None:
-    decoded = decode(encoded(picture(), kind), LIMITS)
+    decoded = decode(encoded(sample_image(), kind), LIMITS)
     assert (decoded.format, decoded.width, decoded.height) == (kind, 40, 30)
     assert (decoded.image.mode, decoded.image.size) == ("RGB", (40, 30))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WebP", "GIF"])
-def test_only_the_first_frame_of_a_moving_picture_counts(kind: str) -> None:
-    first, second = picture().quantize(32).convert("RGB"), Image.new("RGB", (40, 30), "red")
+def test_only_the_first_frame_of_a_moving_image_counts(kind: str) -> None:
+    first, second = sample_image().quantize(32).convert("RGB"), Image.new("RGB", (40, 30), "red")
     moving = encoded(first, kind, save_all=True, append_images=[second], lossless=True)
     np.testing.assert_array_equal(pixels(moving), np.asarray(first))
 
@@ -62,7 +62,7 @@ def test_exif_orientation_is_applied_and_exif_is_gone(kind: str, orientation: in
     exif = Image.Exif()
     exif[0x0112] = orientation
     exif[0x010F] = "a camera maker"
-    data = encoded(picture(), kind, exif=exif)
+    data = encoded(sample_image(), kind, exif=exif)
     decoded = decode(data, LIMITS)
     with Image.open(io.BytesIO(data)) as opened:
         expected = ImageOps.exif_transpose(opened).convert("RGB")
@@ -73,31 +73,31 @@ def test_exif_orientation_is_applied_and_exif_is_gone(kind: str, orientation: in
     assert b"camera" not in encode_webp(decoded.image)
 
 
-def test_broken_exif_leaves_the_picture_as_it_is() -> None:
+def test_broken_exif_leaves_the_image_as_it_is() -> None:
     broken = b"Exif\0\0MM\0*\0\0\0\x08\0\xff" + b"\xff" * 30
-    data = encoded(picture(), "JPEG", exif=broken)
-    np.testing.assert_array_equal(pixels(data), pixels(encoded(picture(), "JPEG")))
+    data = encoded(sample_image(), "JPEG", exif=broken)
+    np.testing.assert_array_equal(pixels(data), pixels(encoded(sample_image(), "JPEG")))
 
 
 def test_colours_are_converted_as_the_models_processor_did() -> None:
-    rgb = np.asarray(picture())
+    rgb = np.asarray(sample_image())
     alpha = np.random.default_rng(1).integers(0, 256, (30, 40, 1), dtype=np.uint8)
     rgba = Image.fromarray(np.concatenate([rgb, alpha], axis=2))
     np.testing.assert_array_equal(pixels(encoded(rgba, "PNG")), rgb)
-    palette = picture().quantize(16)
+    palette = sample_image().quantize(16)
     expected = np.asarray(palette.convert("RGB"))
     np.testing.assert_array_equal(pixels(encoded(palette, "PNG")), expected)
     np.testing.assert_array_equal(pixels(encoded(palette, "PNG", transparency=bytes(range(16)))), expected)
-    grey = picture().convert("L")
+    grey = sample_image().convert("L")
     np.testing.assert_array_equal(pixels(encoded(grey, "PNG")), np.asarray(grey.convert("RGB")))
     with_alpha = grey.convert("LA")
     np.testing.assert_array_equal(pixels(encoded(with_alpha, "PNG")), np.asarray(grey.convert("RGB")))
-    two_levels = picture().convert("1")
+    two_levels = sample_image().convert("1")
     np.testing.assert_array_equal(pixels(encoded(two_levels, "PNG")), np.asarray(two_levels.convert("RGB")))
 
 
 def test_cmyk_goes_through_pillows_conversion() -> None:
-    data = encoded(picture().convert("CMYK"), "JPEG")
+    data = encoded(sample_image().convert("CMYK"), "JPEG")
     with Image.open(io.BytesIO(data)) as opened:
         assert opened.mode == "CMYK"
         np.testing.assert_array_equal(pixels(data), np.asarray(opened.convert("RGB")))
@@ -134,7 +134,7 @@ def test_an_empty_file_says_so() -> None:
 
 @pytest.mark.parametrize("kind", ["TIFF", "BMP", "ICO", "PPM", "PDF"])
 def test_other_image_formats_are_unsupported(kind: str) -> None:
-    assert reason_of(encoded(picture(), kind)) is BadReason.UNSUPPORTED
+    assert reason_of(encoded(sample_image(), kind)) is BadReason.UNSUPPORTED
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_what_is_no_image_is_unsupported_and_the_message_says_what_is_accepted(d
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP", "GIF"])
 def test_a_file_cut_anywhere_is_corrupt(kind: str) -> None:
-    data = encoded(picture(), kind)
+    data = encoded(sample_image(), kind)
     last = len(data) - (3 if kind == "GIF" else 1)  # a GIF's end marker comes after its pixels
     for cut in [12, 40, *range(50, last, 37), *range(last - 12, last + 1)]:
         assert reason_of(data[:cut]) in (BadReason.CORRUPT, BadReason.UNSUPPORTED), cut
@@ -156,14 +156,14 @@ def test_a_file_cut_anywhere_is_corrupt(kind: str) -> None:
 
 @pytest.mark.parametrize("options", [{"progressive": True}, {"progressive": False, "restart_marker_rows": 1}])
 def test_a_cut_jpeg_is_corrupt_in_every_coding(options: dict[str, object]) -> None:
-    data = encoded(picture(160, 120), "JPEG", **options)
+    data = encoded(sample_image(160, 120), "JPEG", **options)
     assert decode(data, LIMITS).width == 160
     for cut in [len(data) // 2, len(data) - 100, len(data) - 2, len(data) - 1]:
         assert reason_of(data[:cut]) is BadReason.CORRUPT, cut
 
 
 def test_a_png_with_a_wrong_checksum_is_corrupt() -> None:
-    data = bytearray(encoded(picture(), "PNG"))
+    data = bytearray(encoded(sample_image(), "PNG"))
     data[data.index(b"IDAT") + 40] ^= 0xFF
     assert reason_of(bytes(data)) is BadReason.CORRUPT
 
@@ -179,14 +179,14 @@ SCAN, END = b"\xff\xda", b"\xff\xd9"
     [b"words that a camera writes", FILM, FILM + SCAN + FILM, FILM + END + FILM + SCAN, SCAN + END + SCAN],
 )
 def test_what_follows_the_end_of_a_jpeg_is_not_looked_at(trailer: bytes, progressive: bool) -> None:
-    data = encoded(picture(), "JPEG", progressive=progressive)
+    data = encoded(sample_image(), "JPEG", progressive=progressive)
     np.testing.assert_array_equal(pixels(data + trailer), pixels(data))
     for cut in (1, 2, 40):
         assert reason_of(data[:-cut]) is BadReason.CORRUPT
 
 
-def test_the_first_picture_of_several_counts_even_if_the_second_is_cut() -> None:
-    several = encoded(picture(), "MPO", save_all=True, append_images=[picture(300, 200)])
+def test_the_first_image_of_several_counts_even_if_the_second_is_cut() -> None:
+    several = encoded(sample_image(), "MPO", save_all=True, append_images=[sample_image(300, 200)])
     first = pixels(several)
     assert first.shape == (30, 40, 3)
     np.testing.assert_array_equal(pixels(several[: len(several) * 3 // 4]), first)
@@ -194,16 +194,16 @@ def test_the_first_picture_of_several_counts_even_if_the_second_is_cut() -> None
 
 
 def test_markers_inside_a_jpegs_metadata_say_nothing_of_its_pixels() -> None:
-    plain = encoded(picture(), "JPEG")
-    preview = encoded(picture(16, 12), "JPEG")
+    plain = encoded(sample_image(), "JPEG")
+    preview = encoded(sample_image(16, 12), "JPEG")
     for words in (preview, SCAN * 3, END * 3, b"\xff" * 9):
-        commented = encoded(picture(), "JPEG", comment=words)
+        commented = encoded(sample_image(), "JPEG", comment=words)
         np.testing.assert_array_equal(pixels(commented), pixels(plain))
         assert reason_of(commented[:-2]) is BadReason.CORRUPT
 
 
 def test_a_cut_jpeg_before_a_whole_one_is_corrupt() -> None:
-    data = encoded(picture(160, 120), "JPEG")
+    data = encoded(sample_image(160, 120), "JPEG")
     assert reason_of(data[: len(data) // 2] + data) is BadReason.CORRUPT
 
 
@@ -219,7 +219,7 @@ def png_with(**metadata: object) -> bytes:
         elif add.startswith("itxt"):
             info.add_itxt("XML:com.adobe.xmp", str(words), zip=True)
     extra = {key: value for key, value in metadata.items() if key in ("icc_profile", "exif")}
-    return encoded(picture(), "PNG", pnginfo=info, **extra)
+    return encoded(sample_image(), "PNG", pnginfo=info, **extra)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def png_with(**metadata: object) -> bytes:
 def test_a_png_whose_metadata_is_long_is_read_without_it(metadata: dict[str, object]) -> None:
     data = png_with(**metadata)
     assert len(data) < 200_000
-    np.testing.assert_array_equal(pixels(data), np.asarray(picture()))
+    np.testing.assert_array_equal(pixels(data), np.asarray(sample_image()))
     assert reason_of(data[:-1]) is BadReason.CORRUPT
     assert reason_of(data[: len(data) // 2]) is BadReason.CORRUPT
 
@@ -243,21 +243,21 @@ def test_a_png_whose_metadata_is_long_is_read_without_it(metadata: dict[str, obj
 def test_a_png_with_long_metadata_is_turned_all_the_same() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    upright = np.asarray(picture().transpose(Image.Transpose.ROTATE_270))
+    upright = np.asarray(sample_image().transpose(Image.Transpose.ROTATE_270))
     np.testing.assert_array_equal(pixels(png_with(text=LONG_TEXT, exif=exif)), upright)
 
 
 def test_a_png_with_a_damaged_optional_chunk_is_read_without_it() -> None:
     data = bytearray(png_with(text="words"))
     data[data.index(b"zTXt") + 10] ^= 0xFF
-    np.testing.assert_array_equal(pixels(bytes(data)), np.asarray(picture()))
+    np.testing.assert_array_equal(pixels(bytes(data)), np.asarray(sample_image()))
 
 
 @given(
     st.sampled_from(["JPEG", "PNG", "WebP", "GIF"]), st.integers(4, 2000), st.binary(min_size=1, max_size=40)
 )
-def test_damage_gives_a_picture_or_an_image_error_and_nothing_else(kind: str, at: int, junk: bytes) -> None:
-    data = encoded(picture(20, 15), kind)
+def test_damage_gives_an_image_or_an_image_error_and_nothing_else(kind: str, at: int, junk: bytes) -> None:
+    data = encoded(sample_image(20, 15), kind)
     at %= len(data)
     try:
         decoded = decode(data[:at] + junk + data[at + len(junk) :], LIMITS)
@@ -267,7 +267,7 @@ def test_damage_gives_a_picture_or_an_image_error_and_nothing_else(kind: str, at
 
 
 def test_too_many_bytes_are_refused_before_anything_is_read() -> None:
-    data = encoded(picture(), "PNG")
+    data = encoded(sample_image(), "PNG")
     assert reason_of(data, ImageLimits(max_bytes=len(data) - 1)) is BadReason.TOO_LARGE
     assert decode(data, ImageLimits(max_bytes=len(data))).format == "PNG"
 
@@ -293,7 +293,7 @@ def test_too_many_pixels_are_refused_by_the_header_without_decoding(side_px: int
 
 def jpeg_of_scans(n_scans: int) -> bytes:
     """A progressive JPEG of 64 x 64 whose last scan comes again until there are so many."""
-    made = encoded(picture(64, 64), "JPEG", progressive=True)
+    made = encoded(sample_image(64, 64), "JPEG", progressive=True)
     last, end = made.rindex(b"\xff\xda"), made.rindex(b"\xff\xd9")
     return made[:end] + made[last:end] * (n_scans - made.count(b"\xff\xda")) + made[end:]
 
@@ -315,8 +315,10 @@ def test_an_error_of_an_image_passes_from_process_to_process() -> None:
 
 
 def test_the_pixel_limit_itself_is_accepted() -> None:
-    assert decode(encoded(picture(), "PNG"), ImageLimits(max_pixels=1200)).width == 40
-    assert reason_of(encoded(picture(), "PNG"), ImageLimits(max_pixels=1199)) is BadReason.TOO_MANY_PIXELS
+    assert decode(encoded(sample_image(), "PNG"), ImageLimits(max_pixels=1200)).width == 40
+    assert (
+        reason_of(encoded(sample_image(), "PNG"), ImageLimits(max_pixels=1199)) is BadReason.TOO_MANY_PIXELS
+    )
     assert reason_of(png_header(7071, 7071)) is BadReason.CORRUPT
 
 
@@ -333,7 +335,7 @@ def test_every_web_image_decodes_the_same_in_many_threads(images: ImageSets) -> 
 
 
 def test_webp_is_the_same_every_time_and_carries_no_metadata() -> None:
-    image = picture()
+    image = sample_image()
     image.info["icc_profile"] = b"secret profile"
     image.info["exif"] = b"Exif\0\0secret"
     first = encode_webp(image)

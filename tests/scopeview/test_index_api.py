@@ -46,7 +46,7 @@ class Tags(HTMLParser):
         self.text += data
 
     @property
-    def pictures(self) -> list[bytes]:
+    def images(self) -> list[bytes]:
         sources = [attributes["src"] or "" for tag, attributes in self.tags if tag == "img"]
         return [base64.b64decode(source.removeprefix("data:image/webp;base64,")) for source in sources]
 
@@ -67,23 +67,23 @@ def test_a_token_may_be_a_number(index: Index) -> None:
 def test_a_notebook_shows_the_grid_itself(index: Index) -> None:
     feature = index.feature(3, 0)
     shown = Tags(feature._repr_html_())
-    assert shown.pictures == [index.grid(index.slot(3, "cls"), 0)]
+    assert shown.images == [index.grid(index.slot(3, "cls"), 0)]
     assert shown.text == (
         f"tiny · layer 3 · cls · feature 0: fires on {feature.n_active} of 64 images, at most "
         f"{feature.max_activation:.4g}, {feature.mean_activation:.4g} on average; random weights"
     )
 
 
-def test_a_feature_without_a_grid_shows_the_pictures_it_has(index: Index) -> None:
+def test_a_feature_without_a_grid_shows_the_images_it_has(index: Index) -> None:
     feature = index.feature(3, FEW_IMAGES)
     assert feature.n_active == 3
     shown = Tags(feature._repr_html_())
-    assert shown.pictures == [index.thumb(top.image_id) for top in feature.top_images]
+    assert shown.images == [index.thumb(top.image_id) for top in feature.top_images]
 
 
 def test_a_feature_that_never_fires_shows_its_facts_alone(index: Index) -> None:
     shown = Tags(index.feature(3, NEVER_FIRES)._repr_html_())
-    assert shown.pictures == []
+    assert shown.images == []
     assert shown.text.startswith("tiny · layer 3 · cls · feature 7: fires on 0 of 64 images")
 
 
@@ -100,7 +100,7 @@ def test_captions_are_words_and_never_markup(index: Index) -> None:
     assert "long " * 100 not in seen
 
 
-def test_pictures_are_in_the_page_and_nothing_is_fetched(index: Index) -> None:
+def test_images_are_in_the_page_and_nothing_is_fetched(index: Index) -> None:
     shown = index.feature(3, 0)._repr_html_()
     assert not re.search(r"(src|href)=.(?!data:)", html.unescape(shown.split("alt=")[0]))
 

@@ -77,7 +77,7 @@ def ranked(index: OpenIndex, slot: Slot, record: FeatureRecord, top: TopImage) -
     return RankedView(
         rank=top.rank,
         image_id=top.image_id,
-        picture=image_view(index, top, mark),
+        image=image_view(index, top, mark),
         bar=bar(top.activation, record.max_activation),
         caption=short(top.caption),
         place="CLS" if at_cls else mark.words if mark and top.position is not None else None,

@@ -46,7 +46,7 @@ class PinnedImageView:
     """The same as it is shown."""
 
     title: str  # `Your image`
-    picture: ImageView  # leads back to where one came from
+    image: ImageView  # leads back to where one came from
     bar: Bar  # the activation at the page's token, as a part of the highest in the index
     words: str  # where in the image it fires
     heat: HeatmapView | None
@@ -96,7 +96,7 @@ def pinned_image_view(
     whole = _whole(found, record.feature) if found else None
     return PinnedImageView(
         title=at.name.capitalize(),
-        picture=image_ref_view(index, given.image)._replace(url=back),
+        image=image_ref_view(index, given.image)._replace(url=back),
         bar=bar(value, record.max_activation),
         words=_words(whole, found, size) if whole and found else "does not fire on this image",
         heat=_heat(index, slot, record, found, size) if has_heat and found else None,

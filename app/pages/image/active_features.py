@@ -115,12 +115,12 @@ def marked(
     token = at_token(slot.token)
     is_beyond = activation > edges[-1] and not is_indexed
     beyond = f"stronger than on any indexed image at {token}" if is_beyond else _rank(above, total)
-    picture = f"this image {at}" if at else "this image"
+    here = f"this image {at}" if at else "this image"
     return MarkedHistogram(
         n_bins=len(counts),
         path=path,
         marker=fraction(activation, edges[-1]) * len(counts),
-        words=f"{picture} among the {total:,} images on which it fires at {token}: {beyond}",
+        words=f"{here} among the {total:,} images on which it fires at {token}: {beyond}",
     )
 
 

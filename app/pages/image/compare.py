@@ -62,7 +62,7 @@ class OtherView:
 
     title: str
     text: str  # as the address has it
-    picture: ImageView
+    image: ImageView
     swapped: str  # the comparison seen from there
 
 
@@ -144,7 +144,7 @@ def _other(index: OpenIndex, image: ImageRef, other: ImageRef, shown: SlotFilter
     return OtherView(
         title=other.address.name.capitalize(),
         text=str(other.address.image),
-        picture=image_ref_view(index, other),
+        image=image_ref_view(index, other),
         swapped=other.address.url("compare", **back),
     )
 

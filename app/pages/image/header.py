@@ -38,7 +38,7 @@ class HeaderView:
     """The image a page is about."""
 
     title: str  # `Image 9`
-    picture: ImageView
+    image: ImageView
     caption: str  # one line; empty for none
     tabs: list[Link]  # its parts; the one at hand is current
     kept: RetentionView | None  # None for an indexed image
@@ -60,7 +60,7 @@ def header_view(
     kept = None if image.upload is None else _kept(request, index, image.upload)
     return HeaderView(
         title=image.address.name.capitalize(),
-        picture=image_ref_view(index, image)._replace(url=None),
+        image=image_ref_view(index, image)._replace(url=None),
         caption=short(image.row.caption) if image.row else "",
         tabs=_tabs(index, image.address, part, layer, tokens, can_run=why_not is None),
         kept=kept,
@@ -73,12 +73,12 @@ def image_ref_view(index: OpenIndex, image: ImageRef) -> ImageView:
     if image.row is not None:
         return image_view(index, image.row)
     assert image.upload is not None
-    return upload_picture(index, image.upload.upload_id, image.address.url())
+    return upload_image_view(index, image.upload.upload_id, image.address.url())
 
 
-def upload_picture(index: OpenIndex, upload_id: str, url: str | None = None) -> ImageView:
+def upload_image_view(index: OpenIndex, upload_id: str, url: str | None = None) -> ImageView:
     return ImageView(
-        src=URLS.upload_picture(index.slug, upload_id),
+        src=URLS.upload_image(index.slug, upload_id),
         alt="the uploaded image, cropped to the square that the model sees",
         url=url,
         unsafe=False,

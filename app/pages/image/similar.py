@@ -29,7 +29,7 @@ class SimilarView:
     """One image that is like the image."""
 
     image_id: int
-    picture: ImageView
+    image: ImageView
     caption: str
     cosine: float
     both: bool  # it is in the other list too
@@ -41,7 +41,7 @@ class SimilarPage(Page):
     template = "image/similar.html"
 
     header: HeaderView
-    where: str  # `L6, at the CLS token, which stands for the whole picture`
+    where: str  # `L6, at the CLS token, which stands for the whole image`
     by_embedding: list[SimilarView]
     by_code: list[SimilarView]
     n_both: int  # images that are in both lists
@@ -111,7 +111,7 @@ def _view(index: OpenIndex, image: ImageRef, like: SimilarImage, others: set[int
     query: dict[str, Any] = {"with": row.image_id}
     return SimilarView(
         image_id=row.image_id,
-        picture=image_view(index, row),
+        image=image_view(index, row),
         caption=short(row.caption, 80),
         cosine=like.cosine,
         both=row.image_id in others,

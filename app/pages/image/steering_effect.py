@@ -24,7 +24,7 @@ class PromptView:
 class NearestImageView:
     """An indexed image near the image's embedding."""
 
-    picture: ImageView
+    image: ImageView
     cosine: float
     alone: bool  # among these, and not among those on the other side
 

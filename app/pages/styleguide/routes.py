@@ -41,7 +41,7 @@ class ComponentState:
 
 @dataclass(frozen=True)
 class ImageState(ComponentState):
-    picture: ImageView
+    image: ImageView
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class PatternsPage(Page):
     template = "styleguide.html"
 
     features: list[FeatureState]
-    pictures: list[ImageState]
+    images: list[ImageState]
     bars: list[Bar]
     densities: list[DensityBar]
     metrics: list[Metric]
@@ -74,7 +74,7 @@ def patterns(request: Request, site: SiteDep) -> HTMLResponse:
     page = PatternsPage(
         frame=_frame(),
         features=_features(index, slot),
-        pictures=_pictures(index, rows),
+        images=_images(index, rows),
         bars=[Bar(value / 2, value / 10, heat(value / 10)) for value in range(11)],
         densities=_densities(),
         metrics=_readings(),
@@ -127,7 +127,7 @@ def _with_few(index: OpenIndex, card: FeatureCard, rows: dict[int, ImageRow]) ->
     return feature_view(index, fewer, rows, card.top_image_ids[:4])
 
 
-def _pictures(index: OpenIndex, rows: Sequence[ImageRow]) -> list[ImageState]:
+def _images(index: OpenIndex, rows: Sequence[ImageRow]) -> list[ImageState]:
     if not rows:
         return []
     plain = image_view(index, rows[0])._replace(unsafe=False, gone=False)

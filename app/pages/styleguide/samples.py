@@ -126,7 +126,7 @@ class RetentionState:
 class ImageSamples:
     """All that pages about one image are made of."""
 
-    picture: ImageView
+    image: ImageView
     grids: list[GridState]
     actives: list[ActiveView]
     chosen: list[SelectedFeatureView]
@@ -154,7 +154,7 @@ def image_samples(index: OpenIndex) -> ImageSamples | None:
         return None
     columns = _columns(sample)
     return ImageSamples(
-        picture=image_view(index, sample.rows[0]),
+        image=image_view(index, sample.rows[0]),
         grids=_grids(sample),
         actives=_actives(sample),
         chosen=_chosen(sample),

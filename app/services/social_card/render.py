@@ -15,7 +15,7 @@ FONT = STATIC_DIR / "vendor" / "dejavu-sans-2.35.ttf"
 _PAGE, _TEXT, _QUIET, _EMPTY = (255, 255, 255), (23, 24, 28), (95, 96, 104), (233, 233, 236)
 _MARGIN, _GAP = 45, 4
 
-Picture = Image.Image | None
+Thumb = Image.Image | None
 """None: an empty cell stands for it."""
 
 
@@ -32,11 +32,11 @@ class Line(NamedTuple):
 class Panel:
     """A grid of nine images by rank, and what is written below it."""
 
-    nine: Sequence[Picture]
+    nine: Sequence[Thumb]
     title: str = ""
 
 
-def draw_feature(nine: Sequence[Picture], lines: Sequence[Line], foot: str) -> bytes:
+def draw_feature(nine: Sequence[Thumb], lines: Sequence[Line], foot: str) -> bytes:
     """The grid on the left, the lines beside it from the top, one at the bottom."""
     image = Image.new("RGB", (WIDTH_PX, HEIGHT_PX), _PAGE)
     side = HEIGHT_PX - 2 * _MARGIN
@@ -59,13 +59,13 @@ def draw_index(panels: Sequence[Panel], lines: Sequence[Line]) -> bytes:
     return png(image)
 
 
-def grid(nine: Sequence[Picture], side_px: int) -> Image.Image:
+def grid(nine: Sequence[Thumb], side_px: int) -> Image.Image:
     """Three by three, row by row, with the page between them."""
     cell = (side_px - 2 * _GAP) // 3
     sprite = Image.new("RGB", (side_px, side_px), _PAGE)
     for i in range(9):
-        picture = nine[i] if i < len(nine) else None
-        shown = Image.new("RGB", (cell, cell), _EMPTY) if picture is None else picture.resize((cell, cell))
+        thumb = nine[i] if i < len(nine) else None
+        shown = Image.new("RGB", (cell, cell), _EMPTY) if thumb is None else thumb.resize((cell, cell))
         sprite.paste(shown, (i % 3 * (cell + _GAP), i // 3 * (cell + _GAP)))
     return sprite
 

@@ -43,7 +43,7 @@ def feature_png(index: OpenIndex, record: FeatureRecord, word: str | None, image
     ]
     untrained = " · random weights" if index.manifest.model.random_weights else ""
     foot = f"Scopeview · {index.slug}{untrained}"
-    return draw_feature(_pictures(index, image_ids), lines, foot)
+    return draw_feature(_thumbs(index, image_ids), lines, foot)
 
 
 def index_png(index: OpenIndex) -> bytes:
@@ -73,19 +73,19 @@ def card_features(index: OpenIndex) -> list[FeatureCard]:
 def _panel(index: OpenIndex, card: FeatureCard) -> Panel:
     record = index.reader.feature(card.layer, card.feature, card.token)
     title = f"{layer_name(card.layer)} · {card.feature}" + (f"  {card.name}" if card.name else "")
-    return Panel(_pictures(index, safe_nine(index, record)), title)
+    return Panel(_thumbs(index, safe_nine(index, record)), title)
 
 
-def _pictures(index: OpenIndex, image_ids: Iterable[int]) -> Sequence[Image.Image | None]:
-    return [_picture(index, image_id) for image_id in image_ids]
+def _thumbs(index: OpenIndex, image_ids: Iterable[int]) -> Sequence[Image.Image | None]:
+    return [_thumb(index, image_id) for image_id in image_ids]
 
 
-def _picture(index: OpenIndex, image_id: int) -> Image.Image | None:
+def _thumb(index: OpenIndex, image_id: int) -> Image.Image | None:
     try:
-        thumb = index.reader.thumb(image_id)
+        webp = index.reader.thumb(image_id)
     except NotFoundError:
         return None
-    with Image.open(io.BytesIO(thumb), formats=["WEBP"]) as opened:
+    with Image.open(io.BytesIO(webp), formats=["WEBP"]) as opened:
         return opened.convert("RGB")
 
 

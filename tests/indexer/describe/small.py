@@ -1,6 +1,6 @@
 """A small index that goes through the describe stage, and the plain arrays that its figures follow from.
 
-48 pictures of twelve looks, so that features come to fire on nine of them.
+48 images of twelve looks, so that features come to fire on nine of them.
 Two are one file, and some have labels.
 """
 
@@ -26,11 +26,11 @@ WORDS = ["red", "blue", "circle", "square", "dog", "cat", "red circle", "blue sq
 
 
 def write_world(folder: Path) -> Path:
-    """Pictures, a CLIP, SAEs of layers 1 and 2 and of the embedding, and a vocabulary."""
+    """Images, a CLIP, SAEs of layers 1 and 2 and of the embedding, and a vocabulary."""
     (folder / "source").mkdir(parents=True)
     members = []
     for number in range(N_IMAGES):
-        members.append((f"{number:03d}.jpg", picture(TWINS[0] if number == TWINS[1] else number)))
+        members.append((f"{number:03d}.jpg", sample_image(TWINS[0] if number == TWINS[1] else number)))
         if number % 3:
             members.append((f"{number:03d}.cls", str(number % 3).encode()))
     write_tar(folder / "source" / "00000.tar", members)
@@ -43,7 +43,7 @@ def write_world(folder: Path) -> Path:
     return folder
 
 
-def picture(number: int) -> bytes:
+def sample_image(number: int) -> bytes:
     """One of the looks (flat patches), each time a little lighter."""
     patches = np.random.default_rng(number % N_LOOKS).integers(0, 200, (4, 4, 3))
     lighter = np.clip(patches + 4 * (number // N_LOOKS), 0, 255).astype(np.uint8)

@@ -17,7 +17,7 @@ from indexer.describe.nearest import nearest_rows
 from indexer.describe.top_images import SlotTopImages, clarity, feature_vectors, label_entropy, selectivity
 from scopeview.images import ImageLimits, decode, encode_webp
 from scopeview.store.vectors import unit_rows
-from tests.indexer.describe.small import picture
+from tests.indexer.describe.small import sample_image
 
 
 def tops(
@@ -94,26 +94,26 @@ def test_selectivity_does_not_depend_on_how_many_images_there_are() -> None:
     assert found == pytest.approx([0.5, 0.5], abs=0.03)
 
 
-def shown(pictures: list[bytes]) -> Callable[[int], bytes]:
+def shown(images: list[bytes]) -> Callable[[int], bytes]:
     limits = ImageLimits(max_bytes=1 << 20)
-    thumbs = [encode_webp(decode(one, limits).image) for one in pictures]
+    thumbs = [encode_webp(decode(one, limits).image) for one in images]
     return lambda image_id: thumbs[image_id]
 
 
 def test_what_nearly_duplicates_a_duplicate_is_folded_with_it() -> None:
     """0, 12 and 24 look alike, and so do their embeddings; 1 looks different; 2 and 3 are one file."""
     rows = embeddings([10, 0], [10, 1], [10, 2], [10, 0], [0, 10], [1, 10])
-    pictures = [picture(number) for number in (0, 12, 24, 1, 2, 3)]
+    images = [sample_image(number) for number in (0, 12, 24, 1, 2, 3)]
     files = np.array([0, 1, 2, 3, 4, 4], np.int32)
-    alike = NearDuplicates(rows, files, shown(pictures), 0.9, 10)
+    alike = NearDuplicates(rows, files, shown(images), 0.9, 10)
     found = alike.folds(tops([[2, 3, 0, 1, 4, 5], [5, 3]], [[6, 5, 4, 3, 2, 1], [2, 1]]))
     assert found.tolist() == [[1, 2, 1, 1, 5, 5], [1, 2, 3, 4, 5, 6]]
 
 
-def test_pictures_alike_to_clip_alone_or_to_the_hash_alone_are_not_folded() -> None:
-    pictures = [picture(number) for number in (0, 1, 12)]
+def test_images_alike_to_clip_alone_or_to_the_hash_alone_are_not_folded() -> None:
+    images = [sample_image(number) for number in (0, 1, 12)]
     alone = NearDuplicates(
-        embeddings([1, 0], [1, 0], [0, 1]), np.arange(3, dtype=np.int32), shown(pictures), 0.9, 10
+        embeddings([1, 0], [1, 0], [0, 1]), np.arange(3, dtype=np.int32), shown(images), 0.9, 10
     )
     assert alone.folds(tops([[0, 1, 2]], [[3, 2, 1]])).tolist() == [[1, 2, 3]]
 

@@ -77,13 +77,13 @@ def test_the_table_the_json_and_the_figure_say_the_same(
     assert all(words in drawn for words in ("40 scenes of world 4", "random SAE", "kind and colour", "layer"))
 
 
-def test_the_same_figures_draw_the_same_picture(figures: FeatureMetrics, tmp_path: Path) -> None:
+def test_the_same_figures_draw_the_same_image(figures: FeatureMetrics, tmp_path: Path) -> None:
     from indexer.evaluation.figure import draw_figure
 
-    for name in ("one.svg", "two.svg", "picture.png"):
+    for name in ("one.svg", "two.svg", "image.png"):
         draw_figure(figures, tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
-    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "image.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_controls_no_model_is_needed(index: Path, tmp_path: Path, figures: FeatureMetrics) -> None:

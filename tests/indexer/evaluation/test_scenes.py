@@ -26,7 +26,7 @@ def test_there_is_no_thing_beyond_the_last() -> None:
     assert truth.kinds.shape[1] == MAX_THINGS
 
 
-def test_patches_that_do_not_divide_the_picture_lie_where_they_should() -> None:
+def test_patches_that_do_not_divide_the_image_lie_where_they_should() -> None:
     mask = np.zeros((128, 128), dtype=bool)
     mask[64, 127] = True
     assert np.flatnonzero(_touched(mask, 3)).tolist() == [5]

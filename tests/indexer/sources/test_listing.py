@@ -94,12 +94,12 @@ def test_a_snapshot_of_the_hubs_cache_is_read_through_its_links(cache: Path) -> 
 
 
 def test_images_of_a_snapshot_are_read_through_their_links(cache: Path) -> None:
-    pictures = cache / "snapshots" / "c0ffee" / "pictures"
-    pictures.mkdir()
-    (pictures / "a.png").symlink_to("../../../blobs/0002")
-    (pictures / "a.txt").symlink_to("../../../blobs/0003")
-    (pictures / "b.png").symlink_to("/etc/passwd")
-    (shard,) = open_source(pictures).shards
+    images = cache / "snapshots" / "c0ffee" / "images"
+    images.mkdir()
+    (images / "a.png").symlink_to("../../../blobs/0002")
+    (images / "a.txt").symlink_to("../../../blobs/0003")
+    (images / "b.png").symlink_to("/etc/passwd")
+    (shard,) = open_source(images).shards
     (sample,) = (found for found in shard.samples() if found.key == "a")
     assert getattr(sample, "caption", None) == "a caption"
     assert reasons(shard) == ["UNSAFE_KEY"]

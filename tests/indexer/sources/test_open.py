@@ -61,7 +61,7 @@ def test_a_table_without_images_is_refused(tmp_path: Path) -> None:
         open_source(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["missing", "picture.jpg", "a.tar.zst"])
+@pytest.mark.parametrize("name", ["missing", "image.jpg", "a.tar.zst"])
 def test_other_paths_are_refused_naming_what_is_accepted(tmp_path: Path, name: str) -> None:
     if name != "missing":
         (tmp_path / name).write_bytes(png())

@@ -35,7 +35,7 @@ def test_the_folder_is_what_indexing_takes_and_sees_the_same(model: CLIPModel, f
         assert torch.allclose(clip.forward(pixels, []).embedding, seen.images, atol=1e-5)
 
 
-def test_pictures_of_the_world_need_no_resizing(folder: Path) -> None:
+def test_images_of_the_world_need_no_resizing(folder: Path) -> None:
     image = make_scene(0, 0).image
     crop = Clip.load(str(folder)).preprocessing.crop(image)
     assert np.array_equal(crop, np.asarray(image).transpose(2, 0, 1))
@@ -84,5 +84,5 @@ def test_the_same_seed_gives_the_same_first_weights() -> None:
 
 
 def _normalized(number: int) -> torch.Tensor:
-    picture = np.asarray(make_scene(0, number).image).transpose(2, 0, 1)[None]
-    return torch.from_numpy(picture.copy()).float() / 127.5 - 1
+    image = np.asarray(make_scene(0, number).image).transpose(2, 0, 1)[None]
+    return torch.from_numpy(image.copy()).float() / 127.5 - 1

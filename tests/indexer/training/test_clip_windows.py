@@ -5,13 +5,13 @@ from indexer.training.clip_windows import FULL_WINDOW, NO_REGION, Window, object
 from indexer.world import make_scene, make_twins
 
 
-def test_a_window_is_a_square_of_the_picture() -> None:
+def test_a_window_is_a_square_of_the_image() -> None:
     scene = make_scene(0, 1)
     window = Window(left=2, top=5, side=4)
     assert window.patches.tolist()[:5] == [82, 83, 84, 85, 98]
-    picture = np.asarray(scene.image).transpose(2, 0, 1)
-    assert np.array_equal(window.pixels(scene), picture[:, 40:72, 16:48])
-    assert np.array_equal(FULL_WINDOW.pixels(scene), picture)
+    image = np.asarray(scene.image).transpose(2, 0, 1)
+    assert np.array_equal(window.pixels(scene), image[:, 40:72, 16:48])
+    assert np.array_equal(FULL_WINDOW.pixels(scene), image)
     assert np.array_equal(FULL_WINDOW.patches, np.arange(256))
 
 

@@ -1,4 +1,4 @@
-"""Pictures and their activations, from any place on."""
+"""Images and their activations, from any place on."""
 
 import json
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ def preprocessing(tmp_path: Path) -> Preprocessing:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Seven pictures, each of one grey, and one file that is none."""
-    folder = tmp_path / "pictures"
+def images(tmp_path: Path) -> Path:
+    """Seven images, each of one grey, and one file that is none."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for number in range(7):
         Image.new("RGB", (8, 8), (number, number, number)).save(folder / f"{number}.png")
-    (folder / "3b.png").write_bytes(b"no picture")
+    (folder / "3b.png").write_bytes(b"no image")
     return folder
 
 
@@ -65,25 +65,23 @@ def test_a_world_without_a_number_is_refused(name: str, preprocessing: Preproces
         open_stream(name, preprocessing, ahead=2)
 
 
-def test_a_source_leaves_out_and_counts_what_is_no_picture(
-    pictures: Path, preprocessing: Preprocessing
-) -> None:
-    stream = open_stream(str(pictures), preprocessing, ahead=2)
+def test_a_source_leaves_out_and_counts_what_is_no_image(images: Path, preprocessing: Preprocessing) -> None:
+    stream = open_stream(str(images), preprocessing, ahead=2)
     assert _greys(list(stream.images(0))) == [0, 1, 2, 3, 4, 5, 6]
     assert stream.bad.total() == 1
 
 
-def test_a_source_goes_on_from_any_sample(pictures: Path, preprocessing: Preprocessing) -> None:
-    stream = open_stream(str(pictures), preprocessing, ahead=2)
+def test_a_source_goes_on_from_any_sample(images: Path, preprocessing: Preprocessing) -> None:
+    stream = open_stream(str(images), preprocessing, ahead=2)
     whole = list(stream.images(0))
     for done in range(len(whole)):
         assert _greys(list(stream.images(whole[done].next_sample))) == _greys(whole[done + 1 :])
 
 
 def test_a_source_that_is_repeated_begins_again_where_it_should(
-    pictures: Path, preprocessing: Preprocessing
+    images: Path, preprocessing: Preprocessing
 ) -> None:
-    stream = open_stream(str(pictures), preprocessing, ahead=2)
+    stream = open_stream(str(images), preprocessing, ahead=2)
     whole = list(islice(stream.images(2, repeat_from=2), 14))
     assert _greys(whole) == [2, 3, 4, 5, 6] * 2 + [2, 3, 4, 5]
     for done in range(12):
@@ -91,17 +89,17 @@ def test_a_source_that_is_repeated_begins_again_where_it_should(
         assert _greys(list(again)) == _greys(whole[done + 1 :])
 
 
-def test_too_many_bad_pictures_end_the_stream(tmp_path: Path, preprocessing: Preprocessing) -> None:
+def test_too_many_bad_images_end_the_stream(tmp_path: Path, preprocessing: Preprocessing) -> None:
     folder = tmp_path / "bad"
     folder.mkdir()
     for number in range(120):
-        (folder / f"{number:03}.png").write_bytes(b"no picture")
+        (folder / f"{number:03}.png").write_bytes(b"no image")
     with pytest.raises(TooManyBadImagesError, match="100 of the first 100 images"):
         list(open_stream(str(folder), preprocessing, ahead=2).images(0))
 
 
 class _Numbered:
-    """A model under which token t of the picture of grey g has the activations g * 10 + t."""
+    """A model under which token t of the image of grey g has the activations g * 10 + t."""
 
     def forward(self, pixels: torch.Tensor, layers: Sequence[int]) -> ResidualActivations:
         grey = pixels[:, 0, 0, 0].float()
@@ -111,7 +109,7 @@ class _Numbered:
 
 
 class _Greys:
-    """One picture a sample, of the sample's grey."""
+    """One image a sample, of the sample's grey."""
 
     ref = "greys"
     bad: Any = None
@@ -172,7 +170,7 @@ def test_some_tokens_are_of_the_buffer_in_another_order_and_no_more_than_there_a
     assert sorted(activations.sample_tokens(EMBED, 10)[:, 0].tolist()) == [0, 1, 2, 3, 4, 5]
 
 
-def test_pictures_that_run_out_are_an_error_that_says_how_many_there_were() -> None:
+def test_images_that_run_out_are_an_error_that_says_how_many_there_were() -> None:
     with pytest.raises(InputError, match=r"greys has 15 usable images .* the run takes 16"):
         _batches(8, n_images=15)
 

@@ -107,7 +107,7 @@ def test_features_begin_at_tokens_where_that_is_asked_for(
     assert result["layers"].keys() == found["layers"].keys()
 
 
-def test_the_saes_are_read_back_and_encode_pictures(request_: TrainRequest, saes: dict[Layer, Sae]) -> None:
+def test_the_saes_are_read_back_and_encode_images(request_: TrainRequest, saes: dict[Layer, Sae]) -> None:
     clip = Clip.load(request_.model)
     assert list(saes) == list(LAYERS)
     crops = islice(open_stream("world:9", clip.preprocessing, ahead=1).images(0), 2)
@@ -257,15 +257,15 @@ def test_a_layer_the_model_lacks_is_refused_before_anything_is_written(
     assert not (tmp_path / "saes").exists()
 
 
-def test_pictures_that_run_out_end_the_run(request_: TrainRequest, tmp_path: Path) -> None:
+def test_images_that_run_out_end_the_run(request_: TrainRequest, tmp_path: Path) -> None:
     from PIL import Image
 
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     for number in range(12):
-        Image.new("RGB", (40, 40), (20 * number, 7, 7)).save(tmp_path / "pictures" / f"{number}.png")
+        Image.new("RGB", (40, 40), (20 * number, 7, 7)).save(tmp_path / "images" / f"{number}.png")
     few = replace(
         request_,
-        source=str(tmp_path / "pictures"),
+        source=str(tmp_path / "images"),
         out=tmp_path / "saes",
         layers=(1,),
         calibration_images=8,

@@ -32,8 +32,8 @@ def test_a_scene_is_the_same_on_every_machine(scenes: list[Scene]) -> None:
 
 def test_a_scene_depends_on_its_seed_and_its_number_alone(scenes: list[Scene]) -> None:
     assert make_scene(0, 7).image.tobytes() == scenes[7].image.tobytes()
-    pictures = [make_scene(seed, number).image.tobytes() for seed in range(8) for number in range(16)]
-    assert len(set(pictures)) == len(pictures)
+    images = [make_scene(seed, number).image.tobytes() for seed in range(8) for number in range(16)]
+    assert len(set(images)) == len(images)
 
 
 def test_every_kind_colour_and_background_comes_up(scenes: list[Scene]) -> None:
@@ -46,7 +46,7 @@ def test_every_kind_colour_and_background_comes_up(scenes: list[Scene]) -> None:
     assert (len(kinds()), len(COLOURS), len(background_kinds())) == (26, 12, 10)
 
 
-def test_pictures_are_rgb_of_128_pixels(scenes: list[Scene]) -> None:
+def test_images_are_rgb_of_128_pixels(scenes: list[Scene]) -> None:
     assert {(scene.image.mode, scene.image.size) for scene in scenes} == {("RGB", (IMAGE_PX, IMAGE_PX))}
 
 
@@ -140,6 +140,6 @@ def test_shuffling_keeps_everything_once_and_puts_it_everywhere() -> None:
     assert len({tuple(order) for order in orders}) == 24
 
 
-def test_the_picture_of_a_scene_is_its_own() -> None:
+def test_the_image_of_a_scene_is_its_own() -> None:
     assert isinstance(make_scene(0, 0).image, Image.Image)
     assert RandomStream(0, 0).integer(0, 10**6) != RandomStream(0, 0, "brief").integer(0, 10**6)

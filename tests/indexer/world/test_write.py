@@ -29,7 +29,7 @@ def test_a_world_is_read_back_as_a_source(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [tar.name for tar in tars]
 
 
-def test_the_picture_survives_its_jpeg(tmp_path: Path) -> None:
+def test_the_image_survives_its_jpeg(tmp_path: Path) -> None:
     write_world(tmp_path, 3, seed=0)
     for number, sample in enumerate(read(tmp_path)):
         written = np.asarray(Image.open(io.BytesIO(sample.image))).astype(int)
@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(tmp_path: P
     assert first != other
 
 
-def test_the_truth_travels_with_the_picture(tmp_path: Path) -> None:
+def test_the_truth_travels_with_the_image(tmp_path: Path) -> None:
     (path,) = write_world(tmp_path, 1, seed=0)
     with tarfile.open(path) as tar:
         content = tar.extractfile("000000000.json")

@@ -1,4 +1,4 @@
-"""What follows from a picture's sparse codes: peaks, masses, codes at slots, and joining what is known."""
+"""What follows from an image's sparse codes: peaks, masses, codes at slots, and joining what is known."""
 
 from dataclasses import replace
 
@@ -108,7 +108,7 @@ def part(*layers: int, embedding: bool = False) -> Decomposition:
     return Decomposition(found, np.ones(4, np.float32) if embedding else None)  # type: ignore[arg-type]
 
 
-def test_what_is_known_of_a_picture_adds_up() -> None:
+def test_what_is_known_of_an_image_adds_up() -> None:
     both = part(1).merged(part(2, embedding=True))
     assert both.covers([1, 2], embedding=True)
     assert both.n_bytes == part(1).n_bytes + part(2).n_bytes + 16
@@ -125,7 +125,7 @@ def test_what_is_missing_is_missed(layers: list[int], embedding: bool) -> None:
 def test_stored_maxima_stay_what_they_are_whatever_was_computed_again(
     seed: int, other: int, n_stored: int
 ) -> None:
-    """`again` is anything else, as it would be of another picture: no feature rises above what is stored."""
+    """`again` is anything else, as it would be of another image: no feature rises above what is stored."""
     again, truth = random_layer(other), Peaks(random_layer(seed))
     stored = StoredPeaks(
         truth.features[:n_stored],

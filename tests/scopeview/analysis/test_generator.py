@@ -1,4 +1,4 @@
-"""Pictures of edited embeddings, by stand-ins: what is asked of a generator, and what is refused."""
+"""Images of edited embeddings, by stand-ins: what is asked of a generator, and what is refused."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -18,7 +18,7 @@ TURNED = SteeredEmbeddings(np.array([0.0, 1.0, 2.0], np.float32), np.array([200.
 
 
 class Standin:
-    """A picture of the first dimension, and of the seed."""
+    """An image of the first dimension, and of the seed."""
 
     clip = "someone/a-clip"
     projection = 3

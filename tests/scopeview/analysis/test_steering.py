@@ -88,20 +88,20 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     return Encoder(Clip.load(str(write_model(folder / "clip"))), saes, ["cls"])
 
 
-PICTURE = np.random.default_rng(0).integers(0, 256, (3, IMAGE_PX, IMAGE_PX), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (3, IMAGE_PX, IMAGE_PX), dtype=np.uint8)
 
 
 def apart(encoder: Encoder, layer: Layer) -> LayerDecomposition:
-    return encoder.decompose(PICTURE[None], [layer])[0].layers[layer]
+    return encoder.decompose(IMAGE[None], [layer])[0].layers[layer]
 
 
 @pytest.mark.parametrize("layer", [1, EMBED])
 def test_what_is_left_as_it_is_leaves_the_embedding_as_it_is(encoder: Encoder, layer: Layer) -> None:
     found = apart(encoder, layer)
     for edits in ((), (Edit(tuple(range(N_FEATURES)), "scale", 1.0),)):
-        same = encoder.steer(PICTURE, found, FeatureEdits(layer, edits))
+        same = encoder.steer(IMAGE, found, FeatureEdits(layer, edits))
         assert np.abs(same.after - same.before).max() <= 1e-5
-        (plain,) = encoder.decompose(PICTURE[None], [])
+        (plain,) = encoder.decompose(IMAGE[None], [])
         assert plain.embedding is not None
         np.testing.assert_allclose(same.before, plain.embedding, atol=1e-5)
 
@@ -114,7 +114,7 @@ def test_all_features_set_to_their_own_values_leave_the_embedding_as_it_is(
     for token in range(found.n_tokens):
         own = feature_heatmaps(found, range(N_FEATURES))[:, token].tolist()
         edits = tuple(Edit((feature,), "set", value) for feature, value in enumerate(own))
-        same = encoder.steer(PICTURE, found, FeatureEdits(layer, edits, (token,)))
+        same = encoder.steer(IMAGE, found, FeatureEdits(layer, edits, (token,)))
         assert np.abs(same.after - same.before).max() <= 1e-5
 
 
@@ -124,26 +124,26 @@ def test_in_bfloat16_too_an_edit_of_nothing_changes_nothing(encoder: Encoder) ->
     own = feature_heatmaps(found, range(N_FEATURES))[:, 0].tolist()
     kept = tuple(Edit((feature,), "set", value) for feature, value in enumerate(own))
     for edits, tokens in (((), None), (kept, (0,))):
-        same = rounded.steer(PICTURE, found, FeatureEdits(1, edits, tokens))
+        same = rounded.steer(IMAGE, found, FeatureEdits(1, edits, tokens))
         assert np.abs(same.after - same.before).max() <= 1e-5
 
 
 def test_a_turned_feature_moves_the_embedding_and_turning_it_back_undoes_it(encoder: Encoder) -> None:
     found = apart(encoder, 1)
     feature = int(found.features[0, 0])
-    away = encoder.steer(PICTURE, found, FeatureEdits(1, (Edit((feature,), "scale", 0.0),)))
+    away = encoder.steer(IMAGE, found, FeatureEdits(1, (Edit((feature,), "scale", 0.0),)))
     assert np.abs(away.after - away.before).max() > 1e-3
     back = encoder.steer(
-        PICTURE, found, FeatureEdits(1, (Edit((feature,), "scale", 4.0), Edit((feature,), "scale", 0.25)))
+        IMAGE, found, FeatureEdits(1, (Edit((feature,), "scale", 4.0), Edit((feature,), "scale", 0.25)))
     )
     assert np.abs(back.after - back.before).max() <= 1e-5
 
 
 def test_edited_stream_is_what_another_run_of_the_network_makes_of_it(encoder: Encoder) -> None:
     found = apart(encoder, 1)
-    away = encoder.steer(PICTURE, found, FeatureEdits(1, (Edit(tuple(range(N_FEATURES)), "set", 0.0),)))
+    away = encoder.steer(IMAGE, found, FeatureEdits(1, (Edit(tuple(range(N_FEATURES)), "set", 0.0),)))
     sae = encoder.saes[1]
-    x = encoder.clip.residuals(torch.from_numpy(PICTURE)[None], [1])[1][0]
+    x = encoder.clip.residuals(torch.from_numpy(IMAGE)[None], [1])[1][0]
     rebuilt = sae(x)
     assert sae.standardization is not None
     scale = sae.standardization.std + sae.standardization.eps

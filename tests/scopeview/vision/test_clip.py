@@ -40,7 +40,7 @@ def copy(folder: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def pictures(n: int, size_px: int = 128) -> Tensor:
+def images(n: int, size_px: int = 128) -> Tensor:
     return torch.randint(
         0, 256, (n, 3, size_px, size_px), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
@@ -71,7 +71,7 @@ def test_residuals_are_the_next_hidden_states_of_transformers_exactly(
 ) -> None:
     reference = CLIPModel.from_pretrained(folder)
     assert not reference.training
-    pixels = pictures(3)
+    pixels = images(3)
     with torch.inference_mode():
         expected = reference.vision_model(clip.normalize(pixels), output_hidden_states=True)
         embedding = reference.visual_projection(expected.pooler_output)
@@ -85,7 +85,7 @@ def test_residuals_are_the_next_hidden_states_of_transformers_exactly(
 
 
 def test_every_image_of_a_batch_has_its_own_residuals(clip: Clip) -> None:
-    pixels = pictures(2)
+    pixels = images(2)
     both = clip.forward(pixels, [2])
     assert not torch.allclose(both.residuals[2][0], both.residuals[2][1], atol=0.1)
     for row in range(2):
@@ -96,7 +96,7 @@ def test_every_image_of_a_batch_has_its_own_residuals(clip: Clip) -> None:
 
 @pytest.mark.parametrize("layer", [0, 2, 3])
 def test_a_residual_stream_taken_up_again_leads_to_the_same_embedding(clip: Clip, layer: int) -> None:
-    taps = clip.forward(pictures(2), [layer])
+    taps = clip.forward(images(2), [layer])
     assert torch.equal(clip.resume(taps.residuals[layer], layer), taps.embedding)
     swapped = clip.resume(taps.residuals[layer].flip(0), layer)
     torch.testing.assert_close(swapped, taps.embedding.flip(0))
@@ -104,25 +104,25 @@ def test_a_residual_stream_taken_up_again_leads_to_the_same_embedding(clip: Clip
 
 def test_a_bfloat16_residual_stream_loses_nothing_on_its_way_through_float32(folder: Path) -> None:
     rounded = Clip.load(str(folder), dtype=torch.bfloat16)
-    taps = rounded.forward(pictures(2), [1])
+    taps = rounded.forward(images(2), [1])
     assert torch.equal(rounded.resume(taps.residuals[1], 1), taps.embedding)
 
 
 def test_residuals_alone_are_those_of_the_whole_pass_and_no_later_block_is_run(folder: Path) -> None:
     clip = Clip.load(str(folder))
-    expected = clip.forward(pictures(2), [2, 0]).residuals
+    expected = clip.forward(images(2), [2, 0]).residuals
     clip.model.vision_model.encoder.layers[3].forward = None
-    found = clip.residuals(pictures(2), [2, 0])
+    found = clip.residuals(images(2), [2, 0])
     assert list(found) == [2, 0]
     assert all(torch.equal(found[layer], expected[layer]) for layer in found)
 
 
 def test_layers_that_return_tuples_are_tapped_the_same(folder: Path) -> None:
     clip = Clip.load(str(folder))
-    expected = clip.forward(pictures(2), [1, 3])
+    expected = clip.forward(images(2), [1, 3])
     for block in clip.model.vision_model.encoder.layers:
         block.register_forward_hook(lambda _block, _inputs, output: (output,))
-    found = clip.forward(pictures(2), [1, 3])
+    found = clip.forward(images(2), [1, 3])
     assert torch.equal(found.residuals[3], expected.residuals[3])
     assert torch.equal(found.embedding, expected.embedding)
 
@@ -152,7 +152,7 @@ def test_steps_that_a_config_leaves_out_are_left_out() -> None:
 def test_bfloat16_rounds_the_weights_but_gives_float32(folder: Path, clip: Clip) -> None:
     rounded = Clip.load(str(folder), dtype=torch.bfloat16)
     assert rounded.dtype == torch.bfloat16
-    found, expected = rounded.forward(pictures(2), [3]), clip.forward(pictures(2), [3])
+    found, expected = rounded.forward(images(2), [3]), clip.forward(images(2), [3])
     assert found.residuals[3].dtype == found.embedding.dtype == torch.float32
     cosine = torch.nn.functional.cosine_similarity(found.residuals[3], expected.residuals[3], dim=-1)
     assert cosine.min() > 0.99
@@ -180,7 +180,7 @@ def test_the_projection_is_as_wide_as_the_whole_model_says(copy: Path) -> None:
         del config["vision_config"]["projection_dim"]
 
     change_config(copy, drop)
-    assert Clip.load(str(copy)).forward(pictures(1), []).embedding.shape == (1, 32)
+    assert Clip.load(str(copy)).forward(images(1), []).embedding.shape == (1, 32)
 
 
 @pytest.mark.parametrize("layer", [-1, 4, 22])
@@ -208,7 +208,7 @@ def test_loading_prints_and_logs_nothing(
     folder: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        Clip.load(str(folder)).forward(pictures(1), [0])
+        Clip.load(str(folder)).forward(images(1), [0])
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
 
@@ -287,7 +287,7 @@ def test_a_vision_model_with_projection_is_the_vision_half_of_its_clip(
     (tmp_path / "preprocessor_config.json").write_bytes((folder / "preprocessor_config.json").read_bytes())
     found = Clip.load(str(tmp_path))
     assert found.info.projection_dim == clip.info.projection_dim
-    ours, whole = (each.forward(pictures(1), []).embedding for each in (found, clip))
+    ours, whole = (each.forward(images(1), []).embedding for each in (found, clip))
     torch.testing.assert_close(ours, whole)
     assert text_problem(tmp_path) is not None
 
@@ -304,8 +304,8 @@ def test_prefixes_double_precision_and_a_byte_order_mark_are_read(copy: Path, cl
     (copy / "config.json").write_text(text, encoding="utf-8-sig")
     tensors = load_file(copy / "model.safetensors")
     save_file({f"module.{name}": t.double() for name, t in tensors.items()}, copy / "model.safetensors")
-    found = Clip.load(str(copy)).forward(pictures(1), [1])
-    assert torch.equal(found.residuals[1], clip.forward(pictures(1), [1]).residuals[1])
+    found = Clip.load(str(copy)).forward(images(1), [1])
+    assert torch.equal(found.residuals[1], clip.forward(images(1), [1]).residuals[1])
 
 
 def test_a_folder_of_open_clip_is_named(tmp_path: Path) -> None:
@@ -318,8 +318,8 @@ def test_an_older_checkpoint_with_position_ids_loads(copy: Path, clip: Clip) -> 
         tensors["vision_model.embeddings.position_ids"] = torch.arange(257)[None]
 
     change_weights(copy, add)
-    found = Clip.load(str(copy)).forward(pictures(1), [3])
-    assert torch.equal(found.residuals[3], clip.forward(pictures(1), [3]).residuals[3])
+    found = Clip.load(str(copy)).forward(images(1), [3])
+    assert torch.equal(found.residuals[3], clip.forward(images(1), [3]).residuals[3])
 
 
 def test_half_precision_files_load_as_float32(copy: Path) -> None:
@@ -330,7 +330,7 @@ def test_half_precision_files_load_as_float32(copy: Path) -> None:
     change_weights(copy, halve)
     clip = Clip.load(str(copy))
     assert clip.dtype == torch.float32
-    assert clip.forward(pictures(1), [0]).embedding.isfinite().all()
+    assert clip.forward(images(1), [0]).embedding.isfinite().all()
 
 
 @pytest.mark.parametrize("layers", [[0], [2, 0], [3], [1, 3], []])
@@ -338,7 +338,7 @@ def test_half_precision_files_load_as_float32(copy: Path) -> None:
 def test_residuals_at_some_tokens_are_those_of_the_whole_pass(
     clip: Clip, layers: list[int], tokens: list[int] | None
 ) -> None:
-    pixels = pictures(2)
+    pixels = images(2)
     found, expected = clip.residual_stream(pixels, layers, tokens), clip.forward(pixels, layers)
     assert list(found.residuals) == layers
     for layer in layers:

@@ -1,4 +1,4 @@
-"""Pictures to codes: hand-set activations with hand-computed codes, and a brute-force twin for `any`."""
+"""Images to codes: hand-set activations with hand-computed codes, and a brute-force twin for `any`."""
 
 from collections.abc import Sequence
 
@@ -157,7 +157,7 @@ def test_the_embedding_is_a_slot_of_its_own() -> None:
 def test_an_image_with_an_activation_that_is_not_finite_is_marked(bad: float, where: str) -> None:
     residual, embedding = ACTIVATIONS.clone(), torch.ones(2, 3)
     (residual[1, 2] if where == "residual" else embedding[1])[0] = bad
-    # Even at a token that was not asked for: the picture went wrong.
+    # Even at a token that was not asked for: the image went wrong.
     assert encode(encoder({3: residual}, ["cls"], embedding=embedding)).finite.tolist() == [True, False]
 
 
@@ -217,7 +217,7 @@ def test_only_what_is_asked_for_is_decomposed() -> None:
     assert first.embedding is None
 
 
-def test_each_picture_of_a_relu_sae_is_as_wide_as_its_own_busiest_token() -> None:
+def test_each_image_of_a_relu_sae_is_as_wide_as_its_own_busiest_token() -> None:
     first, second = encoder({3: ACTIVATIONS - 2.5}, ["cls"], k=None).decompose(CROPS)
     assert first.layers[3].values.tolist() == [[2.5, 0], [1.5, 0], [1.5, 0.5]]
     assert second.layers[3].values.shape == (3, 0)

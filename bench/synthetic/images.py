@@ -12,18 +12,18 @@ from PIL import Image
 from bench.synthetic.spec import IMAGE_PX
 from indexer.sprites import compose
 
-N_PICTURES = 1000
+N_IMAGES = 1000
 _QUALITY = 30
 
 
-def thumbs(seed: int, n: int = N_PICTURES) -> list[bytes]:
+def thumbs(seed: int, n: int = N_IMAGES) -> list[bytes]:
     """WebP, all different: twelve patches of random colour that run into each other."""
     generator = np.random.default_rng([seed, 1])
     patches = generator.integers(0, 256, (n, 3, 4, 3), dtype=np.uint8)
     return [_webp(Image.fromarray(each).resize((IMAGE_PX, IMAGE_PX))) for each in patches]
 
 
-def sprites(seed: int, drawn: Sequence[bytes], n: int = N_PICTURES) -> list[bytes]:
+def sprites(seed: int, drawn: Sequence[bytes], n: int = N_IMAGES) -> list[bytes]:
     """WebP of nine random images each."""
     generator = np.random.default_rng([seed, 2])
     nines = generator.integers(0, len(drawn), (n, 9)).tolist()
