@@ -75,7 +75,7 @@ from app.pages.styleguide import routes as styleguide
 from app.settings import Settings, read_settings
 from app.state import AppState, OpenIndex, close_indexes, open_indexes
 from app.uploads.decoding import N_PROCESSES, Decoder, ProcessDecoder
-from app.uploads.rate_limit import Senders, UploadRate
+from app.uploads.rate_limit import UploadPlaces, UploadRate
 from app.uploads.store import UploadStore
 from app.urls import API
 from app.web.caching import VERSION
@@ -102,7 +102,7 @@ N_MODEL_REQUESTS = 32
 """Views that run the model at one time: 768 images in its queue at most."""
 SWITCH_S = 0.001
 """After so long a thread lets another run: Python's 5 ms at each of its steps would slow every page."""
-SENDERS_PER_PLACE = 2
+UPLOADS_PER_QUEUE_PLACE = 2
 """So many images may be arriving or waiting for each that is worked on: with those, what is in memory."""
 DESCRIPTION = "The contents of the pages of a Scopeview server as JSON. For bulk data, use the index files."
 
@@ -372,7 +372,9 @@ def _open_site(settings: Settings, models: ModelStandIns, assets: Assets, metric
         indexes=indexes,
         uploads=store,
         upload_rate=UploadRate(settings.uploads_per_minute),
-        senders=Senders(SENDERS_PER_PLACE * settings.upload_queue, settings.uploads_per_client),
+        upload_places=UploadPlaces(
+            UPLOADS_PER_QUEUE_PLACE * settings.upload_queue, settings.uploads_per_client
+        ),
         decoder=models.decoder or ProcessDecoder(settings.decode_deadline_s),
         decode_places=FairLimiter(N_PROCESSES, 1, max_waiting=settings.upload_queue),
         worker=worker,

@@ -17,7 +17,7 @@ from app.moderation.reader import ModeratedReader
 from app.moderation.reports import Reports
 from app.settings import Settings
 from app.uploads.decoding import Decoder
-from app.uploads.rate_limit import Senders, UploadRate
+from app.uploads.rate_limit import UploadPlaces, UploadRate
 from app.uploads.store import UploadStore
 from app.urls import Urls
 from app.web.metrics import Metrics
@@ -99,7 +99,7 @@ class AppState:
     indexes: dict[str, OpenIndex]
     uploads: UploadStore
     upload_rate: UploadRate
-    senders: Senders
+    upload_places: UploadPlaces
     decoder: Decoder
     decode_places: FairLimiter
     worker: Worker

@@ -157,9 +157,9 @@ def encode(
     images: Annotated[int, typer.Option(min=8, help="Of each round.")] = 24,
 ) -> None:
     """Encode against the reference loop and against the vision tower alone, at full size."""
-    from bench.encode import Sizes, main
+    from bench.encode import EncodeSizes, main
 
-    main(source or image_sets().photos, device=device, sizes=Sizes(rounds=rounds, images=images))
+    main(source or image_sets().photos, device=device, sizes=EncodeSizes(rounds=rounds, images=images))
 
 
 @cli.command()

@@ -30,7 +30,7 @@ from rich.table import Table
 
 from app.urls import Urls
 from bench.measure import Budget, keep, percentiles
-from bench.servers import Server, serving
+from bench.servers import RunningServer, serving
 from bench.uploads import wait_for_model
 from bench.uploads_client import BROWSER
 from scopeview.slots import EMBED
@@ -79,7 +79,7 @@ class AttackFound:
 
 
 @dataclass
-class Target:
+class AttackTarget:
     """Addresses of one index, without end and hardly ever one twice."""
 
     base_url: str
@@ -136,7 +136,7 @@ class Target:
         return layer, feature
 
 
-Attack = Callable[[aiohttp.ClientSession, Target, Counter[str]], Coroutine[Any, Any, None]]
+Attack = Callable[[aiohttp.ClientSession, AttackTarget, Counter[str]], Coroutine[Any, Any, None]]
 
 
 def main(index_dir: Path, *, seconds: float, only: str = "") -> None:
@@ -145,7 +145,7 @@ def main(index_dir: Path, *, seconds: float, only: str = "") -> None:
         rows = reader.sql(
             "SELECT layer, token, feature FROM features WHERE n_active >= $n", {"n": MIN_GRID_IMAGES}
         )
-        target = Target(server.base_url, reader.manifest.slug, list(rows), reader.manifest.n_images)
+        target = AttackTarget(server.base_url, reader.manifest.slug, list(rows), reader.manifest.n_images)
         found = [_run(name, server, target, seconds) for name in ATTACKS if only in name]
     table = Table("", "found", "bound", title=f"attacks of {seconds:g} s on {target.slug}")
     for each in found:
@@ -163,7 +163,7 @@ def main(index_dir: Path, *, seconds: float, only: str = "") -> None:
 
 
 @contextmanager
-def _served(index_dir: Path) -> Iterator[Server]:
+def _served(index_dir: Path) -> Iterator[RunningServer]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "scopeview", "serve", str(index_dir), "--device", "cpu"]
         words = [*command, "--uploads", str(Path(folder) / "uploads")]
@@ -175,7 +175,7 @@ def _served(index_dir: Path) -> Iterator[Server]:
             yield server
 
 
-def _run(name: str, server: Server, target: Target, seconds: float) -> AttackFound:
+def _run(name: str, server: RunningServer, target: AttackTarget, seconds: float) -> AttackFound:
     before_gb = server.resident_gb
     idle = asyncio.run(_visit(target, seconds))
     with _attacking(name, target) as end:
@@ -200,7 +200,7 @@ def _run(name: str, server: Server, target: Target, seconds: float) -> AttackFou
 
 
 @contextmanager
-def _attacking(name: str, target: Target) -> Iterator[Callable[[], dict[str, int]]]:
+def _attacking(name: str, target: AttackTarget) -> Iterator[Callable[[], dict[str, int]]]:
     """Attacks from another process until what is yielded is called: it gives the answers by status."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -219,13 +219,13 @@ def _attacking(name: str, target: Target) -> Iterator[Callable[[], dict[str, int
         process.join()
 
 
-def _attack(name: str, target: Target, pipe: Connection) -> None:
+def _attack(name: str, target: AttackTarget, pipe: Connection) -> None:
     """Another process: `name`'s attack, until something is sent; then its answers by status go back."""
     os.nice(19)
     asyncio.run(_attack_until_told(name, target, pipe))
 
 
-async def _attack_until_told(name: str, target: Target, pipe: Connection) -> None:
+async def _attack_until_told(name: str, target: AttackTarget, pipe: Connection) -> None:
     at_once, attack = ATTACKS[name]
     statuses = Counter[str]()
     async with _session(ATTACKER) as session:
@@ -239,7 +239,7 @@ async def _attack_until_told(name: str, target: Target, pipe: Connection) -> Non
         await asyncio.gather(*attacking, return_exceptions=True)
 
 
-async def _visit(target: Target, seconds: float) -> Visit:
+async def _visit(target: AttackTarget, seconds: float) -> Visit:
     """As a person who does not stop: pages one after another, activations now and then."""
     visit, until = Visit(), time.monotonic() + seconds
     async with _session(VISITOR) as session:
@@ -262,10 +262,10 @@ def _session(address: str) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT)
 
 
-def _loop(address_of: Callable[[Target], str], headers: Callable[[], dict[str, str]] = dict) -> Attack:
+def _loop(address_of: Callable[[AttackTarget], str], headers: Callable[[], dict[str, str]] = dict) -> Attack:
     """Asks on and on, whatever the answer."""
 
-    async def attack(session: aiohttp.ClientSession, target: Target, statuses: Counter[str]) -> None:
+    async def attack(session: aiohttp.ClientSession, target: AttackTarget, statuses: Counter[str]) -> None:
         while True:
             try:
                 async with session.get(address_of(target), headers=headers()) as answer:
@@ -286,7 +286,7 @@ def _large_header() -> dict[str, str]:
     return {"X-Any": "x" * 50_000_000}
 
 
-async def _send_slowly(session: aiohttp.ClientSession, target: Target, statuses: Counter[str]) -> None:
+async def _send_slowly(session: aiohttp.ClientSession, target: AttackTarget, statuses: Counter[str]) -> None:
     """A byte of a form every few seconds."""
 
     async def form() -> AsyncIterator[bytes]:
@@ -318,7 +318,7 @@ def _upload(image: Callable[[], bytes]) -> Attack:
     """Sends it again and again, and leaves now and then before it is answered."""
     made = list[bytes]()
 
-    async def attack(session: aiohttp.ClientSession, target: Target, statuses: Counter[str]) -> None:
+    async def attack(session: aiohttp.ClientSession, target: AttackTarget, statuses: Counter[str]) -> None:
         if not made:
             made.append(image())
         boundary = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
@@ -329,7 +329,7 @@ def _upload(image: Callable[[], bytes]) -> Attack:
 
 
 async def _send(
-    session: aiohttp.ClientSession, target: Target, statuses: Counter[str], body: Callable[[], object]
+    session: aiohttp.ClientSession, target: AttackTarget, statuses: Counter[str], body: Callable[[], object]
 ) -> None:
     headers = {**BROWSER, "Content-Type": "multipart/form-data; boundary=x"}
     try:
@@ -344,13 +344,13 @@ async def _send(
 
 
 ATTACKS: dict[str, tuple[int, Attack]] = {
-    "16 loops of 24 heatmaps": (16, _loop(Target.heat)),
-    "32 loops of new search words": (32, _loop(Target.search)),
-    "16 loops of steering": (16, _loop(Target.steering)),
-    "60 loops of previews": (60, _loop(Target.preview)),
-    "32 loops of points": (32, _loop(Target.points)),
-    "8 loops of 23 KB of header fields": (8, _loop(Target.page, _long_headers)),
-    "2 loops of a header field of 50 MB": (2, _loop(Target.page, _large_header)),
+    "16 loops of 24 heatmaps": (16, _loop(AttackTarget.heat)),
+    "32 loops of new search words": (32, _loop(AttackTarget.search)),
+    "16 loops of steering": (16, _loop(AttackTarget.steering)),
+    "60 loops of previews": (60, _loop(AttackTarget.preview)),
+    "32 loops of points": (32, _loop(AttackTarget.points)),
+    "8 loops of 23 KB of header fields": (8, _loop(AttackTarget.page, _long_headers)),
+    "2 loops of a header field of 50 MB": (2, _loop(AttackTarget.page, _large_header)),
     "4 loops of JPEG scan bombs": (4, _upload(_bomb)),
     "4 loops of large images": (4, _upload(_large_image)),
     "16 slow senders": (16, _send_slowly),

@@ -38,7 +38,7 @@ REFERENCE_GOAL, VIT_GOAL = 2.8, 0.95
 
 
 @dataclass(frozen=True)
-class Sizes:
+class EncodeSizes:
     """How much is measured. The reference loop gets fewer images: it is the slow one."""
 
     rounds: int = 3
@@ -62,7 +62,7 @@ class Rates(NamedTuple):
     seconds: dict[str, float]  # where the last round of ours went
 
 
-def main(source: Path, *, device: str, sizes: Sizes) -> None:
+def main(source: Path, *, device: str, sizes: EncodeSizes) -> None:
     """Full size: ViT-L/14 and eight SAEs of 65,536 features, random weights."""
     with tempfile.TemporaryDirectory() as folder:
         model = write_vit_l_14(Path(folder) / "model")
@@ -86,7 +86,7 @@ def shared_saes(
 
 
 def measure(
-    reference: Clip, clip: Clip, saes: Mapping[Layer, Sae], shards: Sequence[Shard], sizes: Sizes
+    reference: Clip, clip: Clip, saes: Mapping[Layer, Sae], shards: Sequence[Shard], sizes: EncodeSizes
 ) -> Rates:
     """The three in turn, after one pass each that does not count."""
     encoder = Encoder(clip, saes, ["cls", "137"])

@@ -19,7 +19,7 @@ import torch
 import typer
 from PIL import Image
 
-from bench.encode import LAYERS, Sizes, measure, report, shared_saes
+from bench.encode import LAYERS, EncodeSizes, measure, report, shared_saes
 from bench.measure import keep
 from bench.weights import D_IN, N_FEATURES, K, write_clip_scope, write_vit_l_14
 from indexer.sources import open_source
@@ -124,7 +124,7 @@ def _encode(model: Path, tars: Path, device: str) -> dict[str, Any]:
     reference = Clip.load(str(model), device=device)
     clip = Clip.load(str(model), device=device, dtype=DTYPES[precision.dtype])
     saes = shared_saes(LAYERS, d_in=D_IN, n_features=N_FEATURES, k=K, device=device)
-    sizes = Sizes(rounds=3, reference_images=64, images=16_384)
+    sizes = EncodeSizes(rounds=3, reference_images=64, images=16_384)
     rates = measure(reference, clip, saes, open_source(tars).shards, sizes)
     return report("encode-gpu", rates, f"{device}, {precision.dtype}")
 

@@ -23,7 +23,7 @@ LAYERS = (11, 22)
 
 
 @dataclass(frozen=True)
-class Run:
+class TimedRun:
     """One `scopeview index`."""
 
     source: str
@@ -42,7 +42,7 @@ def main(sources: Sequence[str], *, dtype: str) -> None:
     _print(runs, dtype)
 
 
-def _index(source: Path, model: Path, suite: Path, work: Path, dtype: str) -> Run:
+def _index(source: Path, model: Path, suite: Path, work: Path, dtype: str) -> TimedRun:
     out = work / f"index-{source.name}"
     command = [
         sys.executable,
@@ -71,10 +71,10 @@ def _index(source: Path, model: Path, suite: Path, work: Path, dtype: str) -> Ru
     total_s = time.monotonic() - started
     manifest = json.loads((out / "manifest.json").read_bytes())
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    return Run(source.name, manifest["n_images"], encode_s, total_s, usage.ru_maxrss / 1e6, size / 1e6)
+    return TimedRun(source.name, manifest["n_images"], encode_s, total_s, usage.ru_maxrss / 1e6, size / 1e6)
 
 
-def _print(runs: Sequence[Run], dtype: str) -> None:
+def _print(runs: Sequence[TimedRun], dtype: str) -> None:
     title = (
         f"scopeview index: ViT-L/14, 2 x 65,536 features, cls + 137 + any, {dtype}, {os.cpu_count()} cores"
     )

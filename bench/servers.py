@@ -18,7 +18,7 @@ _START_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
-class Server:
+class RunningServer:
     """One that answers."""
 
     base_url: str
@@ -38,7 +38,7 @@ def serving(
     environment: Mapping[str, str] | None = None,
     *,
     cores: Collection[int] = (SERVER_CORE,),
-) -> Iterator[Server]:
+) -> Iterator[RunningServer]:
     """Runs `command` with `--port` added; `ready` is the path that answers 200 once it serves."""
     port = _free_port()
     started = time.monotonic()
@@ -53,7 +53,7 @@ def serving(
         try:
             base_url = f"http://127.0.0.1:{port}"
             _wait(process, base_url + ready, log)
-            yield Server(base_url, process.pid, time.monotonic() - started)
+            yield RunningServer(base_url, process.pid, time.monotonic() - started)
         finally:
             process.terminate()
             process.wait()

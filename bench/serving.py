@@ -25,7 +25,7 @@ from app.urls import Urls
 from bench import datasette
 from bench.load import Load, at_rate, flat_out
 from bench.measure import Budget, Percentiles, keep, percentiles, pin
-from bench.servers import SERVER_CORE, Server, serving
+from bench.servers import SERVER_CORE, RunningServer, serving
 from scopeview.slots import Slot
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import MIN_GRID_IMAGES, SORTS
@@ -77,7 +77,7 @@ def main(index_dir: Path, *, seconds: float = SECONDS, n_flat_out: int = FLAT_OU
     keep("serving", {"index": index_dir.name, **asdict(found)})
 
 
-def _ours(index_dir: Path, folder: Path) -> AbstractContextManager[Server]:
+def _ours(index_dir: Path, folder: Path) -> AbstractContextManager[RunningServer]:
     command = [sys.executable, "-m", "scopeview", "serve", str(index_dir), "--device", "off"]
     return serving([*command, "--uploads", str(folder / "uploads")], "/readyz", folder / "scopeview.log")
 
@@ -96,7 +96,7 @@ def _theirs(reader: IndexReader, folder: Path, n: int) -> float:
 
 
 def _measure(
-    server: Server,
+    server: RunningServer,
     kinds: Mapping[str, Paths],
     n: int,
     n_flat_out: int,
@@ -126,7 +126,7 @@ def _measure(
     )
 
 
-def _until_warm(server: Server) -> float:
+def _until_warm(server: RunningServer) -> float:
     """Raises `SystemExit` when it never is."""
     started = time.monotonic()
     while time.monotonic() - started < _WARM_TIMEOUT_S:

@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from app.urls import Urls
-from bench.attacks import Target
+from bench.attacks import AttackTarget
 from bench.measure import keep
-from bench.servers import Server, serving
+from bench.servers import RunningServer, serving
 from bench.uploads import wait_for_model
 from bench.uploads_client import send
 from scopeview.store.reader import IndexReader
@@ -39,7 +39,7 @@ WITHOUT_LIMITS = {
 
 
 @dataclass(frozen=True)
-class Sampled:
+class MemorySample:
     """The server's memory after so long, or after so many uploads; files that it maps are told apart."""
 
     at: str
@@ -59,7 +59,7 @@ def main(index_dir: Path, *, seconds: float, n_uploads: int) -> None:
         command += ["--uploads", str(Path(folder) / "uploads")]
         with serving(command, "/readyz", Path(folder) / "log", WITHOUT_LIMITS, cores=(0, 1)) as server:
             wait_for_model(server)
-            target = Target(server.base_url, slug, list(rows), n_images)
+            target = AttackTarget(server.base_url, slug, list(rows), n_images)
             mixed, statuses = asyncio.run(_visits(server, target, seconds))
             uploads = asyncio.run(_uploads(server, target, n_uploads))
     print("answers to the visitors:", dict(statuses))
@@ -69,7 +69,9 @@ def main(index_dir: Path, *, seconds: float, n_uploads: int) -> None:
     keep("soak", {"index": slug, **samples})
 
 
-async def _visits(server: Server, target: Target, seconds: float) -> tuple[list[Sampled], Counter[int]]:
+async def _visits(
+    server: RunningServer, target: AttackTarget, seconds: float
+) -> tuple[list[MemorySample], Counter[int]]:
     began, statuses = time.monotonic(), Counter[int]()
     found = [_sample(server, "start")]
     visitors = [asyncio.create_task(_visit(target, at, statuses)) for at in range(N_VISITORS)]
@@ -82,7 +84,7 @@ async def _visits(server: Server, target: Target, seconds: float) -> tuple[list[
     return found, statuses
 
 
-async def _visit(target: Target, number: int, statuses: Counter[int]) -> None:
+async def _visit(target: AttackTarget, number: int, statuses: Counter[int]) -> None:
     """One person with an address of their own, who does everything that the site offers."""
     chance = random.Random(number)
     kinds = [target.page] * 6 + [
@@ -106,11 +108,11 @@ async def _visit(target: Target, number: int, statuses: Counter[int]) -> None:
                     statuses[answer.status] += 1
 
 
-def _thumb(target: Target, chance: random.Random) -> str:
+def _thumb(target: AttackTarget, chance: random.Random) -> str:
     return target.base_url + Urls().thumb(target.slug, chance.randrange(target.n_images), "0")
 
 
-async def _uploads(server: Server, target: Target, n: int) -> list[Sampled]:
+async def _uploads(server: RunningServer, target: AttackTarget, n: int) -> list[MemorySample]:
     found = [_sample(server, "0 uploads")]
     every = max(n // 8, 1)
     async with aiohttp.ClientSession() as session:
@@ -129,9 +131,9 @@ def _image(seed: float) -> bytes:
     return buffer.getvalue()
 
 
-def _sample(server: Server, at: str) -> Sampled:
+def _sample(server: RunningServer, at: str) -> MemorySample:
     status = Path(f"/proc/{server.pid}/status").read_text()
     own_kb, mapped_kb = (int(re.findall(rf"{name}:\s+(\d+)", status)[0]) for name in ("RssAnon", "RssFile"))
-    sample = Sampled(at, own_kb / 1e3, mapped_kb / 1e3)
+    sample = MemorySample(at, own_kb / 1e3, mapped_kb / 1e3)
     print(f"{at}: {sample.own_mb:.0f} MB of its own, {sample.mapped_mb:.0f} MB of mapped files", flush=True)
     return sample

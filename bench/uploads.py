@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.measure import Budget, Percentiles, keep
-from bench.servers import Server, serving
+from bench.servers import RunningServer, serving
 from bench.uploads_client import read_images
 from bench.uploads_latency import LatencyFound, visit
 from bench.uploads_load import N_UPLOADS, LoadFound, load
@@ -70,7 +70,7 @@ def full(work: Path, source: Path, images: Path) -> None:
 
 
 @contextmanager
-def _served(index_dir: Path, cache: Path | None = None) -> Iterator[Server]:
+def _served(index_dir: Path, cache: Path | None = None) -> Iterator[RunningServer]:
     """With its model loaded at the start, on all cores, and as many uploads a minute as come from here."""
     unlimited = {
         "SCOPEVIEW_UPLOADS_PER_MINUTE": "0",
@@ -87,7 +87,7 @@ def _served(index_dir: Path, cache: Path | None = None) -> Iterator[Server]:
             yield server
 
 
-def wait_for_model(server: Server) -> None:
+def wait_for_model(server: RunningServer) -> None:
     """Raises `SystemExit` where it cannot be loaded."""
     for _ in range(_MAX_LOAD_S):
         with urllib.request.urlopen(f"{server.base_url}/readyz") as answer:

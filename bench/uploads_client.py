@@ -13,7 +13,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Sit
 TIMEOUT = aiohttp.ClientTimeout(total=120)
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """To one POST; `retry_after_s` is None where the answer does not say."""
 
     status: int
@@ -35,7 +35,7 @@ def read_images(source: Path, n: int) -> list[bytes]:
     return found
 
 
-async def send(session: aiohttp.ClientSession, url: str, image: bytes) -> Answer:
+async def send(session: aiohttp.ClientSession, url: str, image: bytes) -> HttpAnswer:
     """By the form of a browser."""
     form = aiohttp.FormData()
     form.add_field("image", image, filename="image", content_type="application/octet-stream")
@@ -43,7 +43,7 @@ async def send(session: aiohttp.ClientSession, url: str, image: bytes) -> Answer
         await answer.read()
         retry = answer.headers.get("Retry-After")
         location = answer.headers.get("Location", "")
-        return Answer(answer.status, location, None if retry is None else float(retry))
+        return HttpAnswer(answer.status, location, None if retry is None else float(retry))
 
 
 async def get(session: aiohttp.ClientSession, url: str, *, accept: str = "text/html") -> bytes:

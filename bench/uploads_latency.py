@@ -17,7 +17,7 @@ from anyio.from_thread import start_blocking_portal
 
 from app.urls import ImagePart, Urls
 from bench.measure import Percentiles, percentiles
-from bench.servers import Server
+from bench.servers import RunningServer
 from bench.uploads_client import TIMEOUT, get, send
 from scopeview.slots import EMBED, Layer
 from scopeview.store.manifest import Manifest
@@ -41,13 +41,13 @@ class LatencyFound:
     resident_gb: float
 
 
-def visit(server: Server, manifest: Manifest, images: Sequence[bytes]) -> LatencyFound:
+def visit(server: RunningServer, manifest: Manifest, images: Sequence[bytes]) -> LatencyFound:
     """One image after another. Raises `RuntimeError` where one is refused."""
     with start_blocking_portal() as portal:
         return portal.call(_visit, server, manifest, images)
 
 
-async def _visit(server: Server, manifest: Manifest, images: Sequence[bytes]) -> LatencyFound:
+async def _visit(server: RunningServer, manifest: Manifest, images: Sequence[bytes]) -> LatencyFound:
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
         visitor = _Visitor(session, server.base_url, manifest)
         for image in images[:_SETTLED]:

@@ -21,7 +21,7 @@ from anyio.from_thread import start_blocking_portal
 from app.params.common import PAGE_SIZE
 from app.urls import Urls
 from bench.measure import Budget, Percentiles, percentiles
-from bench.servers import Server
+from bench.servers import RunningServer
 from bench.uploads_client import TIMEOUT, get, send, shares
 from scopeview.store.reader import IndexReader
 from scopeview.store.records import MIN_GRID_IMAGES, SORTS
@@ -68,13 +68,13 @@ class _Seen:
     peak_gb: float = 0.0
 
 
-def load(server: Server, reader: IndexReader, images: Sequence[bytes]) -> LoadFound:
+def load(server: RunningServer, reader: IndexReader, images: Sequence[bytes]) -> LoadFound:
     """Sends all the images."""
     with start_blocking_portal() as portal:
         return portal.call(_load, server, _page_paths(reader), reader.manifest.slug, images)
 
 
-async def _load(server: Server, paths: Iterator[str], slug: str, images: Sequence[bytes]) -> LoadFound:
+async def _load(server: RunningServer, paths: Iterator[str], slug: str, images: Sequence[bytes]) -> LoadFound:
     seen = _Seen()
     url = server.base_url + Urls().uploads(slug)
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
@@ -98,7 +98,7 @@ async def _load(server: Server, paths: Iterator[str], slug: str, images: Sequenc
     )
 
 
-async def _browse(session: aiohttp.ClientSession, server: Server, paths: Iterator[str]) -> None:
+async def _browse(session: aiohttp.ClientSession, server: RunningServer, paths: Iterator[str]) -> None:
     until = time.perf_counter() + BROWSED_S
     for path in paths:
         await get(session, server.base_url + path)
@@ -124,7 +124,9 @@ async def _client(session: aiohttp.ClientSession, url: str, images: Sequence[byt
             await asyncio.sleep(answer.retry_after_s)
 
 
-async def _pages(session: aiohttp.ClientSession, server: Server, paths: Iterator[str], seen: _Seen) -> None:
+async def _pages(
+    session: aiohttp.ClientSession, server: RunningServer, paths: Iterator[str], seen: _Seen
+) -> None:
     """Until it is cancelled; what is under way then is still counted."""
     started, under_way = time.perf_counter(), set[asyncio.Task[None]]()
     try:
@@ -141,7 +143,7 @@ async def _page(session: aiohttp.ClientSession, url: str, due: float, seen: _See
     seen.page_s.append(time.perf_counter() - due)
 
 
-async def _memory(server: Server, seen: _Seen) -> None:
+async def _memory(server: RunningServer, seen: _Seen) -> None:
     while True:
         seen.peak_gb = max(seen.peak_gb, server.resident_gb)
         await asyncio.sleep(0.05)
@@ -161,7 +163,9 @@ async def _meanwhile(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             raise error
 
 
-async def _count_there(session: aiohttp.ClientSession, server: Server, locations: Sequence[str]) -> int:
+async def _count_there(
+    session: aiohttp.ClientSession, server: RunningServer, locations: Sequence[str]
+) -> int:
     there = 0
     for location in set(locations):
         async with session.get(server.base_url + location) as answer:

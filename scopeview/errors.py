@@ -3,7 +3,7 @@
     ScopeviewError              1  the run failed
     ├── InputError              2  the input or the configuration is wrong; nothing was started
     │   ├── ModelError             a CLIP folder, its config or its weights
-    │   │   └── NoTextError        a CLIP folder without a text tower or a tokenizer that can be used
+    │   │   └── NoTextError        a CLIP folder without a text encoder or a tokenizer that can be used
     │   ├── CheckpointError        an SAE file, its config or its weights
     │   ├── SourceError            an image source as a whole (one bad image is counted, not raised)
     │   ├── IndexFormatError       an index folder that is damaged, unfinished or of another format

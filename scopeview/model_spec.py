@@ -256,7 +256,7 @@ def recipe_of(index_dir: Path, manifest: Manifest) -> Recipe:
 
 
 def load_text_encoder(index_dir: Path, *, device: str = "auto") -> TextEncoder:
-    """The text tower of the model an index was made with, for search: no SAE is looked at.
+    """The text encoder of the model an index was made with, for search: no SAE is looked at.
 
     Raises an `InputError` when the model has none, is no longer where it was, or is no longer the same.
     """

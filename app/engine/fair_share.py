@@ -27,7 +27,7 @@ WORK_S_PER_MINUTE, AT_ONCE_S = 15.0, 3.0
 """Of work on pages, beside other clients: a gallery with its images takes 0.1 s."""
 REQUEST_S = 0.002
 """What any request costs before and after its turn."""
-REST_TIMES, MIN_REST_S, MAX_REST_S = 3.0, 0.02, 1.0
+COOLDOWN_FACTOR, MIN_COOLDOWN_S, MAX_COOLDOWN_S = 3.0, 0.02, 1.0
 OTHERS_S = 5.0
 """So long ago another client's last request still counts as company."""
 
@@ -122,11 +122,11 @@ class FairLimiter:
                 del self._waiting[client]
 
 
-class Turn:
+class RequestTurn:
     """One request's place among those that are worked on. Given back early, it is not given back again."""
 
-    def __init__(self, limiter: FairLimiter, client: str, rests: "Rests") -> None:
-        self._limiter, self._client, self._rests = limiter, client, rests
+    def __init__(self, limiter: FairLimiter, client: str, cooldowns: "Cooldowns") -> None:
+        self._limiter, self._client, self._cooldowns = limiter, client, cooldowns
         self.is_taken, self._taken_s = False, 0.0
 
     async def take(self) -> None:
@@ -138,18 +138,18 @@ class Turn:
         if not self.is_taken:
             return
         self.is_taken = False
-        rest_s = self._rests.after(self._client, time.monotonic() - self._taken_s)
-        if rest_s:
-            asyncio.get_running_loop().call_later(rest_s, self._limiter.release, self._client)
+        cooldown_s = self._cooldowns.seconds_after(self._client, time.monotonic() - self._taken_s)
+        if cooldown_s:
+            asyncio.get_running_loop().call_later(cooldown_s, self._limiter.release, self._client)
         else:
             self._limiter.release(self._client)
 
 
-class Rests:
+class Cooldowns:
     """How long a place stays taken after a request of a client that keeps the server busy while others come.
 
     Alone, a client is never held up. Beside others it may use `AT_ONCE_S` of work at once and
-    `WORK_S_PER_MINUTE` after that; a client that wants more rests after each request three times as long as
+    `WORK_S_PER_MINUTE` after that; a client that wants more waits after each request three times as long as
     that took, so that others' pages find the processor free.
     """
 
@@ -163,19 +163,19 @@ class Rests:
         while len(self._seen) > 2:
             self._seen.popitem(last=False)
 
-    def after(self, client: str, worked_s: float) -> float:
-        """Seconds, after a request that was worked on for so long."""
+    def seconds_after(self, client: str, worked_s: float) -> float:
+        """How long this client waits after a request that took so long: 0 when alone or within its budget."""
         self._budget.spend(client, worked_s + REQUEST_S)
         if self._is_alone(client) or self._budget.owed_s(client) is None:
             return 0.0
-        return min(max(REST_TIMES * worked_s, MIN_REST_S), MAX_REST_S)
+        return min(max(COOLDOWN_FACTOR * worked_s, MIN_COOLDOWN_S), MAX_COOLDOWN_S)
 
     def _is_alone(self, client: str) -> bool:
         since_s = self._clock() - OTHERS_S
         return not any(seen_s >= since_s for other, seen_s in self._seen.items() if other != client)
 
 
-_turn: ContextVar[Turn | None] = ContextVar("turn", default=None)
+_turn: ContextVar[RequestTurn | None] = ContextVar("turn", default=None)
 
 
 @asynccontextmanager
@@ -194,20 +194,20 @@ class FairTurns:
     """Works on so many requests of one client at a time; the others wait, and cost nothing.
 
     Until the answer begins: whoever reads it slowly keeps no place. A client that keeps the server busy while
-    others come rests between its requests (`Rests`). What is sent to us waits for its sender,
-    so it has other bounds (`Senders`), and whoever watches over the server is always answered.
+    others come waits between its requests (`Cooldowns`). What is sent to us waits for its sender,
+    so it has other bounds (`UploadPlaces`), and whoever watches over the server is always answered.
     """
 
     def __init__(self, app: ASGIApp, turns: FairLimiter, refuse: Refuse) -> None:
         self.app, self.turns, self.refuse = app, turns, refuse
-        self.rests = Rests()
+        self.cooldowns = Cooldowns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] == "POST" or scope["path"].endswith(_ALWAYS):
             await self.app(scope, receive, send)
             return
-        turn = Turn(self.turns, current_client(), self.rests)
-        self.rests.note_client(current_client())
+        turn = RequestTurn(self.turns, current_client(), self.cooldowns)
+        self.cooldowns.note_client(current_client())
 
         async def sending(message: Message) -> None:
             turn.give_back()

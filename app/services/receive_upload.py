@@ -59,7 +59,7 @@ async def _receive(request: Request, incoming: IncomingBody, site: AppState, ind
     refuse_absent(site, index)
     await run_in_threadpool(site.uploads.refuse_when_full)  # it may have to look at all of them
     site.worker.refuse_when_full()
-    with site.senders.place(client):
+    with site.upload_places.place(client):
         site.upload_rate.refuse_too_many(client)  # whom a busy server sends away is not counted
         data = await read_image(request, Pace.of(site.settings))
         with site.worker.place(), site.metrics.queue.track_inprogress():

@@ -43,8 +43,8 @@ class UploadRate:
         raise ProblemError(429, "too_many_uploads", detail, {"Retry-After": str(wait_s)})
 
 
-class Senders:
-    """Those whose images are being read or analyzed. For one event loop."""
+class UploadPlaces:
+    """Limits how many uploads are read or analyzed at a time, in all and per client. For one event loop."""
 
     def __init__(self, total: int, per_client: int) -> None:
         """`per_client` 0: as many as there are."""

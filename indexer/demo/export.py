@@ -26,7 +26,7 @@ _KEPT_WHOLE = ("input_mean", "input_std")
 
 
 def ship_clip(clip: Path, out: Path) -> None:
-    """Writes the files that `Clip.load` and the text tower read, and the training result.
+    """Writes the files that `Clip.load` and the text encoder read, and the training result.
 
     Raises `InputError` for a run that is not finished, or a number that half precision cannot hold.
     """

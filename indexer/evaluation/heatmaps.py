@@ -105,7 +105,7 @@ def evaluate_heat(
     index_dir: Path, *, seed: int, fresh_seed: int, n_scenes: int, n_single: int, device: str = "auto"
 ) -> HeatmapMetrics:
     """Raises `InputError` where the fresh world is the index's own, for an index without the token `any`, as
-    `read_truths`, and where the index's model, its SAEs or its text tower are not to be had."""
+    `read_truths`, and where the index's model, its SAEs or its text encoder are not to be had."""
     if fresh_seed == seed:
         raise InputError(f"world {seed} is the index's own; fresh scenes are of another one (--fresh-seed)")
     with IndexReader(index_dir) as reader:

@@ -2,7 +2,7 @@
 
 Column names vary by release (`TEXT`, `text`, `caption`), so they are matched without regard to case, and
 `_` is a space. The caption is the first of: `ENG TEXT` (the English translation that LAION's multilingual
-lists carry: the words the model's own text tower reads), the text file beside the image, the columns in the
+lists carry: the words the model's own text encoder reads), the text file beside the image, the columns in the
 order below. An option names one place instead, and then nothing else is taken.
 """
 

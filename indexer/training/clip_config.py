@@ -67,7 +67,7 @@ class ClipSettings:
     whole_end: float = 0.1
     """Share of the steps, the last ones, that all see scenes whole."""
     texts_from: float = 0.4
-    """Share of the steps, the first ones, in which the image tower learns from the heads alone: the contrast
+    """Share of the steps, the first ones, in which the vision tower learns from the heads alone: the contrast
     asks for what tells captions apart, colours above all, and shapes are learned late beside it."""
     regions: float = 0.5
     """Weight of the contrast between patches and the names of what they show, beside images and captions."""

@@ -1,4 +1,4 @@
-"""The small CLIP: a Hugging Face `CLIPModel` of any size, its two towers in training, and its folder."""
+"""The small CLIP: a Hugging Face `CLIPModel` of any size, both its encoders in training, and its folder."""
 
 import json
 from pathlib import Path

@@ -30,7 +30,7 @@ def make_tokenizer() -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Int64[np.ndarray, "text token"]:
-    """Padded behind their ends to the longest, which a causal text tower never looks at."""
+    """Padded behind their ends to the longest, which a causal text encoder never looks at."""
     found = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     words = np.full((len(found), max(map(len, found))), SPECIAL[PAD], dtype=np.int64)
     for row, ids in zip(words, found, strict=True):

@@ -219,7 +219,7 @@ def _to_training_device(model: Any, device: torch.device) -> CLIPModel:
 
 
 def _optimizers(model: torch.nn.Module, settings: ClipSettings) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the matrices of both towers' blocks; AdamW, without decay, for all else."""
+    """Muon for the matrices of the blocks of both encoders; AdamW, without decay, for all else."""
     in_blocks: list[Tensor] = []
     others: list[Tensor] = []
     for name, parameter in model.named_parameters():

@@ -19,7 +19,7 @@ JsonFile = Annotated[
 
 @if_stopped(STARTS_OVER)
 def evaluate_clip(
-    model: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a CLIP with its text tower.")],
+    model: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a CLIP with its text encoder.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the world to draw scenes from.")] = 1,
     images: Annotated[
         int, typer.Option(min=1, help="Scenes with one object, and as many with several.")

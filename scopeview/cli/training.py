@@ -50,9 +50,9 @@ def train_clip(
     width: Annotated[int, typer.Option(help="Width of the vision tower.")] = 192,
     blocks: Annotated[int, typer.Option(help="Blocks of the vision tower.")] = 8,
     heads: Annotated[int, typer.Option(help="Attention heads of the vision tower.")] = 6,
-    text_width: Annotated[int, typer.Option(help="Width of the text tower.")] = 128,
-    text_blocks: Annotated[int, typer.Option(help="Blocks of the text tower.")] = 3,
-    text_heads: Annotated[int, typer.Option(help="Attention heads of the text tower.")] = 4,
+    text_width: Annotated[int, typer.Option(help="Width of the text encoder.")] = 128,
+    text_blocks: Annotated[int, typer.Option(help="Blocks of the text encoder.")] = 3,
+    text_heads: Annotated[int, typer.Option(help="Attention heads of the text encoder.")] = 4,
     projection: Annotated[int, typer.Option(help="Width of the joint image and text embedding.")] = 128,
     batch_size: Annotated[int, typer.Option(help="Images per step.")] = 128,
     lr: Annotated[

@@ -130,7 +130,7 @@ class Description:
     Only active features have names, a clarity, a label entropy, neighbors and a place on the map.
     """
 
-    names: list[Name]  # best first, at most 5; empty where there is no text tower
+    names: list[Name]  # best first, at most 5; empty where there is no text encoder
     clarity: float | None  # mean pairwise cosine of the CLIP embeddings of its top 9 images, no self-pairs
     label_entropy: float | None  # nats, of activation by label over the top 20 images; None without labels
     selectivity: (

@@ -1,4 +1,4 @@
-"""CLIP's text tower: words become vectors in the space of the image embeddings.
+"""CLIP's text encoder: words become vectors in the space of the image embeddings.
 
 Loads folders of Hugging Face's `CLIPModel` with a tokenizer. Knows nothing of images or features. A model may
 come without either, or with ones that do not fit together: `text_problem` says so before any work.
@@ -60,7 +60,7 @@ def text_problem(folder: Path, words: Sequence[str] = ()) -> str | None:
 
 
 class TextEncoder:
-    """A text tower on its device, with its tokenizer. Keeps no state, so threads may share one."""
+    """A text encoder on its device, with its tokenizer. Keeps no state, so threads may share one."""
 
     def __init__(self, model: CLIPTextModelWithProjection, tokenizer: Any) -> None:
         self._model: Any = model
@@ -69,7 +69,7 @@ class TextEncoder:
 
     @classmethod
     def load(cls, folder: Path, *, device: str | torch.device = "cpu") -> "TextEncoder":
-        """In float32. Raises `NoTextError` where text tower or tokenizer is missing or does not fit."""
+        """In float32. Raises `NoTextError` where text encoder or tokenizer is missing or does not fit."""
         checked = check_device(str(device))
         _check_files(folder)
         tokenizer = _load_tokenizer(folder)
@@ -87,10 +87,10 @@ class TextEncoder:
             raise NoTextError(f"the tokenizer cannot take words that it does not know: {error}") from error
         vectors = self.embed(_two_words(self._tokenizer))
         if not np.isfinite(vectors).all():
-            raise NoTextError("the text tower gives numbers that are not finite")
+            raise NoTextError("the text encoder gives numbers that are not finite")
         if np.array_equal(vectors[0], vectors[-1]):
             raise NoTextError(
-                "the text tower gives one embedding for all texts: the config's eos_token_id is "
+                "the text encoder gives one embedding for all texts: the config's eos_token_id is "
                 f"{self._model.config.eos_token_id}, which may not be what the tokenizer ends texts with"
             )
 
@@ -124,7 +124,7 @@ def _check_files(folder: Path) -> None:
     if not any(all((folder / name).is_file() for name in names) for names in _TOKENIZERS):
         raise NoTextError(f"{folder}: the model's folder has no tokenizer")
     if not any(name.startswith(_TOWER[0]) for name in weights.tensor_names(folder)):
-        raise NoTextError(f"{folder}: the model has no text tower")
+        raise NoTextError(f"{folder}: the model has no text encoder")
 
 
 def _load_tokenizer(folder: Path) -> Any:
@@ -148,8 +148,8 @@ def _check_ids(folder: Path, tokenizer: Any, config: Any) -> None:
         raise NoTextError(f"{folder}: the tokenizer knows no words")
     if highest >= config.vocab_size:
         raise NoTextError(
-            f"{folder}: the tokenizer has ids up to {highest:,}, but the text tower has {config.vocab_size:,}"
-            " of them: it is another model's"
+            f"{folder}: the tokenizer has ids up to {highest:,}, but the text encoder has"
+            f" {config.vocab_size:,} of them: it is another model's"
         )
 
 

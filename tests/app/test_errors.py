@@ -190,7 +190,7 @@ def test_when_an_index_is_in_memory_is_told(site: TestClient) -> None:
 
 def test_why_a_text_tower_is_absent_is_told_beside_the_encoder(start_site: StartSite) -> None:
     def absent(_: Path) -> FakeTower:
-        raise ModelError("/srv/secret/model has no text tower")
+        raise ModelError("/srv/secret/model has no text encoder")
 
     site = start_site(text_factory=absent)
     site.get("/tiny/search?q=a+red+heart")

@@ -10,11 +10,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.engine.fair_share import (
     AT_ONCE_S,
+    Cooldowns,
     FairLimiter,
     FairTurns,
-    Rests,
+    RequestTurn,
     TooManyAtOnceError,
-    Turn,
     out_of_turn,
 )
 from app.web.client_address import CURRENT, current_client
@@ -223,46 +223,46 @@ class Clock:
         return self.now_s
 
 
-def busy(rests: Rests, clock: Clock, *others: str) -> list[float]:
-    """The rests of client `a` after each of its requests, which take 0.2 s and follow one another at once."""
+def busy(cooldowns: Cooldowns, clock: Clock, *others: str) -> list[float]:
+    """The cooldowns of client `a` after each of its requests, which take 0.2 s and come one after another."""
     found = []
     for _ in range(30):
         clock.now_s += 0.2
         for client in ("a", *others):
-            rests.note_client(client)
-        found.append(rests.after("a", 0.2))
+            cooldowns.note_client(client)
+        found.append(cooldowns.seconds_after("a", 0.2))
     return found
 
 
 def test_a_client_that_is_alone_never_rests() -> None:
     clock = Clock()
-    assert busy(Rests(clock), clock) == [0.0] * 30
+    assert busy(Cooldowns(clock), clock) == [0.0] * 30
 
 
 def test_beside_others_a_busy_client_rests_after_what_it_may_use_at_once() -> None:
     clock = Clock()
-    rests = busy(Rests(clock), clock, "b")
-    n_free = next(n for n, rest_s in enumerate(rests) if rest_s)
-    assert rests == [0.0] * n_free + [pytest.approx(0.6)] * (30 - n_free)
+    cooldowns = busy(Cooldowns(clock), clock, "b")
+    n_free = next(n for n, cooldown_s in enumerate(cooldowns) if cooldown_s)
+    assert cooldowns == [0.0] * n_free + [pytest.approx(0.6)] * (30 - n_free)
     assert AT_ONCE_S <= 0.202 * (n_free + 1) < 1.5 * AT_ONCE_S  # some of it came back meanwhile
 
 
 def test_a_client_that_asks_now_and_then_never_rests() -> None:
     clock = Clock()
-    rests = Rests(clock)
+    cooldowns = Cooldowns(clock)
     for _ in range(100):
         clock.now_s += 1.0
-        rests.note_client("a")
-        rests.note_client("b")
-        assert rests.after("a", 0.1) == 0.0
+        cooldowns.note_client("a")
+        cooldowns.note_client("b")
+        assert cooldowns.seconds_after("a", 0.1) == 0.0
 
 
 def test_a_place_stays_taken_while_its_client_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Rests, "after", lambda *_: 0.05)
+    monkeypatch.setattr(Cooldowns, "seconds_after", lambda *_: 0.05)
 
     async def told() -> tuple[bool, bool]:
         limiter = FairLimiter(4, 1, max_waiting=10)
-        turn = Turn(limiter, "a", Rests())
+        turn = RequestTurn(limiter, "a", Cooldowns())
         await turn.take()
         turn.give_back()
         second = asyncio.create_task(limiter.acquire("a"))

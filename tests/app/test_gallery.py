@@ -214,10 +214,10 @@ def test_an_index_without_a_text_tower_says_why_nothing_has_a_name(
     index_dir = write_described_index(tmp_path / "mute", slug="mute").index_dir
     manifest = read_manifest(index_dir)
     assert manifest.describe
-    mute = manifest.describe.model_copy(update={"vocabulary": None, "without_names": "no text tower"})
+    mute = manifest.describe.model_copy(update={"vocabulary": None, "without_names": "no text encoder"})
     write_manifest(index_dir, manifest.model_copy(update={"describe": mute}))
     page = start_site(index_dirs=[index_dir]).get("/mute/1?name=nowhere").text
-    assert "Features of this index have no names: no text tower." in page
+    assert "Features of this index have no names: no text encoder." in page
 
 
 def test_filters_that_nothing_passes_can_be_cleared(told_site: TestClient) -> None:

@@ -28,7 +28,7 @@ def ask(site: TestClient, address: str, **query: Any) -> Any:
 
 
 class Words:
-    """A text tower: a text points the way of its length."""
+    """A text encoder: a text points the way of its length."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         return np.eye(PROJECTION, dtype=np.float32)[[len(text) for text in texts]]
@@ -216,7 +216,7 @@ def test_where_words_cannot_be_compared_the_edit_is_shown_all_the_same(
     start_site: StartSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def absent(_: Path) -> Words:
-        raise ModelError("no text tower")
+        raise ModelError("no text encoder")
 
     site = with_vectors(start_site(text_factory=absent), monkeypatch)
     found = ask(site, f"{IMAGE}/steering", edit="3:40", prompt="a heart")

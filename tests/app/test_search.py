@@ -161,7 +161,7 @@ def test_another_site_may_not_send_an_image(site: TestClient) -> None:
 
 def test_without_a_text_tower_the_page_says_why_and_names_still_count(start_site: StartSite) -> None:
     def failing(_: object) -> FakeTower:
-        raise ModelError("/srv/secret: the model has no text tower")
+        raise ModelError("/srv/secret: the model has no text encoder")
 
     for client, why in (
         (start_site(text_factory=failing), "text encoder of this index is missing"),
@@ -182,7 +182,7 @@ def test_a_model_without_a_text_tower_is_asked_once_and_leaves_no_traceback(
 
     def failing(index_dir: object) -> FakeTower:
         asked.append(index_dir)
-        raise NoTextError("/srv/model: the model has no text tower, so no text can be embedded")
+        raise NoTextError("/srv/model: the model has no text encoder, so no text can be embedded")
 
     client = start_site(text_factory=failing)
     for text in ("heart", "star"):
@@ -191,7 +191,7 @@ def test_a_model_without_a_text_tower_is_asked_once_and_leaves_no_traceback(
             in client.get(f"{API}/tiny/search?q={text}").json()["why_not"]
         )
     assert len(asked) == 1
-    told = [record for record in caplog.records if "no text tower" in record.getMessage()]
+    told = [record for record in caplog.records if "no text encoder" in record.getMessage()]
     assert [(record.levelname, record.exc_info) for record in told] == [("WARNING", None)]
 
 

@@ -1,4 +1,4 @@
-"""A stand-in for the text tower and for what is near a vector, so that search is tested without torch."""
+"""A stand-in for the text encoder and for what is near a vector, so that search is tested without torch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

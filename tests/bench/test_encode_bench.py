@@ -9,7 +9,7 @@ import torch
 
 from bench import gpu
 from bench.agreement import by_layer, compare
-from bench.encode import Sizes, measure, report, shared_saes
+from bench.encode import EncodeSizes, measure, report, shared_saes
 from bench.reference_loop import ReferenceLoop
 from indexer.sources import open_source
 from scopeview.vision.clip import Clip
@@ -52,7 +52,7 @@ def test_the_reference_loop_finds_the_activations_that_an_index_ranks_first(mode
 def test_rates_are_of_each_round_and_say_where_the_time_went(model: str, tars: Path, tmp_path: Path) -> None:
     reference, clip = Clip.load(model), Clip.load(model, dtype=torch.bfloat16)
     saes = shared_saes(LAYERS, d_in=32, n_features=64, k=4, device="cpu")
-    sizes = Sizes(rounds=2, reference_images=2, images=16)
+    sizes = EncodeSizes(rounds=2, reference_images=2, images=16)
     rates = measure(reference, clip, saes, open_source(tars).shards, sizes)
     assert [len(found) for found in (rates.reference, rates.vit, rates.ours)] == [2, 2, 2]
     assert {"CLIP", "SAEs", "waiting for images"} <= rates.seconds.keys()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from bench import uploads_load
-from bench.servers import Server
+from bench.servers import RunningServer
 from bench.uploads_client import shares
 from scopeview.store.reader import IndexReader
 from tests.app.index import write_index
@@ -53,18 +53,18 @@ class Listener(ThreadingHTTPServer):
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[RunningServer]:
     Site.n_posts, Site.pages = 0, set()
     with Listener(("127.0.0.1", 0), Site) as site:
         thread = threading.Thread(target=site.serve_forever, daemon=True)
         thread.start()
-        yield Server(f"http://127.0.0.1:{site.server_port}", os.getpid(), 0.0)
+        yield RunningServer(f"http://127.0.0.1:{site.server_port}", os.getpid(), 0.0)
         site.shutdown()
         thread.join()
 
 
 def test_every_answer_is_counted_and_what_is_missing_afterwards_is_lost(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads_load, "SETTLED", 5)
     monkeypatch.setattr(uploads_load, "BROWSED_S", 0)

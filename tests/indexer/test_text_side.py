@@ -23,7 +23,7 @@ def test_a_tokenizer_of_another_model_costs_the_names_and_no_image(world: Path, 
     path.write_text(json.dumps(tokenizer))
     ended = scopeview(*index_words(world, tmp_path / "out"), "--layers", "embed")
     assert ended.code == 0, ended.err
-    reason = "the tokenizer has ids up to 60, but the text tower has 11"
+    reason = "the tokenizer has ids up to 60, but the text encoder has 11"
     assert ended.err.index(reason) < ended.err.index('"encode"')
     assert reason in json.loads((tmp_path / "out" / "report.json").read_bytes())["without_names"]
     assert f"features have no names: {reason}" in " ".join(ended.out.split())

@@ -1,4 +1,4 @@
-"""The text tower: what transformers itself says of the same words, and folders that have none."""
+"""The text encoder: what transformers itself says of the same words, and folders that have none."""
 
 import json
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_a_vision_tower_alone_says_so(folder: Path, tmp_path: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     vision = {name: tensor for name, tensor in tensors.items() if name.startswith("vision")}
     save_file(vision, tmp_path / "model.safetensors")
-    assert text_problem(tmp_path) == "the model has no text tower"
+    assert text_problem(tmp_path) == "the model has no text encoder"
 
 
 def test_a_missing_weight_is_named(folder: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_tokenizer_with_more_ids_than_the_text_tower_says_so(folder: Path, tmp
     model = {"type": "WordLevel", "vocab": words, "unk_token": WORDS[1]}
     problem = text_problem(damaged(folder, tmp_path, tokenizer={"model": model}))
     assert problem == (
-        f"the tokenizer has ids up to {len(WORDS) + 1}, but the text tower has {len(WORDS)} of them: it is "
+        f"the tokenizer has ids up to {len(WORDS) + 1}, but the text encoder has {len(WORDS)} of them: it is "
         "another model's"
     )
 
