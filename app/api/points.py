@@ -12,7 +12,7 @@ from starlette.requests import Request
 from app.api.responses import ERRORS, FOUND
 from app.params.common import IndexDep, SlotDep
 from app.params.filters import NameQuery
-from app.services.map_points import packed, points_version
+from app.services.map_points import packed
 from app.state import OpenIndex
 from app.urls import API
 from app.web.caching import FOR_EVERYONE, versioned_response
@@ -32,7 +32,7 @@ PACKED: dict[int | str, dict[str, Any]] = {
 
 
 class PointsOut(BaseModel):
-    """Columns of one length: place i of each is one feature; null where a figure is unknown."""
+    """Columns of equal length: entry i of each is one feature; null where a figure is unknown."""
 
     index: str
     layer: Layer
@@ -62,7 +62,11 @@ router = APIRouter(tags=["index"])
     responses=ERRORS,
 )
 def points(index: IndexDep, slot: SlotDep, name: NameQuery = None) -> Response:
-    """Written here and not by FastAPI, which would make everybody wait for it: 65,536 features are 8 MB."""
+    """Returns every active feature in columns.
+
+    The JSON is written here, since FastAPI would make all other requests wait for it: 65,536 features are 8
+    MB.
+    """
     content = _points(index, slot, name).model_dump_json()
     return Response(content, media_type="application/json", headers={"Cache-Control": FOR_EVERYONE})
 
@@ -96,7 +100,7 @@ def _points(index: OpenIndex, slot: Slot, name: str | None) -> PointsOut:
     responses=PACKED,
 )
 def points_packed(request: Request, index: IndexDep, slot: SlotDep) -> Response:
-    content, version = packed(index.reader, slot), points_version(index)
+    content, version = packed(index.reader, slot), index.version
     gzips = "gzip" in request.headers.get("accept-encoding", "")
     answer = versioned_response(
         request,

@@ -1,7 +1,7 @@
 """The operator's block-list: images by sha256, URL or domain, one a line.
 
-The file is read again whenever it changes, so that an image is gone with the next request. Knows nothing of
-indexes: which of their images a rule means is for `moderation.reader` to find out.
+The file is read again whenever it changes, so that a blocked image is gone with the next request. Knows
+nothing of indexes: `moderation.reader` finds the images that a rule means.
 """
 
 import logging
@@ -16,10 +16,10 @@ log = logging.getLogger("scopeview.blocklist")
 
 
 class BlockList:
-    """The rules as the file has them at this moment. Call from any thread."""
+    """The current rules of the file. Thread-safe."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """None: nothing is blocked. Raises `InputError` for a file that cannot be read whole."""
+        """`path` None: nothing is blocked. Raises `InputError` for a file that cannot be read whole."""
         self._path = path
         self._lock = threading.Lock()
         self._seen: tuple[int, ...] | None = None
@@ -28,9 +28,10 @@ class BlockList:
             self._rules = read_rules(path)
 
     def rules(self) -> Rules:
-        """A look at the file's time and size each call, microseconds; its content only when they changed.
+        """Returns the rules; each call looks at the file's time and size, and reads it when they changed.
 
-        A file that is gone, or in part unreadable, is in the log: what was blocked stays blocked.
+        The look takes microseconds. If the file is gone, is not text, or has a line that is no rule, this is
+        logged, and what was blocked stays blocked until the file can be read whole; its good lines count.
         """
         if self._path is None:
             return self._rules
@@ -52,11 +53,27 @@ class BlockList:
             self._complain(error)
             return
         if rules.unread:
-            log.error("the block-list %s: %s; %s", path, listed(rules.unread), ACCEPTED)
+            rules = _with_blocked(rules, self._rules)
+            log.error(
+                "the block-list %s: %s; %s; what was blocked stays blocked",
+                path,
+                listed(rules.unread),
+                ACCEPTED,
+            )
         self._rules, self._seen = rules, seen
 
     def _complain(self, error: Exception) -> None:
         log.error("the block-list %s cannot be read (%s): what was blocked stays blocked", self._path, error)
+
+
+def _with_blocked(rules: Rules, blocked: Rules) -> Rules:
+    """Returns `rules`, unread lines included, and everything that `blocked` blocks."""
+    return Rules(
+        rules.sha256s | blocked.sha256s,
+        rules.urls | blocked.urls,
+        rules.domains | blocked.domains,
+        rules.unread,
+    )
 
 
 def _signature(path: Path) -> tuple[int, ...]:

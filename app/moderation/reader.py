@@ -1,7 +1,7 @@
-"""The index reader of the server: it withholds what the block-list names.
+"""The server's index reader: it withholds what the block-list names.
 
-A blocked image keeps its number, its rank and its activations, so that every count stays true; its image,
-words and addresses are gone, and its cell in a grid is covered.
+A blocked image keeps its number, its rank and its activations, so that every count stays true. Its pixels,
+words and addresses are withheld, and its cell in a grid is covered.
 """
 
 import io
@@ -27,7 +27,7 @@ _HOST = r"lower(regexp_extract(source_url, '^[a-zA-Z]+://(?:[^/?#@]*@)?([^/:?#]+
 
 
 class GoneError(ProblemError):
-    """410: there is such an image, and it is not to be shown."""
+    """410: the image exists, but must not be shown."""
 
     def __init__(self, image_id: int) -> None:
         detail = f"Image {image_id} was removed by the operator of this server."
@@ -47,7 +47,7 @@ class ModeratedReader(IndexReader):
         self._covered = lru_cache(maxsize=_COVERED_KEPT)(_cover)
 
     def blocked(self) -> frozenset[int]:
-        """Ids of the images that are blocked now; all are looked through once after each change."""
+        """Returns the ids of all blocked images; searches the whole index once after each change."""
         rules = self._blocklist.rules()
         if rules is not self._found[0]:
             with self._finding:
@@ -56,11 +56,11 @@ class ModeratedReader(IndexReader):
         return self._found[1]
 
     def edition(self) -> str:
-        """Changes with what is blocked; empty while nothing is."""
+        """Returns a text that changes with the block-list; empty while nothing is blocked."""
         return self._blocklist.rules().digest
 
     def grid_version(self, version: str, image_ids: Iterable[int]) -> str:
-        """What stands in the URL of a grid of these images: another one while a cell of it is covered."""
+        """Returns the version for the URL of a grid of these images; it differs while a cell is covered."""
         blocked = self.blocked()
         covered = sorted(blocked.intersection(image_ids)) if blocked else []
         return "-".join([version, *map(str, covered)])
@@ -99,7 +99,7 @@ class ModeratedReader(IndexReader):
         return self._covered(sprite, cells) if cells else sprite
 
     def grid_image_ids(self, slot: Slot, feature: int) -> list[int]:
-        """The images of its cells, by rank; not looked up while nothing is blocked."""
+        """Returns the ids of a grid's images, by rank; empty, without a look-up, while nothing is blocked."""
         if not self.blocked():
             return []
         return [at for card in self.cards(slot, [feature]).values() for at in card.top_image_ids]
@@ -123,7 +123,7 @@ class ModeratedReader(IndexReader):
 
 
 def redacted(row: ImageRow) -> ImageRow:
-    """What is left of a blocked image: its number."""
+    """Returns the row of a blocked image with nothing left but its number."""
     return replace(row, key="removed", caption=None, source_url=None, label=None, punsafe=None)
 
 

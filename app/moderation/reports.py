@@ -1,9 +1,9 @@
 """Visitors' reports of images, appended to one file, a JSON object a line.
 
-Nothing of who said it is kept. Each line holds the image's sha256, ready for the block-list. Whoever knows
-an upload's id can see it, and this file may be passed on: it holds only the id's beginning. How often one
-visitor and all together may report is counted by `limits` (slowapi, which builds on it, binds routes and
-answers errors in ways of its own).
+Nothing about the reporter is kept. Each line holds the image's sha256, ready for the block-list. Anyone who
+knows an upload's id can see it, and this file may be passed on, so it holds only the start of the id.
+`limits` counts how often one visitor, and all together, may report (slowapi, which builds on it, binds routes
+and answers errors in ways of its own).
 """
 
 import json
@@ -31,7 +31,7 @@ REASONS = {
 
 @dataclass(frozen=True)
 class VisitorReport:
-    """One report of an indexed image, as the file has it."""
+    """One report of an indexed image, as in the file."""
 
     created: str  # UTC, ISO 8601
     index: str
@@ -45,7 +45,7 @@ class VisitorReport:
 
 @dataclass(frozen=True)
 class UploadReport:
-    """One report of an upload, as the file has it."""
+    """One report of an upload, as in the file."""
 
     created: str  # UTC, ISO 8601
     index: str
@@ -57,22 +57,22 @@ class UploadReport:
 
 
 def short_id(upload_id: str) -> str:
-    """Names the upload to whoever has the server's folder, and opens it to nobody else."""
+    """Returns a name for the upload that helps only someone with access to the server's folder."""
     return upload_id[:N_ID_CHARACTERS]
 
 
 class Reports:
-    """The file of reports. Call from any thread."""
+    """The file of reports. Thread-safe."""
 
     def __init__(self, path: Path, *, a_minute: int = 5, an_hour: int = 300) -> None:
-        """At most `a_minute` from one client, and `an_hour` from all."""
+        """Allows at most `a_minute` reports a minute from one client, and `an_hour` an hour from all."""
         self._path = path
         self._of_one, self._of_all = RateLimitItemPerMinute(a_minute), RateLimitItemPerHour(an_hour)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._lock = threading.Lock()
 
     def refuse_too_many(self, client: str) -> None:
-        """Counts this one. Raises a 429 for one too many of this client, or of all."""
+        """Counts this report. Raises a 429 if this client, or all clients together, report too often."""
         limits = ((self._of_one, client, "60"), (self._of_all, "all", "600"))
         for limit, who, retry_s in limits:
             if not self._limiter.hit(limit, "report", who):
@@ -80,8 +80,10 @@ class Reports:
                 raise ProblemError(429, "too_many_reports", detail, {"Retry-After": retry_s})
 
     def add(self, report: VisitorReport | UploadReport) -> None:
-        """Raises a 503 when the file is as large as it may become: then someone has to read it; a 507 or a
-        503 when the disk takes nothing."""
+        """Appends a report. Raises a 507 or a 503 when the disk cannot be written to.
+
+        Raises a 503 also when the file has reached its maximum size: then someone has to read it.
+        """
         line = json.dumps(asdict(report), ensure_ascii=False) + "\n"
         with self._lock, disk_problems(self._path.parent):
             if self._path.exists() and self._path.stat().st_size > MAX_FILE_BYTES:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from app.services.map_points import points_version
 from app.state import OpenIndex
 from app.urls import URLS
 from scopeview.slots import Slot
@@ -18,7 +17,7 @@ class PlotView:
 
 
 def plot_view(index: OpenIndex, slot: Slot) -> PlotView:
-    version = points_version(index)
+    version = index.version
     return PlotView(
         points_url=URLS.points(index.slug, slot.layer, packed=True, token=slot.token, v=version),
         card_url=URLS.map(index.slug, slot.layer, token=slot.token),

@@ -5,7 +5,6 @@ columns end to end, little-endian. A browser reads it with typed arrays, Python 
 """
 
 import gzip
-import hashlib
 import json
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ _GZIP_LEVEL = 5
 
 
 class PackedPoints(NamedTuple):
-    """The bytes as they are sent, plain and compressed."""
+    """The bytes to send, plain and compressed."""
 
     plain: bytes
     gzipped: bytes
@@ -53,19 +52,12 @@ def packed(reader: IndexReader, slot: Slot) -> PackedPoints:
 
 
 def has_map(index: OpenIndex, slot: Slot) -> bool:
-    """Have the features of the slot places? Active ones have, once the index was described."""
+    """True if the slot's features have places: active ones do, once the index was described."""
     return index.reader.is_described and index.summaries[slot].n_active > 0
 
 
-def points_version(index: OpenIndex) -> str:
-    """Changes when the index is rebuilt or described again."""
-    describe = index.manifest.describe
-    made_of = f"{index.manifest.database} {describe.database if describe else ''}"
-    return hashlib.sha256(made_of.encode()).hexdigest()[:12]
-
-
 def _coded(names: list[str | None]) -> tuple[list[str], np.ndarray[Any, np.dtype[np.int32]]]:
-    """Each different name once, and for every feature which of them is its own: `NO_WORD` for none."""
+    """Returns each different name once, and every feature's number among them: `NO_WORD` for no name."""
     words = list(dict.fromkeys(name for name in names if name is not None))
     numbers: dict[str | None, int] = {word: number for number, word in enumerate(words)}
     return words, np.array([numbers.get(name, NO_WORD) for name in names], np.int32)

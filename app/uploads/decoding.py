@@ -1,9 +1,9 @@
 """Decodes an uploaded file to the square that the model sees, in a process of its own.
 
-Decoders are C code that takes as long as a file makes it, and a thread cannot be stopped. A process can: at
-its deadline, when the sender has left, and when the server ends. It has low priority and a bound on its
-memory, and what makes a decoder crash ends that process and not the server. What runs in there imports no
-more than images need.
+Decoders are C code that takes as long as a file makes it, and a thread cannot be stopped. A process can be
+stopped: at its deadline, when the sender leaves, and when the server ends. It has low priority and limited
+memory, and a crash of the decoder ends that process, not the server. The process imports only what images
+need.
 """
 
 import math
@@ -23,24 +23,26 @@ from scopeview.images import Grey16, ImageLimits, decode
 from scopeview.vision.preprocess import Preprocessing
 
 N_PROCESSES = 2
-"""A 50-megapixel image is 150 MB of pixels; these many are decoded at one time."""
+"""Images decoded at one time: one of 50 megapixels is 150 MB of pixels."""
 MAX_PROCESS_BYTES = 4 * 1024**3
-"""Address space of one; what asks for more is told that the image is damaged."""
+"""The address space of one process; an image that needs more is reported as damaged."""
 
 Crop = UInt8[np.ndarray, "3 height width"]
 
 
 class DecodedCrop(NamedTuple):
-    """The square that the model sees; for 16-bit grayscale, how it became 8-bit. None: the file is another."""
+    """The square that the model sees, and how 16-bit grayscale became 8-bit: None for all other files."""
 
     crop: Crop
     grey_16_bit: Grey16 | None
 
 
 class Decoder(Protocol):
-    """Raises `ImageError`, and whatever says that it cannot be done now."""
+    """Decodes an upload. Raises `ImageError`, and other errors if it cannot be done now."""
 
-    async def __call__(self, data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> DecodedCrop: ...
+    async def __call__(
+        self, data: bytes, limits: ImageLimits, preprocessing: Preprocessing
+    ) -> DecodedCrop: ...
 
 
 class ProcessDecoder:
@@ -50,7 +52,7 @@ class ProcessDecoder:
         self._deadline_s = deadline_s
 
     async def __call__(self, data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> DecodedCrop:
-        """Raises `ImageError` also for what takes too long or ends the decoder; its process ends with it."""
+        """Raises `ImageError` also if it takes too long or crashes the decoder, which ends the process."""
         try:
             with anyio.fail_after(self._deadline_s):
                 return await anyio.to_process.run_sync(
@@ -64,7 +66,7 @@ class ProcessDecoder:
 
 
 def decoded_crop(data: bytes, limits: ImageLimits, preprocessing: Preprocessing) -> DecodedCrop:
-    """The square that a model with that preprocessing sees. Raises `ImageError`."""
+    """Returns the square that a model with that preprocessing sees. Raises `ImageError`."""
     decoded = decode(data, limits, preprocessing.grey_16_bit)
     grey_16_bit = preprocessing.grey_16_bit if decoded.is_grey_16_bit else None
     return DecodedCrop(preprocessing.crop(decoded.image), grey_16_bit)
@@ -77,7 +79,7 @@ def _crop_in_process(data: bytes, limits: ImageLimits, preprocessing: Preprocess
 
 @cache
 def _restrict_process() -> None:
-    """Once: pages go first, and no image takes all memory."""
+    """Gives the process, once, low priority and limited memory: pages go first, no image takes all memory."""
     if sys.platform == "linux":
         import resource
 
@@ -86,5 +88,5 @@ def _restrict_process() -> None:
 
 
 def _unlimited() -> anyio.CapacityLimiter:
-    """No limit here: admission is decided before."""
+    """Returns a limiter without a limit: admission was decided before."""
     return anyio.CapacityLimiter(math.inf)

@@ -1,10 +1,10 @@
 """Checks that an upload is one plain image and nothing else, before it is decoded.
 
-What is no image at all is told which kinds are accepted, and what it is where people often send it.
+The error for other files names the accepted kinds, and the file's own kind if people often send it.
 
-Nothing of a file is kept but its pixels, so a file that is an image and something else as well could do no
-harm here; yet nobody sends one by accident. The same goes for an animation without end, of which only the
-first frame would be looked at. What cameras append to an image (a film, a depth map) is let through.
+Only the pixels of a file are kept, so a file that is an image and something else as well could do no harm
+here; yet nobody sends one by accident. The same goes for an animation without end, of which only the first
+frame would be used. What cameras append to an image (a film, a depth map) is accepted.
 """
 
 import re
@@ -33,7 +33,7 @@ _SCRIPT = re.compile(rb"GIF8.a/\*|\xff\xd8\xff\xe0/\*")  # a comment where width
 
 
 def validate_image(data: bytes) -> None:
-    """Raises a 415 for what is no image, or another kind of file too; a 413 for too many frames."""
+    """Raises a 415 if it is no image, or another kind of file as well; a 413 if it has too many frames."""
     _refuse_other_files(data)
     other = _other_kind(data)
     if other is not None:
@@ -45,7 +45,7 @@ def validate_image(data: bytes) -> None:
 
 
 def _refuse_other_files(data: bytes) -> None:
-    """By how it begins, which decides how it would be decoded."""
+    """Raises a 415 if the file does not begin as an image: its beginning decides how it would be decoded."""
     try:
         kind_of(data)
     except ImageError:
@@ -64,7 +64,7 @@ def _other_kind(data: bytes) -> str | None:
 
 
 def _ends_as_zip(data: bytes) -> bool:
-    """The end of an archive's directory says how long the comment is that ends the file."""
+    """True if a ZIP directory ends here: its end states how long the comment is that ends the file."""
     tail = data[-(_ZIP_END_BYTES + 0xFFFF) :]
     return any(
         found.end() + int.from_bytes(found["comment"], "little") == len(tail)
@@ -73,7 +73,10 @@ def _ends_as_zip(data: bytes) -> bool:
 
 
 def _n_frames(data: bytes) -> int:
-    """Frames of a GIF or animated WebP, as far as its blocks can be followed; stops at one more than allowed."""
+    """Counts the frames of a GIF or animated WebP as far as its blocks can be followed.
+
+    For a GIF it stops at one more than allowed.
+    """
     if data[:4] == b"GIF8":
         return _n_gif_frames(data)
     return data.count(b"ANMF") if data[8:16] == b"WEBPVP8X" else 1
@@ -97,5 +100,5 @@ def _n_gif_frames(data: bytes) -> int:
 
 
 def _table_bytes(flags: bytes) -> int:
-    """Size of the color table that a GIF's flags announce."""
+    """Returns the size of the color table that a GIF's flags announce."""
     return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0

@@ -10,12 +10,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from app.formatting import size
-from app.web.errors import ProblemError
 from app.settings import Settings
+from app.web.errors import ProblemError
 
 FIELD = "image"
 _ENVELOPE_BYTES = 64 * 1024
-"""What a form may hold beside the image: boundaries, part headers, small fields."""
+"""The most that a form may hold beside the image: boundaries, part headers, small fields."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,19 @@ class Pace:
         return cls(settings.max_upload_bytes, settings.upload_read_s, settings.upload_min_bytes_per_s)
 
     def deadline_s(self, n_bytes: int) -> float:
-        """When more must have come, from the start, of which there are so many bytes. Pure."""
+        """Returns when more must have come, in seconds from the start, after `n_bytes`. Pure."""
         return min(self.timeout_s, self.grace_s + n_bytes / self.min_bytes_per_s)
 
 
 async def read_image(request: Request, pace: Pace) -> bytes:
-    """The bytes of the field `image`. Raises `ProblemError` (408, 413, 415, 422); writes nothing to disk."""
+    """Returns the bytes of the field `image`; writes nothing to disk.
+
+    Raises `ProblemError` (400, 408, 413, 415, 422).
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
-        detail = (
-            f"Send the image as multipart/form-data in the field {FIELD!r}; this request is {kind or 'untyped'}."
-        )
+        sent = kind or "untyped"
+        detail = f"Send the image as multipart/form-data in the field {FIELD!r}; this request is {sent}."
         raise ProblemError(415, "unsupported", detail)
     _check_length(request.headers.get("content-length"), pace.max_bytes)
     try:
@@ -65,13 +67,16 @@ async def read_image(request: Request, pace: Pace) -> bytes:
 
 
 class _InMemory(MultiPartParser):
-    """Starlette rolls large parts over to a temporary file; an image must touch no disk."""
+    """Keeps all parts in memory: Starlette moves large ones to a file, but an image must touch no disk."""
 
     spool_max_size = 2**40
 
     async def parse(self) -> FormData:
-        """Starlette closes the parts when the form is broken, but not when the stream is, nor a part that
-        never ends: it is in no form."""
+        """Parses the form, and closes the parts that it does not keep.
+
+        Starlette closes the parts when the form is broken, but not when the stream is. It also never closes a
+        part that has no end, since that one is in no form.
+        """
         kept: list[object] = []
         try:
             form = await super().parse()
@@ -88,13 +93,15 @@ async def _parse(request: Request, stream: AsyncGenerator[bytes, None]) -> FormD
     try:
         return await parser.parse()
     except (MultiPartException, MultipartParseError, UnicodeDecodeError) as error:
-        raise ProblemError(422, "unprocessable", f"The multipart form is incomplete or invalid: {error}.") from None
+        raise ProblemError(
+            422, "unprocessable", f"The multipart form is incomplete or invalid: {error}."
+        ) from None
 
 
 async def _bounded(
     stream: AsyncGenerator[bytes, None], pace: Pace, timeout: asyncio.Timeout
 ) -> AsyncGenerator[bytes, None]:
-    """Content-Length may be absent (chunked): what counts is what arrives, and when."""
+    """Passes chunks on; counts what arrives, and when, since Content-Length may be absent (chunked)."""
     seen, started_s = 0, asyncio.get_running_loop().time()
     async for chunk in stream:
         seen += len(chunk)
@@ -124,6 +131,4 @@ def _check_length(stated: str | None, max_bytes: int) -> None:
 
 
 def _too_large(max_bytes: int) -> ProblemError:
-    return ProblemError(
-        413, "too_large", f"This image is too large: at most {size(max_bytes)} are accepted."
-    )
+    return ProblemError(413, "too_large", f"This image is too large: at most {size(max_bytes)} are accepted.")

@@ -1,9 +1,9 @@
 """Limits of uploads per client: at a time, and per minute.
 
-Those of a minute are counted by `limits` (slowapi, which builds on it, binds routes and answers errors in
-ways of its own), in a sliding window: a burst is let through, and what is refused does not count. `limits`
-has an exact moving window too, but keeps a list for every client that ever came, and looks through all of
-them each time.
+`limits` counts those of a minute (slowapi, which builds on it, binds routes and answers errors in ways of its
+own). Its sliding window lets a burst through, and does not count refused uploads. `limits` has an exact
+moving window too, but that keeps a list for every client that ever came, and looks through all of them each
+time.
 """
 
 import math
@@ -21,16 +21,16 @@ from app.web.errors import ProblemError
 
 
 class UploadRate:
-    """Call from any thread."""
+    """Limits the uploads of each client per minute. Thread-safe."""
 
     def __init__(self, a_minute: int) -> None:
-        """0: as many as they like."""
+        """`a_minute` 0: no limit."""
         self._a_minute = a_minute
         self._limit = RateLimitItemPerMinute(max(a_minute, 1))
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     def refuse_too_many(self, client: str) -> None:
-        """Counts this one. Raises a 429 that says when to come back for one too many of this client."""
+        """Counts this upload. If the client sends too many, raises a 429 that says when to come back."""
         if not self._a_minute or self._limiter.hit(self._limit, "upload", client):
             return
         reset_s = self._limiter.get_window_stats(self._limit, "upload", client).reset_time
@@ -47,15 +47,17 @@ class UploadPlaces:
     """Limits how many uploads are read or analyzed at a time, in all and per client. For one event loop."""
 
     def __init__(self, total: int, per_client: int) -> None:
-        """`per_client` 0: as many as there are."""
+        """`per_client` 0: as many as `total`."""
         self._total, self._per_client = total, per_client or total
         self._n_sending = Counter[str]()
 
     @contextmanager
     def place(self, client: str) -> Iterator[None]:
-        """Raises a 429 where this client has all its places, `BusyError` where others have all there are."""
+        """Holds a place. Raises a 429 if this client has all its places, `BusyError` if none is left."""
         if self._n_sending[client] >= self._per_client:
-            detail = f"{self._per_client} images from your address are already being analyzed. Try again soon."
+            detail = (
+                f"{self._per_client} images from your address are already being analyzed. Try again soon."
+            )
             raise ProblemError(429, "too_many_at_once", detail, {"Retry-After": "5"})
         if self._n_sending.total() >= self._total:
             raise BusyError(self._total)

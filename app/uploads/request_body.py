@@ -1,7 +1,7 @@
-"""The body of a request, and how the rest of it is discarded once the answer is known.
+"""Reads a request's body, and discards the rest of it once the answer is known.
 
 A server that answers and closes while the sender is still sending resets the connection, and the sender may
-never see the answer: a 503 would look like a crash. So what is left is read and thrown away, within bounds.
+never see the answer: a 503 would look like a crash. So the rest is read and thrown away, within bounds.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ from starlette.requests import Request
 from starlette.types import Message, Receive
 
 DISCARD_S = 10.0
-"""For so long, and no longer, a refused body is read."""
+"""A refused body is read for this long at most."""
 
 
 class IncomingBody:
-    """Passes on what a request receives, and knows when it has ended."""
+    """Passes on what a request receives, and knows when the body has ended."""
 
     def __init__(self, receive: Receive, *, asks_first: bool = False) -> None:
-        """`asks_first`: the sender waits for a word (`Expect: 100-continue`) before it sends anything."""
+        """`asks_first`: the sender waits for a go-ahead (`Expect: 100-continue`) before it sends anything."""
         self._receive, self._asks_first = receive, asks_first
         self._ended = False
 
@@ -33,12 +33,12 @@ class IncomingBody:
         return message
 
     async def left(self) -> None:
-        """Returns when the sender's connection ends; for after the body."""
+        """Returns when the sender's connection ends. Call it after the body."""
         while (await self._receive())["type"] == "http.request":
             await asyncio.sleep(0)
 
     async def discard(self, max_bytes: int) -> None:
-        """Reads to the end, at most `max_bytes` and `DISCARD_S`."""
+        """Reads to the end, but at most `max_bytes` and for `DISCARD_S`."""
         if self._asks_first:
             return
         n_bytes = 0

@@ -1,11 +1,11 @@
 """Uploads on disk: `{id}.json` and `{id}.webp`, flat in one folder.
 
-What is kept is the square that the model saw, as a fresh WebP without metadata or loss, and its codes: it can
-be analyzed again, and comes out the same. The bytes that were sent are never written. An upload that
-expires or is deleted loses both and leaves a tombstone, so that its link says 410 and not 404; a month later
-the tombstone goes too.
+The square that the model saw is kept, as a fresh WebP without metadata or loss, and its codes: it can be
+analyzed again with the same result. The bytes that were sent are never written. An upload that expires or is
+deleted loses both and leaves a tombstone, so that its link says 410 and not 404; a month later the tombstone
+goes too.
 
-An upload whose sha256 stands in the operator's block-list is shown to nobody while it stands there.
+An upload whose sha256 is in the operator's block-list is shown to nobody while it is there.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from app.moderation.blocklist import BlockList
 from app.web.errors import ProblemError, disk_problems, is_disk_full
 from scopeview.errors import InputError, NotFoundError
 from scopeview.images import Grey16
-from scopeview.store.files import write_json, atomic_write
+from scopeview.store.files import atomic_write, write_json
 from scopeview.store.records import Code
 
 log = logging.getLogger("scopeview.uploads")
@@ -36,7 +36,7 @@ log = logging.getLogger("scopeview.uploads")
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 TOMBSTONE_S = 30 * 24 * 3600.0
 EXTENDED_TTL_S = 30 * 24 * 3600.0
-"""How long an upload is kept, from when it was sent, for whoever sent it and asks for it."""
+"""How long an upload is kept, from when it was sent, if its sender asks for longer."""
 
 State = Literal["kept", "deleted", "expired"]
 
@@ -59,12 +59,12 @@ class Upload:
 
     @property
     def sha256s(self) -> tuple[str, ...]:
-        """Either of them in a block-list blocks it."""
+        """The hashes that a block-list may name: either one blocks the upload."""
         return self.sha256, self.crop_sha256
 
 
 class NewUpload(NamedTuple):
-    """A new upload, and the key that deletes it: told once, stored only as a hash."""
+    """A new upload, and the key that deletes it: returned once, stored only as a hash."""
 
     upload: Upload
     delete_key: str
@@ -76,7 +76,7 @@ PROBE_EVERY_S = 10.0
 
 
 class UploadStore:
-    """Call from any thread."""
+    """The stored uploads. Thread-safe."""
 
     def __init__(
         self, folder: Path, *, ttl_s: float, max_uploads: int, blocklist: BlockList | None = None
@@ -96,7 +96,7 @@ class UploadStore:
         return self._n_kept
 
     def open(self) -> None:
-        """Makes the folder and counts what is in it. Raises `InputError` when there can be no such folder."""
+        """Makes the folder and counts the uploads in it. Raises `InputError` if it cannot be made."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -104,7 +104,10 @@ class UploadStore:
         self.sweep()
 
     def why_unwritable(self) -> str | None:
-        """Why nothing can be kept now, in words that name no path; found out by writing, now and then."""
+        """Returns why nothing can be kept now, in words without paths; None if it can.
+
+        Finds out by writing, now and then.
+        """
         probed_s, why = self._probed
         if self.clock() - probed_s >= PROBE_EVERY_S:
             why = self._probe()
@@ -123,7 +126,7 @@ class UploadStore:
         return None
 
     def refuse_when_full(self) -> None:
-        """Raises a 503 while as many uploads are kept as the operator allows; what has expired is none."""
+        """Raises a 503 while the operator's limit of stored uploads is reached; expired ones do not count."""
         if self._n_kept >= self._max_uploads and self.clock() >= self._next_expiry_s:
             self.sweep()
         if self._n_kept >= self._max_uploads:
@@ -149,7 +152,7 @@ class UploadStore:
         sha256: str = "",
         grey_16_bit: Grey16 | None = None,
     ) -> NewUpload:
-        """`webp` is the image. The JSON is written last: an upload without it does not exist.
+        """Stores the image, `webp`. The JSON is written last: an upload without it does not exist.
 
         Raises a 507 when the disk is full and a 503 when it cannot be written to; then nothing is left of it.
         """
@@ -185,24 +188,20 @@ class UploadStore:
             raise
 
     def get(self, index: str, upload_id: str) -> Upload:
-        """Raises `NotFoundError` for what never was, and a 410 for what is no more or is blocked."""
+        """Returns the upload. Raises `NotFoundError` if it never existed, a 410 if it is gone or blocked."""
         upload = self._read(upload_id) if _ID.fullmatch(upload_id) else None
         if upload is None or upload.index != index:
-            raise NotFoundError(
-                f"{index} has no such upload. Check that the link was copied completely."
-            )
+            raise NotFoundError(f"{index} has no such upload. Check that the link was copied completely.")
         if upload.state == "deleted" or upload_id in self._unremoved:
             raise ProblemError(410, "gone", "This upload was deleted by the person who sent it.")
         if upload.state == "expired" or self.clock() >= upload.expires_s:
-            raise ProblemError(
-                410, "gone", "This upload has expired. Images are kept for a short time only."
-            )
+            raise ProblemError(410, "gone", "This upload has expired. Images are kept for a short time only.")
         if self._blocks(upload.sha256s):
             raise ProblemError(410, "gone", "This upload was removed by the operator of this server.")
         return upload
 
     def image(self, index: str, upload_id: str) -> bytes:
-        """WebP. Raises as `get` does."""
+        """Returns the image as WebP. Raises as `get` does."""
         upload = self.get(index, upload_id)
         try:
             return self._path(upload.upload_id, "webp").read_bytes()
@@ -210,8 +209,10 @@ class UploadStore:
             raise ProblemError(410, "gone", "This upload was deleted by the person who sent it.") from None
 
     def delete(self, index: str, upload_id: str, delete_key: str) -> None:
-        """Raises as `get` does, a 403 when the key is not the one that was given out, and a 503 when the disk
-        lets nothing go: then the upload is shown to nobody from now on, and its removal is tried again."""
+        """Deletes the upload. Raises as `get` does, a 403 for a wrong key, and a 503 if the disk refuses.
+
+        If the disk refuses, the upload is shown to nobody from now on, and its removal is tried again.
+        """
         upload = self._own(index, upload_id, delete_key)
         try:
             self._bury(upload, "deleted")
@@ -225,7 +226,10 @@ class UploadStore:
             raise ProblemError(503, "not_removed_yet", detail) from error
 
     def keep_longer(self, index: str, upload_id: str, delete_key: str) -> Upload:
-        """The same, kept for `EXTENDED_TTL_S` from when it was sent, or longer. Raises as `delete` does."""
+        """Keeps the upload for `EXTENDED_TTL_S` from when it was sent, or longer, and returns it.
+
+        Raises as `get` does, a 403 for a wrong key, and a 507 or a 503 when the disk cannot be written to.
+        """
         upload = self._own(index, upload_id, delete_key)
         kept = replace(upload, expires_s=max(upload.expires_s, upload.created_s + EXTENDED_TTL_S))
         with disk_problems(self.folder):
@@ -240,9 +244,9 @@ class UploadStore:
         return upload
 
     def sweep(self) -> int:
-        """Turns what has expired into tombstones, removes old tombstones and images without a JSON.
+        """Turns expired uploads into tombstones, removes old tombstones and images without a JSON.
 
-        What the disk refuses is logged and left for the next time; how many files that were is returned.
+        Files that the disk refuses are logged and left for the next time; returns the number of them.
         """
         now, kept, n_failed = self.clock(), list[Upload](), 0
         for path in [*self.folder.glob("*.json"), *self.folder.glob("*.webp"), *self.folder.glob("*.part")]:
@@ -262,7 +266,7 @@ class UploadStore:
         return n_failed
 
     def _sweep_upload(self, upload_id: str, now: float) -> list[Upload]:
-        """The upload when it is still kept, else nothing."""
+        """Sweeps one upload, and returns it if it is still kept, else nothing."""
         upload = self._read(upload_id)
         if upload is None:
             return []
@@ -276,14 +280,20 @@ class UploadStore:
         return [upload] if upload.state == "kept" and upload.expires_s > now else []
 
     def _sweep_stray(self, path: Path, now: float) -> None:
-        """A kill between image and JSON leaves the image; an hour is longer than any upload takes."""
+        """Removes a file without a JSON: a kill between image and JSON leaves the image.
+
+        It has to be an hour old, which is longer than any upload takes.
+        """
         has_json = path.suffix == ".webp" and path.with_suffix(".json").exists()
         if not has_json and path.stat().st_mtime < now - 3600:
             path.unlink(missing_ok=True)
 
     def _bury(self, upload: Upload, state: State) -> None:
-        """The image goes first, so that it is gone even where the disk has no room for a tombstone; then
-        the JSON goes as well, and the link says 404 instead of 410."""
+        """Removes the image and leaves a tombstone.
+
+        The image goes first, so that it is gone even if the disk has no room for a tombstone; then the JSON
+        goes as well, and the link says 404 instead of 410.
+        """
         self._path(upload.upload_id, "webp").unlink(missing_ok=True)
         try:
             self._write(_tombstone(upload, state))

@@ -68,10 +68,19 @@ def test_the_file_is_read_again_when_it_changes(blocklist: Path) -> None:
     watched = BlockList(blocklist)
     first = watched.rules()
     assert watched.rules() is first
-    write(blocklist, SHA, "what?")
-    assert watched.rules().sha256s == {SHA}
     write(blocklist, "evil.example")
-    assert watched.rules().sha256s == set()
+    assert watched.rules().domains == {"evil.example"}
+
+
+def test_a_line_that_is_no_rule_unblocks_nothing_and_the_others_count(blocklist: Path) -> None:
+    write(blocklist, SHA, "evil.example")
+    watched = BlockList(blocklist)
+    write(blocklist, SHA[:-1], "evil.example", "worse.example")
+    assert watched.rules().sha256s == {SHA}
+    assert watched.rules().domains == {"evil.example", "worse.example"}
+    assert watched.rules().unread == (f"line 1: {SHA[:-1]}",)
+    write(blocklist, "worse.example")
+    assert watched.rules() == parse_rules("worse.example")
 
 
 @pytest.mark.parametrize("damage", ["gone", "bytes"])
@@ -90,7 +99,7 @@ def test_images_are_found_by_file_by_url_and_by_domain(small_index: SmallIndex, 
         assert reader.blocked() == set()
         write(blocklist, f"{9:064x}", f"{N_IMAGES:064x}")
         assert reader.blocked() == {9}
-        write(blocklist, "http://EXAMPLE.org/20.jpg", "example.org/21.jpg.example")
+        write(blocklist, "http://EXAMPLE.org/20.jpg", "21.jpg.example")
         assert reader.blocked() == {20}
         write(blocklist, "example.org")
         assert reader.blocked() == set(range(6, N_IMAGES)) | {2, 3}
