@@ -22,7 +22,7 @@ class Asset:
 
 
 class Assets:
-    """The files below `static/`, by their path there. Only what was found at start is ever served."""
+    """The files below `static/`, by their path there. Only files found at the start are ever served."""
 
     def __init__(self, folder: Path = STATIC_DIR) -> None:
         files = (path for path in sorted(folder.rglob("*")) if path.suffix in _SERVED)
@@ -32,7 +32,7 @@ class Assets:
         return self._files.get(name)
 
     def url(self, name: str) -> str:
-        """Raises `KeyError` for a file that there is not: a mistake in a template."""
+        """Returns the versioned URL. Raises `KeyError` for a missing file: a mistake in a template."""
         return Urls().static(name, self._files[name].version)
 
 

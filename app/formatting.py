@@ -1,4 +1,4 @@
-"""Numbers, names and dates as people read them. Pages write figures by this alone."""
+"""Formats numbers, names and dates for people. Pages write figures only through this module."""
 
 import math
 import re
@@ -18,7 +18,7 @@ _PLAIN_LINK = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(?::[0-9]+)?(?:[/?#]|$)",
 
 
 def exact(value: float) -> str:
-    """As JSON writes it, so that `float(exact(x)) == x`."""
+    """Formats a number as JSON does, so that `float(exact(x)) == x`."""
     return repr(value)
 
 
@@ -45,7 +45,7 @@ def percent(ratio: float) -> str:
 
 
 def days(created: str) -> str:
-    """ISO 8601 -> `21 November 2026`; text that is no date stays as it is."""
+    """ISO 8601 -> `21 November 2026`; text that is not a date stays as it is."""
     try:
         moment = datetime.fromisoformat(created)
     except ValueError:
@@ -80,17 +80,17 @@ def feature_name(layer: Layer, feature: int) -> str:
 
 
 def token_name(token: Token) -> str:
-    """`cls` is an abbreviation and is written as one."""
+    """Returns the token as people write it: the abbreviation `CLS`, others as they are."""
     return "CLS" if token == CLS else token
 
 
 def at_token(token: Token) -> str:
-    """After "at": `CLS`, `any token`, `token 137`."""
+    """Names a token after "at": `CLS`, `any token`, `token 137`."""
     return {CLS: "CLS", ANY: "any token"}.get(token, f"token {token}")
 
 
 def token_words(layer: Layer, token: Token, grid_size: int) -> str:
-    """What a token is, in a sentence's words."""
+    """Explains a token, in words for a sentence."""
     if layer == EMBED:
         return "the embedding of the whole image"
     if token == CLS:
@@ -110,14 +110,14 @@ def place(position: int, grid_size: int) -> str:
 
 
 def fraction(value: float | None, highest: float | None) -> float:
-    """`value` as a part of `highest`, within 0 and 1; 0 where either is absent or below zero."""
+    """`value` as a part of `highest`, within 0 and 1; 0 if either is missing or below zero."""
     if value is None or highest is None or highest <= 0:
         return 0.0
     return min(max(value / highest, 0.0), 1.0)
 
 
 def heat(part: float) -> int:
-    """Which step of the activation colors, 0 to 9, a part of the maximum wears."""
+    """The step of the activation colors, 0 to 9, for a part of the maximum."""
     return min(int(part * _HEAT_STEPS), _HEAT_STEPS - 1)
 
 
@@ -126,8 +126,10 @@ def is_unsafe(punsafe: float | None, above: float = UNSAFE_ABOVE) -> bool:
 
 
 def safe_link(url: str | None) -> str | None:
-    """The URL when it is plain http or https with a host, else None: sources of images are hostile. A user
-    and a password in it, which someone forgot there, are left out."""
+    """Returns the URL if it is plain http or https with a host, else None: sources of images are hostile.
+
+    Leaves out a user and password that someone forgot in it.
+    """
     if url is None or _BLANK.search(url):
         return None
     if _PLAIN_LINK.match(url):  # nearly all
@@ -142,6 +144,6 @@ def safe_link(url: str | None) -> str | None:
 
 
 def short(text: str | None, limit: int = 140) -> str:
-    """One line of at most `limit` letters, cut with an ellipsis."""
+    """One line of at most `limit` characters, cut with an ellipsis."""
     words = " ".join((text or "").split())
     return words if len(words) <= limit else words[: limit - 1].rstrip() + "…"

@@ -48,14 +48,17 @@ class Readiness(BaseModel):
 
 @router.get("/healthz")
 def healthz() -> JSONResponse:
-    """The process answers."""
+    """Answers as long as the process runs."""
     return JSONResponse({"ok": True}, headers=NO_STORE)
 
 
 @router.get("/readyz")
 def readyz(site: SiteDep) -> JSONResponse:
-    """What is loaded and what works. Pages need indexes alone, so that neither an absent encoder nor a full
-    disk makes the server unready: whoever watches it reads `encoder` and `uploads`."""
+    """Reports what is loaded and what works.
+
+    Pages need only indexes, so neither a missing encoder nor a full disk makes the server unready: monitoring
+    reads `encoder` and `uploads`.
+    """
     state = Readiness(
         ready=bool(site.indexes),
         indexes=list(site.indexes),
@@ -101,13 +104,13 @@ def _state(is_loaded: bool, unavailable_reason: str | None) -> str:
 
 
 class StateCollector(Collector):
-    """Reads counters that others keep; nothing here waits for a disk or a device for long."""
+    """Reads counters that others keep; never waits long for a disk or a device."""
 
     def __init__(self, site: AppState) -> None:
         self._site = site
 
     def describe(self) -> list[Metric]:
-        """None: the registry need not collect to learn the names."""
+        """Returns nothing, so that the registry need not collect to learn the names."""
         return []
 
     def collect(self) -> Iterator[Metric]:

@@ -24,7 +24,7 @@ def static(request: Request, site: SiteDep, name: str) -> Response:
 
 @router.get("/favicon.ico", name="favicon")
 def favicon(request: Request, site: SiteDep) -> Response:
-    """For what asks for it unasked: of JSON and of images no page says where the icon is."""
+    """Serves the icon at its default path: JSON and images do not say where the icon is."""
     return static(request, site, "icon.svg")
 
 
@@ -52,7 +52,7 @@ def _number(text: str) -> int:
 
 
 def _slot(index: OpenIndex, layer: str, token: str) -> Slot:
-    """In a path one spelling a slot: anything else is a 404."""
+    """Returns the slot of a path. Each slot has one spelling there: anything else is a 404."""
     try:
         slot = Slot(parse_layer(layer), parse_token(token))
     except InputError as error:

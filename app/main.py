@@ -95,15 +95,15 @@ log = logging.getLogger("scopeview.main")
 
 SWEEP_EVERY_S = 600.0
 CLOSING_S = 3
-"""Of the time that a server has to end, for what comes after its requests: models, databases, processes."""
+"""The part of the shutdown time for what comes after the requests: models, databases, processes."""
 N_TURNS, MAX_WAITING_TURNS = 16, 512
-"""Requests worked on at one time, those that wait for the model aside; and that wait of one client."""
+"""Requests worked on at one time, except those that wait for the model; and waiting ones of one client."""
 N_MODEL_REQUESTS = 32
 """Views that run the model at one time: 768 images in its queue at most."""
 SWITCH_S = 0.001
-"""After so long a thread lets another run: Python's 5 ms at each of its steps would slow every page."""
+"""A thread lets another run after this long: Python's 5 ms at each of its steps would slow every page."""
 UPLOADS_PER_QUEUE_PLACE = 2
-"""So many images may be arriving or waiting for each that is worked on: with those, what is in memory."""
+"""Images that may be arriving or waiting per image being worked on; all together are what is in memory."""
 DESCRIPTION = "The contents of the pages of a Scopeview server as JSON. For bulk data, use the index files."
 
 # In a path the first match wins: words (`uploads`, `images`, ...) come before `{layer}` and `{feature}`.
@@ -145,7 +145,7 @@ ROUTERS = (
 
 @dataclass(frozen=True)
 class ModelStandIns:
-    """What tests put in the place of models; None: the real ones."""
+    """Replacements for models in tests; None means the real ones."""
 
     encoders: EncoderFactory | None = None
     texts: TextEncoderFactory | None = None
@@ -159,8 +159,10 @@ def create_app(
     text_factory: TextEncoderFactory | None = None,
     decoder: Decoder | None = None,
 ) -> FastAPI:
-    """Indexes open when the app starts. The factories stand in for the models, and the decoder for processes
-    of its own, in tests."""
+    """Creates the app; indexes open when it starts.
+
+    In tests, the factories replace the models, and the decoder replaces the decoding processes.
+    """
     assets, metrics = Assets(), Metrics()
     models = ModelStandIns(encoder_factory, text_factory, decoder)
     app = FastAPI(
@@ -193,11 +195,11 @@ def serve(
     upload_dir: Path | None = None,
     device: str = "auto",
 ) -> None:
-    """Runs until it is told to stop; everything else is set by `SCOPEVIEW_...` (see `settings`).
+    """Runs until it is stopped; `SCOPEVIEW_...` variables set everything else (see `settings`).
 
     Raises `InputError` when an index cannot be served and `ScopeviewError` for a port in use, before it
-    listens. Put a reverse proxy with time-outs before it on the open web; uvicorn takes visitors' addresses
-    from one on this machine, or from those that the environment names in `FORWARDED_ALLOW_IPS`.
+    listens. On the open web, put a reverse proxy with time-outs before it. uvicorn takes visitors' addresses
+    from a proxy on this machine, or from those that `FORWARDED_ALLOW_IPS` in the environment names.
     """
     given = {"index_dirs": list(index_dirs), "host": host, "port": port, "encoder_device": device}
     threadpool_limits(1, user_api="blas")  # requests run beside each other, and their sums are small
@@ -238,7 +240,7 @@ def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
-    """The last one added is the outermost."""
+    """Adds all middleware; the last one added is the outermost."""
     # Zstandard for browsers, which ask for it: less of a page than gzip, in a third of the time. Its
     # level 4 takes blocks that `release_large_blocks` gives back after every page: 0.6 ms instead of 0.1.
     app.add_middleware(CompressMiddleware, minimum_size=1024, zstd_level=3, gzip_level=3)
@@ -288,7 +290,7 @@ def _names_in(dependant: Dependant) -> set[str]:
 
 
 def _edition(scope: Scope) -> str:
-    """Changes with whatever a page of an index may say that is not in the index: see `page_cache`."""
+    """Returns a text that changes with all that a page may say beyond its index: see `page_cache`."""
     site: AppState = scope["app"].state.site
     return "|".join(
         f"{index.reader.edition()} {site.worker.unavailable_reason(index.reader.index_dir)}"
@@ -324,7 +326,7 @@ def _lifespan(
 
 
 def _end_process_in(wait_s: float) -> None:
-    """Whatever still runs then: a thread that loads a model, or hangs in one, cannot be stopped.
+    """Ends the process after `wait_s`: a thread that loads a model, or hangs in one, cannot be stopped.
 
     Called off when all other threads have ended: a thread that still waits when Python ends keeps objects of
     DuckDB, which then writes a line about each.
@@ -347,7 +349,7 @@ def _call_off(timer: threading.Timer) -> None:
 
 
 def _open_site(settings: Settings, models: ModelStandIns, assets: Assets, metrics: Metrics) -> AppState:
-    """Raises `InputError` for an index, a block-list or a folder of uploads that cannot be read."""
+    """Opens the site. Raises `InputError` for an index, block-list or upload folder that cannot be read."""
     if not settings.index_dirs:
         raise InputError("no index to serve: name at least one index folder")
     ttl_s = timedelta(hours=settings.upload_ttl_hours).total_seconds()
@@ -390,12 +392,12 @@ def _open_site(settings: Settings, models: ModelStandIns, assets: Assets, metric
 
 
 def _open_indexes(settings: Settings, blocklist: BlockList) -> dict[str, OpenIndex]:
-    """Raises `InputError` for an index that cannot be read."""
+    """Opens the indexes. Raises `InputError` for one that cannot be read."""
     return open_indexes(settings.index_dirs, blocklist=blocklist, unsafe_above=settings.unsafe_above)
 
 
 async def _sweep(site: AppState) -> None:
-    """Never ends by itself: what fails now may work the next time."""
+    """Sweeps uploads again and again: what fails now may work the next time."""
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
         try:
@@ -407,7 +409,10 @@ async def _sweep(site: AppState) -> None:
 
 
 async def _warm(site: AppState, templates: Environment) -> None:
-    """After the start, which does not wait for it: until then, or should it fail, the database answers."""
+    """Loads templates and reads indexes ahead, after the start.
+
+    The start does not wait for it: until then, or if it fails, the database answers.
+    """
     await run_in_threadpool(lambda: [templates.get_template(name) for name in templates.list_templates()])
     for index in site.indexes.values():
         try:
@@ -419,7 +424,7 @@ async def _warm(site: AppState, templates: Environment) -> None:
 
 
 async def _load_at_start(site: AppState) -> None:
-    """A failure is in the log and on `/readyz`; pages are served all the same."""
+    """Loads the models, if configured. A failure is in the log and on `/readyz`; pages work all the same."""
     if site.settings.encoder_load == "start":
         for index in site.indexes.values():
             with suppress(ProblemError):
@@ -427,7 +432,7 @@ async def _load_at_start(site: AppState) -> None:
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    """The one place where errors become HTML or JSON."""
+    """Turns every error into HTML or JSON; no other place does."""
     answer = answer_for(error)
     if isinstance(error, DamagedError):
         request.app.state.site.metrics.note_damage(error)

@@ -1,6 +1,6 @@
 """Settings of the server: keyword arguments, or environment variables that begin with `SCOPEVIEW_`.
 
-Nothing is read at import; whoever starts the server makes one `Settings` and hands it to `create_app`.
+Nothing is read at import: the code that starts the server makes one `Settings` and passes it to `create_app`.
 """
 
 import os
@@ -19,7 +19,7 @@ LogFormat = Literal["text", "json"]
 
 
 class Settings(BaseSettings):
-    """Frozen once made. Lists in the environment are separated as in PATH (folders) or by commas (hosts)."""
+    """Immutable settings. The environment separates lists as in PATH (folders) or by commas (hosts)."""
 
     model_config = SettingsConfigDict(env_prefix="SCOPEVIEW_", frozen=True, extra="forbid")
 
@@ -159,12 +159,12 @@ class Settings(BaseSettings):
 
     @property
     def path_prefix(self) -> str:
-        """`/scope`, or empty at the root of a host."""
+        """The path before all URLs: `/scope`, or empty at the root of a host."""
         return self.root_path or urlsplit(self.base_url).path
 
 
 def read_settings(given: dict[str, Any]) -> Settings:
-    """What is given, and the environment for the rest. Raises `InputError` that names what is wrong."""
+    """Reads `given`, and the environment for the rest. Raises `InputError` that names what is wrong."""
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
@@ -173,7 +173,7 @@ def read_settings(given: dict[str, Any]) -> Settings:
 
 
 def _named(where: tuple[int | str, ...], given: dict[str, Any]) -> str:
-    """`SCOPEVIEW_BASE_URL: `, or the name of an option of the command."""
+    """Names a setting: `SCOPEVIEW_BASE_URL: `, or the name of an option of the command."""
     if not where:
         return ""
     name = str(where[0])
@@ -181,7 +181,7 @@ def _named(where: tuple[int | str, ...], given: dict[str, Any]) -> str:
 
 
 def check_base_url(value: str) -> str:
-    """Raises `ValueError` for what no browser could be sent to."""
+    """Returns the URL. Raises `ValueError` if no browser could go there."""
     expected = "expected for example https://example.org or https://example.org/scope"
     try:
         _HTTP_URL.validate_python(value)
@@ -195,7 +195,7 @@ def check_base_url(value: str) -> str:
 
 
 def check_root_path(value: str) -> str:
-    """Raises `ValueError` for what is not a plain path."""
+    """Returns the path. Raises `ValueError` if it is not plain."""
     if value and not _PLAIN_PATH.fullmatch(value):
         raise ValueError(
             f"{value!r} is no plain path; expected for example /scope: letters, digits, '-', '.', '_', '~'"

@@ -63,27 +63,27 @@ class OpenIndex:
 
     @property
     def deepest_layer(self) -> Layer:
-        """The last block, where features are the most about things; else what there is."""
+        """The last block, where features are most about things; without blocks, the last layer."""
         return (self.blocks or self.layers)[-1]
 
     def tokens(self, layer: Layer) -> list[Token]:
-        """In index order; empty for a layer that there is not."""
+        """Returns the tokens of a layer in index order; empty for an unknown layer."""
         return [slot.token for slot in self.manifest.slots if slot.layer == layer]
 
     def slot_at(self, layer: Layer, token: Token) -> Slot:
-        """At that token, or at the layer's first where it has no such token (the embedding)."""
+        """Returns the slot at that token, or at the layer's first if it lacks that token (the embedding)."""
         tokens = self.tokens(layer)
         return Slot(layer, token if token in tokens else tokens[0])
 
     def slots_at(self, token: Token, layer: Layer | None = None) -> list[Slot]:
-        """One a layer, as `slot_at`; None: of all layers."""
+        """Returns one slot per layer, as `slot_at` does; `layer` None means all layers."""
         return [self.slot_at(each, token) for each in (self.layers if layer is None else [layer])]
 
     def is_unsafe(self, punsafe: float | None) -> bool:
         return is_unsafe(punsafe, self.unsafe_above)
 
     def grid_version(self, image_ids: Iterable[int]) -> str:
-        """For the URL of a grid of these images: another one while a cell is covered by the block-list."""
+        """Returns the version for the URL of a grid; it differs while the block-list covers a cell."""
         return self.reader.grid_version(self.version, image_ids)
 
     def n_features(self, layer: Layer) -> int:
@@ -121,7 +121,10 @@ def open_indexes(
     blocklist: BlockList | None = None,
     unsafe_above: float = UNSAFE_ABOVE,
 ) -> dict[str, OpenIndex]:
-    """By slug, in the order given. Raises `IndexFormatError` for two of one slug; then none stays open."""
+    """Opens indexes, by slug in the order given. Raises `IndexFormatError` for two of one slug.
+
+    If one cannot be opened, all are closed.
+    """
     opened: dict[str, OpenIndex] = {}
     try:
         for index_dir in index_dirs:

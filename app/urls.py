@@ -1,10 +1,10 @@
 """Every URL of the site. No other module, template or script builds one.
 
-Behind a path prefix (`https://example.org/scope`) every one of them carries it: `path_prefix` notes it for
-each request, and it is read here when a URL is made.
+Behind a path prefix (`https://example.org/scope`) every URL carries it: `path_prefix` notes it for each
+request, and it is read here when a URL is made.
 
-Images carry a version of the index in the query, so that a browser may keep them for good and still sees
-the new ones when an index of the same name is rebuilt.
+URLs of images carry a version of the index in the query, so that a browser may keep images for good and still
+sees the new ones when an index of the same name is rebuilt.
 """
 
 import re
@@ -18,10 +18,10 @@ from scopeview.slots import Layer, Token
 
 API = "/api/v1"
 PATH_PREFIX: ContextVar[str] = ContextVar("path_prefix", default="")
-"""`/scope` while `https://example.org/scope/...` is answered; empty at the root of a host."""
+"""The current prefix: `/scope` for `https://example.org/scope/...`; empty at the root of a host."""
 
 ImagePart = Literal["", "activations", "groups", "layers", "steering", "similar", "compare", "report"]
-"""Pages about one image, indexed or uploaded; the empty one is its overview."""
+"""Pages about one image, indexed or uploaded; the empty string is its overview."""
 
 _MOVED = {"apart": "activations", "knobs": "steering"}
 _MOVED_PATH = re.compile(
@@ -30,14 +30,14 @@ _MOVED_PATH = re.compile(
 
 
 def moved_path(path: str) -> str | None:
-    """Where a page or JSON that once had this path, below the prefix, is now; None where it never moved."""
+    """Returns the new path, below the prefix, of a page or JSON that has moved; None if it never moved."""
     match = _MOVED_PATH.fullmatch(path)
     return f"{match['image']}/{_MOVED[match['part']]}" if match else None
 
 
 @dataclass(frozen=True)
 class Urls:
-    """`base_url` is put before every path. Without one, URLs are paths: they work behind any host name."""
+    """Builds URLs, with `base_url` before every path. Without it, URLs are paths for any host name."""
 
     base_url: str = ""
 
@@ -109,7 +109,7 @@ class Urls:
     def image_part(
         self, index: str, image: int | str, part: ImagePart = "", *, api: bool = False, **query: object
     ) -> str:
-        """A page about one image: an indexed one by its number, an upload by its id."""
+        """Returns a page about one image: an indexed one by its number, an upload by its id."""
         kind = "images" if isinstance(image, int) else "uploads"
         parts = [part] if part else []
         return self._path(api, index, kind, image, *parts) + _query(query)
@@ -159,12 +159,12 @@ class Urls:
 
 
 URLS = Urls()
-"""Pages link by path alone, so that they work behind any host name; the path prefix is part of it."""
+"""Pages link by paths alone, which work behind any host name; the path prefix is part of them."""
 
 
 @dataclass(frozen=True)
 class ImageAddress:
-    """Where the pages of one image are; `image` is an indexed image's number or an upload's id."""
+    """The address of one image's pages; `image` is an indexed image's number or an upload's id."""
 
     index: str
     image: int | str
@@ -174,7 +174,7 @@ class ImageAddress:
 
     @property
     def pinned(self) -> dict[str, Any]:
-        """In the query of a feature's page: the image that stays first there."""
+        """The query of a feature's page that keeps this image first there."""
         return {"image" if isinstance(self.image, int) else "upload": self.image}
 
     @property
@@ -183,7 +183,7 @@ class ImageAddress:
 
 
 def _query(values: dict[str, object]) -> str:
-    """What is None is left out, so that a default has the short URL. Lists are given value by value."""
+    """Encodes a query. Leaves out None, so that a default has the short URL; gives lists value by value."""
     if not values:
         return ""
     if len(values) == 1:

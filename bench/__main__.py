@@ -114,7 +114,7 @@ def uploads(
     images: Annotated[Path | None, typer.Option(help=f"What is sent; {ELSE_OURS}")] = None,
     work: Work = MADE,
 ) -> None:
-    """From an upload to its page, and 200 uploads at once."""
+    """Time from an upload to its page, and 200 uploads at once."""
     from bench import uploads as bench_uploads
 
     sets = image_sets()

@@ -35,7 +35,7 @@ class Agreement:
 def compare(
     exact: Encoder, rough: Encoder, sources: Sequence[Path], limit: int | None
 ) -> dict[Slot, Agreement]:
-    """Both over the same crops, `any` left out: it keeps more than k."""
+    """Runs both over the same crops. Leaves out `any`, which keeps more than k."""
     found: dict[Slot, tuple[list[SlotCodes], list[SlotCodes]]] = {slot: ([], []) for slot in exact.slots}
     with task("compare", limit, "images") as progress:
         for crops in _crops(exact, sources, limit):
@@ -47,7 +47,7 @@ def compare(
 
 
 def by_layer(found: Mapping[Slot, Agreement]) -> dict[Layer, Agreement]:
-    """The mean over a layer's tokens, features counted."""
+    """Returns the mean over a layer's tokens, with the sum of their features."""
     layers: dict[Layer, list[Agreement]] = {}
     for slot, agreement in found.items():
         layers.setdefault(slot.layer, []).append(agreement)

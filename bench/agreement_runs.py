@@ -1,4 +1,4 @@
-"""Which models `bench agreement` looks at: one that was trained, or ViT-L/14's shape with random weights."""
+"""The models of `bench agreement`: one that was trained, or ViT-L/14's shape with random weights."""
 
 import tempfile
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _CALIBRATION_IMAGES = 64
 
 
 def of_model(model: Path, sae: Path, sources: Sequence[Path], limit: int | None) -> None:
-    """Its SAEs take the same statistics in both precisions, from float32."""
+    """Compares a trained model. Its SAEs use the same statistics, from float32, in both precisions."""
     recipe = plan_recipe(str(model), str(sae), tokens=["cls", "137"])
     exact = recipe.load_clip(device="cpu", dtype="float32")
     images = CalibrationSet(open_source(sources[-1]), _CALIBRATION_IMAGES)
@@ -32,7 +32,7 @@ def of_model(model: Path, sae: Path, sources: Sequence[Path], limit: int | None)
 
 
 def full_size(sources: Sequence[Path], limit: int | None) -> None:
-    """Random weights: plumbing at full size. What training makes of precision is seen with `--model`."""
+    """Checks the plumbing at full size with random weights. `--model` shows the effect on trained ones."""
     with tempfile.TemporaryDirectory() as folder:
         model = str(write_vit_l_14(Path(folder) / "model"))
         saes = shared_saes(LAYERS, d_in=D_IN, n_features=N_FEATURES, k=K, device="cpu")

@@ -1,9 +1,9 @@
-"""One client against another: what the first does to take the site or its model, and what the second notices.
+"""One client against another: attacks on the site or its model, and what another visitor notices of them.
 
-A server with its own limits, an attacker at 127.0.0.2 and a visitor at 127.0.0.1. Before each attack the
-visitor asks for pages and activations on an idle server, and again while it lasts, each time for others.
-Every attack is bounded in time and ends by itself. The attacker is a process of the lowest priority: on the
-open web its own work takes no core of the server's.
+The server has its own limits; the attacker is at 127.0.0.2 and the visitor at 127.0.0.1. The visitor asks for
+pages and activations on an idle server before each attack, and for others while it lasts. Every attack is
+limited in time and ends by itself. The attacker is a process of the lowest priority: on the open web, its own
+work would take none of the server's cores.
 """
 
 import asyncio
@@ -140,7 +140,7 @@ Attack = Callable[[aiohttp.ClientSession, AttackTarget, Counter[str]], Coroutine
 
 
 def main(index_dir: Path, *, seconds: float, only: str = "") -> None:
-    """Prints a table and, of all attacks, keeps `attacks.json`."""
+    """Prints a table, and keeps `attacks.json` if all attacks were made."""
     with IndexReader(index_dir) as reader, _served(index_dir) as server:
         rows = reader.sql(
             "SELECT layer, token, feature FROM features WHERE n_active >= $n", {"n": MIN_GRID_IMAGES}
@@ -201,7 +201,7 @@ def _run(name: str, server: RunningServer, target: AttackTarget, seconds: float)
 
 @contextmanager
 def _attacking(name: str, target: AttackTarget) -> Iterator[Callable[[], dict[str, int]]]:
-    """Attacks from another process until what is yielded is called: it gives the answers by status."""
+    """Attacks from another process; yields a function that ends this and returns the answers by status."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_attack, args=(name, target, theirs), daemon=True)
@@ -220,7 +220,7 @@ def _attacking(name: str, target: AttackTarget) -> Iterator[Callable[[], dict[st
 
 
 def _attack(name: str, target: AttackTarget, pipe: Connection) -> None:
-    """Another process: `name`'s attack, until something is sent; then its answers by status go back."""
+    """Runs the attack `name` in another process until a message comes; then sends its answers by status."""
     os.nice(19)
     asyncio.run(_attack_until_told(name, target, pipe))
 
@@ -240,7 +240,7 @@ async def _attack_until_told(name: str, target: AttackTarget, pipe: Connection) 
 
 
 async def _visit(target: AttackTarget, seconds: float) -> Visit:
-    """As a person who does not stop: pages one after another, activations now and then."""
+    """Acts as a person who does not stop: pages one after another, activations now and then."""
     visit, until = Visit(), time.monotonic() + seconds
     async with _session(VISITOR) as session:
         for number in count():
@@ -263,7 +263,7 @@ def _session(address: str) -> aiohttp.ClientSession:
 
 
 def _loop(address_of: Callable[[AttackTarget], str], headers: Callable[[], dict[str, str]] = dict) -> Attack:
-    """Asks on and on, whatever the answer."""
+    """Asks again and again, whatever the answer."""
 
     async def attack(session: aiohttp.ClientSession, target: AttackTarget, statuses: Counter[str]) -> None:
         while True:
@@ -287,7 +287,7 @@ def _large_header() -> dict[str, str]:
 
 
 async def _send_slowly(session: aiohttp.ClientSession, target: AttackTarget, statuses: Counter[str]) -> None:
-    """A byte of a form every few seconds."""
+    """Sends a byte of a form every few seconds."""
 
     async def form() -> AsyncIterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
@@ -299,7 +299,7 @@ async def _send_slowly(session: aiohttp.ClientSession, target: AttackTarget, sta
 
 
 def _bomb() -> bytes:
-    """A JPEG of 49 megapixels whose last scan comes 8,000 times: 0.8 MB."""
+    """Returns a JPEG of 49 megapixels whose last scan comes 8,000 times: 0.8 MB."""
     buffer = io.BytesIO()
     Image.new("L", (7000, 7000), 128).save(buffer, "JPEG", progressive=True)
     made = buffer.getvalue()
@@ -308,14 +308,14 @@ def _bomb() -> bytes:
 
 
 def _large_image() -> bytes:
-    """An honest one that takes as long to decode as any that is accepted."""
+    """Returns an honest image that takes as long to decode as any that is accepted."""
     buffer = io.BytesIO()
     Image.effect_noise((7000, 7000), 40).save(buffer, "JPEG", progressive=True, quality=30)
     return buffer.getvalue()
 
 
 def _upload(image: Callable[[], bytes]) -> Attack:
-    """Sends it again and again, and leaves now and then before it is answered."""
+    """Sends an image again and again, and leaves now and then before the answer."""
     made = list[bytes]()
 
     async def attack(session: aiohttp.ClientSession, target: AttackTarget, statuses: Counter[str]) -> None:

@@ -1,8 +1,8 @@
-"""The build at full size beside a bare sort of the same rows, and point reads beside reads of one integer.
+"""Compares the full-size build with a bare sort of the same rows, and point reads with reads of one integer.
 
 Goals are ratios within one run: seconds depend on the machine and on what else it does. Synthetic shards are
 written first and not counted. Sort and build are processes of their own on two cores, one after the other, so
-that peak memory is their own too. The folders stay: the next run needs no new shards.
+that each has a peak memory of its own. The folders stay: the next run needs no new shards.
 """
 
 import random
@@ -50,14 +50,15 @@ class Built:
     bare_reads: dict[str, Percentiles]  # of one integer of the same rows
 
     def figures(self) -> dict[str, object]:
-        """By name, as JSON keeps them."""
+        """Returns the figures by name, as JSON keeps them."""
         kept = {name: read._asdict() for name, read in self.reads.items()}
         bare = {name: read._asdict() for name, read in self.bare_reads.items()}
         runs = {"sort": self.sort._asdict(), "run": self.run._asdict()}
         return {**asdict(self), **runs, "reads": kept, "bare_reads": bare}
 
     def budgets(self) -> Iterator[Budget]:
-        """Ratios, memory and disk have goals at full size, which a smaller build meets more easily."""
+        """Yields the figures. Goals for ratios, memory and disk are for full size; smaller builds are
+        easier."""
         yield Budget("build / bare sort", self.run.wall_s / self.sort.wall_s, BUILD_GOAL, "x")
         yield Budget("the same by processor time", self.run.cpu_s / self.sort.cpu_s, None, "x")
         yield Budget("bare sort", self.sort.wall_s, None, "s")
@@ -82,7 +83,7 @@ def spec_of(n_pairs: int) -> Spec:
 
 
 def main(sizes: Sequence[int], work: Path) -> None:
-    """One column a size, in (feature, activation) pairs."""
+    """Prints one column per size, in (feature, activation) pairs."""
     built: list[Built] = []
     for n_pairs in sizes:
         built.append(_measure(n_pairs, work))
@@ -95,12 +96,12 @@ def main(sizes: Sequence[int], work: Path) -> None:
 
 
 def build_alone(index_dir: Path, database: Path) -> None:
-    """Runs in the measured process."""
+    """Builds, in the measured process."""
     build_database(plan_of(index_dir, read_spec(index_dir)), database)
 
 
 def sort_alone(index_dir: Path, database: Path) -> None:
-    """Runs in the process that the build is compared with: every slot's pairs, sorted into one table."""
+    """Sorts every slot's pairs into one table, in the process that the build is compared with."""
     spec = read_spec(index_dir)
     plan = plan_of(index_dir, spec)
     spill = work_dir(index_dir) / "spill"
@@ -149,7 +150,7 @@ def _run(name: str, index_dir: Path, database: Path) -> ChildRun:
 
 
 def _reads(index_dir: Path, spec: Spec) -> tuple[dict[str, Percentiles], dict[str, Percentiles]]:
-    """1,000 random keys for each of the queries that every page makes, and bare reads of the same rows."""
+    """Times 1,000 random keys for each query that every page makes, and bare reads of the same rows."""
     picked = random.Random(0)
     features = [(picked.choice(spec.slots), picked.randrange(spec.n_features)) for _ in range(N_KEYS)]
     images = [picked.randrange(spec.n_images) for _ in range(N_KEYS)]
@@ -190,7 +191,7 @@ def _bare(
 
 
 def _tops(reader: IndexReader, spec: Spec) -> Callable[[tuple[Slot, int]], object]:
-    """As `IndexReader.figures` finds a feature."""
+    """Finds a feature as `IndexReader.figures` does."""
     sql = "SELECT layer, token, feature, top_images, top_values FROM features WHERE rowid >= $row LIMIT 1"
 
     def ask(key: tuple[Slot, int]) -> object:
@@ -203,7 +204,7 @@ def _tops(reader: IndexReader, spec: Spec) -> Callable[[tuple[Slot, int]], objec
 
 
 def _codes(reader: IndexReader, spec: Spec) -> Callable[[int], object]:
-    """As `IndexReader.codes` asks."""
+    """Reads codes as `IndexReader.codes` does."""
     n_slots = len(spec.slots)
     sql = (
         f"SELECT image_id, layer, token, features, activations FROM codes WHERE rowid >= $row LIMIT {n_slots}"

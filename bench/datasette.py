@@ -1,4 +1,4 @@
-"""Datasette over the same feature table: what a general data browser does with it, on the same core."""
+"""Datasette over the same feature table: how a general data browser performs on it, on the same core."""
 
 import json
 import sqlite3
@@ -17,7 +17,7 @@ CREATE TABLE features (
 
 
 def export(reader: IndexReader, slot: Slot, path: Path) -> None:
-    """The slot's rows of `features` as a SQLite table; lists as JSON, which SQLite has no type for."""
+    """Writes the slot's rows of `features` as a SQLite table; lists as JSON, since SQLite has no lists."""
     path.unlink(missing_ok=True)
     rows = reader.sql(
         "SELECT feature, n_active, sum, max, histogram, top_images, top_values FROM features"
@@ -38,10 +38,10 @@ def export(reader: IndexReader, slot: Slot, path: Path) -> None:
 
 
 def command(database: Path) -> list[str]:
-    """Immutable, which spares Datasette its checks for changes."""
+    """Returns the command. The database is immutable, which spares Datasette its checks for changes."""
     return [sys.executable, "-m", "datasette", "serve", "--immutable", str(database)]
 
 
 def row_path(database: Path, feature: int) -> str:
-    """The HTML page of one row."""
+    """Returns the path of the HTML page of one row."""
     return f"/{database.stem}/features/{feature}"

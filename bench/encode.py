@@ -1,7 +1,7 @@
 """Encode against the reference loop, and against the vision tower alone, on one device in one run.
 
-The three take turns, so that whatever else the machine does meets all of them. What is measured of ours is
-all of it: reading tars, decoding, CLIP, SAEs, and writing shards that are flushed to disk.
+The three take turns, so that other work on the machine slows all of them. Ours is measured whole: reading
+tars, decoding, CLIP, SAEs, and writing shards that are flushed to disk.
 """
 
 import json
@@ -63,7 +63,7 @@ class Rates(NamedTuple):
 
 
 def main(source: Path, *, device: str, sizes: EncodeSizes) -> None:
-    """Full size: ViT-L/14 and eight SAEs of 65,536 features, random weights."""
+    """Measures at full size: ViT-L/14 and eight SAEs of 65,536 features, random weights."""
     with tempfile.TemporaryDirectory() as folder:
         model = write_vit_l_14(Path(folder) / "model")
         precision = choose_precision("auto", device)
@@ -77,7 +77,7 @@ def main(source: Path, *, device: str, sizes: EncodeSizes) -> None:
 def shared_saes(
     layers: Sequence[Layer], *, d_in: int, n_features: int, k: int, device: str
 ) -> dict[Layer, Sae]:
-    """One SAE's random weights at every layer: eight of their own would fill the memory and cost the same."""
+    """Returns one SAE's weights at every layer: eight of their own would fill the memory, at equal cost."""
     random = torch.Generator().manual_seed(0)
     enc = (torch.randn(d_in, n_features, generator=random) / (2 * d_in) ** 0.5).to(device)
     weights = Weights(torch.zeros(d_in, device=device), enc, enc.t().contiguous())
@@ -88,7 +88,7 @@ def shared_saes(
 def measure(
     reference: Clip, clip: Clip, saes: Mapping[Layer, Sae], shards: Sequence[Shard], sizes: EncodeSizes
 ) -> Rates:
-    """The three in turn, after one pass each that does not count."""
+    """Measures the three in turn, after one pass each that does not count."""
     encoder = Encoder(clip, saes, ["cls", "137"])
     compile_if_cuda(encoder)
     batch_size = find_batch_size(encoder)
@@ -122,7 +122,7 @@ def measure(
 
 
 def _encode(encoder: Encoder, shards: Sequence[Shard], n_images: int, batch_size: int) -> dict[str, float]:
-    """As `scopeview index` encodes; returns where the time went."""
+    """Encodes as `scopeview index` does; returns where the time went."""
     with tempfile.TemporaryDirectory() as folder:
         made = ShardEncoder(encoder, thumb_px=224, batch_size=batch_size)
         with closing(made):
@@ -155,7 +155,7 @@ def _saving(others: Sequence[Speed], ours: Sequence[Speed]) -> float:
 
 
 def report(name: str, rates: Rates, title: str, results_dir: Path | None = None) -> dict[str, object]:
-    """Prints the table, keeps the figures, and returns them. Ratios are medians of the rounds' own."""
+    """Prints the table, keeps the figures, and returns them. Ratios are medians over the rounds."""
     over_loop = _ratio(rates.ours, rates.reference)
     of_vit = _ratio(rates.ours, rates.vit)
     budgets = [

@@ -1,7 +1,7 @@
-"""Everything about speed on a CUDA device in one command: `python -m bench.gpu`; figures go to a JSON file.
+"""Measures all speeds on a CUDA device in one command, `python -m bench.gpu`; figures go to a JSON file.
 
-The reference loop, the vision tower alone and encode (as `bench encode`), then `scopeview index` from tars of
-generated JPEGs to a finished index, at CLS and 137 and at `any`.
+These are the reference loop, the vision tower alone and encode (as `bench encode`), then `scopeview index`
+from tars of generated JPEGs to a finished index, at CLS and 137 and at `any`.
 """
 
 import io
@@ -59,7 +59,7 @@ def main(
 
 
 def write_jpegs(folder: Path, n_images: int, per_shard: int = 10_000) -> None:
-    """Images of 256 px, about 20 kB each, as img2dataset leaves them; two hundred different ones."""
+    """Writes images of 256 px, about 20 kB each, as img2dataset leaves them; two hundred different ones."""
     random = np.random.default_rng(0)
     images = []
     for _ in range(min(n_images, 200)):
@@ -74,7 +74,7 @@ def write_jpegs(folder: Path, n_images: int, per_shard: int = 10_000) -> None:
 
 
 def matmul_tflops(device: str, side: int = 8192, times: int = 20) -> float:
-    """The rate of bfloat16 matrix products on this device; a small one on a CPU, for tests."""
+    """Returns the TFLOP/s of bfloat16 matrix products on this device; of a small one on a CPU, for tests."""
     side = side if device.startswith("cuda") else 256
     a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     for turn in range(2):
@@ -90,7 +90,7 @@ def matmul_tflops(device: str, side: int = 8192, times: int = 20) -> float:
 def end_to_end(
     work: Path, model: Path, suite: Path, device: str, n_images: int, tokens: str
 ) -> dict[str, Any]:
-    """`scopeview index`: seconds of each stage and of all, images a second of encode, where its time went."""
+    """Runs `scopeview index`; returns seconds of each stage and of all, encode's images/s and its times."""
     command = [sys.executable, "-m", "scopeview", "index", str(work / "tars"), "--model", str(model)]
     options = ["--sae", str(suite), "--tokens", tokens, "--limit", str(n_images), "--device", device]
     out = ["--out", str(work / f"index-{tokens.replace(',', '-')}"), "--slug", "gpu"]

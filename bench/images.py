@@ -1,4 +1,4 @@
-"""The images that benchmarks read: the corpus where it is at hand, else as many drawn ones."""
+"""The images that benchmarks read: the corpus if it is here, else as many drawn ones."""
 
 import sys
 import tempfile
@@ -13,7 +13,7 @@ N_PHOTO_SHARDS, N_PHOTOS_PER_SHARD, N_LAION_PER_SHARD = 7, 100, 35
 
 
 def image_sets(work: Path = MADE) -> ImageSets:
-    """Drawn ones are kept in `work/images`. Figures of the two do not compare: the images' sizes differ."""
+    """Returns the corpus, else drawn images (in `work/images`), whose other sizes give other figures."""
     return corpus() or _drawn(work / "images")
 
 

@@ -1,6 +1,7 @@
-"""Does an image cost the same among a thousand as among a hundred thousand? `scopeview index` at each size.
+"""Checks that an image costs the same among a thousand as among a hundred thousand.
 
-A small CLIP on small images, so that what surrounds the model is seen; seconds an image of every stage.
+It runs `scopeview index` at each size, with a small CLIP on small images, so that the work around the model
+is seen. It prints the seconds per image of every stage.
 """
 
 import json
@@ -44,13 +45,13 @@ def main(sizes: Sequence[int]) -> None:
 
 
 def _each_more(cpu_s: Mapping[int, float]) -> dict[int, float]:
-    """The cost of each image beyond the next smaller size: fixed costs cancel out."""
+    """Returns the cost of each image beyond the next smaller size: fixed costs cancel out."""
     sizes = sorted(cpu_s)
     return {n: (cpu_s[n] - cpu_s[before]) / (n - before) for before, n in pairwise(sizes)}
 
 
 def _write_source(folder: Path, n_images: int) -> None:
-    """The images repeat after a thousand: what they show does not matter here."""
+    """Writes the tars. The images repeat after a thousand: their content does not matter here."""
     folder.mkdir()
     images = [jpeg(seed) for seed in range(min(n_images, 1000))]
     for shard in range(-(-n_images // PER_SHARD)):
@@ -59,7 +60,7 @@ def _write_source(folder: Path, n_images: int) -> None:
 
 
 def _index(work: Path, n_images: int) -> dict[str, float]:
-    """Seconds by stage, `all` of it, start of Python and loading included, and those of processors."""
+    """Returns the seconds by stage, of `all` (start of Python and loading included), and of the `CPU`."""
     command = [sys.executable, "-m", "scopeview", "index", str(work / "source")]
     weights = ["--model", str(work / "model"), "--sae", str(work / "suite")]
     options = ["--tokens", "cls,5", "--limit", str(n_images), "--batch-size", "32", "--dtype", "float32"]

@@ -3,9 +3,9 @@
 At a fixed rate, a request's time counts from the moment at which it was due, not from when it could be sent:
 a server that stalls makes every request behind it late, and all of that is counted (no coordinated omission).
 
-Requests run on an event loop in a thread of their own: whoever calls may have one running, as notebooks do.
-What the client does to itself does not count: it collects no garbage meanwhile, and waits for each moment
-awake, since timers are up to a millisecond late. Whoever calls keeps off the server's core: see `serving`.
+Requests run on an event loop in a thread of their own, since the caller may have a running one, as notebooks
+do. The client must not disturb its own figures: it collects no garbage meanwhile, and waits for each moment
+awake, since timers are up to a millisecond late. The caller keeps off the server's core: see `serving`.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ class Load(NamedTuple):
 
 
 def at_rate(base_url: str, paths: Sequence[str], per_s: float) -> Load:
-    """Each path once, one every 1 / per_s seconds whatever became of others. Raises on any but a 200."""
+    """Asks for each path once, one every 1 / per_s seconds whatever becomes of others. Raises on non-200."""
     with _undisturbed(), start_blocking_portal() as portal:
         return portal.call(_at_rate, base_url, paths, per_s)
 
 
 def flat_out(base_url: str, paths: Sequence[str], at_once: int) -> Load:
-    """Each path once, `at_once` of them under way at any time. Raises on any but a 200."""
+    """Asks for each path once, `at_once` of them under way at any time. Raises on non-200."""
     with _undisturbed(), start_blocking_portal() as portal:
         return portal.call(_flat_out, base_url, paths, at_once)
 
@@ -84,7 +84,7 @@ async def _late(session: aiohttp.ClientSession, url: str, due: float) -> tuple[i
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> int:
-    """Bytes of the body as sent: unpacking them would be the client's work and not the server's."""
+    """Returns the bytes of the body as sent: to unpack them would be the client's work, not the server's."""
     async with session.get(url, allow_redirects=False) as answer:
         body = await answer.read()
         if answer.status != 200:
@@ -94,7 +94,7 @@ async def _get(session: aiohttp.ClientSession, url: str) -> int:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Looking through all that a benchmark has loaded for garbage takes 0.1 s."""
+    """Stops garbage collection: to look through all that a benchmark has loaded takes 0.1 s."""
     gc.collect()
     gc.disable()
     try:

@@ -35,7 +35,7 @@ class ChildRun(NamedTuple):
 
 @dataclass(frozen=True)
 class Budget:
-    """A measured value beside its goal; None: no goal, as for seconds, which say more of the machine."""
+    """A measured value beside its goal. None is no goal, as for seconds, which say more about the machine."""
 
     name: str
     value: float
@@ -58,7 +58,7 @@ class Budget:
 
 
 class BudgetCells(NamedTuple):
-    """As a table shows it."""
+    """A budget's cells in a table."""
 
     value: str
     bound: str
@@ -70,7 +70,7 @@ def percentiles(seconds: Iterable[float]) -> Percentiles:
 
 
 def timed(keys: Sequence[Key], ask: Callable[[Key], object]) -> list[float]:
-    """Seconds that each key takes, one after another."""
+    """Returns the seconds that each key takes, one after another."""
     seconds = []
     for key in keys:
         started = time.perf_counter()
@@ -80,7 +80,7 @@ def timed(keys: Sequence[Key], ask: Callable[[Key], object]) -> list[float]:
 
 
 def run_child(command: Sequence[str], *, cores: Iterable[int] | None = None) -> ChildRun:
-    """Raises `SystemExit` where it fails. Its output goes where ours goes."""
+    """Runs a process, whose output goes where ours goes. Raises `SystemExit` if it fails."""
     started = time.monotonic()
     process = subprocess.Popen(command, preexec_fn=None if cores is None else lambda: pin(cores))
     _, status, usage = os.wait4(process.pid, 0)
@@ -97,7 +97,7 @@ def pin(cores: Iterable[int]) -> None:
 
 
 def resident_gb(pid: int) -> float:
-    """The resident memory of another process, from `/proc`."""
+    """Returns the resident memory of another process, from `/proc`."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
 
@@ -108,7 +108,7 @@ def disk_gb(*paths: Path) -> float:
 
 
 def keep(name: str, figures: Mapping[str, object], results_dir: Path = RESULTS_DIR) -> Path:
-    """Writes them as `NAME.json`, with when and on what they were measured."""
+    """Writes the figures as `NAME.json`, with when and on what they were measured."""
     results_dir.mkdir(parents=True, exist_ok=True)
     where = {
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,4 +1,4 @@
-"""Map and scatter of a whole layer in Chromium: time until they are drawn, and frames while one drags.
+"""Map and scatter of a whole layer in Chromium: time until they are drawn, and frames while dragging.
 
 Chromium draws in software here, on cores that it shares with the server; a graphics card only helps.
 """
@@ -106,7 +106,7 @@ def _plotted(page: Page, tag: str, url: str) -> Plotted:
 
 
 def _dragged(page: Page, tag: str) -> list[float]:
-    """Seconds from frame to frame, while the map is dragged to and fro."""
+    """Returns the seconds from frame to frame, while the map is dragged to and fro."""
     box = page.locator(f"{tag} .u-over").bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

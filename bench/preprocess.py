@@ -1,4 +1,7 @@
-"""How many images a second one core decodes, crops and turns into thumbnails: how many cores a GPU needs."""
+"""Measures how many images one core prepares per second, and so how many cores a GPU needs.
+
+To prepare is to decode, to crop and to turn into a thumbnail.
+"""
 
 import time
 from itertools import islice
@@ -16,7 +19,7 @@ _N_IMAGES = 700
 
 
 def main(source: Path) -> None:
-    """ViT-L/14's preprocessing on one thread, by its own processor time; the best of three passes."""
+    """Measures ViT-L/14's preprocessing on one thread, by its own CPU time; the best of three passes."""
     preprocessing = Preprocessing.from_config({"size": {"shortest_edge": 224}, "crop_size": 224})
     samples = [
         sample

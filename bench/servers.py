@@ -19,7 +19,7 @@ _START_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class RunningServer:
-    """One that answers."""
+    """A server that answers."""
 
     base_url: str
     pid: int
@@ -60,7 +60,7 @@ def serving(
 
 
 def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-    """Raises `SystemExit` when it ends, or does not answer."""
+    """Waits until the server answers. Raises `SystemExit` if it ends, or does not answer."""
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         try:

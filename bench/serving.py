@@ -1,8 +1,8 @@
 """The server on an index of full size: how long a page takes, and how Datasette does on the same table.
 
-`scopeview serve` has one core, the client the others. Pages are asked for 50 a second, each a different one,
-so that none comes from a cache of pages; then the same ones again. Requests a second are counted against
-Datasette's HTML page of a row, both in this run and with as many requests under way.
+`scopeview serve` has one core, the client the others. The client asks for 50 pages a second, each a different
+one, so that none comes from a cache of pages; then for the same ones again. Requests a second are compared
+with Datasette's HTML page of a row, both in this run and with as many requests under way.
 """
 
 import json
@@ -83,7 +83,7 @@ def _ours(index_dir: Path, folder: Path) -> AbstractContextManager[RunningServer
 
 
 def _theirs(reader: IndexReader, folder: Path, n: int) -> float:
-    """Datasette's pages a second."""
+    """Returns Datasette's pages a second."""
     database = folder / "slot.db"
     slot = reader.manifest.slots[0]
     datasette.export(reader, slot, database)
@@ -102,7 +102,7 @@ def _measure(
     n_flat_out: int,
     theirs: float,
 ) -> ServingResult:
-    """Once the index is in memory: a server reads it ahead while it serves."""
+    """Measures once the index is in memory: a server reads it ahead while it serves."""
     warm_s = _until_warm(server)
     loads: dict[str, Load] = {}
     again: dict[str, Percentiles] = {}
@@ -127,7 +127,7 @@ def _measure(
 
 
 def _until_warm(server: RunningServer) -> float:
-    """Raises `SystemExit` when it never is."""
+    """Returns the seconds until the index is in memory. Raises `SystemExit` if it never is."""
     started = time.monotonic()
     while time.monotonic() - started < _WARM_TIMEOUT_S:
         with urllib.request.urlopen(f"{server.base_url}/readyz") as answer:
@@ -140,7 +140,7 @@ def _until_warm(server: RunningServer) -> float:
 
 
 def _paths(reader: IndexReader) -> dict[str, Paths]:
-    """By kind of page: a path to one of them at random."""
+    """Returns, by kind of page, a function that makes the path of a random one."""
     urls, slug, slots = Urls(), reader.manifest.slug, reader.manifest.slots
     active = {slot: _active(reader, slot) for slot in slots}
 

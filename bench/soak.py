@@ -1,6 +1,6 @@
 """How much memory a server takes over a long time: mixed visitors, then many uploads of one client.
 
-A cache that grows without a bound goes on growing in the second half; one with a bound is full by then.
+A cache without a limit goes on growing in the second half; one with a limit is full by then.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ WITHOUT_LIMITS = {
 
 @dataclass(frozen=True)
 class MemorySample:
-    """The server's memory after so long, or after so many uploads; files that it maps are told apart."""
+    """The server's memory after some time, or some uploads; memory-mapped files are counted separately."""
 
     at: str
     own_mb: float
@@ -48,7 +48,7 @@ class MemorySample:
 
 
 def main(index_dir: Path, *, seconds: float, n_uploads: int) -> None:
-    """Prints as it goes and keeps `soak.json`."""
+    """Prints samples as it goes, and keeps `soak.json`."""
     with IndexReader(index_dir) as reader:
         rows = reader.sql(
             "SELECT layer, token, feature FROM features WHERE n_active >= $n", {"n": MIN_GRID_IMAGES}
@@ -85,7 +85,7 @@ async def _visits(
 
 
 async def _visit(target: AttackTarget, number: int, statuses: Counter[int]) -> None:
-    """One person with an address of their own, who does everything that the site offers."""
+    """Acts as one person with an address of their own, who does everything that the site offers."""
     chance = random.Random(number)
     kinds = [target.page] * 6 + [
         target.activations,
@@ -124,7 +124,7 @@ async def _uploads(server: RunningServer, target: AttackTarget, n: int) -> list[
 
 
 def _image(seed: float) -> bytes:
-    """A photograph's worth of noise: no two are alike, so that nothing is known already."""
+    """Returns a photograph's worth of noise: no two are alike, so that nothing is known already."""
     pixels = np.random.default_rng(int(seed * 1e9)).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).resize((960, 640)).save(buffer, "JPEG", quality=85)

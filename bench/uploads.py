@@ -1,8 +1,8 @@
 """Uploads: one visitor's waiting time, and 200 uploads at once, on a small index and at full size.
 
-Server and client share all cores. The small index is one that is there, such as the demo's; full-size ones
-are made here: ViT-L/14 in bfloat16 and SAEs of 65,536 features (random weights, real shapes and formats) over
-some real web images.
+Server and client share all cores. The small index exists already, such as the demo's; full-size ones are made
+here: ViT-L/14 in bfloat16 and SAEs of 65,536 features (random weights, real shapes and formats) over some
+real web images.
 """
 
 import json
@@ -36,7 +36,7 @@ _MAX_LOAD_S = 300
 
 
 def small(index_dir: Path, images: Path) -> None:
-    """Prints tables and keeps `uploads.json`."""
+    """Measures an index that exists. Prints tables and keeps `uploads.json`."""
     sent = read_images(images, N_VISITS + N_UPLOADS)
     with IndexReader(index_dir) as reader:
         with _served(index_dir) as server:
@@ -71,7 +71,7 @@ def full(work: Path, source: Path, images: Path) -> None:
 
 @contextmanager
 def _served(index_dir: Path, cache: Path | None = None) -> Iterator[RunningServer]:
-    """With its model loaded at the start, on all cores, and as many uploads a minute as come from here."""
+    """Serves on all cores, with the model loaded at the start and without limits on uploads."""
     unlimited = {
         "SCOPEVIEW_UPLOADS_PER_MINUTE": "0",
         "SCOPEVIEW_UPLOADS_PER_CLIENT": "0",
@@ -88,7 +88,7 @@ def _served(index_dir: Path, cache: Path | None = None) -> Iterator[RunningServe
 
 
 def wait_for_model(server: RunningServer) -> None:
-    """Raises `SystemExit` where it cannot be loaded."""
+    """Waits until the model is loaded. Raises `SystemExit` if it cannot be loaded."""
     for _ in range(_MAX_LOAD_S):
         with urllib.request.urlopen(f"{server.base_url}/readyz") as answer:
             (state,) = json.loads(answer.read())["encoder"].values()
@@ -101,7 +101,7 @@ def wait_for_model(server: RunningServer) -> None:
 
 
 def _full_index(work: Path, source: Path, layers: Sequence[int]) -> Path:
-    """Made once."""
+    """Returns the index; makes the weights and the index only once."""
     model, suite = work / "vit-l-14", work / "clip-scope"
     if not (model / "preprocessor_config.json").is_file():
         write_vit_l_14(model)

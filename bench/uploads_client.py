@@ -1,4 +1,4 @@
-"""Images sent to a server, as browsers and well-behaved scripts send them; nothing is measured here."""
+"""Sends images to a server, as browsers and well-behaved scripts do; measures nothing."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -14,7 +14,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=120)
 
 
 class HttpAnswer(NamedTuple):
-    """To one POST; `retry_after_s` is None where the answer does not say."""
+    """The answer to one POST; `retry_after_s` is None if the answer does not say."""
 
     status: int
     location: str
@@ -22,7 +22,7 @@ class HttpAnswer(NamedTuple):
 
 
 def read_images(source: Path, n: int) -> list[bytes]:
-    """The first `n` files of an image source, as they are. Raises `SystemExit` where there are fewer."""
+    """Returns the first `n` files of an image source, as they are. Raises `SystemExit` if there are fewer."""
     samples = (
         sample.image
         for shard in open_source(source).shards
@@ -36,7 +36,7 @@ def read_images(source: Path, n: int) -> list[bytes]:
 
 
 async def send(session: aiohttp.ClientSession, url: str, image: bytes) -> HttpAnswer:
-    """By the form of a browser."""
+    """Sends an image as a browser's form does."""
     form = aiohttp.FormData()
     form.add_field("image", image, filename="image", content_type="application/octet-stream")
     async with session.post(url, data=form, headers=BROWSER, allow_redirects=False) as answer:
@@ -47,7 +47,7 @@ async def send(session: aiohttp.ClientSession, url: str, image: bytes) -> HttpAn
 
 
 async def get(session: aiohttp.ClientSession, url: str, *, accept: str = "text/html") -> bytes:
-    """Raises `RuntimeError` for any answer but a 200."""
+    """Returns the body. Raises `RuntimeError` for any answer but a 200."""
     async with session.get(url, headers={"Accept": accept}) as answer:
         body = await answer.read()
         if answer.status != 200:
@@ -56,5 +56,5 @@ async def get(session: aiohttp.ClientSession, url: str, *, accept: str = "text/h
 
 
 def shares(items: Sequence[bytes], n: int) -> list[list[bytes]]:
-    """Dealt out to `n` clients."""
+    """Deals the items out to `n` clients."""
     return [list(items[client::n]) for client in range(n)]

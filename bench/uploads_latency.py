@@ -1,7 +1,7 @@
-"""One visitor: how long from sending an image to its page, and from one view of it to the next?
+"""One visitor: the time from sending an image to its page, and from one view of it to the next.
 
-Each image is a new one, so that nothing is remembered; the views of one image differ in layer, in patch
-and in the feature whose heat is shown, in turn. Times are those of whole pages over HTTP, from the first byte
+Each image is a new one, so that nothing is remembered; the views of one image differ in layer, in patch and
+in the feature whose heatmap is shown, in turn. Times are those of whole pages over HTTP, from the first byte
 sent to the last one read.
 """
 
@@ -42,7 +42,7 @@ class LatencyFound:
 
 
 def visit(server: RunningServer, manifest: Manifest, images: Sequence[bytes]) -> LatencyFound:
-    """One image after another. Raises `RuntimeError` where one is refused."""
+    """Measures one image after another. Raises `RuntimeError` if one is refused."""
     with start_blocking_portal() as portal:
         return portal.call(_visit, server, manifest, images)
 
@@ -78,7 +78,7 @@ class _Visitor:
         self.seconds = {name: [] for name in ("upload", "upload_to_page", "view", "groups", "steering")}
 
     async def upload(self, image: bytes) -> str:
-        """Its id."""
+        """Uploads an image, reads its page, and returns its id."""
         began = time.perf_counter()
         answer = await send(self.session, self.urls.uploads(self.manifest.slug), image)
         self.seconds["upload"].append(time.perf_counter() - began)

@@ -1,8 +1,8 @@
 """Many uploads at once: is every one answered, does memory stay flat, and do pages stay fast meanwhile?
 
 Each client sends its images one after another and comes back when the server says so (`Retry-After`), until
-every image is taken. Pages are asked for at a fixed rate as long as that lasts, each a different one; the
-server has been browsed for a while before, so that it is not its start that is measured.
+every image is taken. Meanwhile pages are asked for at a fixed rate, each a different one. The server has been
+browsed for a while before, so that its start is not measured.
 """
 
 import asyncio
@@ -127,7 +127,7 @@ async def _client(session: aiohttp.ClientSession, url: str, images: Sequence[byt
 async def _pages(
     session: aiohttp.ClientSession, server: RunningServer, paths: Iterator[str], seen: _Seen
 ) -> None:
-    """Until it is cancelled; what is under way then is still counted."""
+    """Asks for pages until it is cancelled; what is under way then is still counted."""
     started, under_way = time.perf_counter(), set[asyncio.Task[None]]()
     try:
         for number, path in zip(count(), paths, strict=False):
@@ -174,7 +174,7 @@ async def _count_there(
 
 
 def _page_paths(reader: IndexReader) -> Iterator[str]:
-    """Pages of galleries, features and images, without end; hardly ever one twice."""
+    """Yields pages of galleries, features and images, without end; hardly ever one twice."""
     picked, urls, slug = random.Random(0), Urls(), reader.manifest.slug
     rows = reader.sql(
         "SELECT layer, token, feature FROM features WHERE n_active >= $n", {"n": MIN_GRID_IMAGES}

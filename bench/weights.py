@@ -1,6 +1,6 @@
-"""Random weights of full size and exactly the published format: what a benchmark needs of real ones.
+"""Random weights of full size and exactly the published format: all that a benchmark needs of real ones.
 
-ViT-L/14 as `laion/CLIP-ViT-L-14-laion2B-s32B-b82K` configures it, and CLIP-Scope checkpoints of 65,536
+ViT-L/14 is as `laion/CLIP-ViT-L-14-laion2B-s32B-b82K` configures it; the CLIP-Scope checkpoints have 65,536
 features.
 """
 
@@ -31,7 +31,7 @@ _PREPROCESSING = {
 
 
 def write_vit_l_14(folder: Path, seed: int = 0) -> Path:
-    """A `CLIPModel` folder of 24 blocks, width 1024, 224 px and patch 14; its text tower is left small."""
+    """Writes a `CLIPModel` folder of 24 blocks, width 1024, 224 px and patch 14, with a small text tower."""
     vision = CLIPVisionConfig(
         hidden_size=D_IN,
         intermediate_size=4 * D_IN,
@@ -55,7 +55,7 @@ def write_vit_l_14(folder: Path, seed: int = 0) -> Path:
 
 
 def write_clip_scope(folder: Path, layers: Sequence[int], seed: int = 0) -> Path:
-    """`{layer}_resid/1200013184.pt` for each layer, 537 MB apiece, initialised as the authors' code does."""
+    """Writes `{layer}_resid/1200013184.pt` for each layer, 537 MB each, initialised as by the authors."""
     for layer in layers:
         random = torch.Generator().manual_seed(seed + layer)
         enc = torch.randn(D_IN, N_FEATURES, generator=random) / (2 * D_IN) ** 0.5

@@ -29,7 +29,7 @@ ImagesQuery = Annotated[str, Query(description=f"image ids separated by commas, 
 
 
 def known_images(index: IndexDep, images: ImagesQuery) -> list[int]:
-    """Each once, without those that were removed. A malformed list is a 422, an unknown image a 404."""
+    """Returns each id once, without removed images. A malformed list is a 422, an unknown image a 404."""
     numbers = [parse_number(part) for part in images.split(",")]
     if None in numbers or len(numbers) > MAX_IMAGES:
         accepted = f"1 to {MAX_IMAGES} image ids separated by commas, for example 3,1,4"
@@ -47,7 +47,7 @@ router = APIRouter(tags=["index"])
 
 
 class HeatOut(common._Model):
-    """One image. Each value is the activation at that token as the SAE keeps it, 0 where it does not."""
+    """One image. Each value is the activation that the SAE keeps at that token, 0 where it keeps none."""
 
     image_id: int
     cls: float
@@ -99,7 +99,7 @@ async def heat(
 
 
 StoredValues = Mapping[Token, Mapping[int, ActiveFeature]]
-"""By token and image: where the feature fires, as the index has it."""
+"""The feature's activations as the index stores them, by token and image id; only where the feature fires."""
 
 
 def stored_values(index: OpenIndex, layer: Layer, feature: int, images: Sequence[int]) -> StoredValues:

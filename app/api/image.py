@@ -1,7 +1,7 @@
 """`/api/v1/{index}/images/{image_id}/...` and `.../uploads/{upload_id}/...`: the features of one image.
 
-`activations` is what is active where, `heat` where one feature or several are, `groups` which belong
-together, and `steering` what editing some of them changes. Each is written once, for both addresses.
+`activations` lists the active features, `heat` has heatmaps of one or more features, `groups` has the related
+features, and `steering` the effect of editing features. Each route is written once, for both addresses.
 """
 
 from collections.abc import Callable, Sequence
@@ -102,7 +102,7 @@ def view_of(
     layer: LayerQuery = None,
     tokens: TokensQuery = ANY,
 ) -> LayerSelection:
-    """Raises a 422 naming the layers or tokens there are."""
+    """Returns the selection. Raises a 422 that names the available layers or tokens."""
     response.headers.update(PRIVATE)
     known = known_layer(index, layer)
     return LayerSelection(

@@ -102,7 +102,7 @@ def view_of(
     groups: GroupsQuery = N_GROUPS,
     features: MembersQuery = N_FEATURES,
 ) -> LayersView:
-    """Raises a 422 naming the tokens there are."""
+    """Returns the view. Raises a 422 that names the available tokens."""
     response.headers.update(PRIVATE)
     selection = known_selection(index, index.deepest_layer, tokens)
     return LayersView(site, index, selection, groups, features, request.app.state.decode_limiter)

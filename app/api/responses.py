@@ -18,7 +18,7 @@ ANY_GET: Responses = {
     429: problem("`too_many_at_once`: too many requests from this address wait already; see Retry-After"),
     503: problem("`damaged`: a file of the index is not what was written"),
 }
-"""Of every GET: whoever asks it, and of whatever."""
+"""Errors that every GET may return."""
 ERRORS: Responses = {
     **NOT_FOUND,
     422: problem("invalid query value; `detail` names what is accepted"),
@@ -36,4 +36,4 @@ ENCODER: Responses = {
         " Retry-After; `damaged`: a file of the index is not what was written"
     ),
 }
-"""Of what runs the model, in place of `ANY_GET`."""
+"""Errors of operations that run the model, in place of `ANY_GET`."""

@@ -1,6 +1,7 @@
-"""A time budget per client: seconds of work a minute, which may be used at once.
+"""A time budget per client: seconds of work per minute, which may be used at once.
 
-A request is let in while the client has any left, and costs what it took: nobody knows that before.
+A request is admitted while the client has time left, and is charged what it took: nobody knows the cost in
+advance.
 """
 
 import math
@@ -23,7 +24,7 @@ class BudgetSpentError(ProblemError):
 
 
 class TimeBudget:
-    """Call from any thread."""
+    """Counts the seconds that each client has left. Thread-safe."""
 
     def __init__(
         self,
@@ -32,7 +33,10 @@ class TimeBudget:
         *,
         at_once_s: float | None = None,
     ) -> None:
-        """0: no bound. `at_once_s`: what a rested client may use at once; None: a whole minute's."""
+        """Sets the limits: `seconds_per_minute` 0 means none.
+
+        `at_once_s` is the most that a rested client may use at once; None means a whole minute's budget.
+        """
         self._full_s = seconds_per_minute if at_once_s is None else at_once_s
         self._per_s, self._clock = seconds_per_minute / 60, clock
         self._left: dict[str, tuple[float, float]] = {}  # seconds left, and when that was so
@@ -52,7 +56,7 @@ class TimeBudget:
             raise BudgetSpentError(max(math.ceil(owed_s / self._per_s), 1))
 
     def owed_s(self, client: str) -> float | None:
-        """By how many seconds a client that has nothing left is over its budget; None: it has some left."""
+        """Returns the seconds by which the client is over its budget; None while it has some left."""
         if not self._full_s:
             return None
         with self._lock:

@@ -1,7 +1,7 @@
 """The image encoder as the server uses it, and how it is loaded.
 
-torch is imported when an encoder is loaded, not before. Where one cannot be loaded, `EncoderAbsentError` says
-why in words for a visitor.
+torch is imported only when an encoder is loaded. If one cannot be loaded, `EncoderAbsentError` gives the
+reason in words for a visitor.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,36 +25,36 @@ class EncoderProtocol(Protocol):
     """The part of `scopeview.vision.encoder.Encoder` that the server uses."""
 
     def crop(self, image: Image.Image) -> Crop:
-        """The square the model sees: (3, height, width)."""
+        """Returns the square that the model sees: (3, height, width)."""
 
     def decompose(
         self, crops: Crop, layers: Sequence[Layer] | None = None, *, embedding: bool = True
     ) -> list[Decomposition]:
-        """Each of (batch, 3, height, width) at every token of these layers, None all."""
+        """Decomposes (batch, 3, height, width) at every token of these layers; None means all layers."""
 
     def steer(self, crop: Crop, found: LayerDecomposition, edits: FeatureEdits) -> SteeredEmbeddings:
-        """One image's embedding without and with the edits; `found` is it at the edits' layer."""
+        """Returns one image's embedding without and with the edits; `found` is the image at their layer."""
 
     def directions(self, layer: Layer, features: Sequence[int]) -> Vectors:
-        """The decoder rows of some features: (feature, d_in)."""
+        """Returns the decoder rows of some features: (feature, d_in)."""
 
     def norms(self, layer: Layer, features: Sequence[int]) -> Vectors:
-        """Their lengths: (feature,)."""
+        """Returns the lengths of some features' decoder rows: (feature,)."""
 
     @property
     def logit_scale(self) -> float:
-        """By what the model multiplies cosines. Raises `ModelError` where it does not say."""
+        """The factor by which the model multiplies cosines. Raises `ModelError` if the model states none."""
 
     def facts(self) -> dict[str, Any]:
-        """What is loaded, and where: as `app.health.LoadedEncoder` has it."""
+        """Returns what is loaded, and where: the fields of `app.health.LoadedEncoder`."""
 
 
 EncoderFactory = Callable[[Path], EncoderProtocol]
-"""Loads the encoder of an index folder. Raises `ScopeviewError` or `ImportError` where it cannot."""
+"""Loads the encoder of an index folder. Raises `ScopeviewError` or `ImportError` if it cannot."""
 
 
 def lazy_encoders(factory: EncoderFactory | None) -> LazyModels[EncoderProtocol]:
-    """One encoder an index folder; `factory` is None where models are switched off."""
+    """Returns one encoder per index folder, loaded when needed; `factory` None: models are switched off."""
     return LazyModels(
         factory,
         name="encoder",
@@ -69,7 +69,7 @@ def _load_failure(error: Exception) -> LoadFailure:
 
 
 def scopeview_encoders(device: str) -> EncoderFactory | None:
-    """The real thing; None for the device `off`."""
+    """Returns the factory of the real encoders; None for the device `off`."""
     if device == "off":
         return None
 

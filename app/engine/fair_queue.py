@@ -1,6 +1,6 @@
 """The job queue: urgent jobs first, then clients in turn.
 
-A client that asks for a hundred images waits behind itself; another's one image is next.
+A client that asks for a hundred images waits behind itself; another client's single image is next.
 """
 
 import threading
@@ -13,14 +13,14 @@ T = TypeVar("T")
 
 
 class Urgency(IntEnum):
-    """Lower is sooner."""
+    """The order of jobs: lower values go first."""
 
     UPLOAD = 0
     VIEW = 1
 
 
 class FairQueue(Generic[T]):
-    """Call from any thread. After `close`, what still waits is given out no more: see `drain`."""
+    """Waiting items by client. Thread-safe. After `close`, `take` gives out nothing more: see `drain`."""
 
     def __init__(self) -> None:
         self._lines: list[OrderedDict[str, deque[T]]] = [OrderedDict() for _ in Urgency]
@@ -29,7 +29,7 @@ class FairQueue(Generic[T]):
         self._changed = threading.Condition()
 
     def qsize(self) -> int:
-        """What waits, and the end where it was called for."""
+        """Returns the number of waiting items, plus one once the queue is closed."""
         return self._n_waiting + self._is_closed
 
     def n_waiting(self, client: str) -> int:
@@ -48,7 +48,7 @@ class FairQueue(Generic[T]):
             self._changed.notify_all()
 
     def take(self) -> T | None:
-        """Waits for the next; None once the queue is closed."""
+        """Waits for the next item and returns it; None once the queue is closed."""
         with self._changed:
             while not self._is_closed and not self._n_waiting:
                 self._changed.wait()
@@ -62,7 +62,10 @@ class FairQueue(Generic[T]):
             return item
 
     def take_matching(self, matches: Callable[[T], bool], limit: int) -> list[T]:
-        """What could be taken next, of any client, and goes along with what was taken; does not wait."""
+        """Takes up to `limit` matching items, each the next of its client, to go with one taken before.
+
+        Does not wait.
+        """
         taken = list[T]()
         with self._changed:
             while len(taken) < limit and not self._is_closed:
@@ -76,7 +79,7 @@ class FairQueue(Generic[T]):
         return taken
 
     def drain(self) -> list[T]:
-        """All that still waits."""
+        """Removes and returns all waiting items."""
         with self._changed:
             left = [item for lines in self._lines for line in lines.values() for item in line]
             for lines in self._lines:

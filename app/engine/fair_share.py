@@ -1,7 +1,7 @@
 """Fair scheduling: clients that compete for the same places take turns.
 
-A first-come queue gives a client that opens sixty connections sixty turns to one of everybody else's. For one
-event loop; knows nothing of HTTP but the refusal.
+A first-come queue gives a client with sixty connections sixty turns for each turn of everybody else. For one
+event loop; knows nothing of HTTP except the refusal.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ from app.web.client_address import current_client
 from app.web.errors import ProblemError
 
 Refuse = Callable[[Request, Exception], Awaitable[Response]]
-"""Makes an error an answer."""
+"""Turns an error into an answer."""
 
 WORK_S_PER_MINUTE, AT_ONCE_S = 15.0, 3.0
-"""Of work on pages, beside other clients: a gallery with its images takes 0.1 s."""
+"""Work on pages for a client beside others, per minute and at once: a gallery with images takes 0.1 s."""
 REQUEST_S = 0.002
-"""What any request costs before and after its turn."""
+"""The cost of any request before and after its turn."""
 COOLDOWN_FACTOR, MIN_COOLDOWN_S, MAX_COOLDOWN_S = 3.0, 0.02, 1.0
 OTHERS_S = 5.0
-"""So long ago another client's last request still counts as company."""
+"""Another client counts as present for this long after its last request."""
 
 _ALWAYS = ("/healthz", "/readyz", "/metrics")
 
@@ -41,13 +41,13 @@ class TooManyAtOnceError(ProblemError):
 
 
 class FairLimiter:
-    """At most `total` at a time, and at most `per_client` of any one client; the others wait.
+    """Admits at most `total` at a time, and at most `per_client` of any one client; the others wait.
 
-    As a context manager it counts for the client whose request this is.
+    As a context manager it counts for the client of the current request.
     """
 
     def __init__(self, total: int, per_client: int, *, max_waiting: int) -> None:
-        """`max_waiting` requests of one client may wait; one more is refused."""
+        """Sets the limits: `max_waiting` requests of one client may wait, and the next is refused."""
         self._total, self._per_client, self._max_waiting = total, per_client, max_waiting
         self._running = Counter[str]()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = (
@@ -60,7 +60,7 @@ class FairLimiter:
 
     @asynccontextmanager
     async def place(self, client: str) -> AsyncIterator[None]:
-        """Raises `TooManyAtOnceError`."""
+        """Holds a place for the client. Raises `TooManyAtOnceError`."""
         await self.acquire(client)
         try:
             yield
@@ -76,7 +76,7 @@ class FairLimiter:
         self.release(current_client())
 
     async def acquire(self, client: str) -> None:
-        """Raises `TooManyAtOnceError`. `release` as often as this returns."""
+        """Waits for a place; each call that returns needs one `release`. Raises `TooManyAtOnceError`."""
         if client not in self._waiting and self._has_room(client):
             self._running[client] += 1
             return
@@ -111,7 +111,7 @@ class FairLimiter:
                 turn.set_result(None)
 
     def _give_up(self, client: str, turn: "asyncio.Future[None]") -> None:
-        """The turn may have come in the same moment: then it goes to the next."""
+        """Leaves the line. If the turn came at the same moment, it goes to the next."""
         if turn.done() and not turn.cancelled():
             self.release(client)
             return
@@ -123,14 +123,14 @@ class FairLimiter:
 
 
 class RequestTurn:
-    """One request's place among those that are worked on. Given back early, it is not given back again."""
+    """One request's place among those being worked on. Once given back, it is not given back again."""
 
     def __init__(self, limiter: FairLimiter, client: str, cooldowns: "Cooldowns") -> None:
         self._limiter, self._client, self._cooldowns = limiter, client, cooldowns
         self.is_taken, self._taken_s = False, 0.0
 
     async def take(self) -> None:
-        """Raises `TooManyAtOnceError`."""
+        """Waits for a place. Raises `TooManyAtOnceError`."""
         await self._limiter.acquire(self._client)
         self.is_taken, self._taken_s = True, time.monotonic()
 
@@ -146,11 +146,11 @@ class RequestTurn:
 
 
 class Cooldowns:
-    """How long a place stays taken after a request of a client that keeps the server busy while others come.
+    """Decides how long a place stays taken after a request of a client that keeps the server busy.
 
     Alone, a client is never held up. Beside others it may use `AT_ONCE_S` of work at once and
-    `WORK_S_PER_MINUTE` after that; a client that wants more waits after each request three times as long as
-    that took, so that others' pages find the processor free.
+    `WORK_S_PER_MINUTE` after that. A client that uses more waits after each request three times as long as
+    the request took, so that the processor is free for others' pages.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -164,7 +164,7 @@ class Cooldowns:
             self._seen.popitem(last=False)
 
     def seconds_after(self, client: str, worked_s: float) -> float:
-        """How long this client waits after a request that took so long: 0 when alone or within its budget."""
+        """Returns the seconds that this client waits after a request: 0 when alone or within its budget."""
         self._budget.spend(client, worked_s + REQUEST_S)
         if self._is_alone(client) or self._budget.owed_s(client) is None:
             return 0.0
@@ -180,7 +180,7 @@ _turn: ContextVar[RequestTurn | None] = ContextVar("turn", default=None)
 
 @asynccontextmanager
 async def out_of_turn() -> AsyncIterator[None]:
-    """Around a wait for what has places of its own, such as the model: the turn is others' meanwhile."""
+    """Gives the turn to others during a wait for something with places of its own, such as the model."""
     turn = _turn.get()
     if turn is None or not turn.is_taken:
         yield
@@ -191,11 +191,11 @@ async def out_of_turn() -> AsyncIterator[None]:
 
 
 class FairTurns:
-    """Works on so many requests of one client at a time; the others wait, and cost nothing.
+    """Works on a limited number of requests per client at a time; the others wait, and cost nothing.
 
-    Until the answer begins: whoever reads it slowly keeps no place. A client that keeps the server busy while
-    others come waits between its requests (`Cooldowns`). What is sent to us waits for its sender,
-    so it has other bounds (`UploadPlaces`), and whoever watches over the server is always answered.
+    A request holds its place until its answer begins, so a slow reader holds none. A client that keeps the
+    server busy while others come waits between its requests (`Cooldowns`). A POST waits for its sender, so it
+    has other limits (`UploadPlaces`). Health checks and metrics are always answered.
     """
 
     def __init__(self, app: ASGIApp, turns: FairLimiter, refuse: Refuse) -> None:

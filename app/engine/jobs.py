@@ -16,7 +16,7 @@ from scopeview.slots import Layer
 
 
 class EncodeRequest(NamedTuple):
-    """What is to be known of an image: some layers, and CLIP's embedding or not."""
+    """The layers of an image that a job needs, and whether it needs CLIP's embedding."""
 
     layers: tuple[Layer, ...]
     embedding: bool = False
@@ -24,7 +24,7 @@ class EncodeRequest(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageJob:
-    """One image on its way. Equal keys within an index are equal images."""
+    """One image to decompose. Equal keys within an index mean equal images."""
 
     index_dir: Path
     key: str
@@ -38,7 +38,7 @@ class ImageJob:
 
 @dataclass(frozen=True)
 class CallJob:
-    """Anything else that needs the device: `call` is run alone."""
+    """Any other work that needs the device: `call` runs alone."""
 
     call: Callable[[], Any]
     deadline_s: float
@@ -52,12 +52,12 @@ Job = ImageJob | CallJob
 
 
 def can_batch(one: ImageJob, other: ImageJob) -> bool:
-    """May they go through the model together?"""
+    """True if both may go through the model together."""
     return one.index_dir == other.index_dir and one.request == other.request
 
 
 def is_pending(job: Job) -> bool:
-    """False where whoever asked has gone, or has waited too long and is told so."""
+    """False if the requester has gone or the deadline is over; the job then fails with `TooSlowError`."""
     if job.answer.cancelled():
         return False
     if time.monotonic() < job.deadline_s:
@@ -67,7 +67,7 @@ def is_pending(job: Job) -> bool:
 
 
 def resolve(job: Job, outcome: Any) -> None:
-    """With an answer, or with what went wrong: `SystemExit` and its like are told as a failed device."""
+    """Answers a job with a result or an error; `SystemExit` and its like are reported as a failed device."""
     if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
         outcome = DeviceFailedError()
     with suppress(InvalidStateError):  # whoever asked has gone

@@ -14,7 +14,7 @@ from scopeview.errors import ScopeviewError
 log = logging.getLogger("scopeview.worker")
 
 RETRY_LOAD_S = 60.0
-"""A failed load is told to visitors for this long before it is tried again."""
+"""How long a failed load is reported to visitors before it is tried again."""
 
 WHY_OFF = "the operator of this server disabled the model"
 
@@ -22,14 +22,14 @@ Model = TypeVar("Model")
 
 
 class LoadFailure(NamedTuple):
-    """Why a model cannot be had, in words for a visitor: without paths, which the log has."""
+    """Why a model is unavailable, in words for a visitor: without paths, which only the log has."""
 
     why: str
     is_final: bool = False  # it will not come to be
 
 
 class LazyModels(Generic[Model]):
-    """Call from any thread. torch is imported when a model is loaded, not before."""
+    """Models by index folder. Thread-safe. torch is imported only when a model is loaded."""
 
     def __init__(
         self,
@@ -38,22 +38,24 @@ class LazyModels(Generic[Model]):
         name: str,
         explain: Callable[[Exception], LoadFailure],
     ) -> None:
-        """`factory` is None where models are switched off; `name` is what the log calls one of them.
-        `explain` is asked about every failure but missing packages, which are the same for all models."""
+        """Stores the factory, None where models are switched off, and the `name` that the log uses.
+
+        `explain` words every failure except missing packages, which read the same for all models.
+        """
         self._factory, self._name, self._explain = factory, name, explain
         self._loaded: dict[Path, Model] = {}
         self._failures: dict[Path, tuple[float, str]] = {}  # until when (monotonic), and why
         self._loading = threading.Lock()
 
     def unavailable_reason(self, index_dir: Path) -> str | None:
-        """Why there is none at this moment, or None as far as is known."""
+        """Returns why the model is unavailable now; None if no reason is known."""
         if self._factory is None:
             return WHY_OFF
         until_s, why = self._failures.get(index_dir, (0.0, ""))
         return why if time.monotonic() < until_s else None
 
     def get(self, index_dir: Path) -> Model:
-        """Loads it when it is not loaded yet, which takes seconds. Raises `EncoderAbsentError`."""
+        """Returns the model, and loads it if needed, which takes seconds. Raises `EncoderAbsentError`."""
         found = self._loaded.get(index_dir)
         if found is not None:
             return found
@@ -66,11 +68,11 @@ class LazyModels(Generic[Model]):
         return self._loaded.get(index_dir)
 
     def forget(self, index_dir: Path) -> None:
-        """The next to ask loads a fresh one."""
+        """Drops the model: the next request for it loads a fresh one."""
         self._loaded.pop(index_dir, None)
 
     def reload(self, index_dir: Path, failed: Model) -> None:
-        """Puts a fresh one in the place of one that failed. Raises nothing: `unavailable_reason` tells."""
+        """Replaces a failed model with a fresh one. Raises nothing: see `unavailable_reason`."""
         with self._loading:
             if self._loaded.get(index_dir) is failed:
                 del self._loaded[index_dir]

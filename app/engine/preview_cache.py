@@ -1,7 +1,7 @@
 """Social cards drawn recently, kept in memory. For one event loop.
 
-They are drawn one at a time in a thread of low priority, and whoever waits for one holds no other thread
-meanwhile: a crowd of readers must not take every core, nor what pages are made with.
+They are drawn one at a time in a thread of low priority, and a request that waits for one holds no other
+thread: a crowd of readers must take neither every core nor the threads that make pages.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from app.engine.worker import yield_to_pages
 from app.web.errors import ProblemError
 
 CACHE_SIZE = 48
-"""Some 300 KB each."""
+"""Cards kept, about 300 KB each."""
 MAX_WAITING, MAX_WAITING_PER_CLIENT = 256, 64
 
 
@@ -26,7 +26,7 @@ class TooManyPreviewsError(ProblemError):
 
 
 class Previews:
-    """PNGs by what is on them, the longest unused forgotten first."""
+    """PNGs by what they show; the least recently used is dropped first."""
 
     def __init__(self, max_previews: int = CACHE_SIZE) -> None:
         self._kept = LRUCache[Hashable, bytes](max_previews)
@@ -35,7 +35,7 @@ class Previews:
         self._thread = ThreadPoolExecutor(1, "previews", initializer=yield_to_pages)
 
     async def get(self, key: Hashable, draw: Callable[[], bytes]) -> bytes:
-        """Draws what is not kept. Raises a 429 where this client waits for many, a 503 where all do."""
+        """Returns a card, drawn if needed. Raises a 429 if this client waits for many, a 503 if all do."""
         kept = self._kept.get(key)
         if kept is not None:
             return kept

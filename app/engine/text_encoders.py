@@ -1,7 +1,7 @@
 """Text embeddings: an index's text encoder, loaded when first needed and run by the worker.
 
-What was asked before is remembered. Where there is no text encoder, `unavailable_reason` says so in words for
-a visitor; search by name goes on without.
+Texts embedded before are remembered. If there is no text encoder, `unavailable_reason` gives the reason in
+words for a visitor; search by name goes on without it.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ class TextEncoderProtocol(Protocol):
     """The part of `scopeview.vision.text.TextEncoder` that search uses."""
 
     def embed(self, texts: Sequence[str]) -> Vector:
-        """(text, projection), each row of unit length."""
+        """Returns the embeddings: (text, projection), each row of unit length."""
 
     def unknown_words(self, text: str) -> list[str]:
-        """Those of its words that the model does not know: it takes them all for the same."""
+        """Returns the words that the model does not know; it treats them all alike."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,16 @@ class EmbeddedText:
 
 
 TextEncoderFactory = Callable[[Path], TextEncoderProtocol]
-"""Loads the text encoder of an index folder. Raises `ScopeviewError` or `ImportError` where it cannot."""
+"""Loads the text encoder of an index folder. Raises `ScopeviewError` or `ImportError` if it cannot."""
 
 
 class TextEncoders:
-    """One text encoder an index folder. Call from any thread."""
+    """One text encoder per index folder. Thread-safe."""
 
     def __init__(
         self, factory: TextEncoderFactory | None, worker: Worker, *, deadline_s: float = 10.0
     ) -> None:
-        """`factory` is None where models are switched off. Past the deadline search goes on without."""
+        """`factory` is None where models are switched off. Search does not wait beyond the deadline."""
         self._worker, self._deadline_s = worker, deadline_s
         self._encoders = LazyModels(
             factory,
@@ -67,18 +67,18 @@ class TextEncoders:
         self._lock = threading.Lock()
 
     def unavailable_reason(self, index_dir: Path) -> str | None:
-        """Why words cannot become vectors at this moment, or None as far as is known."""
+        """Returns why words cannot become vectors now; None if no reason is known."""
         return self._encoders.unavailable_reason(index_dir)
 
     def is_loaded(self, index_dir: Path) -> bool:
         return self._encoders.loaded(index_dir) is not None
 
     def is_known(self, index_dir: Path, text: str) -> bool:
-        """Can `embedded` answer without the model?"""
+        """True if `embedded` can answer without the model."""
         return self.unavailable_reason(index_dir) is not None or (index_dir, _plain(text)) in self._known
 
     async def embedded(self, index_dir: Path, text: str) -> EmbeddedText | str:
-        """The text, or why it has no place in CLIP's space, in words."""
+        """Returns the embedded text, or in words why it has no place in CLIP's space."""
         text = _plain(text)
         known = self._remembered((index_dir, text))
         if known is not None:
@@ -93,7 +93,7 @@ class TextEncoders:
             return BUSY if self.is_loaded(index_dir) else LOADING
 
     def _embed(self, index_dir: Path, text: str) -> EmbeddedText | str:
-        """In the worker's thread."""
+        """Embeds the text, in the worker's thread."""
         known = self._remembered((index_dir, text))
         if known is not None:
             return known
@@ -131,7 +131,7 @@ def _load_failure(error: Exception) -> LoadFailure:
 
 
 def scopeview_text_encoders(device: str) -> TextEncoderFactory | None:
-    """The real thing; None for the device `off`. torch is imported when one is loaded, not before."""
+    """Returns the factory of the real text encoders; None for the device `off`. Loading one imports torch."""
     if device == "off":
         return None
 

@@ -1,9 +1,9 @@
 """The inference worker: one thread that decomposes images in small batches, with bounds and deadlines.
 
-Pages never come here. What it has worked out is remembered by image, so that another feature, patch or
-group of the same one costs no forward pass. When the device fails, those who wait hear of it (503) and the
-model is loaded afresh; a thread that hangs in it, or died, is left to itself and another takes over. All of
-these threads let those go first that make pages.
+Pages do not run here. Results are remembered by image, so that another feature, patch or group of the same
+image costs no forward pass. When the device fails, the waiting requests get a 503 and the model is loaded
+again. A thread that hangs in the device, or died, is abandoned and another takes over. All of these threads
+give way to those that make pages.
 """
 
 import logging
@@ -50,11 +50,11 @@ MAX_WAITING_PER_CLIENT = 128
 """Images of one client in the queue: four requests of 24, and some."""
 MEMORY_BYTES = 64 * 1024**2
 POOL_SIZE = 2
-"""A 50-megapixel image is 150 MB of pixels; these many are decoded at one time."""
+"""Images decoded at one time: one of 50 megapixels is 150 MB of pixels."""
 VIEWS_S = 0.05
-"""So long, or one image, views of others are waited for: a batch cannot be stopped."""
+"""The time for a batch of views, or for one image if that takes longer: a batch cannot be stopped."""
 STALLED_S = 120.0
-"""What has been in hand for so long, and for two deadlines, hangs: nobody waits for it any more."""
+"""Work that has run for this long, and for two deadlines, hangs: nobody waits for it any more."""
 
 _NICER = 10
 
@@ -62,7 +62,7 @@ Answer = TypeVar("Answer")
 
 
 class Worker:
-    """Call `start` once and `stop` once; every other method may be called from any thread."""
+    """Runs jobs on the device. Call `start` once and `stop` once; every other method is thread-safe."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Worker:
         stalled_s: float = STALLED_S,
         budget: TimeBudget | None = None,
     ) -> None:
-        """`factory` is None where analyzing images is switched off; `budget` None: nobody has one."""
+        """`factory` None: analyzing images is switched off. `budget` None: no client has a limit."""
         self.encoders = lazy_encoders(factory)
         self._bound, self._batch, self._deadline_s = bound, batch, deadline_s
         self._max_waiting = max_waiting
@@ -98,7 +98,7 @@ class Worker:
             self._thread.start()
 
     def stop(self) -> None:
-        """Ends after the batch in hand; what is still waiting gets a 503."""
+        """Stops after the current batch; jobs that still wait get a 503."""
         with self._starting:
             thread, self._thread = self._thread, None
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -107,13 +107,13 @@ class Worker:
             thread.join(None if not self._is_stalled() else 0)
 
     def refuse_when_full(self) -> None:
-        """Raises `BusyError` where there is no place now, before anything is read."""
+        """Raises `BusyError` if there is no free place, before anything is read."""
         with self.place():
             pass
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """One of the places that bound how many uploads are in memory at one time. Raises `BusyError`."""
+        """Holds one of the places that limit how many uploads are in memory at a time. Raises `BusyError`."""
         if not self._places.acquire(blocking=False):
             raise BusyError(self._bound)
         try:
@@ -122,33 +122,34 @@ class Worker:
             self._places.release()
 
     def unavailable_reason(self, index_dir: Path) -> str | None:
-        """Why images cannot be analyzed for that index at this moment, or None as far as is known."""
+        """Returns why images cannot be analyzed for that index now; None if no reason is known."""
         return self.encoders.unavailable_reason(index_dir)
 
     def encoder(self, index_dir: Path) -> EncoderProtocol:
-        """Loads it when it is not loaded yet, which takes seconds. Raises `EncoderAbsentError`."""
+        """Returns the encoder, and loads it if needed, which takes seconds. Raises `EncoderAbsentError`."""
         return self.encoders.get(index_dir)
 
     def is_loaded(self, index_dir: Path) -> bool:
         return self.encoders.loaded(index_dir) is not None
 
     def known(self, index_dir: Path, key: str, request: EncodeRequest) -> Decomposition | None:
-        """What is remembered of the image, when that is all that is wanted."""
+        """Returns what is remembered of the image if that covers the request, else None."""
         found = self._memory.get((index_dir, key))
         return found if found.covers(request.layers, embedding=request.embedding) else None
 
     @property
     def n_waiting(self) -> int:
-        """Jobs that nothing has been done for yet, roughly."""
+        """The approximate number of jobs that have not begun."""
         return self._jobs.qsize()
 
     def submit(
         self, index_dir: Path, key: str, crop: Crop, request: EncodeRequest, *, urgent: bool = False
     ) -> "Future[Decomposition]":
-        """At least what is requested. The future may raise `ProblemError` or what the encoder does.
+        """Decomposes an image; the result has at least what is requested.
 
-        What is urgent goes first, what is remembered waits for nobody, and clients take turns. Raises
-        `BusyError` where too much is waiting already, and a 429 where it is this client's.
+        Urgent jobs go first, remembered images need no wait, and clients take turns. Raises `BusyError` if
+        too much is waiting, and a 429 if too much of it is this client's. The future may raise `ProblemError`
+        or what the encoder raises.
         """
         known = self.known(index_dir, key, request)
         if known is not None:
@@ -167,11 +168,11 @@ class Worker:
         ).answer
 
     def run(self, work: Callable[[], Answer]) -> "Future[Answer]":
-        """The same for what needs the device but no encoder."""
+        """Runs work that needs the device but no encoder, as `call` does."""
         return self._put(CallJob(work, self._deadline(), client=current_client())).answer
 
     def run_in_pool(self, work: Callable[[], Answer]) -> "Future[Answer]":
-        """What an image needs before and after the device, a few at a time."""
+        """Runs what an image needs before and after the device, a few at a time."""
         return self._pool.submit(work)
 
     def _deadline(self) -> float:
@@ -190,12 +191,12 @@ class Worker:
         return job
 
     def _is_stalled(self) -> bool:
-        """Long past what anybody waits for the batch in hand?"""
+        """True if the current work has run far longer than anybody waits for it."""
         current = self._current
         return current is not None and time.monotonic() - current[0] > self._stalled_s
 
     def _restart(self) -> None:
-        """Another thread in the place of one that died or hangs, and of the encoder that it hangs in."""
+        """Replaces a thread that died or hangs, and drops the encoder that it hangs in."""
         with self._starting:
             thread, current = self._thread, self._current
             if thread is None or (thread.is_alive() and not self._is_stalled()):
@@ -210,7 +211,7 @@ class Worker:
 
     @contextmanager
     def _held(self, index_dir: Path | None) -> Iterator[None]:
-        """For `_is_stalled`. A thread that was replaced meanwhile leaves its successor's note alone."""
+        """Notes the work in hand for `_is_stalled`. A replaced thread leaves its successor's note alone."""
         note = (time.monotonic(), index_dir)
         self._current = note
         try:
@@ -235,7 +236,7 @@ class Worker:
             resolve(left, TooSlowError())
 
     def _batch_of(self, first: ImageJob) -> list[ImageJob]:
-        """What waits for the same already, of whomever; of views as many as `VIEWS_S` is enough for."""
+        """Takes waiting jobs for the same, of any client; for views, only as many as `VIEWS_S` allows."""
         most = self._batch
         if not first.is_upload and self._image_s > 0:
             most = min(most, max(int(VIEWS_S / self._image_s), 1))
@@ -267,7 +268,7 @@ class Worker:
 
     @contextmanager
     def _charged(self, jobs: Sequence[Job]) -> Iterator[None]:
-        """To those whom it is done for, in equal parts; uploads are counted by `upload_rate`."""
+        """Charges the time to the jobs' clients in equal parts; `upload_rate` limits uploads instead."""
         started_s = time.monotonic()
         try:
             yield
@@ -277,7 +278,7 @@ class Worker:
                     self.budget.spend(job.client, (time.monotonic() - started_s) / len(jobs))
 
     def _decompose(self, jobs: list[ImageJob]) -> dict[str, Decomposition]:
-        """By key. An image that waits twice, or that an earlier batch has seen, is looked at once."""
+        """Returns decompositions by key. Computes no image twice, and none that is remembered."""
         found = {job.key: self.known(job.index_dir, job.key, job.request) for job in jobs}
         todo = {job.key: job for job in jobs if found[job.key] is None}
         if todo:
@@ -298,7 +299,7 @@ class Worker:
         return parts
 
     def _with_encoder(self, index_dir: Path, call: Callable[[EncoderProtocol], Answer]) -> Answer:
-        """Raises `DeviceFailedError` for what devices raise, once the model is loaded again."""
+        """Runs `call` with the encoder. If the device fails, reloads it and raises `DeviceFailedError`."""
         encoder = self.encoders.get(index_dir)
         try:
             return call(encoder)
@@ -313,7 +314,7 @@ class Worker:
 
 
 def yield_to_pages() -> None:
-    """Lowers the priority of the calling thread and of those that it starts, where threads have one."""
+    """Lowers the priority of the calling thread and of threads that it starts, where threads have one."""
     if sys.platform == "linux":
         thread_id = threading.get_native_id()
         nice = os.getpriority(os.PRIO_PROCESS, thread_id)

@@ -1,6 +1,6 @@
 """Views of images and features that all pages share. Pure.
 
-Tuples, of which a page is made by the hundred: a frozen dataclass takes more than twice as long to make.
+They are tuples, since a page makes hundreds: a frozen dataclass takes more than twice as long to make.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -111,7 +111,7 @@ def bar(value: float, highest: float | None) -> Bar:
 
 
 def mark_at(index: OpenIndex, token: Token, position: int | None) -> Mark | None:
-    """The patch a value was read at: the token's own, or for `any` the one with the maximum. None for CLS."""
+    """Returns the patch of a value: the token's own, or for `any` the one with the maximum. None for CLS."""
     number = position if position is not None else token_number(token)
     return None if number is None else _outline(number, index.manifest.model.grid_size)
 
@@ -125,7 +125,7 @@ def _outline(number: int, grid: int) -> Mark | None:
 
 
 def image_view(index: OpenIndex, image: ImageRow | TopImage, mark: Mark | None = None) -> ImageView:
-    """An indexed image, small; its caption is its text alternative."""
+    """Returns a small view of an indexed image, with its caption as text alternative."""
     if image.image_id in index.reader.blocked():
         return ImageView("", "removed", None, unsafe=False, size_px=index.manifest.thumb_px, gone=True)
     return ImageView(
@@ -148,11 +148,10 @@ def feature_view(
     *,
     url: str | None = None,
 ) -> FeatureView:
-    """`rows` holds the top images of a feature without a grid, which shows them one by one.
+    """Builds a view. `rows` holds the top images of a feature without a grid, which shows them one by one.
 
-    `url` is where the feature leads to, if not to its plain page.
-
-    `found` is the feature's value on the image that is being looked at.
+    `url` is where the feature leads to, if not to its plain page. `found` is its value on the image being
+    viewed.
     """
     where = found.position if found else None
     return FeatureView(

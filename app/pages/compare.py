@@ -95,7 +95,7 @@ def compare_page(
     note: NoteQuery = "",
     add: AddQuery = "",
 ) -> Response:
-    """With nothing to compare yet, how to begin."""
+    """Shows the comparison; with nothing to compare yet, how to begin."""
     at = slot_filter(index, None, token).token
     if add:
         chosen = compared_features(index, f"{features},{add}", at)
@@ -144,7 +144,7 @@ def _hidden(chosen: list[ComparedFeature], token: Token | None) -> dict[str, str
 
 
 def _frame(index: OpenIndex, chosen: list[ComparedFeature], token: Token | None, note: str) -> Frame:
-    """The switch changes the token of all features that name none of their own."""
+    """Builds the frame; its switch changes the token of all features that name none of their own."""
     at = slot_filter(index, None, token).token
     names = " and ".join(feature_name(each.slot.layer, each.feature) for each in chosen[:3])
     more = f" and {len(chosen) - 3} more" if len(chosen) > 3 else ""
@@ -222,7 +222,7 @@ def _name(compared: FeatureEntry, *, with_token: bool) -> str:
 def _like(
     index: OpenIndex, found: FeatureComparison, chosen: list[ComparedFeature], token: Token | None, note: str
 ) -> list[Link]:
-    """Neighbors of the last feature that are not compared yet, each once."""
+    """Returns links to neighbors of the last feature that are not compared yet, each once."""
     if not found.features or found.features[-1].description is None:
         return []
     last = found.features[-1].description

@@ -31,7 +31,7 @@ def density_bars(
     filters: Filters | None = None,
     link: Callable[[int, int], str] | None = None,
 ) -> list[DensityBar]:
-    """`link` finds the gallery of the features that fire on so many images, from the least to the most."""
+    """Builds the bars; `link` returns the gallery of features that fire on `low` to `high` images."""
     fullest = max((each.n_features for each in bins), default=0) or 1
     return [
         DensityBar(

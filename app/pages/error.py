@@ -36,7 +36,7 @@ class ProblemPage(Page):
 
 
 def problem_page(answer: Answer, index: OpenIndex | None) -> ProblemPage:
-    """`index` is the one the path names, when there is one of that name."""
+    """Builds the page; `index` is the one that the path names, if there is one of that name."""
     heading = HEADINGS.get(answer.status, "Something went wrong")
     home = Link("all indexes", URLS.home())
     if index is None:

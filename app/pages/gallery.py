@@ -106,7 +106,7 @@ def gallery(
 
 
 def _is_swap(request: Request) -> bool:
-    """Does htmx ask for a part of the page, and not for all of it, as a way back does?"""
+    """True if htmx asks for a part of the page; going back asks for all of it."""
     headers = request.headers
     return headers.get("hx-request") == "true" and "hx-history-restore-request" not in headers
 
@@ -161,7 +161,7 @@ def _page(index: OpenIndex, slot: Slot, shown: GalleryState, state: GalleryState
 
 
 def _paging(index: OpenIndex, slot: Slot, state: GalleryState, n_matching: int) -> Paging:
-    """Plain pages: the one before the first shown, and the one after the last."""
+    """Returns the links to plain pages: the one before the first shown, and the one after the last."""
     paging = paged(
         state.page, n_matching, PAGE_SIZE, lambda at: state.on(at).url(index, slot.layer, slot.token)
     )
@@ -177,7 +177,7 @@ def _more(index: OpenIndex, slot: Slot, state: GalleryState, paging: Paging) -> 
 
 
 def _sorts(index: OpenIndex, used: Sort) -> list[Link]:
-    """Those that this index has something for, and the one in use."""
+    """Returns the orders that this index has values for, and the one in use."""
     described = index.reader.is_described
     missing = set[Sort]() if described else set(_OF_DESCRIPTIONS)
     if ANY not in index.manifest.tokens:

@@ -1,4 +1,4 @@
-"""The state of a gallery, which is its URL, and what it says where no feature matches. Pure."""
+"""The state of a gallery, which is its URL, and its message when no feature matches. Pure."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,12 +14,12 @@ from scopeview.slots import Layer, Slot, Token
 from scopeview.store.records import Sort
 
 MAX_PAGES = 10
-"""Pages that are shown as one, at most: what scrolling adds to a page before it asks to go on to the next."""
+"""The most pages shown as one: scrolling adds that many before it asks to go on to the next."""
 
 
 @dataclass(frozen=True)
 class GalleryState:
-    """Defaults are left out of URLs."""
+    """The state of a gallery; URLs leave out defaults."""
 
     sort: Sort = "feature"
     filters: Filters = field(default_factory=Filters)
@@ -29,7 +29,7 @@ class GalleryState:
     plot: bool = False  # the scatter plot is open
 
     def url(self, index: OpenIndex, layer: Layer, token: Token | None) -> str:
-        """The URL of this state; without a token, the first of the layer."""
+        """Returns the URL of this state; without a token, at the layer's first."""
         return URLS.gallery(index.slug, layer, token=token, **self.query())
 
     def query(self) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class GalleryState:
         }
 
     def json_url(self, index: OpenIndex, slot: Slot) -> str:
-        """The same features as JSON."""
+        """Returns the URL of the same features as JSON."""
         order = {"sort": self.sort, "seed": self.seed}
         filters = {**self.filters.query(), "min_images": self.filters.min_images}
         page = {"limit": self.limit, "offset": self.offset}
@@ -62,7 +62,7 @@ class GalleryState:
 
 
 def first_page(first: int | None, page: int) -> int:
-    """Raises a 422 naming the pages that a page can be shown with."""
+    """Returns the first of the pages shown as one. Raises a 422 that names the possible ones."""
     lowest = max(page - MAX_PAGES + 1, 1)
     if first is None:
         return page
@@ -100,7 +100,7 @@ def empty_gallery(index: OpenIndex, slot: Slot, state: GalleryState) -> EmptyGal
 
 
 def _missing(index: OpenIndex, filters: Filters) -> str | None:
-    """A sentence on descriptions that the filters need and this index lacks."""
+    """Names in a sentence the descriptions that the filters need and this index lacks, else None."""
     describe = index.manifest.describe
     if filters.ask_for_descriptions and describe is None:
         return "Names and clarity were not computed for this index."

@@ -151,7 +151,7 @@ def glossary(request: Request) -> HTMLResponse:
 
 
 def sections() -> list[Section]:
-    """A paragraph of `TEXT` is a heading (`# Features`) or a term (`Density: ...`)."""
+    """Parses `TEXT`: a paragraph is a heading (`# Features`) or a term (`Density: ...`)."""
     found: list[Section] = []
     for paragraph in TEXT.strip().split("\n\n"):
         words = " ".join(paragraph.split())

@@ -139,7 +139,7 @@ def _words(layer: Layer) -> str:
 
 
 def _samples(index: OpenIndex) -> list[FeatureView]:
-    """From blocks as far apart as there are, the deepest first: what it holds means most to a visitor."""
+    """Returns features of blocks as far apart as possible, the deepest first: visitors understand it best."""
     blocks = index.blocks or index.layers
     layers = evenly(sorted(blocks, key=lambda layer: -int(layer) if layer != EMBED else 0), SAMPLES)
     slots = tuple(Slot(layer, index.tokens(layer)[0]) for layer in layers)
@@ -147,7 +147,7 @@ def _samples(index: OpenIndex) -> list[FeatureView]:
 
 
 def evenly(layers: Sequence[Layer], n: int) -> list[Layer]:
-    """At most `n` of them, the first and the last among them where there are more. Pure."""
+    """Returns at most `n` layers, evenly spaced, the first and the last included if there are more. Pure."""
     if len(layers) <= n:
         return list(layers)
     return [layers[round(at * (len(layers) - 1) / (n - 1))] for at in range(n)]

@@ -13,7 +13,7 @@ from scopeview.slots import Layer, Slot, Token
 from scopeview.store.records import Code
 
 PREVIEW_COUNT = 6
-"""Features shown of each layer while all layers are."""
+"""Features shown of each layer while the page shows all layers."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ImageSlotView:
 def image_slot_views(
     index: OpenIndex, codes: Sequence[Code], shown: SlotFilter, link: LinkTo
 ) -> list[ImageSlotView]:
-    """In index order; a layer without that token (the embedding) is shown at its first."""
+    """Returns the slots in index order; a layer without that token (the embedding) is shown at its first."""
     by_slot = {Slot(code.layer, code.token): code for code in codes}
     alone = shown.layer is not None
     return [
@@ -42,7 +42,7 @@ def image_slot_views(
 
 
 def image_link(url: Callable[..., str]) -> LinkTo:
-    """The page of an image at one layer; `url` takes the query as keywords."""
+    """Returns links to an image's page at one layer; `url` takes the query as keywords."""
 
     def link(layer: Layer, token: Token | None) -> str:
         return url(layer=layer, token=token)

@@ -42,7 +42,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class Frame:
-    """Shared by all pages; on the home page and on errors there is no index."""
+    """The frame that all pages share; the home page and error pages have no index."""
 
     title: str  # of the document, without the site's name
     index: Link | None = None
@@ -57,7 +57,7 @@ class Frame:
 
 
 LinkTo = Callable[[Layer, Token | None], str]
-"""Where the page at hand is found at another layer or token; with no token it chooses one itself."""
+"""Returns the current page at another layer or token; without a token, the page chooses one."""
 
 
 def frame_for(
@@ -70,7 +70,7 @@ def frame_for(
     json_url: str | None = None,
     preview: Preview | None = None,
 ) -> Frame:
-    """`link` defaults to galleries; the layer and token given are the ones lit."""
+    """Builds the frame; `link` defaults to galleries, and the given layer and token are highlighted."""
     to = link or (lambda at, token: URLS.gallery(index.slug, at, token=token))
     return Frame(
         title=f"{title} · {index.slug}",
@@ -101,7 +101,7 @@ def _tokens(index: OpenIndex, layer: Layer, token: Token | None, to: LinkTo) -> 
 
 
 def search_box(index: OpenIndex, near: Layer | None, token: Token | None, value: str = "") -> SearchBox:
-    """A bare number means a feature of the layer one is at; words are looked for in all layers."""
+    """Builds the box. A bare number means a feature of layer `near`; words are searched in all layers."""
     given = {"token": token, "near": None if near is None else str(near)}
     hidden = {name: text for name, text in given.items() if text is not None}
     action = URLS.search(index.slug)

@@ -1,8 +1,8 @@
 """HTML of images and features; `templates/parts.html` passes on what many pages use.
 
-Written in Python and not as macros, since a feature's page has a hundred of them. Every text that comes from
-elsewhere is escaped here, one by one; only what is handed out is marked as HTML, for a mark costs as much as
-what it marks.
+It is written in Python and not as macros, since a feature's page has a hundred of them. Every text from
+elsewhere is escaped here, one by one. Only results for templates are marked as HTML, since a mark costs as
+much as the text it marks.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ _Given = ParamSpec("_Given")
 
 
 def _marked(build: Callable[_Given, str]) -> Callable[_Given, Markup]:
-    """The same as HTML that templates take as it is."""
+    """Makes `build` return HTML that templates take as it is."""
 
     @wraps(build)
     def marked(*args: _Given.args, **kwargs: _Given.kwargs) -> Markup:
@@ -46,7 +46,7 @@ def _cover(words: str) -> str:
 
 
 def _image(image: ImageView, eager: bool = False, covered: str = MAY_BE_UNSAFE) -> str:
-    """`covered`: the words over a blurred image."""
+    """Draws an image; `covered` is the text over a blurred one."""
     if image.gone:
         return _GONE
     size, lazy = image.size_px, "" if eager else ' loading="lazy"'
@@ -61,7 +61,7 @@ def _image(image: ImageView, eager: bool = False, covered: str = MAY_BE_UNSAFE) 
 
 
 def _nine(feature: FeatureView) -> str:
-    """The images of a feature: its sprite, or what images it has, or a word."""
+    """Draws the images of a feature: its sprite, else its thumbnails, else `never fires`."""
     if feature.sprite:
         return _sprite(feature, feature.sprite)
     if feature.thumbs:
@@ -72,7 +72,7 @@ def _nine(feature: FeatureView) -> str:
 
 
 def _feature(feature: FeatureView) -> str:
-    """Introduced the same way everywhere: images, name, a bar or its density, a link to copy."""
+    """Draws a feature the same way everywhere: images, name, a bar or its density, a link to copy."""
     url = escape(feature.url)
     copy = f' <copy-link data-url="{url}"></copy-link>'
     fires = f"fires on {count(feature.n_active)} of {count(feature.n_images)} images"
@@ -86,7 +86,7 @@ def _feature(feature: FeatureView) -> str:
 
 
 def _heated(image: RankedView, heat_url: str | None, eager: bool = False) -> str:
-    """An image that a heatmap can be laid over."""
+    """Draws an image that a heatmap can be laid over."""
     shown = _image(image.image, eager)
     heat = heat_url and not image.image.gone
     over = f'<feature-heatmap data-image="{image.image_id}"></feature-heatmap>' if heat else ""
@@ -94,7 +94,7 @@ def _heated(image: RankedView, heat_url: str | None, eager: bool = False) -> str
 
 
 def _ranked(image: RankedView, heat_url: str | None) -> str:
-    """One image at its rank; marked in the histogram while it is pointed at."""
+    """Draws an image at its rank; pointing at it marks it in the histogram."""
     strength = f"{_bar(image.bar, 'activation relative to the maximum')} {number_html(image.bar.value)}"
     caption = f'<p class="caption" dir="auto">{escape(image.caption)}</p>' if image.caption else ""
     return (
@@ -105,7 +105,7 @@ def _ranked(image: RankedView, heat_url: str | None) -> str:
 
 
 def _examples(images: Sequence[RankedView], heat_url: str | None) -> str:
-    """Items of a list of examples, in as few words."""
+    """Draws the items of a list of examples, in few words."""
     return "".join(_example(image, heat_url) for image in images)
 
 
@@ -118,18 +118,18 @@ def _example(image: RankedView, heat_url: str | None) -> str:
 
 
 def _nears(found: Sequence[NeighborView]) -> str:
-    """Items of a list of neighbors."""
+    """Draws the items of a list of neighbors."""
     return "".join(f'<li class="neighbor">{_near(each)}</li>' for each in found)
 
 
 def _near(near: NeighborView) -> str:
-    """A neighbor: the feature as everywhere, and how near it is."""
+    """Draws a neighbor: the feature as everywhere, and its score."""
     score = f'<p class="neighbor-score quiet">{near.score_term} {number_html(near.score)}</p>'
     return f"{_feature(near.feature)}{score}"
 
 
 def _near_lines(found: Sequence[NearLink]) -> str:
-    """More neighbors, each in a line."""
+    """Draws more neighbors, one per line."""
     return f"<ul>{''.join(map(_near_line, found))}</ul>" if found else ""
 
 

@@ -66,7 +66,8 @@ class _State:
     feature: int | None
 
     def url(self, index: OpenIndex, layer: Layer, token: Token | None, *, moved: bool = False) -> str:
-        """`moved`: at another layer or token, where the feature's number means another feature."""
+        """Returns the URL. `moved`: at another layer or token, where the feature's number means another
+        one."""
         color = None if self.color == "density" else self.color
         feature = None if moved else self.feature
         return URLS.map(index.slug, layer, token=token, name=self.name, color=color, feature=feature)

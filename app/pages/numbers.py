@@ -23,25 +23,25 @@ class Bin(Protocol):
     def count(self) -> int: ...
     @property
     def height(self) -> float:
-        """0 to 1."""
+        """The height, 0 to 1."""
 
     @property
     def step(self) -> int:
-        """Step of the activation color map."""
+        """The step of the activation color map."""
 
 
 def number(value: float) -> Markup:
-    """Three significant digits."""
+    """Writes three significant digits."""
     return Markup(number_html(value))
 
 
 def number_html(value: float) -> str:
-    """The same for those who make HTML of it."""
+    """Writes the same as a plain string, for code that builds HTML."""
     return _data(value, formatting.significant(value))
 
 
 def density(ratio: float) -> Markup:
-    """A ratio as a percentage."""
+    """Writes a ratio as a percentage."""
     return Markup(density_html(ratio))
 
 
@@ -50,17 +50,17 @@ def density_html(ratio: float) -> str:
 
 
 def count(value: int) -> Markup:
-    """Whole, with commas; exact as it is."""
+    """Writes a whole number, exact, with commas."""
     return Markup(f'<data value="{value}">{formatting.count(value)}</data>')
 
 
 def bars(bins: Sequence[Bin]) -> Markup:
-    """Bars of a histogram, ten units wide and at most a hundred high, each with a title."""
+    """Draws the bars of a histogram, ten units wide and at most a hundred high, each with a title."""
     return Markup("".join(_bar(10 * at, each) for at, each in enumerate(bins)))
 
 
 def bin_rows(bins: Sequence[Bin]) -> Markup:
-    """The same as rows of a table: above, up to, images."""
+    """Writes the same bins as rows of a table: above, up to, images."""
     rows = ((number_html(each.low), number_html(each.high), count(each.count)) for each in bins)
     cells = ("".join(f'<td class="figure-col">{cell}</td>' for cell in row) for row in rows)
     return Markup("".join(f"<tr>{row}</tr>" for row in cells))

@@ -17,7 +17,7 @@ class Paging:
 
 
 def paged(page: int, n_items: int, page_size: int, url: Callable[[int], str]) -> Paging:
-    """Raises a 422 for a page past the last, naming the last."""
+    """Returns the position. Raises a 422 for a page past the last, naming the last."""
     n_pages = max(-(-n_items // page_size), 1)
     if page > n_pages:
         raise unprocessable("page", page, f"1 to {n_pages}")

@@ -28,7 +28,7 @@ def random_feature(
 
 
 def _pick(index: OpenIndex, layer: str | None, token: str | None) -> Slot:
-    """One of the slots that fit the query, by preference one that has grids at all."""
+    """Picks a slot that fits the query, if possible one that has grids."""
     slots = slot_filter(index, layer, token)
     fitting = [
         slot

@@ -37,7 +37,7 @@ class Page:
 
 
 def environment(assets: Assets) -> jinja2.Environment:
-    """Autoescaped, and an undeclared name is an error."""
+    """Creates the template environment: autoescaped, and an undeclared name is an error."""
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES_DIR),
         autoescape=True,
@@ -66,7 +66,7 @@ def render(
 
 
 def wanted_block(request: Request, page: Page | type[Page]) -> str | None:
-    """None for the whole page."""
+    """Returns the block that the request asks for; None for the whole page."""
     headers = request.headers
     if headers.get("hx-request") != "true":
         return None
@@ -77,14 +77,16 @@ def wanted_block(request: Request, page: Page | type[Page]) -> str | None:
 
 
 def base_url_of(request: Request) -> str:
-    """Scheme, host and path prefix of this site, without a slash at its end: as the operator set them, or as
-    asked for."""
+    """Returns scheme, host and path prefix of this site, without a slash at the end.
+
+    They are those that the operator set, else those of the request.
+    """
     url = request.url
     return site_of(request).settings.base_url or f"{url.scheme}://{url.netloc}{PATH_PREFIX.get()}"
 
 
 def _seen_from_outside(request: Request, page: Page) -> Page:
-    """Other sites read a page's preview: they need whole addresses."""
+    """Makes the URLs of the preview absolute, since other sites read them."""
     preview = page.frame.preview
     if preview is None:
         return page

@@ -98,7 +98,7 @@ def _report(index: OpenIndex, image: ImageRef, reason: str, words: str) -> Visit
 
 
 def address(template: str, slug: str, number: int | str, page_url: str) -> str:
-    """The operator's own address, with what it names put in."""
+    """Fills index, image and page into the operator's own address."""
     given = {"{index}": slug, "{image_id}": str(number), "{url}": page_url}
     for name, value in given.items():
         template = template.replace(name, quote(value, safe=""))
@@ -106,7 +106,7 @@ def address(template: str, slug: str, number: int | str, page_url: str) -> str:
 
 
 def _number(image: ImageRef) -> int | str:
-    """The image's; of an upload the beginning of its id."""
+    """Returns the image's number; for an upload, the start of its id."""
     image_id = image.address.image
     return image_id if isinstance(image_id, int) else short_id(image_id)
 

@@ -35,7 +35,7 @@ router = APIRouter(include_in_schema=False)
 
 @dataclass(frozen=True)
 class FoundView:
-    """A feature that answers, with its score."""
+    """A matching feature, with its score."""
 
     feature: FeatureView
     score: float | None  # a cosine, of the query or of `word`
@@ -44,7 +44,7 @@ class FoundView:
 
 @dataclass(frozen=True)
 class FoundImageView:
-    """An image that answers, with its score."""
+    """A matching image, with its score."""
 
     image: ImageView
     caption: str | None
@@ -83,7 +83,7 @@ class WhichIndexPage(Page):
 
 @router.get("/search", name="search_anywhere")
 def search_anywhere(request: Request, site: SiteDep, q: TextQuery = "") -> Response:
-    """From pages that belong to no index: on to the only one, or a choice."""
+    """Searches from a page without an index: redirects to the only index, or offers a choice."""
     urls = {slug: URLS.search(slug, q=q or None) for slug in site.indexes}
     if len(urls) == 1:
         return RedirectResponse(next(iter(urls.values())), status_code=302)
@@ -93,7 +93,7 @@ def search_anywhere(request: Request, site: SiteDep, q: TextQuery = "") -> Respo
 
 @router.get("/{index}/search", name="search")
 async def search(request: Request, site: SiteDep, index: IndexDep, query: SearchQueryDep) -> Response:
-    """A number that means one feature leads there at once."""
+    """Shows the results; a number that means one feature redirects there at once."""
     target = await run_in_threadpool(target_of, index, query)
     if target is not None:
         url = URLS.feature(index.slug, target.slot.layer, target.feature, target.slot.token)
@@ -106,7 +106,7 @@ async def search(request: Request, site: SiteDep, index: IndexDep, query: Search
 
 @router.post("/{index}/search", name="search_by_image")
 async def search_by_image(request: Request, site: SiteDep, index: IndexDep) -> Response:
-    """Kept as an upload is, with its expiry and delete key; the answer is a page with a link of its own."""
+    """Keeps the image as an upload, with expiry and delete key; redirects to a page with its own link."""
     kept = await receive_upload(request, site, index)
     if "text/html" in request.headers.get("accept", ""):
         url = URLS.search(index.slug, upload=kept.upload.upload_id)
@@ -146,7 +146,7 @@ def _state(query: SearchQuery) -> dict[str, Any]:
 
 
 def _frame(index: OpenIndex, query: SearchQuery, url: "partial[str]") -> Frame:
-    """Its box holds the words, and stays in the layer that was searched."""
+    """Builds the frame; its search box holds the words, and stays in the layer that was searched."""
     frame = overview_page_frame(index, query.text or "search", SlotFilter(query.layer, query.token), url)
     hidden = {"token": query.token} | ({} if query.layer is None else {"layer": str(query.layer)})
     return replace(frame, search=replace(frame.search, value=query.text, hidden=hidden))
@@ -175,7 +175,7 @@ def _found_image(index: OpenIndex, found: FoundImage) -> FoundImageView:
 
 
 def _examples(index: OpenIndex, slots: list[Slot]) -> list[Link]:
-    """The surest names of the deepest layer: words that are sure to find something."""
+    """Returns links to the best-scored names of the deepest layer: words that are sure to find something."""
     cards = index.reader.gallery(slots[-1], sort="score", limit=3 * N_EXAMPLES).cards
     words = list(dict.fromkeys(card.name for card in cards if card.name))[:N_EXAMPLES]
     return [Link(word, URLS.search(index.slug, q=word)) for word in words]

@@ -38,7 +38,7 @@ async def feature_preview(
 
 
 def _shown(index: OpenIndex, slot: Slot, feature: int) -> tuple[FeatureRecord, str | None, list[int]]:
-    """The feature, its best name, and the images of it that anyone may see."""
+    """Returns the feature, its best name, and those of its images that anyone may see."""
     record = index.reader.feature(slot.layer, feature, slot.token)
     return record, _word(index.reader.description(slot, feature)), safe_nine(index, record)
 
@@ -61,7 +61,7 @@ def preview_of_index(index: OpenIndex) -> Preview:
 def preview_of_feature(
     index: OpenIndex, slot: Slot, record: FeatureRecord, description: Description | None
 ) -> Preview:
-    """The address of its image changes with what is on it."""
+    """Builds the preview; the URL of its image changes with the content of that image."""
     name, word = feature_name(record.layer, record.feature), _word(description)
     version = _version(index, slot, record.feature, word, safe_nine(index, record))
     fires = (

@@ -83,7 +83,7 @@ def form(request: Request, site: SiteDep, index: IndexDep) -> HTMLResponse:
 
 @router.post("/{index}/uploads", name="upload")
 async def upload(request: Request, site: SiteDep, index: IndexDep) -> Response:
-    """Browsers' forms say that they accept HTML and are sent on to the result; scripts get JSON."""
+    """Receives an upload. Redirects browsers, whose forms accept HTML, to the result; scripts get JSON."""
     kept = await receive_upload(request, site, index)
     if "text/html" in request.headers.get("accept", ""):
         url = URLS.upload(index.slug, kept.upload.upload_id)
@@ -128,7 +128,7 @@ def keep(request: Request, site: SiteDep, index: IndexDep, upload_id: str, key: 
 def ask_to_delete(
     request: Request, site: SiteDep, index: IndexDep, upload_id: str, key: KeyQuery = ""
 ) -> HTMLResponse:
-    """The delete link: it asks, since what is only looked at by a mail program must not be deleted."""
+    """Asks before the deletion: a mail program that opens the delete link must not delete the image."""
     found = site.uploads.get(index.slug, upload_id)
     page = DeletePage(
         frame=frame_for(index, "delete your image"),
@@ -170,7 +170,7 @@ def _page(
 
 
 def remember(answer: Response, request: Request, kept: NewUpload) -> None:
-    """The key goes to the browser alone, for this one upload, and no script can read it."""
+    """Sets the delete key as a cookie of the browser, for this one upload, that no script can read."""
     upload = kept.upload
     answer.set_cookie(
         COOKIE,

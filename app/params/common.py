@@ -20,7 +20,7 @@ MAX_LIMIT = 500
 
 
 def whole_number(value: Any) -> int:
-    """Python's int() also takes `1_0` and `+1`: a page has one URL, so we do not."""
+    """Parses a whole number. Refuses `1_0` and `+1`, which Python's int() takes: a page has one URL."""
     number = value if isinstance(value, int) else parse_number(str(value))
     if number is None or number > 2**31 - 1:
         raise ValueError("expected a whole number: 0, 1, 2, ...")
@@ -70,7 +70,7 @@ SiteDep = Annotated[AppState, Depends(_site)]
 
 
 async def open_index(request: Request, index: Annotated[str, Path(description="index name")]) -> OpenIndex:
-    """Raises `NotFoundError` for an index that is not served here."""
+    """Returns the index. Raises `NotFoundError` if it is not served here."""
     site = site_of(request)
     found = site.indexes.get(index)
     if found is None:
@@ -82,7 +82,7 @@ IndexDep = Annotated[OpenIndex, Depends(open_index)]
 
 
 async def found_slot(index: IndexDep, layer: LayerPath, token: TokenQuery = None) -> Slot:
-    """An unknown layer is a 404 (it is in the path), an unknown token a 422 (it is in the query)."""
+    """Returns the slot. An unknown layer (in the path) is a 404, an unknown token (in the query) a 422."""
     return slot_of(index, layer, token)
 
 
@@ -90,7 +90,7 @@ SlotDep = Annotated[Slot, Depends(found_slot)]
 
 
 def slot_of(index: OpenIndex, layer: Layer, token: str | None) -> Slot:
-    """The slot of the index; without a token, the layer's first."""
+    """Returns the slot of the index; without a token, the layer's first. Raises as `found_slot` does."""
     tokens = index.tokens(layer)
     if not tokens:
         raise NotFoundError(f"{index.slug} has no layer {layer}. It has {listed(index.layers)}.")
@@ -98,7 +98,7 @@ def slot_of(index: OpenIndex, layer: Layer, token: str | None) -> Slot:
 
 
 def known_token(token: str, tokens: list[str]) -> str:
-    """Raises a 422 naming the tokens there are."""
+    """Returns the parsed token. Raises a 422 that names the available tokens."""
     try:
         parsed = parse_token(token)
     except InputError:
@@ -109,7 +109,7 @@ def known_token(token: str, tokens: list[str]) -> str:
 
 
 def known_sort(sort: str) -> Sort:
-    """Raises a 422 naming the orders there are."""
+    """Returns the sort order. Raises a 422 that names the available orders."""
     for known in SORTS:
         if sort == known:
             return known

@@ -26,7 +26,7 @@ AddQuery = Annotated[str, Query(max_length=80, description="a feature to add to 
 
 
 class ComparedFeature(NamedTuple):
-    """One feature of a comparison. `own_token` is the one its URL names; None where it follows the page's."""
+    """One feature of a comparison. `own_token` is the one its URL names; None: it follows the page's."""
 
     slot: Slot
     feature: int
@@ -34,13 +34,13 @@ class ComparedFeature(NamedTuple):
 
     @property
     def text(self) -> str:
-        """`22:1`, `22:1:137`: as the URL has it."""
+        """The feature as in the URL: `22:1` or `22:1:137`."""
         own = "" if self.own_token is None else f":{self.own_token}"
         return f"{self.slot.layer}:{self.feature}{own}"
 
 
 def compared_features(index: OpenIndex, text: str, token: Token) -> list[ComparedFeature]:
-    """`22:1,20:5:137` -> features, each once. Raises a 422 naming what is accepted, or what there is."""
+    """Parses `22:1,20:5:137` to features, each once. Raises a 422 that names what is accepted."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     chosen = list(dict.fromkeys(_chosen(index, part, token) for part in parts))
     if not 1 <= len(chosen) <= MAX_FEATURES:

@@ -1,6 +1,6 @@
 """Filters of features, the same for the gallery, the map and their JSON.
 
-A filter that is left blank in a form is one that was not set.
+A filter left blank in a form counts as not set.
 """
 
 import math
@@ -18,7 +18,7 @@ MAX_NAME_LETTERS = 80
 
 @dataclass(frozen=True)
 class Filters:
-    """All must hold; ends of ranges belong to them. None: anything passes."""
+    """Filters that must all hold; ranges include their ends. None lets everything pass."""
 
     min_images: int = MIN_GRID_IMAGES  # images on which the feature fires, at least
     max_images: int | None = None
@@ -29,12 +29,12 @@ class Filters:
     name: str | None = None  # part of one of its names, in any case
 
     def query(self) -> dict[str, object]:
-        """Values that differ from the default, for a URL; the rest is None."""
+        """Returns the values for a URL: those that differ from the default, None for the rest."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return {**given, "min_images": None if self.min_images == MIN_GRID_IMAGES else self.min_images}
 
     def gallery_keywords(self) -> dict[str, Any]:
-        """Keywords for the reader's `gallery`."""
+        """Returns the keywords for the reader's `gallery`."""
         return asdict(self)
 
     @property
@@ -44,7 +44,7 @@ class Filters:
 
     @property
     def ask_for_descriptions(self) -> bool:
-        """Can they be met only by an index that was described?"""
+        """True if only an index with descriptions can meet them."""
         return (self.name, self.min_clarity, self.max_clarity) != (None, None, None)
 
 

@@ -13,14 +13,14 @@ _PLACE = re.compile(r"(?:(?P<layer>embed|l?\s*[0-9]+)\s*[:·/,#-]\s*)?#?\s*(?P<f
 
 
 class FeatureRef(NamedTuple):
-    """A feature by its number; with no layer it may be any layer's."""
+    """A feature by its number; without a layer it may be in any layer."""
 
     layer: Layer | None
     feature: int
 
 
 def feature_ref_in(text: str) -> FeatureRef | None:
-    """The feature that the text names by number, or None where it is words."""
+    """Returns the feature that the text names by number; None if the text is words."""
     match = _PLACE.fullmatch(text.strip())
     if match is None:
         return None

@@ -43,7 +43,7 @@ async def search_query(
     image: ImageQuery = None,
     upload: UploadQuery = None,
 ) -> SearchQuery:
-    """Raises a 422 naming the layers or tokens there are."""
+    """Parses the query. Raises a 422 that names the available layers or tokens."""
     slots, nearby = slot_filter(index, layer, token), slot_filter(index, near, None)
     return SearchQuery(
         token=slots.token,

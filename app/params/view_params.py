@@ -43,7 +43,7 @@ PromptsQuery = Annotated[Sequence[str], Query(max_length=MAX_PROMPTS, descriptio
 
 
 def known_layer(index: OpenIndex, layer: str | None) -> Layer:
-    """Raises a 422 naming the layers there are."""
+    """Parses a layer; None means the first. Raises a 422 that names the available layers."""
     try:
         parsed = index.layers[0] if layer is None else parse_layer(layer)
     except InputError:
@@ -67,14 +67,14 @@ class SlotFilter:
 
 
 def slot_filter(index: OpenIndex, layer: str | None, token: str | None) -> SlotFilter:
-    """From the query; raises a 422 naming what is accepted."""
+    """Parses the filter from the query. Raises a 422 that names what is accepted."""
     at = None if layer is None else known_layer(index, layer)
     tokens = index.manifest.tokens if at is None else index.tokens(at)
     return SlotFilter(at, tokens[0] if token is None else known_token(token, list(tokens)))
 
 
 def known_selection(index: OpenIndex, layer: Layer, tokens: str) -> Selection:
-    """Raises a 422 naming the tokens that the layer has."""
+    """Parses the selected tokens. Raises a 422 that names the layer's tokens."""
     at = 1 if layer == EMBED else n_tokens(index.manifest.model.grid_size)
     try:
         return parse_selection(tokens, at)
@@ -90,7 +90,7 @@ def known_order(order: str) -> Order:
 
 
 def known_features(index: OpenIndex, layer: Layer, features: str) -> list[int]:
-    """Each once. Raises a 422."""
+    """Parses feature numbers, each once. Raises a 422 if one is malformed or the layer lacks it."""
     numbers = [parse_number(part) for part in features.split(",")]
     found = list(dict.fromkeys(number for number in numbers if number is not None))
     if None in numbers or max(found) >= index.n_features(layer):
@@ -99,7 +99,7 @@ def known_features(index: OpenIndex, layer: Layer, features: str) -> list[int]:
 
 
 def known_edits(index: OpenIndex, layer: Layer, edits: Sequence[str]) -> tuple[Edit, ...]:
-    """Raises a 422."""
+    """Parses edits. Raises a 422 if one is malformed or the layer lacks its feature."""
     found: list[Edit] = []
     for text in edits:
         try:
@@ -112,7 +112,7 @@ def known_edits(index: OpenIndex, layer: Layer, edits: Sequence[str]) -> tuple[E
 
 
 def known_prompts(prompts: Sequence[str]) -> list[str]:
-    """Each once, without those that are empty. Raises a 422 for one that is too long."""
+    """Returns the prompts, each once, without empty ones. Raises a 422 for one that is too long."""
     found = list(dict.fromkeys(" ".join(prompt.split()) for prompt in prompts))
     for prompt in found:
         if len(prompt) > MAX_PROMPT_CHARS:

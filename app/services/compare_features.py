@@ -21,13 +21,13 @@ class FeatureEntry:
 
     @property
     def nine(self) -> list[int]:
-        """The ids of its highest images, fewer where it fires on fewer."""
+        """The ids of its top nine images, fewer if it fires on fewer."""
         return [top.image_id for top in self.record.top_images[:MIN_GRID_IMAGES]]
 
 
 @dataclass(frozen=True)
 class FeaturePair:
-    """Two of the features, by their places in the comparison, and the images among the nine of both."""
+    """Two features, by their places in the comparison, and the images in the top nine of both."""
 
     one: int
     other: int
@@ -37,7 +37,7 @@ class FeaturePair:
 
 @dataclass(frozen=True)
 class FeatureComparison:
-    """Features in the order of the URL."""
+    """The compared features, in the order of the URL."""
 
     features: list[FeatureEntry]
     pairs: list[FeaturePair]  # every two, in order

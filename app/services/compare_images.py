@@ -1,6 +1,6 @@
 """Two images side by side: features that fire on both or on only one, slot by slot.
 
-Of the codes as they are kept. Knows no HTML, no JSON and no URL.
+Compares the stored codes. Knows no HTML, no JSON and no URL.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from scopeview.store.records import ActiveFeature, Code
 
 @dataclass(frozen=True)
 class SharedFeature:
-    """A feature that fires on both."""
+    """A feature that fires on both images."""
 
     one: ActiveFeature
     other: ActiveFeature
@@ -23,7 +23,7 @@ class SharedFeature:
 
 @dataclass(frozen=True)
 class CodeOverlap:
-    """One slot: what fires on both, by the lower of the two values, and on one alone, by its own."""
+    """One slot: features of both images, by the lower activation, and of one image alone, by its own."""
 
     slot: Slot
     shared: list[SharedFeature]
@@ -32,18 +32,18 @@ class CodeOverlap:
 
     @property
     def likeness(self) -> float:
-        """Features of both / features of either; 0 where nothing fires on any."""
+        """Features of both / features of either; 0 if none fires on either."""
         either = len(self.shared) + len(self.one) + len(self.other)
         return len(self.shared) / either if either else 0.0
 
 
 def compare_images(index: OpenIndex, one: ImageRef, other: ImageRef, slots: SlotFilter) -> list[CodeOverlap]:
-    """In index order; empty where no code of one of them was kept."""
+    """Returns the overlap of each slot, in index order; empty if no code of one image is stored."""
     return code_overlaps(one.codes, other.codes, index.slots_at(slots.token, slots.layer))
 
 
 def code_overlaps(one: Iterable[Code], other: Iterable[Code], slots: Sequence[Slot]) -> list[CodeOverlap]:
-    """At those of the slots that both have a code at."""
+    """Returns the overlap of each slot at which both images have a code."""
     here, there = (_firing(codes) for codes in (one, other))
     return [_sides(slot, here[slot], there[slot]) for slot in slots if slot in here and slot in there]
 

@@ -1,4 +1,4 @@
-"""An image's activations at some layers, with every value that the index stores in its place."""
+"""Decomposes an image at some layers; values that the index stores replace computed ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,11 +25,11 @@ async def layer_of(
     decoding: FairLimiter,
     features: Sequence[int] = (),
 ) -> LayerDecomposition:
-    """The image at one layer, with every value that was stored of it in its place.
+    """Returns the image at one layer; values that were stored replace computed ones.
 
     An indexed image is computed again from the index's lossy thumbnail, so its other values are approximate;
-    `LayerDecomposition.stored` says which ones are not. Of `features` the maximum over all tokens is looked
-    up too.
+    `LayerDecomposition.stored` says which ones are not. The maximum over all tokens of each of `features` is
+    looked up too.
     """
     found = await layers_of(site, index, image, [layer], decoding, features)
     return found[layer]
@@ -43,7 +43,7 @@ async def layers_of(
     decoding: FairLimiter,
     features: Sequence[int] = (),
 ) -> dict[Layer, LayerDecomposition]:
-    """As `layer_of`, in one forward pass for all of them."""
+    """Returns what `layer_of` returns, for several layers in one forward pass."""
     found = await computed_layers(site, index, image, layers, decoding)
     return await anyio.to_thread.run_sync(_with_stored, site, index, image, found, features)
 
@@ -51,7 +51,7 @@ async def layers_of(
 async def computed_layers(
     site: AppState, index: OpenIndex, image: ImageRef, layers: Sequence[Layer], decoding: FairLimiter
 ) -> dict[Layer, LayerDecomposition]:
-    """What the model makes of the image that is kept, whatever was stored of it: the base of an edit."""
+    """Returns what the model computes from the stored image, ignoring stored values: the base of an edit."""
     (decomposition,) = await decompose(site, index, [image], EncodeRequest(tuple(layers)), decoding)
     return {layer: decomposition.layers[layer] for layer in layers}  # more of them may be remembered
 
@@ -75,7 +75,7 @@ def _with_stored(
 def _with_codes(
     encoder: EncoderProtocol, layer: Layer, found: LayerDecomposition, codes: Sequence[Code]
 ) -> LayerDecomposition:
-    """With the codes of single tokens, which were made in another batch."""
+    """Inserts the stored codes of single tokens, which were computed in another batch."""
     for code in codes:
         token = token_number(code.token)
         if token is not None:
@@ -95,7 +95,7 @@ def _with_peaks(
     codes: Sequence[Code],
     features: Sequence[int],
 ) -> LayerDecomposition:
-    """With the maxima over all tokens. An upload is kept without loss and has the same ones already."""
+    """Inserts the stored maxima over all tokens. An upload, kept without loss, has the same ones already."""
     if image_id is None:
         return found
     tokens = frozenset(token for code in codes if (token := token_number(code.token)) is not None)
@@ -119,7 +119,7 @@ def _with_peaks(
 def _peaks(
     index: OpenIndex, image_id: int, code: Code, features: Sequence[int]
 ) -> dict[int, tuple[float, int]]:
-    """By feature the maximum over all tokens and its place: the strongest, and those asked for besides."""
+    """Returns by feature its maximum over all tokens and where: the strongest features and `features`."""
     peaks = {
         pair.feature: (pair.activation, pair.position or 0) for pair in code.features if pair.activation > 0
     }
@@ -133,6 +133,6 @@ def _peaks(
 
 
 def _bound(code: Code) -> float:
-    """What features that a code at `any` does not list may reach: its lowest; 0 where it lists all."""
+    """Returns the bound of features that a code at `any` does not list: its lowest; 0 if it lists all."""
     firing = [pair.activation for pair in code.features if pair.activation > 0]
     return 0.0 if code.n_active <= len(firing) else min(firing, default=0.0)

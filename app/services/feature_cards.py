@@ -29,13 +29,16 @@ def read_cards(
 
 
 def rows_without_grid(index: OpenIndex, cards: Iterable[FeatureCard]) -> dict[int, ImageRow]:
-    """The highest images of features without a grid, which are shown one by one."""
+    """Returns the rows of the top images of features without a grid, which are shown one by one."""
     ids = {image_id for card in cards if not card.has_grid for image_id in card.top_image_ids}
     return index.reader.image_rows(sorted(ids))
 
 
 def described_slot(index: OpenIndex, layer: Layer, selection: Selection) -> Slot:
-    """Whose grids, counts and histograms stand beside what is selected: its own slot's, else `any`'s."""
+    """Returns the slot whose grids, counts and histograms go with a selection.
+
+    It is the selection's own slot if indexed, else that of `any`, else the layer's first.
+    """
     tokens = index.tokens(layer)
     for token in (selection.text, ANY):
         if token in tokens:

@@ -54,7 +54,7 @@ class FeatureDetails:
 
 
 def read_feature_details(index: OpenIndex, slot: Slot, feature: int, *, near: bool = True) -> FeatureDetails:
-    """Without `near`, what resembles it is left out. Raises `NotFoundError` for one that the layer lacks."""
+    """Reads the details; `near` False: no similar features. Raises `NotFoundError` if the layer lacks it."""
     reader = index.reader
     record = reader.feature(slot.layer, feature, slot.token)
     description = reader.description(slot, feature)
@@ -93,12 +93,12 @@ def _at_token(card: FeatureCard, here: list[int]) -> AtToken:
 
 
 def indexed(index: OpenIndex, neighbors: Iterable[Neighbor]) -> list[Neighbor]:
-    """Without those in layers that are not indexed."""
+    """Leaves out neighbors in layers that are not indexed."""
     return [neighbor for neighbor in neighbors if neighbor.layer in index.layers]
 
 
 def _near(index: OpenIndex, slot: Slot, neighbors: Iterable[Neighbor]) -> list[SimilarFeature]:
-    """With one question to the store a layer."""
+    """Reads the neighbors' cards, with one query to the store per layer."""
     by_layer: dict[Layer, list[Neighbor]] = {}
     for neighbor in indexed(index, neighbors):
         by_layer.setdefault(neighbor.layer, []).append(neighbor)
@@ -110,12 +110,12 @@ def _near(index: OpenIndex, slot: Slot, neighbors: Iterable[Neighbor]) -> list[S
 
 
 def finite(value: float | None) -> float | None:
-    """The value; None where there is none, or where its computation came to no number."""
+    """Returns the value; None if it is missing, infinite or NaN."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def description_metrics(description: Description) -> dict[str, float | None]:
-    """By the name each has in JSON. None: it does not apply. Infinite or NaN: its computation failed."""
+    """Returns the metrics by JSON name. None: it does not apply. Infinite or NaN: its computation failed."""
     return {
         "clarity": description.clarity,
         "label_entropy": description.label_entropy,
@@ -125,7 +125,7 @@ def description_metrics(description: Description) -> dict[str, float | None]:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a layer's features were made of."""
+    """The model, SAE and dataset that a layer's features come from."""
 
     model: str
     model_revision: str | None

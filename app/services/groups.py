@@ -31,7 +31,7 @@ def group_features(
 def cards_of_groups(
     index: OpenIndex, layer: Layer, selection: Selection, groups: Sequence[Group], n: int
 ) -> FeatureCards:
-    """The cards of all their features, with the images of the `n` largest of each."""
+    """Returns the cards of all features in the groups, with the images of each group's `n` largest."""
     slot = described_slot(index, layer, selection)
     cards = index.reader.cards(slot, [feature for group in groups for feature in group.features.tolist()])
     shown = [cards[at] for group in groups for at in group.features[:n].tolist() if at in cards]
@@ -39,7 +39,7 @@ def cards_of_groups(
 
 
 def group_names(groups: Iterable[Group], cards: Mapping[int, FeatureCard], layer: Layer) -> list[list[str]]:
-    """Of each group its names. No two groups begin with the same: the heavier one has it."""
+    """Returns each group's names. No two groups have the same first name: the heavier one keeps it."""
     used = set[str]()
     found = []
     for group in groups:
@@ -52,7 +52,7 @@ def group_names(groups: Iterable[Group], cards: Mapping[int, FeatureCard], layer
 
 
 def names_in_group(group: Group, cards: Mapping[int, FeatureCard], layer: Layer) -> list[str]:
-    """The names of its features, those of the most mass first; at least one word for it."""
+    """Returns the names of its features, those with the most mass first; its top feature's number if none."""
     masses: dict[str, float] = defaultdict(float)
     for feature, mass in zip(group.features.tolist(), group.masses.tolist(), strict=True):
         card = cards.get(feature)

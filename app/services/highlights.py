@@ -1,6 +1,6 @@
 """Highlights of a slot: the distribution of its densities, and features worth a look.
 
-An index never changes, so each answer is worked out once and kept.
+An index never changes, so each answer is computed once and kept.
 """
 
 import re
@@ -21,7 +21,7 @@ N_HIGHLIGHTS = 6
 _KEPT = 512
 _CANDIDATES = 64
 _MAX_IMAGES = 0.25
-"""Of the index: what fires on more of it is too common to strike anyone."""
+"""The largest share of the index's images: a feature that fires on more is too common to be striking."""
 _SMALL_WORDS = frozenset(["a", "an", "the", "of", "in", "on", "at", "with", "and", "or", "to"])
 _SEED = 7
 
@@ -34,19 +34,20 @@ def densities(reader: IndexReader, slot: Slot) -> tuple[DensityBin, ...]:
 
 @lru_cache(maxsize=_KEPT)
 def highlights(reader: IndexReader, slots: tuple[Slot, ...], limit: int) -> tuple[FeatureCard, ...]:
-    """Features that are both clear and well named, of each slot in turn, of names unlike each other.
+    """Returns features that are both clear and well named, from each slot in turn, with unlike names.
 
-    A feature is as clear and well named as the lower of its two ranks, by clarity and by its best name's
-    score, among the active features of its slot. Of the better half those come first whose name is most
-    their own: a layer has many plain backgrounds and one umbrella. What fires on much of the index is left
-    out. Where an index was not described it is a sample instead, always the same.
+    A feature's score is the lower of its two ranks, by clarity and by its best name's score, among the active
+    features of its slot. In the better half, the features whose name is most their own come first: a layer
+    has many plain backgrounds and one umbrella. Features that fire on much of the index are left out. If an
+    index was not described, a sample that is always the same is returned instead.
     """
     return tuple(diversify([_candidates(reader, slot) for slot in slots], limit))
 
 
 def diversify(found: Sequence[Sequence[FeatureCard]], limit: int) -> list[FeatureCard]:
-    """From each list in turn the first whose name shares no word with those chosen already, or else the first
-    of another name, until there are `limit`. No name twice. Pure.
+    """Takes from each list in turn the first card whose name shares no word with the chosen ones.
+
+    If there is none, takes the first card with another name. Stops at `limit`; no name comes twice. Pure.
     """
     chosen: list[FeatureCard] = []
     n_before = -1
@@ -58,7 +59,7 @@ def diversify(found: Sequence[Sequence[FeatureCard]], limit: int) -> list[Featur
 
 
 def _following(cards: Sequence[FeatureCard], chosen: Sequence[FeatureCard]) -> list[FeatureCard]:
-    """The first that is unlike those chosen, or none."""
+    """Returns the first card that is unlike the chosen ones, or none."""
     names = {_key_name(card) for card in chosen}
     words = {word for card in chosen for word in _words(card.name)}
     others = [card for card in cards if _key_name(card) not in names]
@@ -68,7 +69,7 @@ def _following(cards: Sequence[FeatureCard], chosen: Sequence[FeatureCard]) -> l
 
 @lru_cache(maxsize=_KEPT)
 def _candidates(reader: IndexReader, slot: Slot) -> tuple[FeatureCard, ...]:
-    """The most striking first."""
+    """Returns the slot's candidates, the most striking first."""
     points = reader.points(slot)
     known = np.flatnonzero(np.isfinite(points.clarity) & np.isfinite(points.name_score))
     if not len(known):
@@ -83,7 +84,7 @@ def _candidates(reader: IndexReader, slot: Slot) -> tuple[FeatureCard, ...]:
 
 
 def _commonness(names: Sequence[str | None]) -> Int[np.ndarray, " name"]:
-    """In how many of these names the commonest word of each is."""
+    """Returns for each name how many of the names contain its most common word."""
     words = [_words(name) for name in names]
     counts = Counter(word for each in words for word in each)
     return np.array([max((counts[word] for word in each), default=0) for each in words])
@@ -94,12 +95,12 @@ def _key_name(card: FeatureCard) -> str:
 
 
 def _words(name: str | None) -> frozenset[str]:
-    """Of a name, without those that say nothing of what it is."""
+    """Returns the words of a name, without small words."""
     return frozenset(re.findall(r"\w+", (name or "").casefold())) - _SMALL_WORDS
 
 
 def _ranks(values: Float[np.ndarray, " point"]) -> Float[np.ndarray, " point"]:
-    """0 for the lowest; equal values by place."""
+    """Ranks the values, 0 for the lowest; equal values rank by place."""
     ranks = np.empty(len(values))
     ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
     return ranks

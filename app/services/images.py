@@ -35,17 +35,17 @@ class ImageRef:
 
     @property
     def image_id(self) -> int | None:
-        """None for an upload."""
+        """The image number; None for an upload."""
         return self.address.image if isinstance(self.address.image, int) else None
 
     @property
     def upload_id(self) -> str | None:
-        """None for an indexed image."""
+        """The upload id; None for an indexed image."""
         return self.address.image if isinstance(self.address.image, str) else None
 
 
 def thumbnail_ref(index: OpenIndex, image_id: int) -> ImageRef:
-    """The index's own square of that image alone: no row and no codes are read."""
+    """Returns the image with nothing but the index's thumbnail: reads no row and no codes."""
     return ImageRef(
         ImageAddress(index.slug, image_id),
         f"{index.version}/{image_id}",
@@ -54,13 +54,13 @@ def thumbnail_ref(index: OpenIndex, image_id: int) -> ImageRef:
 
 
 def indexed_image(index: OpenIndex, image_id: int) -> ImageRef:
-    """Raises `NotFoundError`, and a 410 for an image that the operator removed."""
+    """Returns the image. Raises `NotFoundError`, and a 410 if the operator removed it."""
     record = index.reader.image(image_id)
     return replace(thumbnail_ref(index, image_id), codes=record.codes, row=record.row)
 
 
 def uploaded_image(site: AppState, index: OpenIndex, upload_id: str) -> ImageRef:
-    """Without codes where the index was rebuilt since. Raises as the store of uploads does."""
+    """Returns the upload, without codes if the index was rebuilt since. Raises as `UploadStore.get` does."""
     upload = site.uploads.get(index.slug, upload_id)
     return ImageRef(
         ImageAddress(index.slug, upload_id),
@@ -72,7 +72,7 @@ def uploaded_image(site: AppState, index: OpenIndex, upload_id: str) -> ImageRef
 
 
 def other_image(site: AppState, index: OpenIndex, text: str) -> ImageRef:
-    """By the number of an image or the id of an upload. A 422 for neither, else raises as those."""
+    """Returns an image by number or an upload by id. Raises a 422 for neither, else as those two do."""
     number = parse_number(text)
     if number is not None and len(text) < 10:
         return indexed_image(index, number)
@@ -82,12 +82,12 @@ def other_image(site: AppState, index: OpenIndex, text: str) -> ImageRef:
 
 
 def decode_square(webp: bytes) -> Image.Image:
-    """A square that this program wrote itself."""
+    """Decodes a square that this program wrote itself."""
     return decode(webp, ImageLimits()).image
 
 
 def image_at(site: SiteDep, index: IndexDep, kind: KindPath, image_id: AnyImagePath) -> ImageRef:
-    """Raises `NotFoundError`, and a 410 for what was removed, deleted or has expired."""
+    """Returns the image. Raises `NotFoundError`, and a 410 if it was removed or deleted, or expired."""
     if kind == "uploads":
         return uploaded_image(site, index, image_id)
     try:

@@ -21,11 +21,11 @@ from scopeview.slots import Layer
 from scopeview.store.records import NeighborKind
 
 N_GROUPS, N_FEATURES = 3, 3
-"""Shown of each layer, and of each group, unless somebody asks for more."""
+"""Groups shown per layer and features per group, unless the request asks for more."""
 
 MIN_SCORE: dict[NeighborKind, float] = {"decoder": 0.25, "cofiring": 0.1}
 N_LINKS = 2
-"""Links of one kind that begin at a feature, the strongest."""
+"""Links of one kind kept per feature: the strongest."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def layer_flow(
     n_groups: int = N_GROUPS,
     n_features: int = N_FEATURES,
 ) -> list[LayerColumn]:
-    """One column a layer, in the order of `found`."""
+    """Returns one column per layer, in the order of `found`."""
     columns = [
         _column(index, encoder, layer, each, selection, n_groups, n_features) for layer, each in found.items()
     ]
@@ -151,7 +151,7 @@ def by_decoder(
     others: Sequence[int],
     other_directions: Float32[np.ndarray, "other d_in"],
 ) -> list[FeatureLink]:
-    """Every two whose decoder rows point the same way; nothing between layers of different widths. Pure."""
+    """Links features whose decoder rows point the same way; none between layers of different widths. Pure."""
     if directions.shape[1] != other_directions.shape[1]:
         return []
     cosines = _unit(directions) @ _unit(other_directions).T
@@ -162,7 +162,7 @@ def by_decoder(
 
 
 def strongest(found: Sequence[FeatureLink]) -> list[FeatureLink]:
-    """Of each kind the first few that begin at a feature, and no weak ones. Pure."""
+    """Keeps the strongest few links of each kind that begin at a feature, and no weak ones. Pure."""
     kept: list[FeatureLink] = []
     for each in sorted(found, key=lambda each: (-each.score, each.feature, each.other)):
         same = [link for link in kept if (link.kind, link.feature) == (each.kind, each.feature)]

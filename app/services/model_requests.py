@@ -20,7 +20,7 @@ from scopeview.analysis.decomposition import Decomposition
 Answer = TypeVar("Answer")
 
 REFUSAL_S = 1.0
-"""A refusal takes so long, and a place: who asks on without a pause must not keep the server busy with it."""
+"""How long a refusal takes, and keeps a place: a client that never pauses must not keep the server busy."""
 
 
 async def decompose(
@@ -30,7 +30,10 @@ async def decompose(
     request: EncodeRequest,
     decoding: FairLimiter,
 ) -> list[Decomposition]:
-    """In order; what is remembered is not worked out again. Raises `ProblemError`, and as `ImageRef.read`."""
+    """Decomposes images, in order; remembered ones are not computed again.
+
+    Raises `ProblemError`, and as `ImageRef.read`.
+    """
     index_dir, worker = index.reader.index_dir, site.worker
     known = [worker.known(index_dir, image.key, request) for image in images]
     missing = [image for image, found in zip(images, known, strict=True) if found is None]
@@ -49,7 +52,7 @@ async def decompose(
 
 @asynccontextmanager
 async def model_place(site: AppState) -> AsyncIterator[None]:
-    """Whatever runs the model for a view is done within one. Raises a 429, or a 503 after too long a wait."""
+    """Holds a place for a view that runs the model. Raises a 429, or a 503 after too long a wait."""
     client = current_client()
     async with out_of_turn():
         try:
@@ -73,14 +76,14 @@ async def _refuse_spent(budget: TimeBudget, client: str) -> None:
 
 
 def refuse_absent(site: AppState, index: OpenIndex) -> None:
-    """Raises `EncoderAbsentError` where images are known to be none that can be analyzed."""
+    """Raises `EncoderAbsentError` if images are known to be impossible to analyze."""
     why = site.worker.unavailable_reason(index.reader.index_dir)
     if why is not None:
         raise EncoderAbsentError(why)
 
 
 async def answers(site: AppState, waiting: "Sequence[Future[Answer]]") -> list[Answer]:
-    """Raises `TooSlowError` at the deadline; what still waits is then not worked out."""
+    """Returns the results. Raises `TooSlowError` at the deadline; what still waits is then not computed."""
     together = asyncio.gather(*map(asyncio.wrap_future, waiting))
     try:
         return await asyncio.wait_for(together, site.settings.upload_deadline_s)
@@ -89,7 +92,7 @@ async def answers(site: AppState, waiting: "Sequence[Future[Answer]]") -> list[A
 
 
 async def vectors_of(site: AppState, index: OpenIndex, texts: Sequence[str]) -> list[EmbeddedText | str]:
-    """Each text in CLIP's space, or why it has no place there, in words. Raises as `model_place`."""
+    """Returns each text in CLIP's space, or in words why it has no place there. Raises as `model_place`."""
     index_dir = index.reader.index_dir
     if all(site.texts.is_known(index_dir, text) for text in texts):
         return [await site.texts.embedded(index_dir, text) for text in texts]
@@ -98,7 +101,7 @@ async def vectors_of(site: AppState, index: OpenIndex, texts: Sequence[str]) -> 
 
 
 async def cropped(site: AppState, index: OpenIndex, image: ImageRef, decoding: FairLimiter) -> Crop:
-    """The square that the model sees. Raises as `ImageRef.read`."""
+    """Returns the square that the model sees. Raises as `ImageRef.read`."""
     (crop,) = await _cropped(site, index, [image], decoding)
     return crop
 
@@ -111,7 +114,7 @@ async def _cropped(
 
 
 def _crops(site: AppState, index: OpenIndex, images: Sequence[ImageRef]) -> list[Crop]:
-    """Decodes first: an image that is not there must not load a model."""
+    """Crops images. Decodes them first: a missing image must not load a model."""
     decoded = [image.read() for image in images]
     encoder = site.worker.encoder(index.reader.index_dir)
     return [encoder.crop(each) for each in decoded]

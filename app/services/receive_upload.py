@@ -1,7 +1,7 @@
 """Receives an upload: admit, read, decode, crop, encode, store. Shared by the form and the API.
 
-Whoever sends slowly holds one of the sender's own few places, and nobody else's; the places where work is
-done are taken by those whose image is there. When the sender leaves, the work ends.
+A slow sender holds one of its own few places, and nobody else's; only images that have arrived take a place
+where work is done. When the sender leaves, the work ends.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ Answer = TypeVar("Answer")
 
 
 async def receive_upload(request: Request, site: AppState, index: OpenIndex) -> NewUpload:
-    """Raises `ProblemError` or `ImageError`; every outcome is counted."""
+    """Receives an upload, and counts every outcome. Raises `ProblemError` or `ImageError`."""
     incoming = IncomingBody.of(request)
     try:
         kept = await _receive(Request(request.scope, incoming.receive), incoming, site, index)
@@ -79,14 +79,14 @@ async def _analyze(site: AppState, index: OpenIndex, client: str, data: bytes) -
 
 
 def _accepted(site: AppState, sha256: Callable[[], str]) -> str:
-    """The sha256. Raises a 403 for one that the block-list names, before a model has work with it."""
+    """Returns the sha256. Raises a 403 if the block-list names it, before the model has work with it."""
     found = sha256()
     site.uploads.refuse_blocked(found)
     return found
 
 
 async def _while_sender_stays(incoming: IncomingBody, work: Coroutine[Any, Any, Answer]) -> Answer:
-    """Cancels the work, and raises a 400, when the connection ends before it is done."""
+    """Runs the work; cancels it, and raises a 400, if the connection ends before it is done."""
     working, leaving = asyncio.create_task(work), asyncio.create_task(incoming.left())
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -100,7 +100,7 @@ async def _while_sender_stays(incoming: IncomingBody, work: Coroutine[Any, Any, 
 
 
 async def _decoded(site: AppState, index: OpenIndex, client: str, data: bytes) -> DecodedCrop:
-    """Raises `ImageError`, and a 503 where too many others are before it."""
+    """Decodes the image. Raises `ImageError`, and a 503 if too many others are before it."""
     settings = site.settings
     limits = ImageLimits(settings.max_upload_bytes, settings.max_upload_pixels)
     try:
@@ -132,12 +132,12 @@ async def _codes(site: AppState, index: OpenIndex, key: str, crop: Crop) -> list
 
 
 def crop_key(crop: Crop) -> str:
-    """The image's content: equal squares, from whomever, go through the model once."""
+    """Returns a hash of the content: equal squares, from any sender, go through the model once."""
     return hashlib.sha256(crop.tobytes()).hexdigest()
 
 
 def upload_fields(upload: Upload, urls: Urls) -> dict[str, Any]:
-    """What JSON says of an upload."""
+    """Returns the JSON fields of an upload."""
     return {
         "index": upload.index,
         "upload_id": upload.upload_id,
@@ -151,7 +151,7 @@ def upload_fields(upload: Upload, urls: Urls) -> dict[str, Any]:
 
 
 def created_response(kept: NewUpload, urls: Urls) -> JSONResponse:
-    """201 with the one telling of the delete key: to whoever sends an image and asks for no page."""
+    """Returns a 201, the only answer with the delete key, for a sender that does not ask for a page."""
     body = {**upload_fields(kept.upload, urls), "delete_key": kept.delete_key}
     return JSONResponse(body, status_code=201, headers={**PRIVATE, "Location": body["url"]})
 

@@ -1,6 +1,6 @@
 """Retrieval from an index: by number, by name, and by similarity in CLIP's space.
 
-Whoever asks brings the query's vector; how it was made of words or pixels is not known here.
+The caller brings the query's vector; how it was made of words or pixels is not known here.
 """
 
 import heapq
@@ -24,7 +24,7 @@ Vector = Float32[np.ndarray, " projection"]
 
 @dataclass(frozen=True)
 class FoundFeature:
-    """A feature that answers; `score` is a cosine, of the query or of `word` with its vector, or unknown."""
+    """A matching feature; `score` is a cosine with its vector, of the query or of `word`, or None."""
 
     card: FeatureCard
     score: float | None
@@ -33,7 +33,7 @@ class FoundFeature:
 
 @dataclass(frozen=True)
 class FoundImage:
-    """An image that answers; `score` is the cosine of its CLIP embedding with the query."""
+    """A matching image; `score` is the cosine of its CLIP embedding with the query."""
 
     row: ImageRow
     score: float
@@ -41,7 +41,7 @@ class FoundImage:
 
 @dataclass(frozen=True)
 class SearchResults:
-    """All that answers one query, each list best first."""
+    """All matches of one query, each list best first."""
 
     numbered: list[FoundFeature] = field(default_factory=list)  # of that number, by layer
     named: list[FoundFeature] = field(default_factory=list)  # whose best name has the words in it
@@ -58,7 +58,7 @@ class SearchResults:
 
 
 class NameMatches(NamedTuple):
-    """What was found by name: features whose best name matches, and those with another name that does."""
+    """Matches by name: features whose best name matches, and features with another name that does."""
 
     named: list[FoundFeature]
     also_named: list[FoundFeature]
@@ -71,7 +71,7 @@ def by_number(index: OpenIndex, slots: Sequence[Slot], ref: FeatureRef) -> list[
 
 
 def firing_slot(index: OpenIndex, slot: Slot, feature: int) -> Slot:
-    """That slot, or another one of its layer where the feature fires, if not there: `any` first."""
+    """Returns that slot, or another of its layer if the feature fires only there: `any` first."""
     tokens = sorted(index.tokens(slot.layer), key=lambda token: (token != slot.token, token != ANY))
     for there in (Slot(slot.layer, token) for token in tokens):
         card = index.reader.cards(there, [feature]).get(feature)
@@ -81,7 +81,7 @@ def firing_slot(index: OpenIndex, slot: Slot, feature: int) -> Slot:
 
 
 def by_name(index: OpenIndex, slots: Sequence[Slot], words: str, *, limit: int = N_NAMED) -> NameMatches:
-    """The surest come first, of each kind at most `limit`."""
+    """Returns features whose names contain the words, at most `limit` of each kind, the surest first."""
     name_matches = [
         (slot, found) for slot in slots for found in index.reader.name_matches(slot, words, limit=limit)
     ]
@@ -104,7 +104,7 @@ def _named(index: OpenIndex, found: list[tuple[Slot, NameMatch]]) -> list[FoundF
 def features_near(
     index: OpenIndex, slots: Sequence[Slot], vector: Vector, of: Modality, *, limit: int = N_FEATURES
 ) -> list[FoundFeature]:
-    """The nearest of all these slots together, by the cosine of feature vectors with the centred query."""
+    """Returns the nearest over all these slots, by the cosine of feature vectors with the centred query."""
     query = index.reader.search.centred(vector, of)
     hits = [
         (hit.cosine, slot, hit.number)
@@ -119,9 +119,9 @@ def features_near(
 
 
 def is_weak(index: OpenIndex, features: Sequence[FoundFeature]) -> bool:
-    """Is even the nearest feature farther from the words than most features are from their own names?
+    """True if even the nearest feature is farther from the words than most are from their own names.
 
-    A cosine alone does not say so: each model, and each index, has its own range of them.
+    A cosine alone does not show this: each model, and each index, has its own range of them.
     """
     usual = index.reader.usual_name_score()
     best = max((found.score for found in features if found.score is not None), default=None)
@@ -131,7 +131,7 @@ def is_weak(index: OpenIndex, features: Sequence[FoundFeature]) -> bool:
 def images_near(
     index: OpenIndex, vector: Vector, *, limit: int = N_IMAGES, without: int | None = None
 ) -> list[FoundImage]:
-    """The nearest that may be shown; `without` is the image that the query was made of."""
+    """Returns the nearest images that may be shown, without the query's own image, `without`."""
     hidden = {*index.reader.blocked(), without}
     spare = min(len(hidden), limit)  # a whole page of blocked ones in a row is not looked past
     hits = [
@@ -142,5 +142,5 @@ def images_near(
 
 
 def has_vectors(index: OpenIndex, slots: Sequence[Slot]) -> bool:
-    """False where the index was not described: then nothing can be found by nearness."""
+    """False if the index was not described: then nothing can be found by similarity."""
     return any(len(index.reader.search.features(slot)) for slot in slots)

@@ -39,9 +39,9 @@ class Target(NamedTuple):
 
 
 def target_of(index: OpenIndex, query: SearchQuery) -> Target | None:
-    """Where the query leads by itself, since it is the number of a feature of one layer; None otherwise.
+    """Returns the feature whose number the query is, in one layer; None for any other query.
 
-    At the query's token, or at one where the feature fires if it does not fire there.
+    The feature is taken at the query's token, or at one where it fires if it does not fire there.
     """
     ref = feature_ref_in(query.text)
     if ref is None:
@@ -55,9 +55,9 @@ def target_of(index: OpenIndex, query: SearchQuery) -> Target | None:
 async def run_search(
     site: AppState, index: OpenIndex, query: SearchQuery, decoding: FairLimiter
 ) -> SearchResults:
-    """Names and numbers are always looked for; nearness where there are vectors on both sides.
+    """Searches by name and number always, and by similarity where both sides have vectors.
 
-    Raises `NotFoundError` for an image or upload that there is not, and a 503 where the model is busy.
+    Raises `NotFoundError` for a missing image or upload, and a 503 if the model is busy.
     """
     if query.is_empty:
         return SearchResults()
@@ -68,7 +68,7 @@ async def run_search(
 async def _vector(
     site: AppState, index: OpenIndex, query: SearchQuery, decoding: FairLimiter
 ) -> EmbeddedText | Vector | str:
-    """The query in CLIP's space, or why it has no place there, in words."""
+    """Returns the query in CLIP's space, or in words why it has no place there."""
     if query.upload_id is not None:
         return await _vector_of_upload(site, index, query.upload_id, decoding)
     if query.image_id is not None:

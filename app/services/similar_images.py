@@ -24,7 +24,7 @@ N_SIMILAR = 24
 
 @dataclass(frozen=True)
 class SimilarImage:
-    """One image, and the cosine by which it is like the image."""
+    """One similar image, and its cosine with the image compared."""
 
     row: ImageRow
     cosine: float
@@ -32,7 +32,7 @@ class SimilarImage:
 
 @dataclass(frozen=True)
 class SimilarImages:
-    """Most alike first; where a list is empty for a reason, the reason in words."""
+    """Similar images, the most similar first; if a list is empty for a reason, the reason in words."""
 
     by_embedding: list[SimilarImage]
     by_code: list[SimilarImage]
@@ -43,7 +43,7 @@ class SimilarImages:
 async def embedding_of(
     site: AppState, index: OpenIndex, image: ImageRef, decoding: FairLimiter
 ) -> Vectors | str:
-    """CLIP's, or why there is none, in words: an upload's is worked out when it is not remembered."""
+    """Returns CLIP's embedding, or in words why there is none; computes an upload's if not remembered."""
     if image.image_id is not None:
         found = await run_in_threadpool(index.reader.embedding, image.image_id)
         return found.astype("float32")
@@ -57,7 +57,7 @@ async def embedding_of(
 
 
 def similar_images(index: OpenIndex, image: ImageRef, slot: Slot, embedding: Vectors | str) -> SimilarImages:
-    """The image itself, and what the block-list names, is left out."""
+    """Returns similar images, without the image itself and those that the block-list names."""
     code = code_at(image.codes, slot)
     return SimilarImages(
         [] if isinstance(embedding, str) else _by_embedding(index, embedding, image.image_id),

@@ -23,7 +23,7 @@ N_NEAREST = 9
 
 @dataclass(frozen=True)
 class PromptChange:
-    """What one prompt is to the model: its probability among all of them, without and with the edits."""
+    """One prompt's probability among all prompts, without and with the edits."""
 
     prompt: str
     before: float
@@ -32,7 +32,7 @@ class PromptChange:
 
 @dataclass(frozen=True)
 class PromptEmbeddings:
-    """Texts as vectors, a row each, or why there are none, in words."""
+    """Texts as vectors, one row each, or in words why there are none."""
 
     texts: Sequence[str]
     vectors: Vectors | None = None
@@ -56,10 +56,10 @@ async def run_steered(
     edits: FeatureEdits,
     decoding: FairLimiter,
 ) -> SteeredEmbeddings:
-    """The image that is kept, run without and with the edits. Raises `ProblemError`, and as `ImageRef.read`.
+    """Runs the stored image without and with the edits. Raises `ProblemError`, and as `ImageRef.read`.
 
-    Its code is the one that the model computes of these very pixels, not the index's: what an edit takes out
-    must be what is there.
+    The code is the one that the model computes of these very pixels, not the index's: an edit must take out
+    what is really there.
     """
     refuse_absent(site, index)
     layers = await computed_layers(site, index, image, [edits.layer], decoding)
@@ -72,7 +72,7 @@ async def run_steered(
 
 
 async def prompts_of(site: AppState, index: OpenIndex, texts: Sequence[str]) -> PromptEmbeddings:
-    """Where one text has no vector, none are compared: probabilities are among all of them."""
+    """Embeds the prompts. If one has no vector, none are compared: probabilities are among all of them."""
     if not texts:
         return PromptEmbeddings([])
     index_dir = index.reader.index_dir
@@ -102,7 +102,7 @@ class NearestImages(NamedTuple):
 
 
 def nearest_images(index: OpenIndex, steered: SteeredEmbeddings, image_id: int | None) -> NearestImages:
-    """Without and with the edits. `image_id` is the image itself where it is indexed: it is left out."""
+    """Returns the nearest without and with the edits; leaves out `image_id`, the image itself if indexed."""
     return NearestImages(
         *(images_near(index, embedding, limit=N_NEAREST, without=image_id) for embedding in steered)
     )

@@ -4,15 +4,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 FOR_EVERYONE = "public, no-cache"
-"""Keep it, and ask each time whether it is still the same."""
+"""Keep it, and ask each time whether it has changed."""
 FOR_GOOD = "public, max-age=31536000, immutable"
 PRIVATE = {"Cache-Control": "private, no-store"}
 VERSION = "v"
-"""The name in a query whose value is the version of what the address names."""
+"""The query parameter that holds the version of the content at a URL."""
 
 
 def etag_matches(if_none_match: str, etag: str) -> bool:
-    """Does the header name this ETag (`"..."`), be it as a weak one, or any?"""
+    """True if the header names this ETag (`"..."`), even as a weak one, or any ETag."""
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return "*" in tags or etag in tags
 
@@ -20,9 +20,9 @@ def etag_matches(if_none_match: str, etag: str) -> bool:
 def versioned_response(
     request: Request, content: bytes, media_type: str, version: str, etag: str, encoding: str | None = None
 ) -> Response:
-    """For good only under the URL that names this version; under any other the browser asks each time.
+    """Returns the content, kept for good only under the URL of this version; else browsers ask each time.
 
-    `encoding` is what the content was compressed with already, where the browser said that it takes that.
+    `encoding` is how the content is compressed already; the browser has said that it accepts that.
     """
     is_versioned = request.query_params.get(VERSION) == version
     headers = {"ETag": f'"{etag}"', "Cache-Control": FOR_GOOD if is_versioned else FOR_EVERYONE}

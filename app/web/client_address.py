@@ -1,7 +1,7 @@
 """The client of a request, as rate limits count it.
 
-Behind a reverse proxy it is uvicorn that puts the visitor's address in the place of the proxy's, when the
-proxy is one that it trusts (`FORWARDED_ALLOW_IPS`).
+Behind a reverse proxy, uvicorn puts the visitor's address in the place of the proxy's if it trusts the proxy
+(`FORWARDED_ALLOW_IPS`).
 """
 
 from contextvars import ContextVar
@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _HOUSEHOLD_BITS = 64
-"""Of an IPv6 address; the other half whoever has it may choose anew for every request."""
+"""The bits of an IPv6 address that count; its owner may choose the others anew for every request."""
 
 
 NOBODY = "unknown"
@@ -19,7 +19,7 @@ CURRENT = ContextVar("client", default=NOBODY)
 
 
 class CurrentClient:
-    """Notes whose request this is, for what is fair between clients and far from any request."""
+    """Notes the client of each request, for code that is fair between clients but never sees the request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -31,17 +31,17 @@ class CurrentClient:
 
 
 def current_client() -> str:
-    """The client of the current request; `NOBODY` outside of one."""
+    """Returns the client of the current request; `NOBODY` outside of one."""
     return CURRENT.get()
 
 
 def client_of(request: Request) -> str:
-    """`203.0.113.7`, `2001:db8:1:2::/64`, or what the server calls a client that has no address."""
+    """Returns `203.0.113.7`, `2001:db8:1:2::/64`, or the server's name for a client without an address."""
     return counted(request.client.host) if request.client else NOBODY
 
 
 def counted(host: str) -> str:
-    """An address as it is counted. Pure."""
+    """Returns an address as it is counted. Pure."""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:

@@ -42,7 +42,7 @@ class ProblemBody(BaseModel):
 
 
 class ProblemError(Exception):
-    """An HTTP answer that is no success; `detail` is a sentence a visitor can act on."""
+    """An HTTP error response; `detail` is a sentence that a visitor can act on."""
 
     def __init__(
         self, status: int, error: str, detail: str, headers: Mapping[str, str] | None = None
@@ -62,7 +62,7 @@ class Answer:
 
 
 def unprocessable(name: str, value: object, accepted: str) -> ProblemError:
-    """A bad query value or form field, named."""
+    """Returns a 422 that names a bad query value or form field."""
     return ProblemError(422, "unprocessable", f"Invalid {name} '{value!s:.80}'. Expected {accepted}.")
 
 
@@ -72,7 +72,7 @@ def is_disk_full(error: OSError) -> bool:
 
 @contextmanager
 def disk_problems(folder: Path) -> Iterator[None]:
-    """Makes a 507 or a 503 of what the disk refuses; the log has the whole story."""
+    """Turns the disk's errors into a 507 or a 503; the log has the whole story."""
     try:
         yield
     except OSError as error:
@@ -85,13 +85,13 @@ def disk_problems(folder: Path) -> Iterator[None]:
 
 
 def listed(values: Sequence[object]) -> str:
-    """`cls, 137 or any`"""
+    """Joins values: `cls, 137 or any`."""
     words = [str(value) for value in values]
     return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def answer_for(error: Exception) -> Answer:
-    """Never lets out what an unexpected error says: that belongs in the log."""
+    """Returns the answer. Never reveals the text of an unexpected error, which belongs in the log."""
     if isinstance(error, ProblemError):
         return error.answer
     if isinstance(error, NotFoundError):
@@ -117,7 +117,7 @@ def _invalid(error: RequestValidationError) -> Answer:
 
 
 def _message(problem: Mapping[str, Any]) -> str:
-    """One sentence."""
+    """Returns the problem as one sentence."""
     text = str(problem["msg"]).removeprefix("Value error, ")
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 

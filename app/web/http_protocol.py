@@ -1,8 +1,8 @@
 """uvicorn's HTTP protocol with a limit on request lines, header fields and trailers.
 
 uvicorn's parser has none, and puts a long field together anew with every piece of it that arrives: one field
-of 100 MB holds every other visitor for 20 seconds. A head beyond the bound is answered 431; one that does not
-end in time is cut off.
+of 100 MB blocks every other visitor for 20 seconds. A head beyond the limit is answered 431; one that does
+not end in time is cut off.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 20.0
-"""From the first byte of a request, or from the connection, to the end of its head."""
+"""The time for a head, from the first byte of a request, or from the connection, to its end."""
 LINGER_S = 2.0
-"""For so long, and no longer, the rest of a refused head is read: to close at once would lose the answer."""
+"""The rest of a refused head is read for this long at most: closing at once would lose the answer."""
 
 _DETAIL = (
     f"The request line and header fields are too large: at most {MAX_HEAD_BYTES:,} bytes are accepted.\n"
@@ -46,7 +46,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes beyond the bound are at most one read of the socket."""
+        """Counts a head's bytes; those beyond the limit are at most one read of the socket."""
         if self._is_refused:
             return
         self._n_head_bytes += len(data)
@@ -75,7 +75,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _refuse(self) -> None:
-        """Trailers come while the request is being answered, or after: then the connection just ends."""
+        """Answers 431 and closes. During another answer, as for trailers, it just closes the connection."""
         self._is_refused = True
         self._stop_timer()
         if self.cycle is not None and not self.cycle.response_complete:

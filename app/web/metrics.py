@@ -59,7 +59,7 @@ class Metrics:
             self.swept_s.set_to_current_time()
 
     def note_damage(self, error: DamagedError) -> None:
-        """Counted, and a line in the log that names the file."""
+        """Counts the damage, and writes a line to the log that names the file."""
         log.error("%s", error)
         self.damaged.inc()
 

@@ -1,13 +1,12 @@
 """A cache of answers that are the same for everyone: compressed, with an ETag.
 
-An index does not change while it is served, so a page of it is rendered once and then copied. Only what
-says `Cache-Control: public, no-cache` about itself is kept: whoever writes a page decides, and what shows an
-upload or sets a cookie never says so. A kept answer is for one edition (what the block-list says) and ages
-out, since some pages say whether an encoder is there. Knows nothing of pages or indexes.
+An index does not change while it is served, so each of its pages is rendered once and then copied. Only
+answers that say `Cache-Control: public, no-cache` are kept: each page decides, and one that shows an upload
+or sets a cookie never says so. A kept answer is for one edition (the state of the block-list) and expires,
+since some pages say whether an encoder is there. Knows nothing of pages or indexes.
 
-Whoever asks chooses what a key is made of, so no key may grow the memory: keys are hashed, an answer counts
-with its headers and what the cache itself needs for it, and names in the query that no route knows are taken
-out before anything looks at them.
+Visitors choose what a key is made of, so no key may grow the memory: keys are hashed, an answer counts with
+its headers and the cache's own overhead, and names in the query that no route knows are removed first.
 """
 
 import hashlib
@@ -35,7 +34,7 @@ _SELECTING = (
 )
 
 _ENTRY_BYTES = 2048
-"""What the cache needs for an answer beside its body and headers: key, names, objects. Counted too high."""
+"""The cache's overhead for an answer beside its body and headers: key, names, objects. Counted too high."""
 _OF_A_BODY = (b"content-length", b"content-type", b"content-encoding")
 
 _Key = bytes
@@ -58,10 +57,10 @@ class CachedAnswer:
 
 
 class PageCache:
-    """The most recently used answers, up to so many bytes. For one event loop: it takes no lock."""
+    """The most recently used answers, up to a number of bytes. For one event loop: it takes no lock."""
 
     def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """`max_bytes` of answers with their headers and keys; none larger than a sixteenth of it is kept."""
+        """`max_bytes` counts answers with headers and keys; no answer above a sixteenth of it is kept."""
         self.max_bytes = max_bytes
         self.clock = clock
         self._kept = TLRUCache[_Key, CachedAnswer](
@@ -78,15 +77,15 @@ class PageCache:
 
 
 class PageCacheMiddleware:
-    """Answers a GET from the cache, or keeps what comes of it. Stands outside of compression."""
+    """Answers a GET from the cache, or keeps the answer to it. Stands outside of compression."""
 
     def __init__(
         self, app: ASGIApp, cache: PageCache, edition: Callable[[Scope], str], query_names: frozenset[str]
     ) -> None:
-        """`edition` is asked at every request; answers of another edition are not used.
+        """`edition` is called at every request; answers of another edition are not used.
 
-        `query_names` are those that routes read; any other is taken out of the query of a GET, so that what
-        is told apart here and what is looked at there are the same.
+        `query_names` are those that routes read. Any other is removed from the query of a GET, so that the
+        cache and the routes see the same query.
         """
         self.app = app
         self.cache = cache
@@ -117,14 +116,14 @@ class PageCacheMiddleware:
 
 
 def known_query(query: bytes, names: frozenset[str]) -> bytes:
-    """The query without the pairs whose names are not among these, the others as they were sent. Pure."""
+    """Returns the query without pairs whose names are not in `names`, the others as sent. Pure."""
     pairs = query.split(b"&")
     known = [pair for pair in pairs if unquote_plus(pair.partition(b"=")[0].decode("latin-1")) in names]
     return query if len(known) == len(pairs) else b"&".join(known)
 
 
 class _Recording:
-    """Holds an answer back while it is being made, if it is one to keep; any other passes through at once."""
+    """Holds back an answer that is to be kept while it is made; any other passes through at once."""
 
     def __init__(self, scope: Scope, send: Send, clock: Callable[[], float]) -> None:
         self._scope, self._send, self._clock = scope, send, clock
@@ -132,7 +131,7 @@ class _Recording:
         self._body: list[bytes] = []
 
     async def run(self, app: ASGIApp, receive: Receive) -> CachedAnswer | None:
-        """None where the answer has been sent already."""
+        """Runs the app, and returns the answer to keep; None if the answer has been sent already."""
         await app(self._scope, receive, self._receive_part)
         if self._start is None:
             return None

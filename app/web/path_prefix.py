@@ -1,7 +1,7 @@
-"""The site at the root of its host or below a path such as `/scope`, and redirects to canonical paths.
+"""Serves the site at the root of its host or below a path such as `/scope`; redirects to canonical paths.
 
 The prefix comes from `base_url` or `root_path`, or from the server when this app is mounted in another one.
-Paths that a reverse proxy stripped and paths that it passed on whole are both understood.
+Both paths that a reverse proxy stripped and paths that it passed on whole are understood.
 """
 
 from collections.abc import Callable, Collection
@@ -14,14 +14,14 @@ from app.urls import PATH_PREFIX, moved_path
 
 
 def route_path(scope: Scope) -> str:
-    """The path below the prefix: what routes are matched with."""
+    """Returns the path below the prefix, which routes match."""
     path: str = scope["path"]
     prefix: str = scope.get("root_path", "")
     return path.removeprefix(prefix) if path == prefix or path.startswith(f"{prefix}/") else path
 
 
 class CanonicalPath:
-    """Sends on to the one path of a page: `/demo/` to `/demo`, and an address of old to what it is now."""
+    """Redirects to the one path of a page: `/demo/` to `/demo`, and an old path to its new one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -40,7 +40,7 @@ class CanonicalPath:
 
 
 class PathPrefix:
-    """Notes the prefix for `urls`, and puts it where ASGI wants it. Has to be the outermost middleware."""
+    """Notes the prefix for `urls`, and puts it where ASGI wants it. Must be the outermost middleware."""
 
     def __init__(self, app: ASGIApp, prefix: str, first_words: Callable[[Scope], Collection[str]]) -> None:
         """`first_words` are the first segments of the site's own paths: see `_is_stripped`."""
@@ -57,14 +57,17 @@ class PathPrefix:
         await self.app(scope, receive, send)
 
     def _place(self, scope: Scope) -> None:
-        """In place, for what stands further out answers the errors that nobody expected."""
+        """Changes the scope itself, since code further out answers unexpected errors."""
         if self._is_stripped(scope):
             scope["path"] = self.prefix + scope["path"]
         scope["root_path"] = self.prefix
 
     def _is_stripped(self, scope: Scope) -> bool:
-        """A path that begins with the prefix was passed on whole; unless the prefix begins with a word of the
-        site's own, such as an index's name: then nobody could tell, and the proxy has to strip it."""
+        """True if a proxy stripped the prefix from the path.
+
+        A path that begins with the prefix was passed on whole, unless the prefix begins with a word of the
+        site's own, such as an index's name: then nobody can tell, and the proxy has to strip it.
+        """
         path = scope["path"]
         is_whole = path == self.prefix or path.startswith(f"{self.prefix}/")
         return not is_whole or self.prefix.split("/")[1] in self.first_words(scope)

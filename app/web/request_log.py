@@ -1,7 +1,7 @@
 """The access log, as text or as JSON, with request ids.
 
-Whoever knows an upload's id may see it, and whoever knows its key may delete it: neither is ever written
-down. uvicorn's own access log, which would, is off.
+Anyone who knows an upload's id may see it, and anyone who knows its key may delete it, so neither is ever
+written down. uvicorn's own access log would write them, so it is off.
 """
 
 import json
@@ -29,7 +29,7 @@ _HIDDEN = "-"
 
 
 class AccessLog:
-    """A line for each request once it is answered. A proxy's `X-Request-ID` is kept, where it is plain."""
+    """Writes a line for each request once it is answered. Keeps a proxy's `X-Request-ID` if it is plain."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -70,7 +70,7 @@ def _write(scope: Scope, status: int, seconds: float) -> None:
 
 
 def without_secrets(path: str, query: str) -> str:
-    """The address without ids of uploads and keys. Pure."""
+    """Returns the address without ids of uploads and keys. Pure."""
     shown = _UPLOAD.sub(rf"\1{_HIDDEN}", path)
     pairs = parse_qsl(query, keep_blank_values=True)
     if not pairs:
@@ -79,7 +79,7 @@ def without_secrets(path: str, query: str) -> str:
 
 
 class JsonLines(logging.Formatter):
-    """A JSON object a line: time, level, logger, message, request_id, and what `extra={"facts": ...}` has."""
+    """A JSON object per line: time, level, logger, message, request_id, and `extra={"facts": ...}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -106,7 +106,7 @@ class TextLines(logging.Formatter):
 
 
 def log_config(log_format: LogFormat) -> dict[str, Any]:
-    """For `logging.config.dictConfig`: everything goes to stderr."""
+    """Returns the configuration for `logging.config.dictConfig`: everything goes to stderr."""
     formatter = JsonLines if log_format == "json" else TextLines
     return {
         "version": 1,

@@ -22,7 +22,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
     ]
 )
 EMBEDDABLE = CONTENT_SECURITY_POLICY.replace("frame-ancestors 'self'", "frame-ancestors *")
-"""For views that other sites may show in a frame: nothing in them changes anything here."""
+"""The policy of views that other sites may frame: nothing in them changes anything here."""
 
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -86,7 +86,7 @@ class HeadLikeGet:
 
 
 def allowed_methods(scope: Scope) -> str:
-    """The value of `Allow`: the methods of all routes at this address."""
+    """Returns the value of `Allow`: the methods of all routes at this address."""
     routes = [route for route in scope["app"].router.routes if route.matches(scope)[0] != Match.NONE]
     methods = {method for route in routes for method in route.methods}
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

@@ -11,7 +11,7 @@ log = logging.getLogger("scopeview.server")
 
 
 class Server(uvicorn.Server):
-    """Says where it listens: uvicorn leaves that out for sockets that it is given."""
+    """Logs where it listens: uvicorn leaves that out for sockets that it is given."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -21,7 +21,7 @@ class Server(uvicorn.Server):
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """Bound, and not yet listening. Raises `ScopeviewError` that says what to do."""
+    """Returns a socket that is bound and not yet listening. Raises `ScopeviewError` that says what to do."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -1,1 +1,1 @@
-"""A finished index of any size without a model: random codes through the project's own writers and build."""
+"""Makes a finished index of any size without a model: random codes, our own writers and build."""

@@ -1,8 +1,8 @@
 """Random codes whose features fire as unevenly as real ones: a few on every third image, most on very few.
 
 Pure numpy, no files. A slot's features are drawn from a Zipf-Mandelbrot law over shuffled numbers, so that a
-feature's number says nothing of how often it fires; a code's activations are exponential, times a scale that
-each feature has. The same seed gives the same codes.
+feature's number says nothing about how often it fires. A code's activations are exponential, times a scale
+that each feature has. The same seed gives the same codes.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Law:
 
 
 def law_of(slot: Slot, n_features: int, seed: int) -> Law:
-    """Features at other tokens of the layer share the scales, and fire more or less often than there."""
+    """Returns a slot's law. Slots of a layer share features' scales, but not how often they fire."""
     by_layer = np.random.default_rng([seed, _number(str(slot.layer))])
     order = by_layer.permutation(n_features)
     scale = by_layer.lognormal(0.5, 0.5, n_features).astype(np.float32)
@@ -43,7 +43,7 @@ def law_of(slot: Slot, n_features: int, seed: int) -> Law:
 
 
 def random_codes(law: Law, slot: Slot, n_images: int, k: int, seed: int, shard: int) -> SlotCodes:
-    """`k` different features an image, strongest first; at `any` between 2 and 6 times as many."""
+    """Returns `k` different features per image, strongest first; at `any`, between 2 and 6 times as many."""
     generator = np.random.default_rng([seed, _number(slot.name), shard])
     widest = 6 * k if slot.token == ANY else k
     draws = min(round(widest * _SPARE) + 8, 4 * len(law.scale))
@@ -77,5 +77,5 @@ def _below(
 
 
 def _number(name: str) -> int:
-    """A seed of a name: the same in every process, which `hash` is not."""
+    """Returns a seed from a name: the same in every process, which `hash` is not."""
     return int.from_bytes(name.encode(), "little")

@@ -1,6 +1,6 @@
 """Descriptions of every active feature, as the describe stage leaves them, but at random.
 
-Words are the project's own vocabulary. Nothing is worked out, so that a million features take a minute.
+Words are the project's own vocabulary. Nothing is computed, so that a million features take a minute.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ _CHUNK = 8192
 
 
 def describe(index_dir: Path, spec: Spec, manifest: Manifest) -> DescribeRecord:
-    """Writes what is missing of the vectors and the database."""
+    """Writes the vectors and the database if they are missing."""
     vocabulary = read_vocabulary()
     database = index_dir / spec.database.replace("scope-", "described-")
     with IndexReader(index_dir, manifest) as reader:
@@ -76,7 +76,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -
 
 
 def _features(generator: np.random.Generator, slot: Slot, points: Points, words: Sequence[str]) -> pa.Table:
-    """No two top images are alike: each folds into itself."""
+    """Returns random descriptions. No two top images are alike: each folds into itself."""
     n = len(points.feature)
     n_top = np.minimum(points.n_active, TOP_N)
     own_rank = np.tile(np.arange(1, TOP_N + 1, dtype=np.int8), (n, 1))
@@ -98,7 +98,7 @@ def _features(generator: np.random.Generator, slot: Slot, points: Points, words:
 def _neighbors(
     generator: np.random.Generator, spec: Spec, slot: Slot, active: Int32[np.ndarray, " active"]
 ) -> Iterator[pa.Table]:
-    """By feature, kind and layer; a part at a time."""
+    """Yields random neighbors by feature, kind and layer; a part at a time."""
     layers = sorted(map(str, spec.layers))
     for start in range(0, len(active), _CHUNK):
         some = active[start : start + _CHUNK]
@@ -167,7 +167,7 @@ def _lists(values: Shaped[np.ndarray, "row rank"], kind: pa.DataType) -> pa.Arra
 
 
 def _falling(generator: np.random.Generator, n: int, width: int) -> Float32[np.ndarray, "row rank"]:
-    """Rows of scores in [0, 1), the highest first."""
+    """Returns rows of scores in [0, 1), the highest first."""
     scores: Float32[np.ndarray, "row rank"] = -np.sort(-generator.random((n, width), np.float32), axis=1)
     return scores
 

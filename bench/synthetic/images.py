@@ -17,14 +17,14 @@ _QUALITY = 30
 
 
 def thumbs(seed: int, n: int = N_IMAGES) -> list[bytes]:
-    """WebP, all different: twelve patches of random colour that run into each other."""
+    """Returns different WebP images: twelve patches of random colour that run into each other."""
     generator = np.random.default_rng([seed, 1])
     patches = generator.integers(0, 256, (n, 3, 4, 3), dtype=np.uint8)
     return [_webp(Image.fromarray(each).resize((IMAGE_PX, IMAGE_PX))) for each in patches]
 
 
 def sprites(seed: int, drawn: Sequence[bytes], n: int = N_IMAGES) -> list[bytes]:
-    """WebP of nine random images each."""
+    """Returns WebP sprites of nine random images each."""
     generator = np.random.default_rng([seed, 2])
     nines = generator.integers(0, len(drawn), (n, 9)).tolist()
     return [_webp(compose(nine, drawn.__getitem__)) for nine in nines]

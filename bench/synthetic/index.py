@@ -25,7 +25,7 @@ from scopeview.store.records import MIN_GRID_IMAGES
 
 
 def make(index_dir: Path, spec: Spec, slug: str = "synthetic") -> Manifest:
-    """A finished index, or what an interrupted one lacks. Raises `ConfigMismatchError` for another spec."""
+    """Makes an index, or finishes an interrupted one. Raises `ConfigMismatchError` for another spec."""
     with locked(index_dir):
         plan = make_shards(index_dir, spec)
         build_database(plan, index_dir / spec.database)
@@ -55,7 +55,7 @@ def make_shards(index_dir: Path, spec: Spec) -> BuildPlan:
 
 
 def plan_of(index_dir: Path, spec: Spec) -> BuildPlan:
-    """The plan of a build whose shards all exist."""
+    """Returns the plan of a build whose shards all exist."""
     markers = [marker for i in range(len(spec.shard_sizes)) if (marker := read_marker(index_dir, i))]
     assert len(markers) == len(spec.shard_sizes)
     return BuildPlan(index_dir, markers, spec.slots, spec.widths)

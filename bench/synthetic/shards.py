@@ -1,4 +1,4 @@
-"""One shard as encode would leave it, by the project's own writer: random codes, captions, thumbnails."""
+"""Writes one shard as encode would, by the project's own writer: random codes, captions, thumbnails."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ _PLACES = ("in autumn", "by the sea", "on a white background", "at night", "in t
 def write_shard(
     index_dir: Path, spec: Spec, laws: Mapping[Slot, Law], thumbs: Sequence[bytes], shard: int
 ) -> None:
-    """The whole folder of that shard, or nothing of it."""
+    """Writes the whole folder of that shard, or nothing of it."""
     n = spec.shard_sizes[shard]
     generator = np.random.default_rng([spec.seed, 3, shard])
     codes = {slot: random_codes(law, slot, n, spec.k, spec.seed, shard) for slot, law in laws.items()}
@@ -37,7 +37,7 @@ def write_shard(
 def _embeddings(
     generator: np.random.Generator, spec: Spec, n: int
 ) -> Float16[np.ndarray, "image projection"]:
-    """Around one of some centres each, so that some images are near each other."""
+    """Returns embeddings around a number of centres, so that some images are near each other."""
     centres = np.random.default_rng([spec.seed, 4]).standard_normal(
         (_N_CLUSTERS, spec.projection_dim), np.float32
     )

@@ -21,7 +21,7 @@ NO_WEIGHTS = "0" * 64
 
 @dataclass(frozen=True)
 class Spec:
-    """Equal specs make equal indexes."""
+    """The size and shape of a synthetic index. Equal specs make equal indexes."""
 
     n_images: int
     layers: Sequence[int]
@@ -52,7 +52,7 @@ class Spec:
 
 
 def claim(index_dir: Path, spec: Spec) -> None:
-    """The folder is this spec's from here on. Raises `ConfigMismatchError` where it is another's."""
+    """Claims the folder for this spec. Raises `ConfigMismatchError` if it belongs to another one."""
     path = index_dir / RECORD
     if not path.exists():
         write_json(path, _plain(spec))
@@ -61,7 +61,7 @@ def claim(index_dir: Path, spec: Spec) -> None:
 
 
 def read_spec(index_dir: Path) -> Spec:
-    """The spec that the folder was begun with."""
+    """Returns the spec that the folder was begun with."""
     return Spec(**json.loads((index_dir / RECORD).read_bytes()))
 
 
@@ -87,7 +87,7 @@ def manifest_of(spec: Spec, slug: str) -> Manifest:
 
 
 def _model(spec: Spec) -> ModelRecord:
-    """A model record with ViT-L/14's shape; `random_weights` makes pages say that nothing was trained."""
+    """Returns a record with ViT-L/14's shape; `random_weights` makes pages say that nothing was trained."""
     return ModelRecord(
         ref="synthetic",
         revision=None,
@@ -118,6 +118,6 @@ def _layer(spec: Spec, layer: Layer) -> LayerRecord:
 
 
 def _plain(spec: Spec) -> dict[str, object]:
-    """As JSON reads it back."""
+    """Returns the spec as JSON reads it back."""
     plain: dict[str, object] = json.loads(json.dumps(asdict(spec)))
     return plain

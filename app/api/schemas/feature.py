@@ -59,7 +59,7 @@ class IntervalOut(_Model):
 
 
 class PositionsOut(_Model):
-    """Images by the place of the feature's maximum over all tokens; the same at every token of the layer."""
+    """Images by the position of the feature's maximum over all tokens; equal at every token of the layer."""
 
     grid: int = Field(description="patches per side")
     counts: list[int] = Field(description="by patch, row by row from the top left")

@@ -30,7 +30,7 @@ class ImageViewOut(ImageIdOut):
 
 
 class ReconstructionOut(_Model):
-    """Means over the tokens selected, in the SAE's own input space."""
+    """Means over the selected tokens, in the SAE's own input space."""
 
     explained_variance: float | None = Field(
         description="1 − squared error / variance of a token, mean over the selected tokens"

@@ -144,7 +144,7 @@ _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 
 def images_csv(index: OpenIndex, images: Sequence[TopImage], urls: Urls) -> str:
-    """A header line and a line an image. Numbers are exact; what is absent is an empty cell."""
+    """Returns a header line and one line per image. Numbers are exact; a missing value is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
@@ -160,7 +160,7 @@ def images_csv(index: OpenIndex, images: Sequence[TopImage], urls: Urls) -> str:
 
 
 def cell(words: str | None) -> str:
-    """Words as they are, behind an apostrophe where a spreadsheet would run them as a formula."""
+    """Returns the words, with an apostrophe in front where a spreadsheet would run them as a formula."""
     if words is None:
         return ""
     is_formula = words.lstrip(" \u00a0\ufeff").startswith(_FORMULA) or words.startswith(_FORMULA)

@@ -1,4 +1,4 @@
-"""Where the browser gets a feature's heatmaps, or why there are none. Pure."""
+"""The URL from which the browser gets a feature's heatmaps, or why there are none. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def heat_view(site: AppState, index: OpenIndex, details: FeatureDetails) -> Feat
 
 
 def stored_words(tokens: Sequence[Token]) -> str:
-    """`the maximum of each image, CLS and token 137 are`"""
+    """Joins tokens: `the maximum of each image, CLS and token 137 are`."""
     *first, last = ["the maximum of each image"] * (ANY in tokens) + [
         at_token(token) for token in tokens if token != ANY
     ]
@@ -54,6 +54,6 @@ def _absent(site: AppState, index: OpenIndex, details: FeatureDetails) -> str:
 
 
 def _highest(details: FeatureDetails) -> float:
-    """Over all tokens where that was indexed, so that a color means the same on every image."""
+    """Returns the maximum over all tokens if indexed, so that a color means the same on every image."""
     known = {at.card.token: at.card.max_activation for at in details.tokens}
     return known.get(ANY) or details.record.max_activation or 0.0

@@ -34,7 +34,7 @@ class HistogramView:
 
 
 def histogram(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> HistogramView | None:
-    """None where it never fires."""
+    """Returns the histogram; None if the feature never fires."""
     record = details.record
     if record.max_activation is None:
         return None
@@ -61,7 +61,10 @@ def histogram(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> H
 
 
 def _height(count: int, scale: Scale) -> float:
-    """On the logarithmic scale log(1 + count), so that one image is seen beside thousands and none is 0."""
+    """Returns a bar's height: the count, or log(1 + count) on the logarithmic scale.
+
+    With log(1 + count), one image shows beside thousands, and no image is 0.
+    """
     return math.log1p(count) if scale == "log" else float(count)
 
 

@@ -14,7 +14,7 @@ from scopeview.slots import Slot
 from scopeview.store.records import FeatureRecord, TopImage
 
 IMAGES_PER_PAGE = 20
-"""As many as an index stores of every feature: the first page asks for nothing more."""
+"""As many as an index stores of every feature, so that the first page needs no more queries."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class RankingView:
 
 
 def highest(index: OpenIndex, details: FeatureDetails) -> list[RankedView]:
-    """The images that the index stores of the feature: a page shows them in more than one place."""
+    """Returns the images that the index stores of the feature: a page shows them in several places."""
     return [ranked(index, details.slot, details.record, top) for top in details.record.top_images]
 
 
 def ranking(
     index: OpenIndex, details: FeatureDetails, state: FeatureUrl, page: int, stored: Sequence[RankedView]
 ) -> RankingView:
-    """`stored`: see `highest`. Raises a 422 for a page past the last."""
+    """Returns a page of the ranking; `stored` is from `highest`. Raises a 422 for a page past the last."""
     slot, record = details.slot, details.record
     paging = paged(
         page, record.n_active, IMAGES_PER_PAGE, lambda at: state.url(index, slot, record.feature, page=at)
@@ -86,9 +86,9 @@ def ranked(index: OpenIndex, slot: Slot, record: FeatureRecord, top: TopImage) -
 
 
 def grouped(images: Sequence[RankedView], folds: Sequence[int]) -> list[FoldedImageView]:
-    """By rank. `folds` as in `Description`; empty: nothing is folded.
+    """Groups images by rank. `folds` is as in `Description`; if empty, nothing is folded.
 
-    An image is folded only into one that is here; what nearly duplicates a folded one goes where that went.
+    An image folds only into one of these images; a near-duplicate of a folded one goes where that went.
     """
     groups: dict[int, FoldedImageView] = {}
     for image in images:
@@ -101,7 +101,7 @@ def grouped(images: Sequence[RankedView], folds: Sequence[int]) -> list[FoldedIm
 
 
 def folds_of(details: FeatureDetails, state: FeatureUrl) -> list[int]:
-    """Empty where nothing is to be folded."""
+    """Returns the folds; empty if nothing is to be folded."""
     return details.description.folds if details.description and state.alike == "fold" else []
 
 
@@ -133,7 +133,7 @@ class IntervalView:
 
 
 def intervals(index: OpenIndex, details: FeatureDetails) -> list[IntervalView]:
-    """Highest first; empty where it never fires."""
+    """Returns the intervals, highest first; empty if the feature never fires."""
     record = details.record
     return [
         IntervalView(

@@ -28,7 +28,7 @@ class Metric:
 
 
 def metrics(details: FeatureDetails) -> list[Metric]:
-    """Those that apply to this feature, failed ones included."""
+    """Returns the metrics that apply to this feature, including those that failed."""
     record = details.record
     found = [Metric("density", "density", record.density, "percent", WORDS["density"])]
     if record.max_activation is not None:

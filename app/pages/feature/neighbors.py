@@ -31,7 +31,7 @@ TERMS: dict[NeighborKind, tuple[str, str, str]] = {
         "cosine of the two feature vectors: mean CLIP embeddings of the images on which each fires",
     ),
 }
-"""Of each kind: its heading, what its score is, and one line that explains it."""
+"""For each kind: its heading, the name of its score, and one line that explains it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class AcrossLayersRow:
 
 @dataclass(frozen=True)
 class AcrossLayers:
-    """Layers across, kinds of likeness down."""
+    """A table with a column per layer and a row per kind of similarity."""
 
     here: FeatureView  # the feature itself, in the column of its own layer
     layers: list[Link]  # the columns; this feature's own layer is current
@@ -71,7 +71,7 @@ class AcrossLayers:
 
 
 def kinds(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> list[KindView]:
-    """Neighbors within the layer; kinds without any are left out."""
+    """Returns the neighbors within the layer; leaves out kinds without any."""
     found = _by_kind(details.within)
     every = [
         KindView(
@@ -85,7 +85,7 @@ def kinds(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> list[
 
 
 def across_layers(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> AcrossLayers | None:
-    """None where nothing is known of other layers."""
+    """Returns the neighbors in other layers; None if none are known."""
     if not details.across:
         return None
     layers, found = index.layers, _by_kind(details.across)
@@ -123,7 +123,7 @@ def _cell(
 def _by_kind(
     found: Sequence[SimilarFeature],
 ) -> Mapping[tuple[NeighborKind, Layer], Sequence[SimilarFeature]]:
-    """Also by layer; best first."""
+    """Groups the neighbors by kind and layer; best first."""
     groups: dict[tuple[NeighborKind, Layer], list[SimilarFeature]] = defaultdict(list)
     for near in found:
         groups[near.neighbor.kind, near.neighbor.layer].append(near)

@@ -111,14 +111,14 @@ async def feature_page(
     embed: EmbedQuery = "0",
     near: NearQuery = "0",
 ) -> HTMLResponse:
-    """Neighbors are a third of a page, and its end: they come when one scrolls there, or follows a link."""
+    """Shows a feature. Its neighbors, the last third of the page, come when one scrolls or follows a link."""
     pinned = await read_pinned_image(request, site, index, slot, feature, image, upload)
     options = _Options(page, scale, alike, embed == "1", near == "1")
     return await run_in_threadpool(_answer, request, site, index, slot, feature, pinned, options)
 
 
 class _Options(NamedTuple):
-    """What the query asks for."""
+    """The parsed query."""
 
     page: int
     scale: Scale
@@ -207,7 +207,7 @@ def _near_block(index: OpenIndex, details: FeatureDetails, state: FeatureUrl, op
 
 
 def _near_url(index: OpenIndex, details: FeatureDetails, state: FeatureUrl, options: _Options) -> str | None:
-    """None where they are told already, or nothing is known to resemble it."""
+    """Returns where the neighbors load from; None if they are shown already, or none are known."""
     described = details.description
     if options.near or described is None or not indexed(index, [*described.within, *described.across]):
         return None
@@ -219,7 +219,7 @@ def _live(index: OpenIndex, details: FeatureDetails, feature: int | None, state:
 
 
 def _alive(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> list[FeatureView]:
-    """The nearest features that do fire."""
+    """Returns the nearest features that fire."""
     near = [feature for feature in (details.previous, details.following) if feature is not None]
     cards = index.reader.cards(details.slot, near).values()
     return [

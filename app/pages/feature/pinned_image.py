@@ -29,7 +29,7 @@ UploadQuery = Annotated[str | None, Query(max_length=40, description="upload pin
 
 @dataclass(frozen=True)
 class PinnedImage:
-    """An image, and what the layer makes of it; `why_not` says in words why that is not known."""
+    """An image and its decomposition at the layer; `why_not` says in words why that is unknown."""
 
     image: ImageRef
     found: LayerDecomposition | None = None
@@ -37,13 +37,13 @@ class PinnedImage:
 
     @property
     def is_fleeting(self) -> bool:
-        """Not to be kept for others: an upload, or what is not known at this moment."""
+        """True if it must not be cached for others: an upload, or values that are unknown at the moment."""
         return self.image.upload is not None or bool(self.why_not)
 
 
 @dataclass(frozen=True)
 class PinnedImageView:
-    """The same as it is shown."""
+    """The pinned image as the page shows it."""
 
     title: str  # `Your image`
     image: ImageView  # leads back to where one came from
@@ -65,7 +65,7 @@ async def read_pinned_image(
     image_id: int | None,
     upload_id: str | None,
 ) -> PinnedImage | None:
-    """None where the address names no image. Raises as the image's own page does."""
+    """Returns the pinned image; None if the address names none. Raises as the image's own page does."""
     if image_id is None and upload_id is None:
         return None
     image = (
@@ -127,7 +127,7 @@ def _whole(found: LayerDecomposition, feature: int) -> ActiveFeatureSummary | No
 def _heat(
     index: OpenIndex, slot: Slot, record: FeatureRecord, found: LayerDecomposition, size: int
 ) -> HeatmapView:
-    """In the colors that it wears on the other images of the page."""
+    """Returns the heatmap, in the colors that the other images of the page have."""
     values = feature_heatmaps(found, [record.feature])[0]
     there = Slot(slot.layer, ANY if ANY in index.tokens(slot.layer) else slot.token)
     card = index.reader.cards(there, [record.feature]).get(record.feature)

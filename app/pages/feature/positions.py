@@ -25,7 +25,7 @@ class PositionsView:
 
 
 def positions(index: OpenIndex, details: FeatureDetails) -> PositionsView | None:
-    """None where it is not known: `why_no_positions` says why."""
+    """Returns the positions; None if unknown: `why_no_positions` says why."""
     if details.description is None or details.description.positions is None:
         return None
     grid = index.manifest.model.grid_size
@@ -45,7 +45,7 @@ def positions(index: OpenIndex, details: FeatureDetails) -> PositionsView | None
 
 
 def why_no_positions(index: OpenIndex, details: FeatureDetails) -> str:
-    """In words for a visitor."""
+    """Returns the reason, in words for a visitor."""
     if details.slot.layer == EMBED:
         return "The embedding is one vector for the whole image, without patches."
     if ANY not in index.tokens(details.slot.layer):
@@ -54,7 +54,7 @@ def why_no_positions(index: OpenIndex, details: FeatureDetails) -> str:
 
 
 def _paths(counts: list[int], grid: int, highest: int) -> list[tuple[int, str]]:
-    """Cells without an image are left out: they show the ground."""
+    """Returns the cells of each color. Leaves out cells without an image: they show the background."""
     cells: dict[int, list[str]] = {}
     for patch, count in enumerate(counts):
         if count:

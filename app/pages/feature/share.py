@@ -27,7 +27,7 @@ class ShareView:
 
 
 def share_view(index: OpenIndex, details: FeatureDetails, provenance: Provenance, base_url: str) -> ShareView:
-    """`base_url` is scheme, host and path prefix of this site, without a slash at its end."""
+    """Builds the view; `base_url` is scheme, host and path prefix of this site, without a final slash."""
     at = (index.slug, details.slot.layer, details.record.feature, details.slot.token)
     this = f"{details.slot.layer}:{details.record.feature}:{details.slot.token}"
     outside = Urls(base_url)
@@ -75,7 +75,7 @@ def _bibtex(details: FeatureDetails, provenance: Provenance, slug: str, url: str
 
 
 def _tex(text: str) -> str:
-    """Words with what TeX reads as commands made plain."""
+    """Returns the words with TeX's special characters escaped."""
     return re.sub(r"[\\{}$&#_%^~]", lambda found: _TEX[found[0]], text)
 
 

@@ -29,7 +29,7 @@ class SummaryView:
 def summary_view(
     index: OpenIndex, details: FeatureDetails, state: FeatureUrl, stored: Sequence[RankedView]
 ) -> SummaryView:
-    """`stored`: see `images.highest`."""
+    """Builds the summary; `stored` is from `images.highest`."""
     slot, record = details.slot, details.record
     return SummaryView(
         feature=own_feature_view(index, details),
@@ -43,6 +43,6 @@ def summary_view(
 
 
 def own_feature_view(index: OpenIndex, details: FeatureDetails) -> FeatureView:
-    """The feature as others are shown beside it."""
+    """Returns the feature's view, as for the features beside it."""
     nine = [top.image_id for top in details.record.top_images[:MIN_GRID_IMAGES]]
     return feature_view(index, details.record, details.rows, nine)

@@ -25,7 +25,7 @@ class TokenView:
 
 
 def tokens(index: OpenIndex, details: FeatureDetails, state: FeatureUrl) -> list[TokenView]:
-    """In index order, the token at hand among them."""
+    """Returns the feature at every token, in index order, including the page's own."""
     return [_view(index, details, at, state) for at in details.tokens]
 
 

@@ -20,7 +20,7 @@ EmbedQuery = Annotated[Literal["0", "1"], Query(description="1: the view for emb
 
 @dataclass(frozen=True)
 class FeatureUrl:
-    """Defaults are left out of URLs, so that a plain page has one URL."""
+    """The state in the query. Defaults are left out of URLs, so that a plain page has one URL."""
 
     scale: Scale = "log"
     alike: Alike = "fold"
@@ -37,7 +37,7 @@ class FeatureUrl:
         alike: Alike | None = None,
         near: bool = False,
     ) -> str:
-        """The URL of that feature in this state, or with another scale or folding."""
+        """Returns the URL of that feature in this state, or with another scale or folding."""
         scale, alike = scale or self.scale, alike or self.alike
         return URLS.feature(
             index.slug,
@@ -52,11 +52,11 @@ class FeatureUrl:
         )
 
     def pinned_url(self, index: OpenIndex, slot: Slot, feature: int) -> str:
-        """The URL of another feature with the same pinned image."""
+        """Returns the URL of another feature with the same pinned image."""
         return URLS.feature(index.slug, slot.layer, feature, slot.token, **self.pinned)
 
     def elsewhere(self, index: OpenIndex, layer: Layer, feature: int, token: Token | None) -> str:
-        """The same number at another layer or token, or the gallery where there is no such number."""
+        """Returns the same number at another layer or token, or the gallery if there is no such number."""
         if feature >= index.n_features(layer):
             return URLS.gallery(index.slug, layer, token=token)
         return self.url(index, Slot(layer, token or index.tokens(layer)[0]), feature)

@@ -104,7 +104,7 @@ def _answer(
 
 
 def cache_headers(image: ImageRef) -> dict[str, str]:
-    """An indexed image looks the same to everyone."""
+    """Returns the cache headers: an indexed image looks the same to everyone, an upload is private."""
     return PRIVATE if image.upload else {"Cache-Control": FOR_EVERYONE}
 
 
@@ -168,14 +168,14 @@ def _frame(index: OpenIndex, view: ViewState) -> Frame:
 
 
 def grid_size(index: OpenIndex, view: ViewState) -> int:
-    """0 where the layer has no patches."""
+    """Returns the patches on a side; 0 if the layer has none."""
     return 0 if view.layer == EMBED else index.manifest.model.grid_size
 
 
 def grid_view(
     index: OpenIndex, view: ViewState, heat: HeatmapView | None, to: Callable[[str], str] | None = None
 ) -> GridView:
-    """`to` is the page at other tokens: the decomposition, unless another one is meant."""
+    """Builds the grid; `to` returns the page at other tokens, by default this decomposition."""
     size, selection = grid_size(index, view), view.selection
     to = to or (lambda tokens: view.with_tokens(tokens).url())
     url = to(TOKENS)

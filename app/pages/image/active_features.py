@@ -28,7 +28,7 @@ class MarkedHistogram:
 
 @dataclass(frozen=True)
 class ActiveView:
-    """One feature that fires there."""
+    """One feature active at the selected tokens."""
 
     feature: FeatureView  # its bar is its activation here, as a part of the highest in the index
     number: int
@@ -41,14 +41,14 @@ class ActiveView:
 def view_of(
     index: OpenIndex, at: ImageAddress, cards: FeatureCards, feature: int, found: ActiveFeature | None = None
 ) -> FeatureView:
-    """The usual view, with a link to the feature's page that pins this image."""
+    """Returns the usual view, with a link to the feature's page that pins this image."""
     card = cards.cards[feature]
     view = feature_view(index, card, cards.rows, card.top_image_ids, found)
     return view._replace(url=feature_url(index, at, cards.slot, feature))
 
 
 def feature_url(index: OpenIndex, at: ImageAddress, slot: Slot, feature: int) -> str:
-    """URL of a feature's page with this image pinned."""
+    """Returns the URL of a feature's page with this image pinned."""
     return URLS.feature(index.slug, slot.layer, feature, slot.token, **at.pinned)
 
 
@@ -89,7 +89,7 @@ def _view(
 
 
 def measured_at(index: OpenIndex, view: ViewState, slot: Slot) -> str:
-    """The tokens of its activation in words; empty if it is the token of the histogram."""
+    """Returns the tokens of the activation in words; empty if they are those of the histogram."""
     if view.selection.text == slot.token or view.layer == EMBED:
         return ""
     if view.selection.positions is None:
@@ -100,7 +100,10 @@ def measured_at(index: OpenIndex, view: ViewState, slot: Slot) -> str:
 def marked(
     histogram: Histogram | None, activation: float, slot: Slot, *, at: str = "", is_indexed: bool = False
 ) -> MarkedHistogram | None:
-    """None where it never fires on the images of the index. No image that is among them is above them all."""
+    """Returns the marked histogram; None if the feature never fires on the images of the index.
+
+    An image that is one of them (`is_indexed`) is never beyond them all.
+    """
     if histogram is None or not histogram.edges:
         return None
     edges, counts = histogram.edges, histogram.counts
@@ -129,7 +132,7 @@ def _rank(above: int, total: int) -> str:
 
 
 def where_words(active: ActiveFeatureSummary, found: LayerDecomposition, grid: int) -> str:
-    """`at 12 of 257 tokens, highest at patch (8, 8)`, over all tokens"""
+    """Says where a feature fires, over all tokens: `at 12 of 257 tokens, highest at patch (8, 8)`."""
     about = "" if found.is_exact_at(None) else "about "
     tokens = f"{about}{active.n_tokens} of {found.n_tokens} tokens, highest at " if found.n_tokens > 1 else ""
     return f"at {tokens}{place(active.position, grid)}"

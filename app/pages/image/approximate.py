@@ -1,7 +1,7 @@
 """Notes on values that an index does not store: they are recomputed from a thumbnail. Pure.
 
 An index keeps an image's codes at a few tokens, and its thumbnail, which is lossy. Uploads are kept without
-loss, so nothing of them is approximate.
+loss, so none of their values are approximate.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _WHY = "recomputed from the lossy thumbnail"
 
 
 def of_features(found: LayerDecomposition, positions: Sequence[int] | None) -> str | None:
-    """Beside the features that fire at some tokens; None where no value is approximate."""
+    """Returns the note beside the features that fire at some tokens; None if no value is approximate."""
     if found.stored is None:
         return None
     rest = (
@@ -26,7 +26,7 @@ def of_features(found: LayerDecomposition, positions: Sequence[int] | None) -> s
 
 
 def of_groups(found: LayerDecomposition, positions: Sequence[int] | None) -> str | None:
-    """Beside groups, which are made of activation mass."""
+    """Returns the note beside groups, which are made of activation mass."""
     if found.stored is None:
         return None
     if found.is_exact_at(positions):
@@ -37,7 +37,7 @@ def of_groups(found: LayerDecomposition, positions: Sequence[int] | None) -> str
 
 
 def of_layers(found: Sequence[LayerDecomposition], positions: Sequence[int] | None) -> str | None:
-    """Beside groups of several layers."""
+    """Returns the note beside groups of several layers."""
     if all(each.stored is None for each in found):
         return None
     if all(each.is_exact_at(positions) for each in found):
@@ -46,5 +46,5 @@ def of_layers(found: Sequence[LayerDecomposition], positions: Sequence[int] | No
 
 
 def of_edits(found: LayerDecomposition) -> str | None:
-    """Beside what an edit does."""
+    """Returns the note beside the effect of an edit."""
     return None if found.stored is None else "Approximate: the model runs on the lossy thumbnail."

@@ -27,14 +27,14 @@ from app.web.caching import PRIVATE
 from scopeview.store.records import ActiveFeature
 
 PREVIEW_COUNT = 4
-"""Features shown of each kind while all layers are."""
+"""Features shown of each kind while the page shows all layers."""
 
 router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True)
 class SharedView:
-    """A feature that fires on both."""
+    """A feature that fires on both images."""
 
     feature: FeatureView  # its bar is its activation here
     there: float
@@ -42,7 +42,7 @@ class SharedView:
 
 @dataclass(frozen=True)
 class OverlapView:
-    """One layer."""
+    """The overlap at one layer."""
 
     name: str
     token: str
@@ -58,7 +58,7 @@ class OverlapView:
 
 @dataclass(frozen=True)
 class OtherView:
-    """The image that stands other."""
+    """The other image."""
 
     title: str
     text: str  # as the address has it

@@ -1,6 +1,6 @@
 """Lines between features of neighboring layers, as SVG. Pure.
 
-Heights are fixed, so that the server knows where a line begins and ends: they are those of the stylesheet.
+Heights are fixed, as in the stylesheet, so that the server knows where a line begins and ends.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from app.services.layer_flow import FeatureLink
 from scopeview.store.records import NeighborKind
 
 HEAD_PX, ROW_PX, GAP_PX, WIDTH_PX = 48, 40, 16, 56
-"""Of a group's title, of a feature, between two groups, between two columns: `.flow` in the stylesheet."""
+"""Heights of a title, a feature, a gap of groups; width between columns: `.flow` in the stylesheet."""
 
 KIND_WORDS: dict[NeighborKind, str] = {"decoder": "decoder cosine", "cofiring": "co-firing"}
 
@@ -27,7 +27,7 @@ class LineView:
 
 
 def tops_px(groups: Sequence[Sequence[int]]) -> dict[int, float]:
-    """Vertical center of each feature, from the top of its column."""
+    """Returns the vertical center of each feature, from the top of its column."""
     found: dict[int, float] = {}
     top = 0.0
     for features in groups:
@@ -46,7 +46,7 @@ def height_px(groups: Sequence[Sequence[int]]) -> int:
 def lines(
     links: Sequence[FeatureLink], left: Mapping[int, float], right: Mapping[int, float]
 ) -> list[LineView]:
-    """`left` and `right` are places as of `tops_px`, of every feature that a link begins or ends at."""
+    """Draws the links; `left` and `right` are from `tops_px`, with every feature that a link joins."""
     return [_line(each, left[each.feature], right[each.other]) for each in links]
 
 

@@ -64,12 +64,12 @@ def group_view(
 
 
 def steering_links(at: ImageAddress, layer: Layer, tokens: str, features: Sequence[int]) -> list[Link]:
-    """Pages on which these features together are set to nothing, to half, to double."""
+    """Returns links to pages that set these features together to zero, half or double."""
     return edit_links(SteeringState(at, layer, Selection(tokens, None)), features)
 
 
 def _heat(index: OpenIndex, found: LayerDecomposition, group: Group, name: str) -> HeatmapView:
-    """Its mass at each patch, as a part of the most it has at one."""
+    """Returns the heatmap of its mass at each patch, as a part of its maximum."""
     values = mass_heat(found, group.features.tolist())
     return heat_over(values, float(values.max()), index.manifest.model.grid_size, f"activation of {name}")
 

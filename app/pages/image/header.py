@@ -55,7 +55,7 @@ def header_view(
     layer: Layer | None = None,
     tokens: str | None = None,
 ) -> HeaderView:
-    """`layer` and `tokens` are kept on the way to the other parts."""
+    """Builds the header; the links to the other parts keep `layer` and `tokens`."""
     why_not = site.worker.unavailable_reason(index.reader.index_dir)
     kept = None if image.upload is None else _kept(request, index, image.upload)
     return HeaderView(
@@ -69,7 +69,7 @@ def header_view(
 
 
 def image_ref_view(index: OpenIndex, image: ImageRef) -> ImageView:
-    """It leads to its own page."""
+    """Returns a view of the image that leads to its own page."""
     if image.row is not None:
         return image_view(index, image.row)
     assert image.upload is not None
@@ -89,7 +89,7 @@ def upload_image_view(index: OpenIndex, upload_id: str, url: str | None = None) 
 def image_frame(
     index: OpenIndex, at: ImageAddress, title: str, *, layer: Layer, tokens: str, link: LinkTo, json_url: str
 ) -> Frame:
-    """The rail and the switch stay on the page at hand."""
+    """Builds the frame; its rail and switch stay on the current page."""
     return frame_for(index, f"{title} · {at.name}", layer=layer, token=tokens, link=link, json_url=json_url)
 
 
@@ -112,7 +112,7 @@ def _tabs(
     *,
     can_run: bool,
 ) -> list[Link]:
-    """Without a model those that need none are left."""
+    """Builds the tabs; without a model, only those that need none."""
     shown = index.deepest_layer if layer is None else layer
     to = partial(_tab, at, part)
     looked_at: dict[str, Any] = {"layer": shown, "tokens": tokens_there(shown, tokens or ANY)}

@@ -141,7 +141,10 @@ def _page(
 
 
 def _switched(image: ImageRef, to: Layer, here: Layer, token: str | None, tokens: str) -> str:
-    """The rail leads to the layer itself, since all of them are here; the switch stays on this page."""
+    """Returns a link of the rail, to that layer's own page, or of the switch, to this page.
+
+    The rail leads away, since all layers are here.
+    """
     if to == here and token is not None:
         return image.address.url("layers", tokens=None if token == CLS else token)
     return ViewState(image.address, here, Selection(tokens, None)).at_layer(to, token).url()
@@ -150,7 +153,7 @@ def _switched(image: ImageRef, to: Layer, here: Layer, token: str | None, tokens
 def column_views(
     index: OpenIndex, at: ImageAddress, columns: Sequence[LayerColumn], tokens: str
 ) -> list[ColumnView]:
-    """With the lines between them."""
+    """Returns the columns, with the lines between them."""
     drawn = [
         lines(one.links, tops_px(_drawn(one)), tops_px(_drawn(other))) for one, other in pairwise(columns)
     ]
@@ -165,7 +168,7 @@ def height_of(columns: Sequence[LayerColumn]) -> int:
 
 
 def _drawn(column: LayerColumn) -> list[list[int]]:
-    """The features of each group."""
+    """Returns the features of each group."""
     return [features_of([group]) for group in column.groups]
 
 

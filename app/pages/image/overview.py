@@ -73,7 +73,7 @@ def image_page(
 
 
 def overview_page_frame(index: OpenIndex, title: str, shown: SlotFilter, url: Callable[..., str]) -> Frame:
-    """The rail and the switch keep the image; with no layer chosen the switch changes them all."""
+    """Builds the frame: rail and switch keep the image; with no layer chosen, the switch sets them all."""
     frame = frame_for(
         index,
         title,
@@ -99,7 +99,7 @@ def _image_link(index: OpenIndex, image_id: int) -> Link | None:
 
 
 def overview_grid(index: OpenIndex, at: ImageAddress, *, can_run: bool) -> GridView:
-    """A patch leads to what is active there in the deepest block; no patches without a model."""
+    """Builds the grid: a patch leads to its features in the deepest block; no patches without a model."""
     layer = index.deepest_layer
     size = index.manifest.model.grid_size if can_run and layer != EMBED else 0
     url = at.url("activations", layer=layer, tokens=TOKENS)
@@ -112,7 +112,7 @@ def overview_grid(index: OpenIndex, at: ImageAddress, *, can_run: bool) -> GridV
 
 
 def overview_frame(frame: Frame, index: OpenIndex, at: ImageAddress, shown: SlotFilter) -> Frame:
-    """The rail leads into a layer, at the same token."""
+    """Makes the rail lead to a layer's activations, at the same token."""
     layers = [
         replace(link, url=at.url("activations", layer=layer, tokens=tokens_there(layer, shown.token)))
         for link, layer in zip(frame.layers, index.layers, strict=True)
@@ -121,7 +121,7 @@ def overview_frame(frame: Frame, index: OpenIndex, at: ImageAddress, shown: Slot
 
 
 def slot_link(at: ImageAddress, *, can_run: bool) -> LinkTo:
-    """All that is active in a layer: without a model what was kept of it."""
+    """Returns the link to a layer's active features; without a model, to its stored code."""
     if not can_run:
         return image_link(at.url)
     return lambda layer, token: at.url("activations", layer=layer, tokens=token)

@@ -16,7 +16,7 @@ from app.pages.layout import Link
 from scopeview.vision.patches import cell_of
 
 TOKENS = "TOKENS"
-"""Stands in an address for the tokens that a script puts there."""
+"""Stands in an address for the tokens, which a script puts there."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class HeatmapView:
 
 @dataclass(frozen=True)
 class GridView:
-    """An image one can point into."""
+    """An image with patches to select."""
 
     size: int  # patches on a side; 0 where the layer has none
     url: str  # of a selection, with `TOKENS` for its tokens
@@ -41,7 +41,7 @@ class GridView:
 
 
 def patch_links(url: str, size: int) -> Markup:
-    """A link a patch, not reached by the tabulator key: 256 of them would bar the way."""
+    """Returns a link per patch, which the tabulator key skips: 256 of them would bar the way."""
     before, _, after = escape(url, quote=True).partition(TOKENS)
     return Markup(
         "".join(
@@ -53,7 +53,7 @@ def patch_links(url: str, size: int) -> Markup:
 
 
 def outline(positions: Iterable[int], size: int) -> str:
-    """Around the patches among these tokens, without the lines between them."""
+    """Returns a path around the patches among these tokens, without the lines between them."""
     chosen = {cell_of(position, size) for position in positions if 1 <= position <= size * size}
     path = []
     for row, column in sorted(chosen):
@@ -69,13 +69,13 @@ def outline(positions: Iterable[int], size: int) -> str:
 
 
 def heat_over(values: Float32[np.ndarray, " token"], highest: float, size: int, what: str) -> HeatmapView:
-    """A heatmap of one value per token, CLS first; transparent at zero. `highest` has the strongest color."""
+    """Draws one value per token, CLS first; zero is transparent, and `highest` has the strongest color."""
     cls, patches = float(values[0]), values[1:].tolist()
     return HeatmapView(steps(patches, highest, size), _words(cls, patches, size, what))
 
 
 def steps(patches: Sequence[float], highest: float, size: int) -> list[tuple[int, str]]:
-    """Patches of one color as one path."""
+    """Returns the patches of each color as one path."""
     found: dict[int, list[str]] = {}
     for at, value in enumerate(patches):
         if value > 0:

@@ -40,7 +40,7 @@ class SelectedFeature:
 def selected_feature(
     index: OpenIndex, view: ViewState, cards: FeatureCards, found: LayerDecomposition, size: int
 ) -> SelectedFeature | None:
-    """None where none is chosen. `cards` has its card."""
+    """Returns the chosen feature; None if none is chosen, or `cards` lacks it."""
     feature = view.feature
     if feature is None or feature not in cards.cards:
         return None
@@ -69,7 +69,7 @@ def _histogram(
 
 
 def _heat(index: OpenIndex, view: ViewState, found: LayerDecomposition, size: int) -> HeatmapView:
-    """A color means the same on every image: a part of the highest in the index."""
+    """Draws parts of the index's maximum, so that a color means the same on every image."""
     assert view.feature is not None
     values = feature_heatmaps(found, [view.feature])[0]
     highest = highest_known(index, view, float(values.max()))
@@ -77,7 +77,7 @@ def _heat(index: OpenIndex, view: ViewState, found: LayerDecomposition, size: in
 
 
 def highest_known(index: OpenIndex, view: ViewState, here: float) -> float:
-    """Over all tokens where that was indexed; this image's own where the feature was never seen to fire."""
+    """Returns the maximum over all tokens if indexed; `here` if not, or if the feature never fired there."""
     assert view.feature is not None
     slot = Slot(view.layer, ANY)
     if ANY not in index.tokens(view.layer):

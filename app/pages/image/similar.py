@@ -26,7 +26,7 @@ router = APIRouter(include_in_schema=False)
 
 @dataclass(frozen=True)
 class SimilarView:
-    """One image that is like the image."""
+    """One similar image."""
 
     image_id: int
     image: ImageView

@@ -72,7 +72,7 @@ class FeatureEditView:
 
 @dataclass(frozen=True)
 class EditOption:
-    """Something that could be turned."""
+    """A group or a feature that can be edited."""
 
     name: str  # of a group; empty for a feature
     feature: FeatureView | None  # None for a group
@@ -114,7 +114,7 @@ async def steering(
     turn: TurnQuery = "",
     to: AmountQuery = "",
 ) -> Response:
-    """`turn` and `to` are what a form adds; the answer is then the address with the edit in it."""
+    """Shows the effect of edits. A form adds `turn` and `to`: these redirect to the address with the edit."""
     at = deep_layer(index, layer)
     selection, edits = known_selection(index, at, tokens), known_edits(index, at, edit)
     state = SteeringState(image.address, at, selection, edits, tuple(known_prompts(prompt)))
@@ -199,7 +199,10 @@ def _at(state: SteeringState, tokens: str) -> SteeringState:
 
 
 def _elsewhere(state: SteeringState, layer: Layer, token: str | None) -> str:
-    """At another layer the same numbers are other features: prompts stay, edits do not."""
+    """Returns a link to another layer, with the prompts but without the edits, or to another token.
+
+    At another layer, the same numbers are other features.
+    """
     if layer == state.layer:
         return _at(state, token or state.selection.text).url()
     tokens = tokens_there(layer, state.selection.text)
@@ -207,7 +210,7 @@ def _elsewhere(state: SteeringState, layer: Layer, token: str | None) -> str:
 
 
 def _suggested_prompts(index: OpenIndex, state: SteeringState, found: LayerDecomposition) -> list[str]:
-    """Names of the features with the most mass, as default prompts."""
+    """Returns the names of the features with the most mass, as default prompts."""
     here = summarize(found, state.selection, order="mass", top=100)
     slot = described_slot(index, state.layer, state.selection)
     cards = index.reader.cards(slot, [active.feature for active in here.features])
@@ -225,7 +228,7 @@ def _edits(index: OpenIndex, state: SteeringState, found: LayerDecomposition) ->
 def edit_view(
     index: OpenIndex, state: SteeringState, cards: FeatureCards, edit: Edit, value: float
 ) -> FeatureEditView:
-    """`value`: the activation of its first feature."""
+    """Builds the view of an edit; `value` is the activation of its first feature."""
     first = edit.features[0]
     found = ActiveFeature(first, value, None)
     factor = "x" if edit.turn == "scale" else ""

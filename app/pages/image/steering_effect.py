@@ -31,7 +31,7 @@ class NearestImageView:
 
 @dataclass(frozen=True)
 class EffectView:
-    """The image run on without and with the edits."""
+    """The effect of the edits: the model run without and with them."""
 
     cosine: float  # of the two embeddings
     prompts: list[PromptView]
@@ -44,7 +44,7 @@ class EffectView:
 def effect_view(
     index: OpenIndex, steered: SteeredEmbeddings, prompts: PromptEmbeddings, image_id: int | None
 ) -> EffectView:
-    """`image_id` is the image itself, where it is one of the index."""
+    """Builds the view; `image_id` is the image itself, if it is indexed."""
     before, after = nearest_images(index, steered, image_id)
     return EffectView(
         cosine=cosine(steered.before, steered.after),

@@ -20,7 +20,7 @@ TURNS: tuple[tuple[str, str, str], ...] = (
 
 @dataclass(frozen=True)
 class SteeringState:
-    """All that the address holds."""
+    """The whole state in the address."""
 
     at: ImageAddress
     layer: Layer
@@ -43,14 +43,14 @@ class SteeringState:
         return replace(self, edits=tuple(edit for edit in self.edits if edit.features != tuple(features)))
 
     def with_edit(self, edit: Edit) -> "SteeringState":
-        """With this edit in the place of one of the same features, or as the last."""
+        """Returns the state with this edit, in place of one of the same features, or at the end."""
         if any(each.features == edit.features for each in self.edits):
             same = (edit if each.features == edit.features else each for each in self.edits)
             return replace(self, edits=tuple(same))
         return replace(self, edits=(*self.edits, edit))
 
     def hidden(self, *names: str) -> list[tuple[str, str]]:
-        """Hidden fields of a form: the query without those names."""
+        """Returns the hidden fields of a form: the query without those names."""
         return [
             (name, str(each))
             for name, value in self.query().items()
@@ -60,7 +60,7 @@ class SteeringState:
 
 
 def edit_links(state: SteeringState, features: Sequence[int]) -> list[Link]:
-    """One turn each for these features together; the one in use is current, and undoes itself."""
+    """Returns a link per kind of edit for these features; the one in use is current, and undoes itself."""
     now = next((edit for edit in state.edits if edit.features == tuple(features)), None)
     links = []
     for text, label, words in TURNS:

@@ -14,7 +14,7 @@ TOP = 24
 
 @dataclass(frozen=True)
 class ViewState:
-    """Defaults are left out of addresses, so that a plain view has one."""
+    """The state of the page. Addresses leave out defaults, so that a plain view has one address."""
 
     at: ImageAddress
     layer: Layer
@@ -41,18 +41,21 @@ class ViewState:
         return replace(self, feature=feature)
 
     def with_tokens(self, tokens: str) -> "ViewState":
-        """At other tokens, which are written as they are in addresses."""
+        """Returns the view at other tokens, written as in addresses."""
         return replace(self, selection=Selection(tokens, self.selection.positions))
 
     def at_layer(self, layer: Layer, token: str | None) -> "ViewState":
-        """At another layer, where the feature's number means another one; or at a token of the switch."""
+        """Returns the view at another layer, without the feature, or at a token of the switch.
+
+        The feature's number means another feature there.
+        """
         tokens = tokens_there(layer, self.selection.text if token is None else token)
         feature = self.feature if layer == self.layer else None
         return replace(self.with_tokens(tokens), layer=layer, feature=feature)
 
 
 def tokens_there(layer: Layer, tokens: str) -> str:
-    """The embedding has one token: what else was selected cannot be selected there."""
+    """Returns the tokens; at the embedding, which has a single token, other selections become `any`."""
     return tokens if layer != EMBED or tokens in (ANY, CLS) else ANY
 
 

@@ -1,7 +1,7 @@
-"""`/patterns`: every component in every state on one page, for whoever changes how they look.
+"""`/patterns`: every component in every state on one page, for anyone who changes how they look.
 
-Served always: it costs nothing, no page leads to it, and it shows how a deployment really looks. Its images
-are the first index's own; its figures are made up, and say so.
+It is always served: it costs nothing, no page leads to it, and it shows how a deployment really looks. Its
+images are the first index's own; its figures are made up, and say so.
 """
 
 from collections.abc import Sequence
@@ -89,7 +89,7 @@ def patterns(request: Request, site: SiteDep) -> HTMLResponse:
 
 
 def _frame() -> Frame:
-    """A rail of many layers and a switch, all leading back here."""
+    """Builds a frame with a rail of many layers and a switch, all leading back here."""
     here = URLS.patterns()
     rail = [Link(str(layer), here, layer == 14) for layer in (2, 5, 8, 11, 14, 17, 20, 22)]
     switch = [Link(token, here, token == "CLS") for token in ("CLS", "137", "any")]
@@ -97,7 +97,7 @@ def _frame() -> Frame:
 
 
 def _features(index: OpenIndex, slot: Slot) -> list[FeatureState]:
-    """All of the first feature there is; what it is said to be is made up."""
+    """Shows one feature of the index in all states; its names and values are made up."""
     cards = index.reader.gallery(slot, min_images=0, sort="density", limit=1).cards
     if not cards:
         return []
@@ -171,7 +171,7 @@ def _histogram() -> HistogramView:
 
 
 def _heat_map() -> list[tuple[int, str]]:
-    """Highest in the middle, nothing at the corners."""
+    """Returns a heatmap: highest in the middle, zero at the corners."""
     values = [
         (max(0.0, 1 - ((row - 8) ** 2 + (at - 8) ** 2) / 60), row, at)
         for row in range(GRID)

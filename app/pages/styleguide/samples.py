@@ -1,7 +1,7 @@
 """Components of the pages about one image, each in its states, for the style guide.
 
-They are made of the same views by the same functions; the image and the features are the index's own, what
-is said to be active where is made up.
+The same functions make the same views. The image and the features are the index's own; the activations are
+made up.
 """
 
 from collections.abc import Sequence
@@ -88,7 +88,7 @@ def read_sample_image(index: OpenIndex) -> SampleImage | None:
 def synthetic_decomposition(
     features: Sequence[int], highest: Sequence[float], size: int
 ) -> LayerDecomposition:
-    """Each but the last is active around a place of its own, a little less than the highest, and at CLS."""
+    """Makes each feature but the last active at a place of its own, a little below its top, and at CLS."""
     rows, columns = (each.ravel() for each in np.indices((size, size)) / size)
     values = np.zeros((size * size + 1, len(features)), dtype=np.float32)
     for number in range(len(features) - 1):
@@ -110,7 +110,7 @@ def synthetic_decomposition(
 
 @dataclass(frozen=True)
 class GridState:
-    """An image one can point into, in one state."""
+    """A patch grid in one state."""
 
     words: str
     grid: GridView
@@ -124,7 +124,7 @@ class RetentionState:
 
 @dataclass(frozen=True)
 class ImageSamples:
-    """All that pages about one image are made of."""
+    """All components of the pages about one image."""
 
     image: ImageView
     grids: list[GridState]
@@ -148,7 +148,7 @@ class ImageSamples:
 
 
 def image_samples(index: OpenIndex) -> ImageSamples | None:
-    """None where the index has no block with enough features that fire, or no image."""
+    """Returns the samples; None if the index has no block with enough features that fire, or no image."""
     sample = read_sample_image(index)
     if sample is None:
         return None
@@ -198,7 +198,7 @@ def _grids(sample: SampleImage) -> list[GridState]:
 
 
 def _actives(sample: SampleImage) -> list[ActiveView]:
-    """The first is the chosen one; the last has no histogram, since it never fired in the index."""
+    """Returns active features: the first is chosen; the last has no histogram, as if it never fired."""
     view = sample.view.with_feature(sample.features[0])
     here = summarize(sample.found, view.selection)
     views = active_views(sample.index, view, sample.cards, here, sample.found)
@@ -207,7 +207,7 @@ def _actives(sample: SampleImage) -> list[ActiveView]:
 
 
 def _chosen(sample: SampleImage) -> list[SelectedFeatureView]:
-    """One that fires, and one that does not fire."""
+    """Returns a feature that fires, and one that does not fire."""
     found = [
         selected_feature(
             sample.index, sample.view.with_feature(feature), sample.cards, sample.found, sample.size
@@ -241,7 +241,7 @@ def _groups(sample: SampleImage) -> list[GroupView]:
 
 
 def _columns(sample: SampleImage) -> list[LayerColumn]:
-    """The same layer twice, as if it were two."""
+    """Returns the same layer twice, as if it were two."""
     here = {active.feature: active for active in summarize(sample.found, Selection(ANY, None)).features}
     pairs = [sample.features[at : at + 2] for at in (0, 2, 4)]
     groups = [
@@ -295,7 +295,7 @@ def _prompts() -> list[PromptView]:
 
 
 def _near(sample: SampleImage, *, alone: bool) -> list[NearestImageView]:
-    """Every other one is new where there are new ones."""
+    """Returns nearest images; `alone` marks every other one as new."""
     return [
         NearestImageView(image_view(sample.index, row), 0.9 - at / 50, alone and at % 2 == 1)
         for at, row in enumerate(sample.rows)

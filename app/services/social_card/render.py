@@ -16,7 +16,7 @@ _PAGE, _TEXT, _QUIET, _EMPTY = (255, 255, 255), (23, 24, 28), (95, 96, 104), (23
 _MARGIN, _GAP = 45, 4
 
 Thumb = Image.Image | None
-"""None: an empty cell stands for it."""
+"""A thumbnail; None becomes an empty cell."""
 
 
 class Line(NamedTuple):
@@ -37,7 +37,7 @@ class Panel:
 
 
 def draw_feature(nine: Sequence[Thumb], lines: Sequence[Line], foot: str) -> bytes:
-    """The grid on the left, the lines beside it from the top, one at the bottom."""
+    """Draws the grid on the left, `lines` beside it from the top, and `foot` at the bottom."""
     image = Image.new("RGB", (WIDTH_PX, HEIGHT_PX), _PAGE)
     side = HEIGHT_PX - 2 * _MARGIN
     image.paste(grid(nine, side), (_MARGIN, _MARGIN))
@@ -48,7 +48,7 @@ def draw_feature(nine: Sequence[Thumb], lines: Sequence[Line], foot: str) -> byt
 
 
 def draw_index(panels: Sequence[Panel], lines: Sequence[Line]) -> bytes:
-    """Up to three grids side by side below the lines."""
+    """Draws up to three grids side by side below the lines."""
     image = Image.new("RGB", (WIDTH_PX, HEIGHT_PX), _PAGE)
     _write(image, lines, _MARGIN, _MARGIN - 8, WIDTH_PX - 2 * _MARGIN)
     side, between = 340, 45
@@ -60,7 +60,7 @@ def draw_index(panels: Sequence[Panel], lines: Sequence[Line]) -> bytes:
 
 
 def grid(nine: Sequence[Thumb], side_px: int) -> Image.Image:
-    """Three by three, row by row, with the page between them."""
+    """Returns the images three by three, row by row, with the page's color between them."""
     cell = (side_px - 2 * _GAP) // 3
     sprite = Image.new("RGB", (side_px, side_px), _PAGE)
     for i in range(9):
@@ -77,7 +77,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def wrapped(text: str, font: ImageFont.FreeTypeFont, width_px: int, most: int) -> list[str]:
-    """At most so many lines of at most that width, broken between words; the last is cut where it must be."""
+    """Breaks text between words into at most `most` lines; a line wider than `width_px` is cut."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -92,7 +92,7 @@ def wrapped(text: str, font: ImageFont.FreeTypeFont, width_px: int, most: int) -
 
 
 def drawable(text: str) -> str:
-    """One line without what the font has no letters for."""
+    """Returns the text as one line, without characters that the font lacks."""
     return " ".join("".join(letter for letter in text if _has(letter)).split())
 
 
@@ -122,7 +122,7 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=4096)
 def _has(letter: str) -> bool:
-    """Is there an image of that letter, other than the box for letters that there are not?"""
+    """True if the font has this character, and does not draw its box for missing ones."""
     if letter.isspace():
         return True
     font = _font(16)

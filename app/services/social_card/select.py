@@ -1,7 +1,7 @@
 """Selects the images of a social card: top images that may be shown to anyone.
 
-A preview is seen by people who asked for nothing, so an unsafe image is not blurred there but left out, and
-the next one takes its place.
+People who see a preview did not ask for it, so an unsafe image is not blurred there but left out, and the
+next one takes its place.
 """
 
 import io
@@ -17,13 +17,13 @@ from scopeview.slots import Slot
 from scopeview.store.records import MIN_GRID_IMAGES, FeatureCard, FeatureRecord, Sort, TopImage
 
 LOOKED_AT = 60
-"""Images of a feature, by rank, among which nine safe ones are looked for."""
+"""The top images of a feature that are searched for nine safe ones."""
 
 N_PANELS = 3
 
 
 def safe_nine(index: OpenIndex, record: FeatureRecord) -> list[int]:
-    """Ids by rank, at most nine."""
+    """Returns the ids of the safe top images by rank, at most nine."""
     ids = _safe(index, record.top_images)
     if len(ids) < MIN_GRID_IMAGES and record.n_active > len(record.top_images):
         slot = Slot(record.layer, record.token)
@@ -32,7 +32,7 @@ def safe_nine(index: OpenIndex, record: FeatureRecord) -> list[int]:
 
 
 def feature_png(index: OpenIndex, record: FeatureRecord, word: str | None, image_ids: Iterable[int]) -> bytes:
-    """Of the images given, which are to be safe ones; `word` is its best name."""
+    """Draws a feature's card with these images, which have to be safe; `word` is its best name."""
     fires = f"fires on {record.n_active:,} of {record.n_images:,} images"
     lines = [
         Line(f"{layer_name(record.layer)} · {record.feature}", 60, bold=True),
@@ -57,7 +57,10 @@ def index_png(index: OpenIndex) -> bytes:
 
 
 def card_features(index: OpenIndex) -> list[FeatureCard]:
-    """The clearest of the deepest block that has any, no two of one name; some where clarity is not known."""
+    """Returns the clearest features, with different names, of the deepest block that has any.
+
+    If clarity is unknown, returns some features of that block.
+    """
     blocks = [slot for slot in index.manifest.slots if slot.layer != "embed"] or index.manifest.slots
     for slot in sorted(blocks, key=lambda slot: -int(slot.layer) if slot.layer != "embed" else 0):
         sort: Sort = "clarity" if index.reader.is_described else "random"
