@@ -1,6 +1,6 @@
-"""How many images go through the device at once: as many as its memory takes, fewer when it does not.
+"""How many images go through the device at once: as many as fit its memory, fewer after it runs out.
 
-Knows encoders only by `start`, and memory only by what it is told.
+The only encoder method it uses is `start`, and it knows about memory only what callers pass in.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ class BatchEncoder(Protocol):
 
 
 class Batcher:
-    """Gives batches to the encoder, in halves once it has run out of memory."""
+    """Passes batches to the encoder; splits them in halves after the device runs out of memory."""
 
     def __init__(self, encoder: BatchEncoder, batch_size: int, say: Callable[[str], None] = print) -> None:
         self.size = batch_size
@@ -67,16 +67,16 @@ class Batcher:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA has an error of its own; a CPU's allocator raises a plain `RuntimeError`."""
+    """True for a CUDA out-of-memory error, and for the plain `RuntimeError` of a CPU's allocator."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(words in str(error).lower() for words in _WORDS)
 
 
 def largest_fitting_batch(peak_bytes: Callable[[int], int], free_bytes: int, *, tried: int = _TRIED) -> int:
-    """The largest batch within bounds, going by what one of `tried` images takes at its peak.
+    """The largest batch within bounds, estimated from the memory per image when `tried` images run at once.
 
-    The same device and model give the same size, whatever is between two powers of two.
+    Rounded down to a power of two, so that the same device and model give the same size.
     """
     try:
         a_piece = max(1, peak_bytes(tried) // tried)
@@ -91,7 +91,7 @@ def largest_fitting_batch(peak_bytes: Callable[[int], int], free_bytes: int, *, 
 
 
 def find_batch_size(encoder: Encoder) -> int:
-    """By probing the device's memory on CUDA; a CPU gains nothing from large batches."""
+    """Finds a batch size by probing a CUDA device's memory. A CPU gains nothing from large batches."""
     if encoder.clip.device.type != "cuda":
         return CPU_BATCH
     side = encoder.clip.info.image_px
@@ -110,14 +110,14 @@ def find_batch_size(encoder: Encoder) -> int:
 
 
 def compile_if_cuda(encoder: Encoder, **options: Any) -> str:
-    """Compiles CLIP on a CUDA device; returns what came of it, in words. A CPU gains too little from it."""
+    """Compiles CLIP on a CUDA device; returns the outcome in words. On a CPU, compiling gains too little."""
     if encoder.clip.device.type != "cuda":
         return "no"
     return try_compile(encoder, **options)
 
 
 def try_compile(encoder: Encoder, **options: Any) -> str:
-    """Compiles what `tap` runs and tries it once; where that fails, it runs as it is written."""
+    """Compiles what `tap` runs and tries it once; if that fails, `tap` runs uncompiled."""
     side = encoder.clip.info.image_px
     encoder.clip.compile(**options)
     try:

@@ -31,7 +31,7 @@ DEFAULT_MEMORY_LIMIT = "6GB"
 _BY_SLOT = ("features", "activations")
 _SPILL_PART = 0.9  # of the free disk
 _CODES_AT_ONCE = 500_000
-"""Rows of `codes` (image and slot) that are put in order together; a large shard alone."""
+"""How many rows of `codes` (one per image and slot) are sorted together; a larger shard is sorted alone."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def check_memory_limit(memory_limit: str | None) -> None:
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """Where the shards are and what to make of them."""
+    """The location of the shards and what to build from them."""
 
     index_dir: Path
     markers: Sequence[ShardMarker]  # by shard number
@@ -174,7 +174,7 @@ def _database(plan: BuildPlan, name: str) -> Iterator[duckdb.DuckDBPyConnection]
 
 
 def _connect(plan: BuildPlan) -> duckdb.DuckDBPyConnection:
-    """Bounded in memory, and beyond that in what it spills beside the index."""
+    """A connection with a bound on memory, and one on the files beside the index that it spills to."""
     spill = plan.work_dir / "spill"
     spill.mkdir(parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(spill).free
@@ -206,7 +206,7 @@ SELECT least(parse_formatted_bytes(current_setting('memory_limit')),
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
-    """At level 1: a part is read once, soon, and mantissas are as small at this level as at any other."""
+    """Writes a query's rows as Parquet, at zstd level 1: each part is read only once."""
     with atomic_write(path) as part:
         connection.execute(
             f"COPY ({query}) TO {quoted(part)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"

@@ -1,7 +1,7 @@
-"""The statements of the build. Knows the columns of shards, parts and tables; runs nothing.
+"""The SQL statements of the build. Knows the columns of shards, parts and tables; runs nothing.
 
-`ranked` is one slot's activations above zero in the order of the index: by feature, then by rank. Everything
-that is known of a feature is counted from it, and its first rows are its top images.
+`ranked` holds one slot's activations above zero in the order of the index: by feature, then by rank. All
+statistics of a feature are computed from it, and its first rows are the feature's top images.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,11 +14,11 @@ from scopeview.store.files import codes_file
 
 TOP_N = 20
 N_BINS = 32
-"""A power of two below 2**29, so that an edge max * i / n is exact and no value falls on its wrong side."""
+"""A power of two below 2**29, so that each edge max * i / n is exact and no value falls into a wrong bin."""
 
 
 class ShardPart(NamedTuple):
-    """A shard of which images were kept."""
+    """A shard with at least one kept image."""
 
     number: int
     folder: Path
@@ -97,7 +97,7 @@ def insert_images(shards: Sequence[ShardPart]) -> str:
 
 
 def insert_codes(shards: Sequence[ShardPart], slots: Sequence[Slot], ks: Sequence[int | None]) -> str:
-    """Those shards' rows of `codes`, by image and slot; of a slot with a k the k strongest."""
+    """Inserts these shards' rows of `codes`, by image and slot; for a slot with a k, only the k strongest."""
     every = " UNION ALL ".join(
         f"""
         SELECT {_image_id(shards)} AS image_id, '{slot.layer}' AS layer, '{slot.token}' AS token,
@@ -127,5 +127,5 @@ def _image_id(shards: Sequence[ShardPart]) -> str:
 
 
 def _by_file(values: Sequence[int]) -> str:
-    """That one of the values which belongs to the file that a row was read from."""
+    """SQL for the one of `values` that belongs to the file a row was read from."""
     return f"{list(values)}[file_index::BIGINT + 1]"

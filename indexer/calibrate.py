@@ -1,8 +1,8 @@
-"""Calibrate: the statistics that standardise each SAE's input, and how well each SAE rebuilds these images.
+"""Calibrate: the statistics that standardise each SAE's input, and each SAE's reconstruction metrics.
 
-One pass over the first images to be indexed: the choice must not depend on how the source is cut into shards,
-or the same images would give other features from tars than from a folder. The index keeps the result, and
-uploads use it too.
+Makes one pass over the first images to be indexed. Which images these are must not depend on how the source
+is cut into shards; otherwise the same images would get other features from tars than from a folder. The index
+keeps the result, and uploads use it too.
 """
 
 import json
@@ -43,7 +43,7 @@ _MAX_MSE = 1e30
 
 
 class NoUsableImagesError(TooManyBadImagesError):
-    """Not one image can be used."""
+    """None of the images can be used."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def calibrated_saes(
     saes: Mapping[Layer, Sae],
     batch_size: int,
 ) -> dict[Layer, Sae]:
-    """The recipe's SAEs, ready to encode; the pass is made once an index, and found again on resuming."""
+    """The recipe's SAEs, ready to encode. The pass runs once per index; a resumed run reads its result."""
     if (index_dir / FIGURES).exists():
         return recipe.normalized(saes, load_standardizations(index_dir / NORMALIZATION), clip.device)
     calibration = run_calibration(images, recipe, clip, batch_size=batch_size)
@@ -77,7 +77,7 @@ def calibrated_saes(
 
 
 def run_calibration(images: CalibrationSet, recipe: Recipe, clip: Clip, *, batch_size: int) -> Calibration:
-    """The pass itself. Raises `NoUsableImagesError` when none of the images can be used."""
+    """Runs the calibration pass. Raises `NoUsableImagesError` if none of the images can be used."""
     with task("calibrate", images.n_images, "images") as progress:
         batches = _batches(images, recipe, batch_size, progress)
         return calibrate(batches, clip, recipe.layers)

@@ -1,4 +1,4 @@
-"""The last step before the manifest: every file of a finished index with its size and sha256."""
+"""The last step before the manifest: records size and sha256 of every file of a finished index."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ from scopeview.store.pack import add_checksums, offsets_path
 
 
 def with_files(index_dir: Path, manifest: Manifest) -> Manifest:
-    """The manifest that names every file as it is now, those of an older version's packs included."""
+    """The manifest with every file's present size and digest, including packs written by an older version."""
     for pack in _packs(index_dir, manifest):
         add_checksums(pack)
     paths = sorted(_paths(index_dir, manifest))
@@ -37,7 +37,7 @@ def with_files(index_dir: Path, manifest: Manifest) -> Manifest:
 
 
 def _packs(index_dir: Path, manifest: Manifest) -> Iterator[Path]:
-    """Whole ones."""
+    """Yields the complete packs of an index."""
     folders = [*_shard_dirs(index_dir), *_rows_dirs(index_dir, manifest)]
     named = [grid_pack(index_dir, slot) for slot in manifest.slots]
     for pack in (*named, *(pack for folder in folders for pack in folder.glob("*.pack"))):

@@ -24,16 +24,16 @@ _WORDS = re.compile(
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Does the error, or one that caused it, report a full disk?"""
+    """True if the error, or one that caused it, reports a full disk."""
     return any(_mentions_full_disk(one) for one in _chain(error))
 
 
 @contextmanager
 def disk_full_guard(index_dir: Path, needed_bytes: Callable[[], int | None]) -> Iterator[None]:
-    """Raises `DiskFullError` where the block runs out of disk.
+    """Raises `DiskFullError` if the block runs out of disk space.
 
-    `needed_bytes` is asked only then: how much the step under way still has to write, None where nothing is
-    known yet.
+    `needed_bytes` is called only then. It returns how many bytes the current step still has to write, or None
+    if that is not known yet.
     """
     try:
         yield
@@ -46,14 +46,14 @@ def disk_full_guard(index_dir: Path, needed_bytes: Callable[[], int | None]) -> 
 
 
 def encoding_needs(index_dir: Path, n_shards: int) -> int | None:
-    """Bytes that the rest of so many shards will take, going by those that are finished."""
+    """Bytes that the remaining shards will take, estimated from the finished ones."""
     finished = [path.parent for path in (index_dir / "shards").glob(f"*/{SHARD_MARKER}")]
     n_bytes = sum(size for folder in finished for size in _sizes(folder.iterdir()))
     return (n_shards - len(finished)) * n_bytes // len(finished) if finished else None
 
 
 def building_needs(index_dir: Path) -> int | None:
-    """Bytes that the database and its parts will take, going by the codes: both hold every pair again."""
+    """Bytes that the database and its parts will take, from the codes: both store every pair again."""
     codes = sum(_sizes((index_dir / "shards").glob("*/codes-*.parquet")))
     made = sum(_sizes((index_dir / "build").glob("*.parquet")))
     return max(0, 3 * codes - made) or None

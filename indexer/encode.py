@@ -1,7 +1,7 @@
-"""Encode: samples through CLIP and its SAEs, into one folder a shard.
+"""Encode: runs samples through CLIP and its SAEs, and writes one folder per shard.
 
 reader and decoders (`loader`) -> device (`Encoder`) -> writer (`shard_writer`), each on threads of its own, a
-batch at a time. The device is given the next batch before the results of the last one are looked at.
+batch at a time. The device receives the next batch before the results of the last one are read.
 """
 
 import os
@@ -34,7 +34,7 @@ _UNWRITTEN = 3
 
 @dataclass(frozen=True)
 class ShardWork:
-    """A shard that is to be encoded, and how many of its samples (None: all)."""
+    """A shard to encode, and how many of its samples to read (None: all)."""
 
     number: int
     shard: Shard
@@ -53,7 +53,7 @@ class ShardEncoder:
         rules: Rules | None = None,
         n_decoders: int | None = None,
     ) -> None:
-        """`rules` leave out blocked images. `n_decoders` None: one per core."""
+        """Images that match `rules` are left out. `n_decoders` counts threads; None: one per core."""
         keep_freed_memory()
         self.encoder = encoder
         prepare = Preparer(encoder.clip.preprocessing, thumb_px, rules)
@@ -72,9 +72,9 @@ class ShardEncoder:
     def encode(
         self, index_dir: Path, work: Iterator[ShardWork], progress: Task, timing: Timing
     ) -> Iterator[ShardMarker]:
-        """Each shard's marker, once its folder is in place in `index_dir`. Of one left early nothing stays.
+        """Yields each shard's marker once its folder is complete in `index_dir`; removes an unfinished shard.
 
-        Ctrl-C and SIGTERM are heard between two batches.
+        Ctrl-C and SIGTERM take effect between two batches.
         """
         batcher = Batcher(self.encoder, self._batch_size, lambda what: progress.note({"encode": what}))
         with (
@@ -107,7 +107,7 @@ class ShardEncoder:
 
 @dataclass
 class _OpenShard:
-    """The shard that is being written."""
+    """The shard being written."""
 
     writer: ShardWriter
     bad: list[BadSample] = field(default_factory=list)
@@ -118,7 +118,7 @@ class _OpenShard:
 
 
 class _Writer:
-    """Takes results from the device and writes them, a few batches behind, on a thread of its own."""
+    """Receives results from the device and writes them, a few batches behind, on its own thread."""
 
     def __init__(self, index_dir: Path, encoder: Encoder, timing: Timing) -> None:
         self._index_dir, self._encoder, self._timing = index_dir, encoder, timing
@@ -138,7 +138,7 @@ class _Writer:
         self._slots.shutdown()
 
     def write(self, shard: Shard, batch: ImageBatch, started: Sequence[Started]) -> Iterator[ShardMarker]:
-        """Waits only where the disk is far behind. Yields shards that have been finished since."""
+        """Queues a batch, waiting only if the disk is far behind. Yields shards finished since."""
         self._pending.append(self._thread.submit(self._write, shard, batch, started))
         while self._pending and (len(self._pending) > _UNWRITTEN or self._pending[0].done()):
             yield from self._next()
@@ -192,7 +192,7 @@ def encode_shards(
     *,
     limit: int | None,
 ) -> list[ShardMarker]:
-    """Encodes the shards that have no marker, in order; `limit` counts samples over all of them."""
+    """Encodes the shards without a marker, in order; `limit` counts samples over all of them."""
     markers = {number: marker for number, marker in done.items() if marker is not None}
     todo = [number for number in range(len(shards)) if number not in markers]
     n_done = sum(marker.n_seen for marker in markers.values())
@@ -210,7 +210,7 @@ def encode_shards(
 def _pending_shards(
     shards: Sequence[Shard], markers: Mapping[int, ShardMarker], limit: int | None
 ) -> Iterator[ShardWork]:
-    """The shards that have no marker; under a limit one waits for those before it to be read."""
+    """Yields the shards without a marker. Under a limit, a shard waits for those before it."""
     left = limit
     for number, shard in enumerate(shards):
         seen = _CountingShard(shard)
@@ -221,7 +221,7 @@ def _pending_shards(
 
 
 class _CountingShard:
-    """A shard that counts its samples as they are read."""
+    """A wrapper of a shard that counts samples as they are read."""
 
     def __init__(self, shard: Shard) -> None:
         self._shard, self.n_read = shard, 0
@@ -241,7 +241,7 @@ class _CountingShard:
 
 
 def _add(writer: ShardWriter, batch: ImageBatch, started: Sequence[Started]) -> list[BadSample]:
-    """Appends the images of the batch but those whose activations are not finite, and returns those."""
+    """Appends the batch's images, and returns those left out because their activations are not finite."""
     encoded = concatenate_batches([piece.finish() for piece in started]).first(len(batch.entries))
     kept = encoded.finite
     rows = kept.nonzero()[0].tolist()

@@ -1,8 +1,8 @@
 """From shards to batches that a device can take: decoded by many workers, gathered and staged by one thread.
 
-Workers are threads beside a CPU, where Pillow's own work is nearly all there is; beside a GPU, which wants
-thousands of images a second, they are processes, for one interpreter cannot hand out that many. A batch
-holds images of one shard only and always has the same shape. It knows nothing of models or outputs.
+With a CPU, workers are threads, since Pillow does nearly all the work. With a GPU, which takes thousands of
+images a second, they are processes, since one interpreter cannot hand out that many. A batch holds images of
+one shard only and always has the same shape. Knows nothing of models or outputs.
 """
 
 import multiprocessing
@@ -35,7 +35,7 @@ _CHUNK = 16
 
 @dataclass
 class ImageBatch:
-    """The next images of one shard, and what was found beside them. The last of a shard `is_last`."""
+    """The next images of one shard, with their reports. The last batch of a shard has `is_last` set."""
 
     shard: int
     entries: list[ImageEntry] = field(default_factory=list)
@@ -44,13 +44,13 @@ class ImageBatch:
     notes: list[BadSample] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
     parts: Counter[Parts] = field(default_factory=Counter)
-    """The images used: where their parts were found."""
+    """Counts, over the images used, where their parts were found."""
     n_seen: int = 0
     is_last: bool = False
     crops: UInt8[Tensor, "batch 3 height width"] | None = None  # full, filled up with black; None without any
 
     def take(self, sample: Sample | BadSample | Blocked, prepared: Prepared | None) -> None:
-        """One sample more."""
+        """Adds one sample to the batch."""
         self.n_seen += 1
         if isinstance(sample, BadSample):
             self.bad.append(sample)
@@ -79,9 +79,9 @@ class BatchLoader:
         n_workers: int | None = None,
         processes: bool = False,
     ) -> None:
-        """`pin`: batches lie in page-locked memory, from where a CUDA device fetches them by itself.
+        """`pin` puts batches into page-locked memory, from which a CUDA device copies without the CPU.
 
-        `n_workers` None: one a core. They are threads unless `processes`.
+        `n_workers` None: one per core. Workers are threads unless `processes` is set.
         """
         self.watch = Stopwatch()
         self._prepare, self._batch_size, self._pin = prepare, batch_size, pin
@@ -97,7 +97,7 @@ class BatchLoader:
         self._pool.shutdown(cancel_futures=True)
 
     def batches(self, number: int, shard: Shard, limit: int | None) -> Iterator[ImageBatch]:
-        """Batches of at most `limit` samples; at least one batch, the last of which is marked."""
+        """Batches of a shard's first `limit` samples (None: all); at least one, and the last is marked."""
         samples = islice(shard.samples(), limit)
         batch, crops = ImageBatch(number), list[UInt8[np.ndarray, "3 height width"]]()
         for sample, prepared in self._prepared(samples):
@@ -111,7 +111,7 @@ class BatchLoader:
         yield self._staged(batch, crops)
 
     def _prepared(self, samples: Iterator[Sample | BadSample]) -> Iterator[_Outcome]:
-        """In order. Processes get a few samples at a time, for each message costs as much as a small one."""
+        """Prepared samples in order. Processes get several at a time, since each message has a cost."""
         if not isinstance(self._pool, ProcessPoolExecutor):
             yield from ordered(self._pool, self._timed, samples, ahead=2 * self._batch_size)
             return
@@ -125,8 +125,8 @@ class BatchLoader:
             return self._prepare(sample)
 
     def _staged(self, batch: ImageBatch, crops: list[UInt8[np.ndarray, "3 height width"]]) -> ImageBatch:
-        """Always a full batch: matrix products round differently at other sizes, and an image's codes must
-        not depend on which batch was its shard's last."""
+        """Pads the crops to a full batch: matrix products round differently at other sizes, and an image's
+        codes must not depend on which batch was its shard's last."""
         if crops:
             full = torch.zeros((self._batch_size, *crops[0].shape), dtype=torch.uint8, pin_memory=self._pin)
             np.stack(crops, out=full.numpy()[: len(crops)])
@@ -135,7 +135,7 @@ class BatchLoader:
 
 
 _prepare_here: Prepare
-"""The worker process's preparer, set at its start."""
+"""The worker process's preparer, set when the process starts."""
 
 
 def _begin_worker(prepare: Prepare) -> None:
@@ -145,7 +145,7 @@ def _begin_worker(prepare: Prepare) -> None:
 
 
 def _work(samples: list[Sample | BadSample]) -> tuple[float, list[_Outcome]]:
-    """Seconds, and what came of each; the original bytes do not travel back."""
+    """The seconds taken and the outcome of each sample; the original bytes are not sent back."""
     started = time.perf_counter()
     outcomes = [_prepare_here(sample) for sample in samples]
     lean = [
@@ -156,7 +156,7 @@ def _work(samples: list[Sample | BadSample]) -> tuple[float, list[_Outcome]]:
 
 
 def prefetch(items: Iterable[_Item], depth: int) -> Iterator[_Item]:
-    """The same items, made by a thread of their own that is at most `depth` of them ahead."""
+    """Yields the same items, produced by a separate thread that stays at most `depth` items ahead."""
     rest, end = iter(items), object()
     with ThreadPoolExecutor(1, thread_name_prefix="feed") as pool:
         waiting: deque[Future[Any]] = deque(pool.submit(next, rest, end) for _ in range(depth))

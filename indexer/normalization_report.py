@@ -1,6 +1,6 @@
-"""`scopeview calibrate`: each SAE's reconstruction under both normalisations, beside the published figures.
+"""`scopeview calibrate`: each SAE's reconstruction under both normalisations, beside the published metrics.
 
-Which normalisation an SAE was trained with is seen here, not believed: the right one rebuilds its input.
+This shows which normalisation an SAE was trained with: only the right one reconstructs its input.
 """
 
 import json
@@ -35,7 +35,7 @@ def compare_normalizations(
     stated: Stated = NOTHING_STATED,
     force_model: bool = False,
 ) -> list[NormalizationComparison]:
-    """Two comparisons a layer, `standardize` first. Raises as the indexer does for wrong input."""
+    """Two comparisons per layer, `standardize` first. Raises as the indexer does for wrong input."""
     images = CalibrationSet(open_source(source, options=reading), n_images)
     recipe = plan_recipe(model, sae, layers=layers, stated=stated, force_model=force_model)
     saes = recipe.load_saes()
@@ -48,7 +48,7 @@ def compare_normalizations(
 
 
 def print_comparisons(comparisons: Sequence[NormalizationComparison], *, as_json: bool) -> None:
-    """To standard output, as a table or as JSON."""
+    """Prints the comparisons to standard output, as a table or as JSON."""
     if as_json:
         print(json.dumps([asdict(found) for found in comparisons], indent=1))
         return

@@ -23,7 +23,7 @@ from scopeview.progress import task
 from scopeview.slots import Slot
 
 _RETRIES = 5
-"""Retries of a shard or slot after a lost worker: the shard itself may be what kills workers."""
+"""Retries of a shard or slot after a lost worker; limited, since the shard itself may kill workers."""
 _NAMED = 5
 Resources = Mapping[str, float]
 
@@ -90,7 +90,7 @@ def build_slots_on_ray(plan: BuildPlan, slots: Sequence[Slot], storage: Storage)
 
 
 def connect() -> Any:
-    """Ray, connected to the cluster that `RAY_ADDRESS` names or to one of this machine alone."""
+    """Returns Ray, connected to the cluster named by `RAY_ADDRESS`, or to one of this machine alone."""
     if importlib.util.find_spec("ray") is None:
         raise InputError("--engine ray needs Ray: pip install 'scopeview[ray]'")
     import ray
@@ -105,9 +105,10 @@ def connect() -> Any:
 
 
 def workers_of(settings: RaySettings, nodes: Sequence[Resources], n_shards: int) -> int:
-    """How many workers to start. Raises `InputError` if no machine has room for one: Ray would wait forever.
+    """The number of workers to start. Raises `InputError` if no machine has room for one.
 
-    An explicit number is used as it is: machines may join later.
+    Otherwise Ray would wait forever. An explicit number is not checked against the machines, since some may
+    join later.
     """
     if settings.n_workers is not None:
         return min(settings.n_workers, n_shards)
@@ -128,7 +129,7 @@ def workers_of(settings: RaySettings, nodes: Sequence[Resources], n_shards: int)
 def _encoded_shards(
     ray: Any, job: EncodeJob, settings: RaySettings, todo: Sequence[dict[str, int]]
 ) -> Iterator[tuple[int, ShardMarker]]:
-    """Shards as workers finish them. The job is sent once, whatever the number of workers."""
+    """Yields shards as workers finish them. The job is sent once, whatever the number of workers."""
     if not todo:
         return
     nodes = _nodes(ray)

@@ -1,6 +1,6 @@
-"""Where the parts of samples were found, counted over a shard and a run: `caption` came from `txt` 80 times.
+"""Counts where the parts of samples were found, over a shard or a run, e.g. `caption` from `txt` 80 times.
 
-Names are those of files and columns, anyone's: only the commonest are kept apart.
+File and column names come from the data and can be anything: only the commonest are counted separately.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ _OTHERS = "others"
 
 
 def count_used_fields(found: Mapping[Parts, int]) -> FieldCounts:
-    """Part -> name of the file or column -> images."""
+    """Counts images: part -> name of the file or column -> number of images."""
     counts: dict[str, Counter[str]] = {}
     for parts, n in found.items():
         for part, name in parts.taken:
@@ -24,7 +24,7 @@ def count_used_fields(found: Mapping[Parts, int]) -> FieldCounts:
 
 
 def count_unused_fields(found: Mapping[Parts, int]) -> dict[str, int]:
-    """Name of a file or column that was not used -> images."""
+    """Counts images: name of an unused file or column -> number of images."""
     counts: Counter[str] = Counter()
     for parts, n in found.items():
         for name in parts.unused:
@@ -63,7 +63,7 @@ def _listed(names: dict[str, int]) -> str:
 
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:
-    """By name; what is over the bound together as `others`."""
+    """The commonest names in alphabetical order; all names beyond the limit are summed as `others`."""
     kept = dict(sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:_MAX_NAMES])
     n_others = counts.total() - sum(kept.values())
     if n_others:

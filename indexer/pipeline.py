@@ -1,6 +1,6 @@
-"""The runner: calibrate, encode, build, describe, grids, manifest, each step doing only what is missing.
+"""The runner: calibrate, encode, build, describe, grids, manifest. Each step does only what is missing.
 
-Everything that can be wrong with the input is found in `_plan`, before a weight touches a device.
+`_plan` finds everything that can be wrong with the input, before any weight is loaded onto a device.
 """
 
 import shutil
@@ -116,7 +116,7 @@ class _Weights(NamedTuple):
 
 
 def run_index(request: IndexRequest) -> Manifest:
-    """Makes the index, or resumes it, or finds it finished. Raises an `InputError` before any device work."""
+    """Makes or resumes the index, or finds it finished. Raises an `InputError` before any device work."""
     plan = _plan(request)
     with locked(request.out):
         check_resumable(request.out, plan.config)
@@ -196,31 +196,31 @@ def _check_engine(request: IndexRequest) -> None:
 
 
 def _check_out_is_outside(source: Source, out: Path) -> None:
-    """An index inside its source would be among its own images on the next run."""
+    """Raises `InputError` for an index inside its source: the next run would index its images."""
     if out.resolve().is_relative_to(source.root.resolve()):
         raise InputError(f"--out {out} lies inside the images of {source.root}; choose a folder outside")
 
 
 def _log_unused(source: Source) -> None:
-    """Before anything is encoded, so that a wrong source costs no time, and at the end, where it is seen."""
+    """Logs unused files: before encoding, so that a wrong source costs no time, and again at the end."""
     if source.unused:
         log_event("not indexed", describe_unused(source.unused))
 
 
 def _load(plan: _Plan) -> _Weights:
-    """Weights that are damaged or not finite are found here, on the CPU. Raises an `InputError`."""
+    """Loads weights on the CPU. Raises an `InputError` for damaged weights or values that are not finite."""
     saes = plan.recipe.load_saes()
     return _Weights(saes, plan.recipe.load_clip(device=plan.device, dtype=plan.config.dtype))
 
 
 def _log_warnings(recipe: Recipe) -> None:
-    """Once nothing is refused any more: a refusal is a line by itself."""
+    """Logs warnings after all input checks have passed, so that an error message stands alone."""
     for warning in recipe.warnings:
         log_event("warning", {"sae": warning})
 
 
 def _check_text_tower(plan: _Plan) -> str | None:
-    """Why features will have no names: found, and said, before the first image."""
+    """Returns why features will have no names, or None; warns of it before the first image."""
     problem = text_problem(text_folder(plan.recipe.model), plan.vocabulary.words)
     if problem is not None:
         log_event("warning", {"names": f"features will have no names: {problem}"})
@@ -230,7 +230,7 @@ def _check_text_tower(plan: _Plan) -> str | None:
 def _encode(
     request: IndexRequest, plan: _Plan, weights: _Weights, done: Mapping[int, ShardMarker | None]
 ) -> list[ShardMarker]:
-    """Every shard's marker, encoding those that have none yet."""
+    """Every shard's marker; encodes the shards without one."""
     with disk_full_guard(request.out, lambda: encoding_needs(request.out, len(plan.source.shards))):
         saes = _load_calibrated(request, plan, weights)
         if request.engine == "ray" and saes is not None:
@@ -247,7 +247,7 @@ def _encode(
 
 
 def _job(request: IndexRequest, plan: _Plan, saes: Mapping[Layer, Sae]) -> EncodeJob:
-    """The job for workers, which load the weights themselves."""
+    """The job description for workers, which load the weights themselves."""
     refs = weight_refs(plan.recipe)
     stats = {layer: sae.standardization for layer, sae in saes.items()}
     return EncodeJob(
@@ -275,7 +275,7 @@ def _storage(request: IndexRequest, plan: _Plan) -> Storage:
 
 
 def _load_calibrated(request: IndexRequest, plan: _Plan, weights: _Weights) -> dict[Layer, Sae] | None:
-    """None where not one of the images can be used."""
+    """The calibrated SAEs; None if none of the images can be used."""
     batch_size = min(request.batch_size or pick_batch_size(plan.device), _MAX_CALIBRATION_BATCH)
     images = CalibrationSet(plan.source, request.calibration_images, request.limit, plan.rules)
     try:
@@ -317,12 +317,12 @@ def _slot_engine(request: IndexRequest, plan: _Plan) -> Callable[[BuildPlan, Seq
 
 
 def _dataset_name(source: Path | str) -> str:
-    """By what a manifest calls it: never a path of this machine."""
+    """The source's name for the manifest: never a path of this machine."""
     return str(source).rstrip("/").rpartition("/")[2] if is_url(source) else Path(source).resolve().name
 
 
 def _remove_build_files(index_dir: Path) -> None:
-    """Removes what only the making of an index needs."""
+    """Removes the files that only building the index needs."""
     shutil.rmtree(work_dir(index_dir), ignore_errors=True)
     # Of workers that were lost while they handed a shard over.
     for part in (index_dir / "shards").glob("*.part"):

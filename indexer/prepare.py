@@ -1,4 +1,4 @@
-"""From a sample's bytes to what the model and the index need of it, in worker threads, in the sample's order.
+"""Prepares a sample's bytes for the model and the index, in worker threads, keeping the samples' order.
 
 Pillow decodes and resizes outside Python's lock, so threads share the work without copying images.
 """
@@ -37,7 +37,7 @@ class Prepared(NamedTuple):
 
 
 class Blocked(NamedTuple):
-    """An image that the block-list names: it is not looked at, and this is all that is kept of it."""
+    """A blocked image: it is not decoded, and only these facts are kept."""
 
     key: str
     sha256: str
@@ -45,18 +45,18 @@ class Blocked(NamedTuple):
 
 
 class Preparer:
-    """Decodes, crops and makes the thumbnail of one sample. Shared by all threads."""
+    """Decodes and crops one sample and makes its thumbnail. Shared by all threads."""
 
     def __init__(
         self, preprocessing: Preprocessing, thumb_px: int | None, rules: Rules | None = None
     ) -> None:
-        """Without `thumb_px` no thumbnails are made: they are empty."""
+        """If `thumb_px` is None, thumbnails are empty bytes."""
         self._preprocessing = preprocessing
         self._thumb_px = thumb_px
         self._rules = rules or Rules()
 
     def __call__(self, sample: Sample | BadSample) -> tuple[Sample | BadSample | Blocked, Prepared | None]:
-        """The sample with what was made of it; a `BadSample` or `Blocked` with None when it is left out."""
+        """Returns the sample and its prepared image; if left out, a `BadSample` or `Blocked` and None."""
         if isinstance(sample, BadSample):
             return sample, None
         sha256 = hashlib.sha256(sample.image).hexdigest()
@@ -93,9 +93,9 @@ class Preparer:
 def ordered(
     pool: Executor, function: Callable[[_In], _Out], items: Iterable[_In], *, ahead: int
 ) -> Iterator[_Out]:
-    """`map` over a pool that never holds more than `ahead` items that were not asked for yet.
+    """`map` over a pool, in order, that submits at most `ahead` items beyond those the caller asked for.
 
-    When it is left early, what has not begun is not begun.
+    If the caller stops early, items that have not started are cancelled.
     """
     waiting: deque[Future[Any]] = deque()
     try:
@@ -111,7 +111,7 @@ def ordered(
 
 
 def batched(items: Iterable[_In], size: int) -> Iterator[list[_In]]:
-    """Lists of `size` items in order; the last may be shorter."""
+    """Yields lists of `size` items in order; the last may be shorter."""
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""The manifest of a run: what was made, of what, and by which weights."""
+"""The manifest of a run: what the index holds, from which images and which weights it was made."""
 
 import json
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def manifest_of(
     device: str,
     figures: Mapping[Layer, SaeFigures],
 ) -> Manifest:
-    """Local folders are named, never by their path: a manifest is published, a machine's folders are not."""
+    """Makes the manifest. It has names of local folders, never their paths, since manifests are published."""
     return Manifest(
         scopeview=__version__,
         slug=config.slug,
@@ -87,9 +87,9 @@ def _trained_on(recipe: Recipe, layer: Layer) -> TrainedOnRecord | None:
 
 
 def run_digest(config: RunConfig) -> str:
-    """The same for the same run: a database of other content never takes the name of one that is served.
+    """The digest in the database's name: equal for equal runs, and never shared by different databases.
 
-    Names are no part of that database: other words leave its name as it is.
+    The vocabulary is not part of it: names are in another database.
     """
     shaping = {name: value for name, value in asdict(config).items() if name != "vocabulary"}
     if config.blocklist is None:

@@ -1,6 +1,6 @@
-"""Work of a worker on another machine: a shard of encode or a slot of build, with the same code as locally.
+"""The work of a worker on another machine: encodes a shard or builds a slot, with the same code as locally.
 
-It knows the storage that all machines share, and nothing of the cluster that calls it.
+Knows the storage that all machines share, and nothing of the cluster that calls it.
 """
 
 import pickle
@@ -35,7 +35,7 @@ Answer = ShardMarker | ScopeviewError | OSError
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """All that a worker on another machine has to know."""
+    """Everything a worker on another machine needs to know."""
 
     shards: Sequence[Shard]
     storage: Storage
@@ -57,7 +57,7 @@ class EncodeJob:
 
 
 def weights_of(recipe: Recipe) -> dict[str, str]:
-    """sha256 of the model and of each layer's SAE, by name."""
+    """The sha256 of the model and of each layer's SAE, by name."""
     saes = {f"the SAE of layer {source.layer}": source.config.sha256 for source in recipe.suite.sources}
     return {"the model": recipe.model_sha256, **saes}
 
@@ -66,11 +66,11 @@ class ShardStage:
     """One worker: loads the weights once, then encodes shards on its own disk and hands them over."""
 
     def __init__(self, job: EncodeJob) -> None:
-        """Nothing is loaded yet: what goes wrong then is an answer, like what goes wrong with a shard."""
+        """Loads nothing yet, so that a loading error becomes an answer, like an error in a shard."""
         self._job = job
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Columns `number` and `limit` (-1: none) in; `number` and `answer`, an `Answer` pickled, out."""
+        """Takes columns `number` and `limit` (-1: none); returns `number` and `answer`, pickled."""
         numbers, limits = rows["number"].to_pylist(), rows["limit"].to_pylist()
         answers = [
             self._answer(number, None if limit < 0 else limit)
@@ -79,14 +79,14 @@ class ShardStage:
         return pa.table({"number": numbers, "answer": [pickle.dumps(answer) for answer in answers]})
 
     def _answer(self, number: int, limit: int | None) -> Answer:
-        """An error of ours travels as it is: a cluster would make something of its own of it."""
+        """The marker, or the error as a value: the cluster would wrap a raised error in its own."""
         try:
             return self.marker(number, limit)
         except (ScopeviewError, OSError) as error:
             return error
 
     def marker(self, number: int, limit: int | None) -> ShardMarker:
-        """Encodes the shard unless it is stored already: a worker may be lost after storing it."""
+        """Encodes the shard unless it is stored already, as it may be after a worker was lost."""
         job = self._job
         found = job.storage.marker(number)
         if found is not None:
@@ -100,7 +100,7 @@ class ShardStage:
 
     @cached_property
     def _encoder(self) -> ShardEncoder:
-        """Raises `ConfigMismatchError` where this machine's weights are not those of the run."""
+        """The encoder. Raises `ConfigMismatchError` if this machine has other weights than the run."""
         job = self._job
         planned = plan_recipe(
             job.model,
@@ -127,7 +127,7 @@ class ShardStage:
 
 
 def build_slot_remote(plan: BuildPlan, slot: Slot, storage: Storage) -> None:
-    """Fetches the slot's codes, works the slot out, hands over its parts."""
+    """Fetches the slot's codes, builds the slot and hands over its parts."""
     with tempfile.TemporaryDirectory(prefix="scopeview-") as folder:
         there = replace(plan, index_dir=Path(folder))
         codes = (codes_file(shard.folder, slot).relative_to(folder).as_posix() for shard in there.shards)
@@ -137,7 +137,7 @@ def build_slot_remote(plan: BuildPlan, slot: Slot, storage: Storage) -> None:
 
 
 def part_names(plan: BuildPlan, slot: Slot) -> list[str]:
-    """`features` last: a slot is there when that is."""
+    """The names of a slot's parts, `features` last: once that exists, the slot is complete."""
     return [path.relative_to(plan.index_dir).as_posix() for path in reversed(slot_parts(plan, slot))]
 
 

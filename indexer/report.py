@@ -1,4 +1,4 @@
-"""The report of a run: what was left out, by reason, and what was kept although something was amiss."""
+"""The report of a run: which samples were left out, by reason, and which were kept despite a problem."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class RunReport:
 
     @property
     def n_skipped(self) -> int:
-        """The samples that could not be used; blocked images are left out on purpose and do not count."""
+        """The number of unusable samples. Blocked images are left out on purpose and do not count."""
         return sum(self.skipped.values()) - len(self.tombstones)
 
     def write(self, index_dir: Path) -> None:
@@ -53,7 +53,7 @@ class RunReport:
                 part.write_text("".join(map(_tombstone, self.tombstones)), encoding="utf-8")
 
     def check(self, max_bad_fraction: float) -> None:
-        """Raises `TooManyBadImagesError` when more than this share was left out, or nothing is left."""
+        """Raises `TooManyBadImagesError` if more than this share was left out, or no image is left."""
         share = self.n_skipped / self.n_seen if self.n_seen else 1.0
         if share > max_bad_fraction or self.n_images == 0:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items()) or "no samples"
@@ -66,7 +66,7 @@ class RunReport:
 def summarize(
     markers: Sequence[ShardMarker], without_names: str | None = None, unused: Sequence[Unused] = ()
 ) -> RunReport:
-    """`unused`: what lies under the source beside the shards."""
+    """Sums up a run; `unused` are the files under the source that belong to no shard."""
     tombstones = [{"shard": marker.name, **entry} for marker in markers for entry in marker.blocked]
     bad = [{"shard": marker.name, **entry} for marker in markers for entry in marker.bad]
     reasons: Counter[str] = Counter()
@@ -89,7 +89,7 @@ def summarize(
 
 
 def describe_unused(unused: Sequence[Unused]) -> dict[str, str]:
-    """Reason -> `12 (a.md, b.md, ...)`."""
+    """A dict of reason -> count and examples, such as `12 (a.md, b.md, ...)`."""
     return {one.reason: f"{one.n} ({', '.join([*one.examples, *_more(one)])})" for one in unused}
 
 
@@ -98,5 +98,5 @@ def _more(unused: Unused) -> list[str]:
 
 
 def _tombstone(entry: dict[str, str]) -> str:
-    """A line of a block-list in its own right: it blocks the same file wherever it turns up again."""
+    """A line that is also valid in a block-list: there, it blocks the same file wherever it occurs again."""
     return f"{entry['sha256']}  # {entry['key']}, by the rule {entry['rule']}\n"

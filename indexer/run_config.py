@@ -1,7 +1,7 @@
 """The configuration of one indexer run, kept in `run.json` so that only the same run can be resumed.
 
-Everything that shapes the index is here, weights and images by their digests; what only shapes the running
-(batch size, device, where a folder is mounted) is not compared.
+It holds everything that affects the index, with weights and images as digests. Settings that affect only how
+the run proceeds (batch size, device, the folder's mount point) are not compared.
 """
 
 import json
@@ -45,13 +45,13 @@ class RunConfig:
     blocklist: str | None = None  # digest of its rules; None without any
     stated: dict[str, Any] | None = None  # of SAEs whose files do not say it, as keywords of `Stated`
     reading: dict[str, str] = field(default_factory=lambda: reading_of(SourceOptions()))
-    """By which rules samples are read, and which names of their parts were asked for."""
+    """The rules by which samples are read, and the names of parts that the user asked for."""
     version: int = CONFIG_VERSION
 
 
 @dataclass(frozen=True)
 class WeightRefs:
-    """Where the weights are: kept beside the config, not compared, read again when uploads are encoded."""
+    """The locations of the weights: stored beside the config, not compared, used again to encode uploads."""
 
     model: str
     sae: str
@@ -76,7 +76,7 @@ def _pinned(repo_id: str | None, revision: str | None) -> str | None:
 
 
 def reading_of(options: SourceOptions) -> dict[str, str]:
-    """The options that shape samples; the list of shards says which files are read."""
+    """The options that affect how samples are read; which files are read follows from the list of shards."""
     keys = {"image": options.image_key, "caption": options.caption_key, "label": options.label_key}
     return {"rules": _READING_RULES} | {part: key for part, key in keys.items() if key is not None}
 
@@ -87,7 +87,7 @@ def shard_list(source: Source) -> list[list[str]]:
 
 @contextmanager
 def locked(index_dir: Path) -> Iterator[None]:
-    """Keeps a second writer out. Raises `InputError` when there is one already."""
+    """Holds a lock on the folder during the block. Raises `InputError` if another writer holds it."""
     try:
         index_dir.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -102,7 +102,10 @@ def locked(index_dir: Path) -> Iterator[None]:
 
 
 def check_resumable(index_dir: Path, config: RunConfig) -> None:
-    """May this run begin, or go on, in this folder? Raises `ConfigMismatchError` naming what differs."""
+    """Checks that this run may start or resume in this folder.
+
+    Raises `ConfigMismatchError` naming what differs, and `InputError` for a folder with other content.
+    """
     path = index_dir / RUN
     if path.exists():
         before, now = _read_config(path), json.loads(json.dumps(asdict(config)))
@@ -116,7 +119,7 @@ def check_resumable(index_dir: Path, config: RunConfig) -> None:
 
 
 def recorded_grey_16_bit(index_dir: Path) -> Grey16:
-    """A run goes on as it began."""
+    """The conversion of 16-bit greyscale that this folder's run began with; "scaled" for a new folder."""
     path = index_dir / RUN
     if not path.exists():
         return "scaled"
@@ -124,12 +127,12 @@ def recorded_grey_16_bit(index_dir: Path) -> Grey16:
 
 
 def begin(index_dir: Path, config: RunConfig, refs: WeightRefs) -> None:
-    """From here on the folder belongs to this run."""
+    """Writes the run's record; from then on only this run can use the folder."""
     write_sealed_json(index_dir / RUN, {"config": asdict(config), "weights": asdict(refs)})
 
 
 def record_vocabulary(index_dir: Path, sha256: str) -> None:
-    """The finished index has been described with other words since. Raises `InputError` without a record."""
+    """Records the words that the finished index is described with. Raises `InputError` without a record."""
     path = index_dir / RUN
     changed = {"vocabulary": sha256, "version": CONFIG_VERSION}
     config = {**_read_config(path), **changed}
@@ -186,6 +189,6 @@ def _changed(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _unknown_files(index_dir: Path) -> str:
-    """Files that cannot come from an earlier run that was killed before it wrote its record."""
+    """Files that an earlier run, killed before it wrote its record, cannot have left."""
     mine = (LOCK, f"{RUN}.part")
     return ", ".join(sorted(path.name for path in index_dir.iterdir() if path.name not in mine)[:3])

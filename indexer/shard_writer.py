@@ -1,7 +1,7 @@
 """The files that encode writes for one source shard, and the only code that writes or reads them.
 
-A shard is written into `NNNNN.part/` and the folder renamed when all of it is on disk: a folder without the
-suffix is whole. See `data/README.md` for the files.
+A shard is written into `NNNNN.part/`, and the folder is renamed once all of it is on disk: a folder without
+the suffix is complete. See `data/README.md` for the files.
 """
 
 import json
@@ -59,7 +59,7 @@ _IMAGES = pa.schema(
 
 
 class ImageEntry(NamedTuple):
-    """One image's row in `images.parquet`, less its row number."""
+    """One image's row in `images.parquet`, without its row number."""
 
     key: str
     caption: str | None
@@ -74,7 +74,7 @@ class ImageEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardMarker:
-    """`shard.json`: what became of one shard."""
+    """The content of `shard.json`: the result of one shard."""
 
     name: str
     fingerprint: str
@@ -93,7 +93,7 @@ class ShardWriter:
     def __init__(
         self, index_dir: Path, shard: int, slots: Sequence[Slot], pool: Executor | None = None
     ) -> None:
-        """With a `pool` the slots are written by several threads at once."""
+        """If `pool` is given, several threads write the slots at once."""
         self._map = map if pool is None else pool.map
         self._final = shard_dir(index_dir, shard)
         self._part = self._final.with_name(self._final.name + ".part")
@@ -132,7 +132,7 @@ class ShardWriter:
         return len(self._entries)
 
     def add(self, entries: Sequence[ImageEntry], thumbs: Sequence[bytes], encoded: Encoded) -> None:
-        """Appends a batch, every image of which is kept."""
+        """Appends a batch; all its images are kept."""
         first_row = self.n_images
         list(self._map(lambda slot: self._codes[slot].add(encoded.codes[slot], first_row), encoded.codes))
         for thumb in thumbs:
@@ -141,7 +141,7 @@ class ShardWriter:
         self._embeddings.append(encoded.embeddings)
 
     def finish(self, marker: ShardMarker, projection_dim: int) -> None:
-        """Writes the rest, the marker last, and puts the folder in its place."""
+        """Writes the rest, the marker last, and renames the folder into place."""
         self._stack.close()
         rows = [{"shard_row": i, **entry._asdict()} for i, entry in enumerate(self._entries)]
         images = self._part / "images.parquet"
@@ -160,7 +160,7 @@ class ShardWriter:
 
 
 class _CodesWriter:
-    """Appends the codes of one slot, a row group whenever about a million pairs have come together."""
+    """Appends the codes of one slot, and writes a row group for every million pairs or so."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -178,7 +178,7 @@ class _CodesWriter:
             self._writer.close()
 
     def drop(self) -> None:
-        """Forgets what was not written yet."""
+        """Discards pairs not yet written."""
         self._tables, self._n_pairs = [], 0
 
     def add(self, codes: SlotCodes, first_row: int) -> None:
@@ -195,7 +195,7 @@ class _CodesWriter:
 
 
 def read_marker(index_dir: Path, shard: int) -> ShardMarker | None:
-    """The marker of a finished shard, or None where the shard is still to do."""
+    """The marker of a finished shard; None if the shard is not finished."""
     try:
         return parse_marker((shard_dir(index_dir, shard) / SHARD_MARKER).read_bytes())
     except FileNotFoundError:

@@ -28,7 +28,7 @@ Cells = Callable[[int], Image.Image]
 
 
 def write_grids(reader: IndexReader, slot: Slot, pool: Executor, advance: Callable[[], None]) -> None:
-    """Writes the slot's pack, numbered by feature. Does nothing when it is there."""
+    """Writes the slot's pack, numbered by feature, unless it exists."""
     path = grid_pack(reader.index_dir, slot)
     if offsets_path(path).exists():
         return
@@ -40,12 +40,12 @@ def write_grids(reader: IndexReader, slot: Slot, pool: Executor, advance: Callab
 
 
 def compose(image_ids: Sequence[int], thumb: Callable[[int], bytes]) -> Image.Image:
-    """The sprite of these images, by rank, from their thumbnails."""
+    """Makes a sprite from the thumbnails of these images, given by rank."""
     return _compose(image_ids, lambda image_id: _cell(thumb(image_id)))
 
 
 def _top_nines(reader: IndexReader, slot: Slot) -> Iterator[list[int]]:
-    """The image ids of every feature's grid, by feature; an empty list where there is none."""
+    """The image ids of every feature's grid, by feature; an empty list for a feature without one."""
     record = reader.manifest.layer(slot.layer)
     assert record is not None
     for start in range(0, record.n_features, _PAGE):

@@ -1,7 +1,7 @@
-"""Where workers on other machines leave what they made: a folder that all of them see, or any fsspec URL.
+"""Where workers on other machines store their results: a folder that all of them see, or any fsspec URL.
 
-A worker makes a shard's folder on its own disk and hands it over whole; its marker goes last, and the first
-one that is there stays: the same shard made twice is the same.
+A worker makes a shard's folder on its own disk and hands it over complete, its marker last. The first marker
+to arrive is kept: a shard made twice is identical.
 """
 
 import shutil
@@ -21,22 +21,22 @@ from scopeview.store.files import SHARD_MARKER, atomic_write, shard_dir, sync_fo
 
 @runtime_checkable
 class Storage(Protocol):
-    """Picklable; every machine has one."""
+    """The storage shared by all machines. Can be pickled; every machine has its own copy of the object."""
 
     def marker(self, number: int) -> ShardMarker | None:
         """The marker of a complete shard."""
         ...
 
     def put_shard(self, number: int, folder: Path) -> None:
-        """Takes a finished shard's folder over; the original stays."""
+        """Copies a finished shard's folder into the storage."""
         ...
 
     def get(self, names: Iterable[str], folder: Path) -> None:
-        """Files by their name in the index, into a folder laid out alike; what is there already is left."""
+        """Copies files, by their name in the index, into a folder of that layout; keeps existing ones."""
         ...
 
     def put(self, names: Iterable[str], folder: Path) -> None:
-        """Files of a folder laid out as the index is."""
+        """Copies files into the storage from a folder with the layout of the index."""
         ...
 
     def shard_names(self, number: int) -> list[str]:
@@ -83,7 +83,7 @@ class SharedFolder:
 
 @dataclass(frozen=True)
 class Remote:
-    """Anything that fsspec reaches; `url` stands for the index's folder there."""
+    """A location that fsspec can reach; `url` corresponds to the index's folder."""
 
     url: str
 
@@ -129,16 +129,16 @@ class Remote:
 
 
 def storage_for(index_dir: Path, shared: str | None, run: str) -> Storage:
-    """`shared` None: the index's folder itself is what all machines see.
+    """The storage for a run; `shared` None means that all machines see the index's own folder.
 
-    What workers leave lies below `shared` under the run's own name, for a shard of another run is another one
-    even where it has the same number.
+    Results go to a folder below `shared` named after the run, since shards of different runs with the same
+    number differ.
     """
     return SharedFolder(index_dir.resolve()) if shared is None else Remote(f"{shared.rstrip('/')}/{run}")
 
 
 def check_shared_storage(shared: str) -> None:
-    """Raises `InputError` for what fsspec cannot open, before any machine is asked."""
+    """Raises `InputError` if fsspec cannot open the location, before any machine is used."""
     if not is_url(shared):
         raise InputError(
             f"--shared-storage {shared} is no URL; expected such as s3://bucket/folder or file:///mnt/all"

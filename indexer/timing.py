@@ -1,4 +1,4 @@
-"""Where the time of encode went, for the progress bar and for the table at its end."""
+"""How the time of encode was spent, for the progress bar and for the table at its end."""
 
 import json
 import sys
@@ -30,7 +30,7 @@ class Timing:
         self._n_images = 0
 
     def tick(self, progress: Task, n_images: int) -> None:
-        """Shows, at most once a second, how busy the device is and who waits for whom."""
+        """Shows, at most once a second, how busy the device is and which stage waits for which."""
         self._n_images += n_images
         now = time.perf_counter()
         if now - self._shown < _EVERY_S:
@@ -41,7 +41,7 @@ class Timing:
         progress.show({name: f"{spent.get(key, 0) / wall_s:.0%}" for name, key in names.items()})
 
     def rows(self) -> dict[str, float]:
-        """Seconds by what they went into; those of `decode` and `write` ran beside the others."""
+        """Seconds by activity; `decode` and `write` run in parallel with the others."""
         found = {name: at - self._before.get(name, 0) for name, at in self._watch.seconds().items()}
         host = self.host.seconds()
         for name in (DECODE_WAIT, WRITE_WAIT):
@@ -51,7 +51,7 @@ class Timing:
         return {**found, **{name: host[name] for name in _BESIDE if name in host}}
 
     def close(self) -> None:
-        """The table, or a JSON line where nobody is watching."""
+        """Prints the table, or a JSON line if standard error is not a terminal."""
         if self._n_images == 0:
             return
         rows, wall_s = self.rows(), time.perf_counter() - self._started

@@ -1,7 +1,7 @@
-"""Verify: is this index whole, and do its parts agree with each other? Reads all of it, changes nothing.
+"""Verify: is this index complete, and do its parts agree with each other? Reads all of it, changes nothing.
 
-Damage is found by checksums, file by file. Where there is none, it is asked whether what one stage made
-follows from what another did, which a checksum cannot say: it vouches for a wrong file as well.
+Checksums find damage, file by file. If there is none, further checks compare the output of one stage with the
+input from another. A checksum cannot do that, since a file that was written wrong has a matching one too.
 """
 
 import io
@@ -31,8 +31,9 @@ from scopeview.store.reader import DatabaseReader, IndexReader
 _SAMPLE = 50
 _SPRITES = 8  # a slot: each is made anew from its nine thumbnails
 _LOSS, _SHADE = 1.5, 4.0
-"""How much further from its thumbnail a cell may be than after WebP's loss, which is measured cell by cell,
-and in levels of 255: another version of the encoder loses about as much, another image differs by more."""
+"""How much a grid cell may differ from its thumbnail: `_LOSS` times the loss of WebP, measured for each cell,
+plus `_SHADE` levels of 255. Another version of the encoder loses about as much; another image differs by
+more."""
 
 
 def verify(index_dir: Path) -> list[str]:
@@ -43,7 +44,7 @@ def verify(index_dir: Path) -> list[str]:
 
 
 def _run_record(index_dir: Path) -> Iterator[str]:
-    """`run.json` holds its own checksum, since a rerun may change it."""
+    """Checks `run.json`, which holds its own checksum, since a rerun may change it."""
     try:
         if read_sealed_json(index_dir / RUN, set) != {"config", "weights"}:
             yield f"{RUN} is damaged: it holds other than config and weights"
@@ -72,7 +73,7 @@ def _disagreements(index_dir: Path) -> list[str]:
 
 
 def _checks(reader: IndexReader, as_read: IndexReader) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:
-    """Each with the prefix of its problems; one that breaks off does not stop the rest."""
+    """Yields each check with the prefix of its problems; a check that breaks off does not stop the rest."""
     yield "", lambda: _images(reader)
     yield "", lambda: _shards(reader)
     yield "", lambda: _samples(reader)
@@ -150,7 +151,7 @@ def _n_rows(path: Path) -> int:
 
 
 def _samples(reader: IndexReader) -> Iterator[str]:
-    """Some images: is what the database says of them what encode wrote, and can the thumbnail be seen?"""
+    """For some images: does the database agree with encode's output, and can the thumbnail be decoded?"""
     n = reader.manifest.n_images
     for image_id in sorted(random.Random(0).sample(range(n), min(n, _SAMPLE))):
         try:
@@ -214,7 +215,7 @@ def _grids(reader: IndexReader, slot: Slot) -> Iterator[str]:
 
 
 def shows(webp: bytes, sprite: Image.Image) -> bool:
-    """Is each cell of the image the sprite's, but for what WebP loses of it?"""
+    """True if each cell of the stored image matches the sprite's, up to the loss of WebP."""
     made, stored = _pixels(sprite), _pixels(_opened(webp))
     if stored.shape != made.shape:
         return False
@@ -240,7 +241,7 @@ def _cell_differences(
 
 
 def _said(error: Exception) -> str:
-    """An error that is not ours, or says nothing, with its kind."""
+    """The error's message, with its type unless it is a `ScopeviewError`."""
     return str(error) if isinstance(error, ScopeviewError) else f"{type(error).__name__}: {error}"
 
 

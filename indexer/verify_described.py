@@ -1,7 +1,7 @@
 """Verify, continued: do the descriptions agree with the index they describe?
 
-The figures of some features of each slot are worked out again, plainly. Decoder rows are not looked at: an
-index does not hold them.
+Recomputes the metrics of some features of each slot in a simple way. Decoder rows are not checked: an index
+does not contain them.
 """
 
 from collections.abc import Iterator
@@ -31,11 +31,11 @@ class DescribedCheck:
     """Checks of a described index. Every method yields problems as sentences."""
 
     def __init__(self, reader: IndexReader, as_read: IndexReader) -> None:
-        """`reader` asks the databases alone, `as_read` as everybody else does."""
+        """`reader` queries the databases alone; `as_read` reads like any other caller."""
         self._reader, self._as_read = reader, as_read
 
     def counts(self, slot: Slot) -> Iterator[str]:
-        """Is there a row for every live feature, and a vector for every feature?"""
+        """Checks that there is a row for every live feature, and a vector for every feature."""
         (n,) = self._reader.sql(
             f"SELECT count(*) FROM described.features WHERE {IN_SLOT}", slot_values(slot)
         )[0]
@@ -48,7 +48,7 @@ class DescribedCheck:
             yield f"its vectors have shape {shape}"
 
     def samples(self, slot: Slot) -> Iterator[str]:
-        """Are the figures of some active features those that follow from the index?"""
+        """Checks that the metrics of some active features follow from the index."""
         vectors = open_npy(slot_vectors(self._reader.index_dir, slot))
         for card in self._reader.gallery(slot, sort="random", limit=_SAMPLE).cards:
             feature = self._reader.feature(slot.layer, card.feature, slot.token)
@@ -65,7 +65,7 @@ class DescribedCheck:
                 yield f"feature {card.feature}: {problem}"
 
     def rows(self, slot: Slot) -> Iterator[str]:
-        """Is what was gathered of some features, live or not, what the databases say?"""
+        """Checks that the stored rows of some features, live or not, agree with the databases."""
         record = self._reader.manifest.layer(slot.layer)
         assert record is not None
         for feature in range(0, record.n_features, max(1, record.n_features // _SAMPLE)):
@@ -120,7 +120,7 @@ class DescribedCheck:
                     yield f"it fires with {neighbor.layer}/{neighbor.feature} on {expected:.4f} of either's"
 
     def _images(self, slot: Slot, feature: int) -> set[int]:
-        """Those counted, on which it fires."""
+        """The counted images on which the feature fires."""
         rows = self._reader.sql(
             f"SELECT image_id FROM activations WHERE {IN_SLOT} AND feature = $feature"
             " AND image_id % $every = 0",
@@ -144,18 +144,18 @@ class DescribedCheck:
 
     @cached_property
     def _words(self) -> tuple[list[str], Float32[np.ndarray, "word projection"]]:
-        """And their embeddings; none where features have no names."""
+        """The words and their embeddings; none if features have no names."""
         rows = self._reader.sql("SELECT word, embedding FROM described.words")
         width = self._embeddings.width
         table = np.array([row[1] for row in rows], np.float32).reshape(len(rows), width)
         return [row[0] for row in rows], table
 
     def _units(self, feature: FeatureRecord, n: int) -> Float32[np.ndarray, "image projection"]:
-        """The mean embedding of its first n top images."""
+        """The unit embeddings of the feature's first n top images."""
         return self._embeddings.unit(np.array([top.image_id for top in feature.top_images[:n]]))
 
 
 def _said(reader: IndexReader, slot: Slot, feature: int) -> str:
-    """As text: a figure that could not be worked out equals itself."""
+    """The reader's answers as text, so that a NaN equals itself."""
     record = reader.feature(slot.layer, feature, slot.token)
     return repr((record, reader.description(slot, feature), reader.intervals(slot, feature)))

@@ -16,9 +16,9 @@ __all__ = ["__version__", "open_index"]
 
 
 def open_index(index_dir: str | Path) -> "Index":
-    """The finished index in that folder; its features show themselves in a notebook.
+    """Opens the finished index in this folder; its features are displayed with their images in a notebook.
 
-    Raises `IndexFormatError` when there is none.
+    Raises `IndexFormatError` if the folder is not a finished index.
     """
     from scopeview.index_api import Index
 

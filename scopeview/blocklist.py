@@ -1,6 +1,7 @@
-"""Which images an operator blocks: by sha256, URL or domain, one a line of a file.
+"""The images that an operator blocks: by sha256, URL or domain, one per line of a file.
 
-The same file acts while indexing (they are left out) and while serving (they are withheld at once).
+The same file is used while indexing (these images are left out) and while serving (they are withheld at
+once).
 """
 
 import hashlib
@@ -20,7 +21,7 @@ ACCEPTED = "a line is a sha256 (64 hex digits), an http(s) URL, a domain, or a c
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules, in lower case; `unread` are lines that are none of the three."""
+    """The rules, in lower case; `unread` holds the lines that are no valid rule."""
 
     sha256s: frozenset[str] = frozenset()  # of the original file
     urls: frozenset[str] = frozenset()  # each as http and as https
@@ -29,12 +30,12 @@ class Rules:
 
     @cached_property
     def digest(self) -> str:
-        """Changes with what is blocked; empty while nothing is."""
+        """A digest of the rules; empty if there are none."""
         lines = sorted([*self.sha256s, *self.urls, *self.domains])
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8] if lines else ""
 
     def blocking(self, sha256: str, source_url: str | None) -> str | None:
-        """The rule that this image falls under, or None."""
+        """The rule that blocks this image, or None."""
         if sha256 in self.sha256s:
             return sha256
         if source_url is None:
@@ -44,13 +45,13 @@ class Rules:
         return url if url in self.urls else host if self.blocks_host(host) else None
 
     def blocks_host(self, host: str) -> bool:
-        """Is it one of the domains, or below one? `host` in lower case."""
+        """True if the host, in lower case, is one of the domains or a subdomain of one."""
         parts = host.split(".")
         return any(".".join(parts[at:]) in self.domains for at in range(len(parts)))
 
 
 def _host(url: str) -> str:
-    """Empty where there is none to read. A dot at its end names the same host."""
+    """The host of a URL, without a final dot, which makes no difference; empty if there is none."""
     try:
         return (urlsplit(url).hostname or "").removesuffix(".")
     except ValueError:
@@ -58,7 +59,7 @@ def _host(url: str) -> str:
 
 
 def parse_rules(text: str) -> Rules:
-    """Never raises: what cannot be read is named, and the rest holds."""
+    """Parses the rules of a file; keeps invalid lines in `unread`. Never raises."""
     sha256s, urls, domains, unread = set[str](), set[str](), set[str](), list[str]()
     for number, line in enumerate(text.splitlines(), start=1):
         rule = re.sub(r"(^|\s)#.*", "", line).strip().lower()
@@ -74,7 +75,7 @@ def parse_rules(text: str) -> Rules:
 
 
 def _url_variants(rule: str) -> list[str]:
-    """An image is the same behind http and https; the part after `#` never reaches a server."""
+    """The URL as http and as https, which show the same image; without `#...`, which servers never see."""
     try:
         parts = urlsplit(rule)
     except ValueError:
@@ -86,7 +87,7 @@ def _url_variants(rule: str) -> list[str]:
 
 
 def read_rules(path: Path) -> Rules:
-    """Raises `InputError` for a file that cannot be read whole."""
+    """Reads a file of rules. Raises `InputError` for a file with any line that cannot be read."""
     try:
         rules = parse_rules(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -97,5 +98,5 @@ def read_rules(path: Path) -> Rules:
 
 
 def listed(lines: Iterable[str]) -> str:
-    """For a message."""
+    """Joins lines for a message."""
     return "; ".join(lines)

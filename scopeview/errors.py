@@ -24,7 +24,7 @@ from typing import ClassVar
 
 
 class BadReason(StrEnum):
-    """Why one sample (or one whole shard) of a source was left out; the keys of a run's report."""
+    """The reasons why a sample (or a whole shard) of a source is left out; the keys of a run's report."""
 
     EMPTY = "empty file"
     UNSUPPORTED = "unsupported format"
@@ -81,14 +81,14 @@ class NotFoundError(InputError): ...
 
 
 class ImageError(ScopeviewError):
-    """`reason` says which bin of the report the image falls into; the message says the rest."""
+    """`reason` is the image's category in the report; the message has the details."""
 
     def __init__(self, reason: BadReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
     def __reduce__(self) -> tuple[type["ImageError"], tuple[BadReason, str]]:
-        """So that one process can hand it to another."""
+        """Makes the error picklable, so that one process can pass it to another."""
         return type(self), (self.reason, str(self))
 
 

@@ -1,4 +1,4 @@
-"""A local path for a reference to a model or SAE suite: a path itself, or a hub id `org/name[@revision]`.
+"""Finds the local path of a model or SAE suite, given a path or a hub id `org/name[@revision]`.
 
 Knows no file formats. Downloads go through huggingface_hub, so its cache, `HF_HOME`, `HF_ENDPOINT`,
 `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they mean everywhere else.
@@ -33,7 +33,7 @@ _MAX_NAMES_SHOWN = 8
 
 @dataclass(frozen=True)
 class Resolved:
-    """`ref` as given, the local `path`, and, from the hub, the repository and the full commit hash."""
+    """`ref` as given, the local `path`, and, for the hub, the repository and the full commit hash."""
 
     ref: str
     path: Path
@@ -42,11 +42,12 @@ class Resolved:
 
 
 def resolve(ref: str, *, patterns: Sequence[str]) -> Resolved:
-    """An existing local path as it is; else the files of a hub repository that match any of `patterns`.
+    """Returns an existing local path, or fetches the files of a hub repository that match `patterns`.
 
     `*` in a pattern matches slashes too. A commit hash that is in the cache needs no request at all.
-    Raises `RevisionError` for what the hub (or, offline, the cache) does not have, and `TransferError` for a
-    download that broke off.
+
+    Raises `RevisionError` for what the hub (or, offline, the cache) does not have, and `TransferError` for an
+    interrupted download.
     """
     local = Path(ref).expanduser()
     if ref and local.exists():
@@ -69,7 +70,7 @@ def resolve(ref: str, *, patterns: Sequence[str]) -> Resolved:
 
 
 def cached_repo_id(path: Path) -> str | None:
-    """The repository that a path inside a Hugging Face cache belongs to; None for any other path."""
+    """The repository whose Hugging Face cache contains this path; None for any other path."""
     found = [match for part in path.parts if (match := _CACHE_FOLDER.fullmatch(part))]
     return f"{found[-1]['organisation']}/{found[-1]['name']}" if found else None
 
@@ -130,7 +131,7 @@ def _check_something_matched(ref: str, repo_id: str, snapshot: Path, patterns: S
 
 
 def _known_revisions(repo_id: str) -> str:
-    """`; it has main, v1`, or nothing where the hub does not tell."""
+    """Revisions for a message, such as `; it has main, v1`; empty if the hub does not answer."""
     try:
         refs = HfApi().list_repo_refs(repo_id)
     except Exception:  # only to say more: what is wrong is known already

@@ -1,7 +1,7 @@
-"""Bytes to RGB pixels, and pixels to WebP: the one path that the index and uploads share.
+"""Decodes bytes to RGB pixels, and encodes pixels to WebP: the one path that the index and uploads share.
 
-The format is told by the content, never by a name. This module knows nothing of models: what a CLIP sees of
-the image is cut out in `preprocess`. Safe to call from many threads; no global Pillow setting is touched.
+The format is detected from the content, never from a name. Knows nothing of models: `preprocess` cuts out the
+part of the image that a CLIP sees. Safe to call from many threads; no global Pillow setting is touched.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ from scopeview.errors import BadReason, ImageError
 ACCEPTED = "JPEG, PNG, WebP or GIF"
 
 MAX_SCANS = 100
-"""The limit of a JPEG's scans, each of which may redraw the whole image: cameras and the web use 1 to 12."""
+"""The maximum number of scans in a JPEG, each of which may redraw the whole image: usual are 1 to 12."""
 MAX_SCANNED_PIXELS = 1_000_000_000
-"""The limit of all scans together: 20 times 50 megapixels, a few seconds of a core at most."""
+"""The limit on pixels in all scans together: 20 times 50 megapixels, a few seconds of a core at most."""
 
 _SCAN = b"\xff\xda\x00"  # the marker and the high byte of its length; compressed data never has it
 Grey16 = Literal["scaled", "clipped"]
-"""How 16-bit greyscale becomes 8-bit: by its high byte, or cut off at 255, so that most of it is white."""
+"""How 16-bit greyscale becomes 8-bit: by its high byte, or clipped at 255, so that most of it is white."""
 
 # Markers as a JPEG decoder finds them: fill bytes before them, not the stuffed zeros and restarts of pixels.
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
@@ -61,7 +61,7 @@ _quiet_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """`max_bytes` of the encoded file, and `max_pixels` by its header, looked at before any decoding."""
+    """Limits on the file's bytes, and on the pixels that its header states; checked before decoding."""
 
     max_bytes: int = 10 * 1024**2
     max_pixels: int = 50_000_000
@@ -71,7 +71,7 @@ class ImageLimits:
 class DecodedImage:
     """`image` is RGB and upright and carries no metadata; `width` and `height` are its own, in pixels.
 
-    `is_grey_16_bit` of the file, which `image` is no longer.
+    `is_grey_16_bit` describes the file; `image` itself is always 8-bit.
     """
 
     image: Image.Image
@@ -82,13 +82,14 @@ class DecodedImage:
 
 
 def decode(data: bytes, limits: ImageLimits, grey_16_bit: Grey16 = "scaled") -> DecodedImage:
-    """The image in `data` (the first frame, if it moves), upright and in RGB.
+    """Decodes the image in `data` (of an animation, the first frame), upright and in RGB.
 
-    To RGB by Pillow's `convert`, as Hugging Face's CLIP processor did it when the SAEs were trained: a
-    palette by way of RGBA, alpha dropped (transformers 5 blends it onto white instead), colour profiles
-    ignored. Not so 16-bit greyscale, which the processor cuts off at 255: it is scaled as viewers do it, and
-    as Pillow does 16-bit colour, unless `grey_16_bit` is "clipped" as in indexes made before. Of a moving
-    image only the first frame has to be whole.
+    The conversion to RGB is Pillow's `convert`, as Hugging Face's CLIP processor did it when the SAEs were
+    trained: a palette is converted by way of RGBA, alpha is dropped (transformers 5 blends it onto white
+    instead), and colour profiles are ignored. The exception is 16-bit greyscale, which the processor clips at
+    255: here it is scaled as viewers do it, and as Pillow does 16-bit colour, unless `grey_16_bit` is
+    "clipped", as in older indexes. Of an animation only the first frame has to be complete.
+
     Raises `ImageError` and nothing else.
     """
     if not data:
@@ -102,7 +103,7 @@ def decode(data: bytes, limits: ImageLimits, grey_16_bit: Grey16 = "scaled") -> 
 
 
 def kind_of(data: bytes) -> str:
-    """`JPEG`, `PNG`, `WebP` or `GIF`, by how it begins. Raises `ImageError` for anything else."""
+    """The format by its first bytes: `JPEG`, `PNG`, `WebP` or `GIF`. Raises `ImageError` for others."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(_PNG_SIGNATURE):
@@ -115,14 +116,14 @@ def kind_of(data: bytes) -> str:
 
 
 def encode_webp(image: Image.Image, quality: int = 80) -> bytes:
-    """The same pixels always give the same bytes; no EXIF, XMP or colour profile is written."""
+    """Encodes as WebP. Equal pixels always give equal bytes; no EXIF, XMP or colour profile is written."""
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=quality, method=_WEBP_EFFORT, exif=b"", xmp=b"", icc_profile=b"")
     return buffer.getvalue()
 
 
 def encode_lossless(crop: UInt8[np.ndarray, "3 height width"]) -> bytes:
-    """WebP of what the model saw, as it is: decoded again, not one pixel differs."""
+    """Encodes the model's input pixels as lossless WebP: decoding gives identical pixels."""
     buffer = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(crop.transpose(1, 2, 0)))
     # No effort: twice as fast as a lossy thumbnail, and 13 % larger than with the effort of those.
@@ -131,7 +132,7 @@ def encode_lossless(crop: UInt8[np.ndarray, "3 height width"]) -> bytes:
 
 
 def thumbnail(crop: UInt8[np.ndarray, "3 height width"], size_px: int, quality: int = 80) -> bytes:
-    """WebP of what the model saw, shrunk or grown to `size_px` x `size_px`."""
+    """Encodes the model's input pixels as WebP, resized to `size_px` x `size_px`."""
     image = Image.fromarray(np.ascontiguousarray(crop.transpose(1, 2, 0)))
     if image.size != (size_px, size_px):
         image = image.resize((size_px, size_px), Image.Resampling.LANCZOS)
@@ -139,9 +140,10 @@ def thumbnail(crop: UInt8[np.ndarray, "3 height width"], size_px: int, quality: 
 
 
 def jpeg_markers(data: bytes) -> Iterator[int]:
-    """The markers of a JPEG's first image, start to end, as a decoder goes from one to the next.
+    """The markers of a JPEG's first image, start to end, in the order in which a decoder reads them.
 
-    Lengths are followed, so nothing inside metadata counts, and what cameras append is not looked at.
+    Segments are skipped by their lengths, so markers inside metadata do not count; data after the end is
+    ignored.
     """
     at = 0
     while found := _JPEG_MARKER.search(data, at):
@@ -156,7 +158,7 @@ def jpeg_markers(data: bytes) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _corrupt_unless_decoded(kind: str) -> Iterator[None]:
-    """On hostile bytes decoders raise nearly anything: OSError, SyntaxError, struct.error, MemoryError..."""
+    """Turns any error into `ImageError`: on hostile bytes decoders raise OSError, SyntaxError and others."""
     try:
         yield
     except ImageError:
@@ -169,14 +171,14 @@ def _corrupt_unless_decoded(kind: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Odd metadata makes Pillow warn; the pixels are what counts here."""
+    """Suppresses Pillow's warnings of odd metadata; only the pixels matter here."""
     with _quiet_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _open(kind: str, data: bytes) -> ImageFile:
-    """Headers only. Decoders are called by name: `Image.open` would try others and warn of large images."""
+    """Reads only headers. Names the decoder, since `Image.open` tries others and warns of large images."""
     decoders: dict[str, Callable[[io.BytesIO], ImageFile]] = {
         "JPEG": JpegImagePlugin.JpegImageFile,  # its factory also looks for more images behind the first
         "PNG": PngImagePlugin.PngImageFile,
@@ -199,7 +201,7 @@ def _decode(kind: str, data: bytes, limits: ImageLimits, grey_16_bit: Grey16 = "
 
 
 def _decode_png(data: bytes, limits: ImageLimits, grey_16_bit: Grey16) -> DecodedImage:
-    """A second time without what is optional where that is unreadable, or more than Pillow unpacks (1 MB)."""
+    """Decodes a PNG; on failure again without optional chunks, which may be damaged or over 1 MB."""
     try:
         return _decode("PNG", data, limits, grey_16_bit)
     except ImageError:
@@ -209,7 +211,7 @@ def _decode_png(data: bytes, limits: ImageLimits, grey_16_bit: Grey16) -> Decode
 
 
 def _critical_chunks(png: bytes) -> bytes:
-    """The chunks that a decoder must know, and the one that may turn the image; nothing is unpacked."""
+    """The PNG with only its critical chunks and its orientation; nothing is decompressed."""
     kept, at = [_PNG_SIGNATURE], len(_PNG_SIGNATURE)
     while header := png[at : at + 8]:
         end = at + 12 + int.from_bytes(header[:4], "big")
@@ -230,7 +232,7 @@ def _check_pixels(opened: ImageFile, limits: ImageLimits) -> None:
 
 
 def _check_scans(opened: ImageFile, data: bytes) -> None:
-    """A scan of a few bytes takes as long as one of a whole image: 0.9 MB of them took 38 seconds."""
+    """Limits a JPEG's scans: each takes as long as a whole image; 0.9 MB of them took 38 seconds."""
     n_scans = data.count(_SCAN)
     most = min(MAX_SCANS, max(MAX_SCANNED_PIXELS // (opened.width * opened.height), 1))
     if n_scans > most:
@@ -253,7 +255,7 @@ def _check_complete(kind: str, data: bytes) -> None:
 
 
 def _orientation(opened: ImageFile) -> int:
-    """1 to 8 as EXIF numbers them; 1, upright, where the metadata is absent or unreadable."""
+    """The orientation, 1 to 8 as in EXIF; 1 (upright) if the metadata is absent or unreadable."""
     with _quiet():
         try:
             return int(opened.getexif().get(_ORIENTATION_TAG, 1))

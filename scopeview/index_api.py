@@ -1,6 +1,6 @@
-"""An index as a notebook sees it: the reader's answers, and features that show their 3 x 3 grid.
+"""An index for notebooks: the reader's queries, and features that display their 3 x 3 grid of images.
 
-Knows nothing of servers: images are written into the HTML, so that a saved notebook keeps them.
+Knows nothing of servers: images are embedded in the HTML, so that a saved notebook keeps them.
 """
 
 from base64 import b64encode
@@ -42,14 +42,15 @@ class Index(IndexReader):
     def feature(
         self, layer: str | SupportsIndex, feature: SupportsIndex, token: str | SupportsIndex = "cls"
     ) -> "Feature":
-        """One feature with its histogram and stored top images. Raises `NotFoundError`."""
+        """Returns a feature with its histogram and stored top images. Raises `NotFoundError`."""
         return Feature(**vars(super().feature(layer, feature, token)), index=self)
 
     def features(self, layer: str | SupportsIndex, token: str | SupportsIndex = "cls") -> pa.Table:
-        """Every feature of a slot, dead ones too, a row each; `.to_pandas()` makes a DataFrame of it.
+        """Returns all features of a slot, including dead ones, one row each, in ascending order.
 
-        feature, n_active, density, max_activation, mean_activation; name, name_score, clarity, label_entropy,
-        selectivity, x, y where the index was described, else NULL. Raises `NotFoundError`.
+        Columns: feature, n_active, density, max_activation, mean_activation, name, name_score, clarity,
+        label_entropy, selectivity, x, y. Those from name on are NULL if they are unknown or the index was not
+        described. Convert to a DataFrame with `.to_pandas()`. Raises `NotFoundError`.
         """
         return self.table(
             _FEATURES, {**slot_values(self.slot(layer, token)), "n_images": self.manifest.n_images}
@@ -58,16 +59,20 @@ class Index(IndexReader):
     def firing(
         self, layer: str | SupportsIndex, feature: SupportsIndex, token: str | SupportsIndex = "cls"
     ) -> pa.Table:
-        """Every image on which it fires, by rank: rank, image_id, key, activation, position, caption.
+        """Returns all images on which the feature fires, one row each, highest activation first.
 
-        `position` is the token with the maximum at `any`, else NULL. Raises `NotFoundError`.
+        Columns: rank, image_id, key, activation, position, caption. At `any`, `position` is the token with
+        the maximum; elsewhere it is NULL. Raises `NotFoundError`.
         """
         slot = self.slot(layer, token)
         number = self.feature(layer, feature, token).feature
         return self.table(_FIRING, {**slot_values(slot), "feature": number})
 
     def image_table(self) -> pa.Table:
-        """Every image, a row each: image_id, key, caption, source_url, label, width, height, punsafe."""
+        """Returns all images of the index, one row each, by image id.
+
+        Columns: image_id, key, caption, source_url, label, width, height, punsafe.
+        """
         return self.table(f"SELECT {IMAGE_COLUMNS} FROM images ORDER BY image_id")
 
     def __repr__(self) -> str:
@@ -77,18 +82,18 @@ class Index(IndexReader):
 
 @dataclass(frozen=True)
 class Feature(FeatureRecord):
-    """A feature that knows the index it is from, and so how to show itself."""
+    """A feature of an open index, which a notebook displays with its images."""
 
     index: Index = field(repr=False, compare=False)
 
     def _repr_html_(self) -> str:
-        """The grid, or what images there are, above one line of facts."""
+        """The feature's grid, or its images if there are too few for a grid, above one line of facts."""
         facts = f"<figcaption>{escape(self.facts)}</figcaption>"
         return f'<figure style="margin: 0">{self._thumbs()}{facts}</figure>'
 
     @property
     def facts(self) -> str:
-        """One line: which feature, and how often and how strongly it fires."""
+        """One line that names the feature, and says how often and how strongly it fires."""
         name = f"{self.index.manifest.slug} · layer {self.layer} · {self.token} · feature {self.feature}"
         fires = f"fires on {self.n_active:,} of {self.n_images:,} images"
         strength = (
@@ -113,6 +118,6 @@ def _image(webp: bytes, words: str) -> str:
 
 
 def _line(top: TopImage) -> str:
-    """`1. a red circle (3.25)`; the key stands in for a caption."""
+    """A caption line such as `1. a red circle (3.25)`; shows the key if there is no caption."""
     words = " ".join((top.caption or top.key).split())
     return f"{top.rank}. {words[:_CAPTION_CHARS]} ({top.activation:.4g})"

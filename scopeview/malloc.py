@@ -1,4 +1,4 @@
-"""Settings of the C library's allocator, for the whole process. Functions return False without glibc."""
+"""Settings of the C library's allocator, for the whole process. The functions return False without glibc."""
 
 import ctypes
 import platform
@@ -12,21 +12,21 @@ _ALL_KEPT_BYTES = 1024**3
 
 
 def release_large_blocks() -> bool:
-    """Blocks of 1 MB and more go back to the system at once when they are freed; 2 MB of smaller ones stay.
+    """Makes freed blocks of 1 MB and more go back to the system at once; 2 MB of smaller ones stay.
 
-    By itself glibc soon takes blocks of up to 32 MB from its heap, where the little that is remembered of an
-    upload keeps the much that it took from being given back: after 600 uploads to the demo a server held
-    2.1 GB, and with this 0.96 GB. What stays is for the next page: to compress one takes most of 1 MB, which
-    the system would hand out anew every time, zeroed.
+    By default, glibc soon takes blocks of up to 32 MB from its heap. There, the little that is kept of an
+    upload prevents the large blocks around it from being given back: after 600 uploads to the demo a server
+    held 2.1 GB, and with this setting 0.96 GB. The 2 MB that stay are for the next page: compressing one
+    takes most of 1 MB, which the system would otherwise provide anew every time, zeroed.
     """
     return _set_mallopt({_M_MMAP_THRESHOLD: _LARGE_BYTES, _M_TRIM_THRESHOLD: _KEPT_BYTES})
 
 
 def keep_freed_memory() -> bool:
-    """Blocks of up to 32 MB come from the heap, which keeps up to 1 GB that is free.
+    """Makes blocks of up to 32 MB come from the heap, which keeps up to 1 GB of free memory.
 
-    For work that takes and frees the same large blocks again and again: otherwise the system hands out every
-    one of their pages anew, zeroed. A batch of eight images through ViT-L/14 takes a tenth less time.
+    For work that takes and frees the same large blocks repeatedly: otherwise the system provides each of
+    their pages anew, zeroed. A batch of eight images through ViT-L/14 takes a tenth less time.
     """
     return _set_mallopt({_M_MMAP_THRESHOLD: _LARGEST_IN_HEAP, _M_TRIM_THRESHOLD: _ALL_KEPT_BYTES})
 

@@ -1,4 +1,4 @@
-"""Which model and which SAEs an index is made with: checked first, loaded later.
+"""The model and SAEs that an index is made with: checked first, loaded later.
 
 `plan_recipe` finds everything that can be wrong with names, layers, tokens, widths and configurations without
 loading a weight. The same recipe then encodes the image set and, when the index is served, the uploads.
@@ -54,12 +54,12 @@ __all__ = [
 ]
 
 RANDOM_WEIGHTS_NOTE = "scopeview.json"
-"""A model folder may say `{"random_weights": true}` in this file: right architecture, never trained."""
+"""A model folder's file that may say `{"random_weights": true}`: right architecture, never trained."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model, the SAEs of the chosen layers, and how each one's input is normalised."""
+    """A model, the SAEs of the chosen layers, and the input normalisation of each."""
 
     model: Resolved
     info: ClipInfo
@@ -85,7 +85,7 @@ class Recipe:
 
     @cached_property
     def model_matches(self) -> dict[Layer, ModelMatch | None]:
-        """Is each SAE's model this one? Reads the weights' digest only where an SAE states one."""
+        """Whether each SAE was trained on this model. Computes its digest only if an SAE states one."""
         sources = self.suite.sources
         needs_digest = any(source.trained_on and source.trained_on.sha256 for source in sources)
         repo_id = self.model.repo_id or cached_repo_id(self.model.path)
@@ -118,7 +118,7 @@ class Recipe:
         return self.preprocessing.grey_16_bit
 
     def with_grey_16_bit(self, grey_16_bit: Grey16) -> "Recipe":
-        """The same, but for what becomes of 16-bit greyscale: as the index has it that is gone on with."""
+        """A copy with another conversion of 16-bit greyscale: the one that a resumed index uses."""
         return replace(self, preprocessing=replace(self.preprocessing, grey_16_bit=grey_16_bit))
 
     def source(self, layer: Layer) -> SaeSource:
@@ -128,19 +128,19 @@ class Recipe:
         return Clip.load(self.model, device=device, dtype=DTYPES[dtype], grey_16_bit=self.grey_16_bit)
 
     def load_saes(self) -> dict[Layer, Sae]:
-        """Every layer's SAE on the CPU, as its file has it. Raises `CheckpointError` for bad weights."""
+        """Every layer's SAE on the CPU, as in its file. Raises `CheckpointError` for bad weights."""
         return {source.layer: load_sae(source) for source in self.suite.sources}
 
     def needs_statistics(self, sae: Sae) -> bool:
-        """Is it to be standardised, by a mean and std that its own file does not bring?"""
+        """True if the SAE's input is to be standardised and its file has no mean and std."""
         return self.normalization[sae.config.layer] == "standardize" and sae.standardization is None
 
     def normalized(
         self, saes: Mapping[Layer, Sae], stats: Mapping[Layer, Standardization], device: str | torch.device
     ) -> dict[Layer, Sae]:
-        """The SAEs as the recipe normalises them, on the device; `stats` for those that wait for them.
+        """The SAEs on the device, normalising as the recipe says; `stats` supplies missing mean and std.
 
-        Raises `CheckpointError` for one that waits in vain.
+        Raises `CheckpointError` for an SAE whose mean and std are still missing.
         """
         return {layer: self._normalized(sae, stats.get(layer)).to(device) for layer, sae in saes.items()}
 
@@ -162,11 +162,11 @@ def plan_recipe(
     stated: Stated = NOTHING_STATED,
     force_model: bool = False,
 ) -> Recipe:
-    """Checks that these fit together.
+    """Checks that model, SAEs and options fit together.
 
-    `layers` None: all that the suite has. `tokens` None: CLS and the patch in the middle. `normalization`
-    None: each SAE's own. `stated` fills in what an SAE's file does not say. `force_model` accepts SAEs of
-    another model. Raises an `InputError` that names what does not fit and what would.
+    `layers` None: all in the suite. `tokens` None: CLS and the patch in the middle. `normalization` None:
+    each SAE's own. `stated` supplies what an SAE's file does not state. `force_model` accepts SAEs of another
+    model. Raises an `InputError` that names what does not fit and what would.
     """
     info = read_info(resolve_model(model, with_weights=False))
     chosen_tokens = default_tokens(info) if tokens is None else list(tokens)
@@ -199,7 +199,7 @@ def _check_models(recipe: Recipe) -> None:
 
 
 def pick_device(name: str) -> str:
-    """`auto` is the first CUDA device where there is one, else the CPU; any other name stays as it is.
+    """Resolves `auto` to the first CUDA device, or the CPU without one; returns any other name unchanged.
 
     Raises `InputError` for a device that cannot be used here.
     """
@@ -209,21 +209,21 @@ def pick_device(name: str) -> str:
 
 
 def pick_dtype(name: Dtype | Literal["auto"], device: str) -> Dtype:
-    """For training: `auto` is bfloat16 on CUDA, else float32. Indexing asks `choose_precision`."""
+    """Resolves `auto` for training: bfloat16 on CUDA, else float32. For indexing, see `choose_precision`."""
     if name != "auto":
         return name
     return "bfloat16" if device.startswith("cuda") else "float32"
 
 
 def pick_batch_size(device: str) -> int:
-    """Images a forward pass where nobody says otherwise: large ones gain nothing on a CPU."""
+    """The default number of images per forward pass. A CPU gains nothing from large batches."""
     return 256 if device.startswith("cuda") else 8
 
 
 def load_encoder(index_dir: Path, *, device: str = "auto") -> Encoder:
-    """The encoder an index was made with, for uploads: same weights, same statistics, same precision.
+    """Loads an index's encoder, for uploads: with the same weights, statistics and precision.
 
-    Raises an `InputError` when the weights are no longer where they were, or are no longer the same.
+    Raises an `InputError` if the weights have been moved or changed.
     """
     manifest = read_manifest(index_dir)
     recipe = recipe_of(index_dir, manifest)
@@ -238,7 +238,7 @@ def load_encoder(index_dir: Path, *, device: str = "auto") -> Encoder:
 def recipe_of(index_dir: Path, manifest: Manifest) -> Recipe:
     """Finds the model and SAEs of a finished index again; loads no weight, but compares their digests.
 
-    Raises an `InputError` when the weights are no longer where they were, or are no longer the same.
+    Raises an `InputError` if the weights have been moved or changed.
     """
     run = _read_run(index_dir / RUN)
     refs: dict[str, str] = run["weights"]
@@ -256,9 +256,9 @@ def recipe_of(index_dir: Path, manifest: Manifest) -> Recipe:
 
 
 def load_text_encoder(index_dir: Path, *, device: str = "auto") -> TextEncoder:
-    """The text encoder of the model an index was made with, for search: no SAE is looked at.
+    """Loads the text encoder of an index's model, for search; ignores the SAEs.
 
-    Raises an `InputError` when the model has none, is no longer where it was, or is no longer the same.
+    Raises an `InputError` if the model has none, or has been moved or changed.
     """
     manifest = read_manifest(index_dir)
     model = resolve_model(_read_run(index_dir / RUN)["weights"]["model"])
@@ -268,7 +268,7 @@ def load_text_encoder(index_dir: Path, *, device: str = "auto") -> TextEncoder:
 
 
 def _read_run(path: Path) -> dict[str, Any]:
-    """`run.json`, which says where the weights are and what was stated of them."""
+    """Reads `run.json`: where the weights are, and what the command line stated about them."""
     try:
         return read_sealed_json(path, lambda run: {name: dict(run[name]) for name in ("weights", "config")})
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -286,7 +286,7 @@ def _check_unchanged(recipe: Recipe, manifest: Manifest) -> None:
 
 
 def _check_same(found: Mapping[str, tuple[str, str]]) -> None:
-    """Compares the sha256 of each file now and when the index was made. Raises `ConfigMismatchError`."""
+    """Compares the sha256 of each file with that recorded in the index. Raises `ConfigMismatchError`."""
     for name, (now, then) in found.items():
         if now != then:
             raise ConfigMismatchError(

@@ -28,23 +28,23 @@ _JSON_EVERY_S = 10.0
 
 
 class Task(ABC):
-    """One piece of work under way."""
+    """A piece of work in progress."""
 
     @abstractmethod
     def advance(self, n: int = 1) -> None:
-        """`n` more units are done."""
+        """Records that `n` more units are done."""
 
     @abstractmethod
     def expect(self, total: int) -> None:
-        """The total as it now looks, where it was not known at the start."""
+        """Sets the total, if it was not known at the start."""
 
     @abstractmethod
     def show(self, figures: Mapping[str, str]) -> None:
-        """How it goes at this moment: beside the bar, or in the next JSON line. Replaces the last ones."""
+        """Shows the current state, beside the bar or in the next JSON line; replaces the previous one."""
 
     @abstractmethod
     def note(self, figures: Mapping[str, object]) -> None:
-        """Says how the work goes: a line on a terminal, fields of a JSON line anywhere else."""
+        """Reports how the work is done: a line on a terminal, fields of a JSON line anywhere else."""
 
 
 class NullTask(Task):

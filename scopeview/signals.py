@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM: how they stop a run, and how a run defers them.
 
 Both raise `KeyboardInterrupt` in the main thread, so that the same code cleans up after either. What happens
-next differs from command to command; each says so with `if_stopped`.
+next differs between commands; each declares it with `if_stopped`.
 """
 
 import signal
@@ -20,7 +20,7 @@ STARTS_OVER = "stopped; the same command starts over"
 
 
 class Stopped(BaseException):
-    """Ctrl-C or SIGTERM ended a command; the message says what running it again does."""
+    """Ctrl-C or SIGTERM ended a command; the message says what happens when it is run again."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ class ReceivedSignal:
 
     @property
     def exit_code(self) -> int:
-        """130 after SIGINT, 143 after SIGTERM, as in shells."""
+        """Returns 130 after SIGINT, 143 after SIGTERM, as shells do."""
         return 128 + self.signal
 
 
@@ -66,7 +66,7 @@ def sigterm_as_interrupt() -> Iterator[ReceivedSignal]:
 
 
 class Deferred:
-    """A requested stop that is waiting for a good moment."""
+    """A requested stop that waits for a good moment."""
 
     def __init__(self) -> None:
         self._waiting: tuple[Handler, int, FrameType | None] | None = None
@@ -110,10 +110,10 @@ def deferred_stop() -> Iterator[Deferred]:
 
 @contextmanager
 def pausable() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether Ctrl-C or SIGTERM has asked for a pause.
+    """Yields a function that returns True once Ctrl-C or SIGTERM has requested a pause.
 
     The caller then saves and raises `KeyboardInterrupt`. A second Ctrl-C interrupts at once. Outside the main
-    thread, where signals cannot be caught, the answer is always no.
+    thread, where signals cannot be caught, the function always returns False.
     """
     asked = threading.Event()
 

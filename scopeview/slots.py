@@ -32,17 +32,17 @@ class Slot(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`11-cls`: the slot in file names."""
+        """The slot's name in file names, such as `11-cls`."""
         return f"{self.layer}-{self.token}"
 
 
 def parse_number(text: str) -> int | None:
-    """A non-negative integer in its only accepted spelling, or None."""
+    """Parses a non-negative integer in its only accepted spelling; returns None for anything else."""
     return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def parse_layer(text: str) -> Layer:
-    """`22` -> 22, `embed` -> "embed". Raises `InputError` for anything else."""
+    """Parses a layer: `22` -> 22, `embed` -> "embed". Raises `InputError` for anything else."""
     if text == EMBED:
         return EMBED
     number = parse_number(text)
@@ -52,7 +52,7 @@ def parse_layer(text: str) -> Layer:
 
 
 def parse_token(text: str | int) -> Token:
-    """`cls`, `any` or a token number; `0` is `cls`. Raises `InputError` for anything else."""
+    """Parses a token: `cls`, `any` or a token number; `0` is `cls`. Raises `InputError` for anything else."""
     text = str(text)
     if text in (CLS, ANY):
         return text
@@ -70,6 +70,6 @@ def token_number(token: Token) -> int | None:
 
 
 def slots_of(layers: Iterable[Layer], tokens: Iterable[Token]) -> list[Slot]:
-    """Every slot in index order: by layer as given, then by token as given; `embed` has `cls` alone."""
+    """Every slot in index order: by layer as given, then by token as given; `embed` has only `cls`."""
     tokens = list(tokens)
     return [Slot(layer, token) for layer in layers for token in ([CLS] if layer == EMBED else tokens)]

@@ -1,7 +1,7 @@
-"""Where the time of a long run goes: seconds by name, on the host's clock or the device's own.
+"""Measures how a long run spends its time: seconds by name, on the host's clock or the device's own.
 
-Spans on a CUDA device are measured by its events, read when all is over: measuring does not make the host
-wait for the device.
+On a CUDA device, spans are measured by events that are read at the end, so that measuring does not make the
+host wait for the device.
 """
 
 import threading
@@ -15,7 +15,7 @@ import torch
 
 
 class Stopwatch:
-    """Adds up the spans of each name. Threads may share one."""
+    """Adds up the spans of each name. Can be shared by threads."""
 
     def __init__(self, device: torch.device | None = None) -> None:
         self._device = device
@@ -25,7 +25,7 @@ class Stopwatch:
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
-        """On the host's clock."""
+        """Measures the block on the host's clock."""
         started = time.perf_counter()
         try:
             yield
@@ -34,13 +34,13 @@ class Stopwatch:
                 self._seconds[name] += time.perf_counter() - started
 
     def add(self, name: str, seconds: float) -> None:
-        """Adds a time that was measured elsewhere."""
+        """Adds a time measured elsewhere."""
         with self._lock:
             self._seconds[name] += seconds
 
     @contextmanager
     def device_span(self, name: str) -> Iterator[None]:
-        """How long the device is busy with what is asked of it here; on a CPU that is the host's own time."""
+        """Measures how long the device is busy with the block's work; on a CPU, the host's own time."""
         if self._device is None or self._device.type != "cuda":
             with self.span(name):
                 yield
@@ -53,7 +53,7 @@ class Stopwatch:
             self._events.append((name, start, end))
 
     def seconds(self) -> dict[str, float]:
-        """By name, so far; waits for the device."""
+        """The seconds by name, so far; waits for the device."""
         with self._lock:
             for name, start, end in self._events:
                 end.synchronize()

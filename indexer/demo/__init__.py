@@ -1,1 +1,1 @@
-"""The embedded default: scenes of the procedural world, the small model that ships, and an index of both."""
+"""The built-in demo: scenes of the procedural world, the small model that ships, and their index."""

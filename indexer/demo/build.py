@@ -14,13 +14,13 @@ from scopeview.signals import STARTS_OVER, if_stopped
 from scopeview.store.files import atomic_write
 
 MODEL_DIR = Path(__file__).resolve().parents[2] / "data" / "demo-model"
-"""Beside the packages, in a checkout and where they are installed."""
+"""The folder of the shipped models, beside the packages both in a checkout and in an installation."""
 
 WORLD_SEED = 0
 """The seed of the indexed scenes. CLIP was trained on worlds below zero, the SAEs on another above it."""
 
 N_IMAGES = 1500
-"""So many that the site is up within two minutes on two cores. The model's card was measured on 5,000."""
+"""Small enough for the site to be up within two minutes on two cores. The model card's metrics used 5,000."""
 
 _BATCH_SIZE = 32
 _CALIBRATION_IMAGES = (
@@ -30,7 +30,7 @@ _IMAGES_PER_SHARD = 500
 
 
 def demo_model() -> tuple[Path, Path]:
-    """The folders of the CLIP and the SAEs that ship. Raises `ModelError` where they were left out."""
+    """The folders of the shipped CLIP and SAEs. Raises `ModelError` if the installation lacks them."""
     clip, saes = MODEL_DIR / "world-clip", MODEL_DIR / "world-saes"
     if not (clip / "config.json").is_file():
         raise ModelError(f"{MODEL_DIR} holds no model; 'make retrain-demo' makes it again")
@@ -38,9 +38,9 @@ def demo_model() -> tuple[Path, Path]:
 
 
 def build_demo(out: Path, *, n_images: int | None = None) -> Path:
-    """The index in `out/demo`, made, resumed or found finished; its scenes are in `out/demo-made`.
+    """Makes or resumes the index in `out/demo`, or finds it finished; its scenes are in `out/demo-made`.
 
-    `n_images`: None takes a finished index as it is, else `N_IMAGES`.
+    With `n_images` None, any finished index is accepted as it is; a new one gets `N_IMAGES` images.
     """
     index_dir = out / "demo"
     if n_images is None and is_finished(index_dir):
@@ -78,7 +78,7 @@ def _draw(folder: Path, n_images: int) -> None:
 
 
 def _once(folder: Path, write: Callable[[Path], object]) -> None:
-    """Written aside and renamed: what is there is whole, and is not made again."""
+    """Writes a folder unless it exists: under a temporary name, so that it is always complete."""
     if folder.exists():
         return
     temporary = folder.with_name(folder.name + ".tmp")

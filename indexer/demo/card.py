@@ -18,11 +18,11 @@ from scopeview.slots import EMBED
 from scopeview.store.files import atomic_write
 
 FIGURES = ("clip", "features", "search", "heat")
-"""`scopeview eval NAME --json`, each as `figures/NAME.json`."""
+"""The files `figures/NAME.json`, each the output of `scopeview eval NAME --json`."""
 
 
 def write_card(model: Path) -> None:
-    """Raises `InputError` naming a file of figures that is missing."""
+    """Writes the card. Raises `InputError` naming a missing file of figures."""
     figures = {name: _read(model / "figures" / f"{name}.json") for name in FIGURES}
     clip = _read(model / "world-clip" / RESULT)
     saes = [_read(path) for path in (model / "world-saes").glob(f"*/{CONFIG_NAME}")]

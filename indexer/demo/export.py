@@ -1,4 +1,4 @@
-"""The trained CLIP and its SAEs, made small enough to ship: half precision, and only what loading asks for.
+"""Makes the trained CLIP and its SAEs small enough to ship: half precision, and only the files loading needs.
 
 `python -m indexer.demo.export clip FROM OUT` and `... saes OUT FROM...` write the formats that they read. The
 SAEs' standardisation statistics stay in fp32: they are few.
@@ -28,7 +28,7 @@ _KEPT_WHOLE = ("input_mean", "input_std")
 def ship_clip(clip: Path, out: Path) -> None:
     """Writes the files that `Clip.load` and the text encoder read, and the training result.
 
-    Raises `InputError` for a run that is not finished, or a number that half precision cannot hold.
+    Raises `InputError` for an unfinished run, or a number that half precision cannot represent.
     """
     _halve(clip / SAFETENSORS, out / SAFETENSORS)
     for name in _TOKENIZER_AND_PIXELS:
@@ -38,9 +38,9 @@ def ship_clip(clip: Path, out: Path) -> None:
 
 
 def ship_saes(suites: Sequence[Path], out: Path) -> None:
-    """The SAEs of one or more runs of `train-sae`, each layer in its folder below `out`.
+    """Writes the SAEs of one or more runs of `train-sae`, each layer in its folder below `out`.
 
-    Raises `InputError` as `ship_clip`, and for a layer that two of the runs have.
+    Raises `InputError` as `ship_clip` does, and for a layer that occurs in two of the runs.
     """
     for folder in _layers_of(suites):
         _halve(folder / native.WEIGHTS_NAME, out / folder.name / native.WEIGHTS_NAME)

@@ -1,4 +1,4 @@
-"""Describe: what each feature is about, worked out from a built index, its embeddings and its weights.
+"""Describe: what each feature represents, computed from a built index, its embeddings and its weights.
 
-It reads the index's database and never writes it: the answers go into a database of their own.
+Reads the index's database and never writes it; the results go into a separate database.
 """

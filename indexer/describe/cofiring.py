@@ -1,8 +1,8 @@
-"""Which features fire on the same images, by sparse products: images on which both / on which either fires.
+"""Which features fire on the same images, by Jaccard: images on which both fire / on which either fires.
 
-The products of two layers are as many as there are pairs of features that fire on one image, summed over
-the images: 0.5 billion for half a million images at 32 features each. At `any`, where an image may fire
-thousands, only every n-th image is counted; n is said in the manifest.
+Computed by sparse products. For two layers, a product has as many terms as there are pairs of features that
+fire on one image, summed over the images: 0.5 billion for half a million images at 32 features each. At
+`any`, where thousands may fire on an image, only every n-th image is counted; the manifest records n.
 """
 
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ _CHUNK_ENTRIES = 1 << 25  # of a dense chunk of products, which a sparse one nev
 
 @dataclass(frozen=True)
 class ActivationMatrix:
-    """Which of a slot's active features fire on which of the counted images."""
+    """A sparse matrix of which active features of a slot fire on which of the counted images."""
 
     table: sparse.csr_array  # (active feature, image), 1 where it fires
     n_images: Int32[np.ndarray, " active"]  # of those counted, on which it fires
 
 
 def sampling_interval(reader: IndexReader, token: Token, most_products: int) -> int:
-    """1: all images are counted; n: those whose id n divides."""
+    """Returns n: only images whose id is divisible by n are counted (1: all of them)."""
     (products,) = reader.sql(
         "SELECT max(products) FROM (SELECT sum(n_active::BIGINT * n_active) AS products FROM codes"
         " WHERE token = $token GROUP BY layer)",
@@ -56,7 +56,7 @@ def read_activation_matrix(
 def nearest_cofiring(
     asking: ActivationMatrix, among: ActivationMatrix, k: int, min_images: int, *, same: bool = False
 ) -> Nearest:
-    """By Jaccard, among features that fire on at least `min_images` counted images, as both must."""
+    """The k nearest features by Jaccard. Both features must fire on at least `min_images` counted images."""
     n_rows, n_others = len(asking.n_images), len(among.n_images)
     rows, scores = np.full((n_rows, k), -1, np.int32), np.zeros((n_rows, k), np.float32)
     by_image = among.table.T.tocsr()
@@ -78,7 +78,7 @@ def nearest_cofiring(
 def _best(
     others: Int32[np.ndarray, " other"], scores: Float64[np.ndarray, " other"], k: int
 ) -> Int64[np.ndarray, " best"]:
-    """Places of the k best scores above zero, equal ones by number."""
+    """The indices of the k best scores above zero, equal ones by number."""
     near = np.flatnonzero(scores > 0)
     if len(near) > k:
         near = np.flatnonzero(scores >= np.partition(scores, -k)[-k])

@@ -1,4 +1,4 @@
-"""The CLIP embeddings of all images, unit length on demand: fp16 in memory, 768 MB for half a million."""
+"""The CLIP embeddings of all images, at unit length on request: fp16, 768 MB for half a million images."""
 
 from functools import cached_property
 
@@ -11,7 +11,7 @@ _CHUNK = 8192
 
 
 class Embeddings:
-    """Rows by image id."""
+    """The embeddings of all images, one row per image, by image id."""
 
     def __init__(self, rows: Float16[np.ndarray, "image projection"]) -> None:
         self._rows = rows
@@ -25,12 +25,12 @@ class Embeddings:
         return int(self._rows.shape[1])
 
     def unit(self, images: Integer[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape projection"]:
-        """Those images' embeddings at unit length."""
+        """The embeddings of the given images, at unit length."""
         flat = unit_rows(self._rows[images.ravel()])
         return flat.reshape(*images.shape, self.width)
 
     def chunk(self, start: int) -> Float32[np.ndarray, "image projection"]:
-        """Unit rows from `start` on, so many as are best taken at once; none past the last."""
+        """The next rows from `start` on, at unit length: one chunk of them; empty past the last."""
         return unit_rows(self._rows[start : start + _CHUNK])
 
     @property

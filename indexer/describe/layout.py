@@ -1,6 +1,6 @@
-"""A slot's map: its active features in two dimensions, those with near vectors near each other (t-SNE).
+"""A slot's map: its active features in two dimensions, with similar vectors near each other (t-SNE).
 
-Nothing on the map means more than its neighborhoods: neither axes nor distances between clusters do.
+Only neighborhoods on the map have a meaning; axes and distances between clusters have none.
 """
 
 import threading
@@ -11,7 +11,7 @@ from jaxtyping import Float32, Float64
 from indexer.describe.nearest import nearest_rows
 
 _MIN_POINTS = 50
-"""Fewer points are laid out by their two principal components alone."""
+"""With fewer points than this, the map is just their two principal components."""
 _FOURIER_FROM = 10_000  # points from which the gradient is quicker by FFT than by a tree
 _EXAGGERATED = 1 / 3  # of the iterations
 _STOP_EVERY = 10  # iterations
@@ -26,9 +26,9 @@ def tsne_layout(
     seed: int,
     stop: threading.Event | None = None,
 ) -> Float32[np.ndarray, "point xy=2"]:
-    """In [0, 1] x [0, 1], to one scale. The same vectors and numbers give the same map.
+    """Lays out points in [0, 1] x [0, 1], both axes to one scale. Equal vectors and numbers give equal maps.
 
-    Once `stop` is set, it returns early, and the map is of no use.
+    Once `stop` is set, it returns early with an unusable map.
     """
     if not len(vectors):
         return np.empty((0, 2), np.float32)
@@ -40,7 +40,7 @@ def tsne_layout(
 
 
 def principal(vectors: Float32[np.ndarray, "point projection"]) -> Float64[np.ndarray, "point xy=2"]:
-    """The two principal components; of each the sign is such that its largest loading is positive."""
+    """The two principal components, with signs such that the largest loading of each is positive."""
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     _, axes = np.linalg.eigh(centred.T @ centred)
     first = axes[:, -1:-3:-1] if axes.shape[1] > 1 else np.hstack([axes, np.zeros_like(axes)])
@@ -51,7 +51,7 @@ def principal(vectors: Float32[np.ndarray, "point projection"]) -> Float64[np.nd
 
 
 def scaled(points: Float64[np.ndarray, "point xy=2"]) -> Float32[np.ndarray, "point xy=2"]:
-    """Into the unit square, in its middle, without changing the proportions."""
+    """Scales points into the unit square, centred, without changing their proportions."""
     low, high = points.min(axis=0), points.max(axis=0)
     side = max(float((high - low).max()), 1e-12)
     placed = (points - (low + high) / 2) / side + 0.5

@@ -1,9 +1,9 @@
 """Names: the words of a vocabulary that lie nearest to a feature's vector in CLIP's joint space.
 
-Feature vectors are offsets from the mean image; words are taken as they are. Measured on the procedural
-world, whose truth is known, as the share of a feature's top nine images that show what its first name says,
-less the share of all images: 0.50, 0.46 without the offset, and 0.24 with words as offsets from their mean
-too, which says more of the list than of them. Templates around well-put words change nothing there.
+Feature vectors are offsets from the mean image; words are not offset. This was measured on the procedural
+world, where the truth is known, as the share of a feature's top nine images that show its first name, minus
+the share among all images: 0.50; without the offset 0.46; with words as offsets from their mean too, 0.24,
+which then depends more on the word list than on the words. Templates around well-chosen words change nothing.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Names(NamedTuple):
 def word_vectors(
     tower: NamingTower, words: Sequence[str], templates: Sequence[str]
 ) -> Float32[np.ndarray, "word projection"]:
-    """Each word's mean over the templates, at unit length."""
+    """The mean of each word's embeddings over the templates, at unit length."""
     return unit_rows(
         np.mean([tower.embed([template.format(word) for word in words]) for template in templates], axis=0)
     )
@@ -45,7 +45,7 @@ def nearest_words(
     words: Float32[np.ndarray, "word projection"],
     n_names: int,
 ) -> Names:
-    """Rows are of unit length. Equal cosines come in the order of the vocabulary."""
+    """The `n_names` nearest words of each row, at unit length. Equal cosines are in vocabulary order."""
     n_kept = min(n_names, len(words))
     places, scores = np.empty((len(vectors), n_kept), np.int64), np.empty((len(vectors), n_kept), np.float32)
     for start in range(0, len(vectors), _CHUNK):

@@ -1,7 +1,8 @@
-"""Which of a feature's top images are nearly the same image: shown once, counted as one sort.
+"""Finds near-duplicates among a feature's top images, so that they are shown once and counted as one.
 
-Two are when they are one file, or when both CLIP's embedding and a perceptual hash say so: the embedding
-alone takes two views of one kind of thing for the same image, the hash alone two things of one outline.
+Two images are near-duplicates if they come from identical files, or if both CLIP's embedding and a perceptual
+hash are close. The embedding alone would match two views of one kind of thing, the hash alone two different
+things with the same outline.
 """
 
 import io
@@ -17,7 +18,7 @@ from indexer.describe.top_images import SlotTopImages
 
 
 class NearDuplicates:
-    """Compares images of one index; hashes of those it was asked about are kept."""
+    """Compares images of one index; caches the hashes of images it has compared."""
 
     def __init__(
         self,
@@ -27,16 +28,16 @@ class NearDuplicates:
         cosine: float,
         bits: int,
     ) -> None:
-        """`files` are equal where two images are one file. `thumb` gives an image's WebP, in any thread."""
+        """`files` is equal for identical files. `thumb` returns an image's WebP, from any thread."""
         self._embeddings, self._files, self._thumb = embeddings, files, thumb
         self._cosine, self._bits = cosine, bits
         self._hashes = np.zeros(embeddings.n_images, np.uint64)
         self._hashed = np.zeros(embeddings.n_images, bool)
 
     def folds(self, tops: SlotTopImages) -> Int8[np.ndarray, "live rank"]:
-        """The rank, from 1, of the first top image that each nearly duplicates, or its own.
+        """For each rank (from 1), the first rank whose image it nearly duplicates, or its own rank.
 
-        What duplicates a duplicate is folded with it. Ranks that hold no image are their own.
+        Duplicates of a duplicate are folded into the same rank. Ranks without an image keep their own.
         """
         n_ranks = tops.images.shape[1]
         alike = self._pairs(tops)
@@ -48,7 +49,7 @@ class NearDuplicates:
         return folds
 
     def _pairs(self, tops: SlotTopImages) -> Bool[np.ndarray, "live rank rank"]:
-        """Is the second of the two nearly the first? Of earlier and later ranks alone."""
+        """True where the later of two ranks nearly duplicates the earlier; other pairs do not count."""
         files = self._files[tops.images]
         present = tops.present[:, :, None] & tops.present[:, None, :]
         one_file = present & (files[:, :, None] == files[:, None, :])
@@ -79,7 +80,7 @@ class NearDuplicates:
 
 
 def perceptual_hash(webp: bytes) -> np.uint64:
-    """64 signs of the lowest frequencies of the image in grey: layout, whatever size or compression."""
+    """The signs of the image's 64 lowest frequencies in grey: its layout, whatever its size."""
     import imagehash
 
     with Image.open(io.BytesIO(webp), formats=["WEBP"]) as image:

@@ -11,7 +11,7 @@ _SPARE = 8  # candidates past the last wanted, so that equal ones come in order 
 
 
 class Nearest(NamedTuple):
-    """The nearest rows of each query row, best first; -1, with a score of 0, if there are no more."""
+    """The nearest rows of each query row, best first, padded with row -1 and score 0."""
 
     rows: Int32[np.ndarray, "row rank"]
     scores: Float32[np.ndarray, "row rank"]
@@ -25,7 +25,7 @@ def nearest_rows(
     same: bool = False,
     above: float = 1e-6,
 ) -> Nearest:
-    """Unit rows with a cosine `above` that. `same`: both are one table, and no row is its own neighbor."""
+    """The k nearest unit rows with a cosine over `above`. `same`: one table, no row finds itself."""
     rows = np.full((len(asking), k), -1, np.int32)
     scores = np.zeros((len(asking), k), np.float32)
     others = torch.from_numpy(among)

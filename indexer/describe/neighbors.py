@@ -1,9 +1,9 @@
 """Neighbors of a slot's features at the same token: in their own layer and in every other.
 
-Only active features ask and answer, so that a link leads to images. Cosines compare every pair: for each
-two layers 2 x width operations a pair: 110 s for 65,536 x 65,536 x 1024 on one core (from 1.6 s for 8,000),
-were all of them active; four seconds with a fifth of them. Co-firing takes some ten seconds for two layers of
-half a million images at 32 features each.
+Only active features take part, so that every link leads to images. Cosines compare every pair, which costs 2
+x width operations a pair for each two layers: 110 s for 65,536 x 65,536 x 1024 on one core (from 1.6 s for
+8,000) if all features were active; four seconds if a fifth were. Co-firing takes about ten seconds for two
+layers of half a million images at 32 features each.
 """
 
 from collections.abc import Iterator
@@ -46,13 +46,13 @@ class NeighborFinder:
         self._firing = lru_cache(maxsize=n_layers)(self._read_firing)
 
     def neighbors(self, slot: Slot) -> dict[str, pa.Array]:
-        """The rows of `described.neighbors`, less the slot."""
+        """The rows of `described.neighbors`, without the columns of the slot."""
         asking = self.active(slot)
         tables = [self._table(asking, compared) for compared in self._compared(slot)]
         return {name: pa.concat_arrays([table[name] for table in tables]) for name in tables[0]}
 
     def vectors(self, slot: Slot) -> Float32[np.ndarray, "active projection"]:
-        """The vectors of the active features; zero for one without a direction."""
+        """The vectors of the active features; zeros for a feature without a direction."""
         return self._vectors(slot)
 
     def _compared(self, slot: Slot) -> Iterator[_Compared]:
@@ -69,7 +69,7 @@ class NeighborFinder:
             yield _Compared("vector", other, nearest_rows(*rows, k, same=same))
 
     def _table(self, asking: Int32[np.ndarray, " active"], compared: _Compared) -> dict[str, pa.Array]:
-        """Rows of those features that have any such neighbor."""
+        """The rows of the features that have at least one neighbor of this kind."""
         rows, scores = compared.found
         some = np.any(rows >= 0, axis=1)
         kept = rows[some] >= 0

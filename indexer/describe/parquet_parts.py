@@ -22,18 +22,18 @@ from scopeview.store.schema import DESCRIBED_TABLES
 def ragged(
     values: Shaped[np.ndarray, "row rank"], kept: Bool[np.ndarray, "row rank"], kind: pa.DataType
 ) -> pa.Array:
-    """A list per row, of the values that are kept."""
+    """An Arrow array with one list per row, containing only the values that are kept."""
     offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[kept], kind))
 
 
 def lists(values: Shaped[np.ndarray, "row rank"], kind: pa.DataType) -> pa.Array:
-    """A list per row."""
+    """An Arrow array with one list per row."""
     return ragged(values, np.ones(values.shape, bool), kind)
 
 
 def known(values: Float[np.ndarray, " row"]) -> pa.Array:
-    """NaN becomes NULL."""
+    """An Arrow array in which NaN becomes NULL."""
     return pa.array(values, mask=np.isnan(values))
 
 
@@ -44,7 +44,7 @@ def write_part(path: Path, columns: Mapping[str, Any]) -> None:
 
 
 def write_database(plan: DescribePlan) -> None:
-    """All parts into the tables of `schema.DESCRIBED_TABLES`, each in its key order."""
+    """Writes all parts into the tables of `schema.DESCRIBED_TABLES`, each in its key order."""
     try:
         with atomic_write(plan.database) as part, interruptible(), duckdb.connect(":memory:") as connection:
             attach_new(connection, part, "described")

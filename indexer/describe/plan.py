@@ -17,7 +17,7 @@ from scopeview.vision.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class DescribeSettings:
-    """Two runs over the same index with equal settings and vocabulary describe it alike."""
+    """The settings of a describe stage. Equal settings, vocabulary and index give equal descriptions."""
 
     version: int = 1  # of the code that works the descriptions out
     min_images: int = MIN_GRID_IMAGES  # a feature that fires on fewer is given no names, neighbors or place
@@ -47,7 +47,7 @@ class DescribePlan:
 
     @cached_property
     def digest(self) -> str:
-        """Another database, other words or other settings make another file."""
+        """A digest that names the output: it differs for another database, other words or other settings."""
         what = [self.manifest.database, self.vocabulary.sha256, asdict(self.settings)]
         return sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -57,7 +57,7 @@ class DescribePlan:
 
     @property
     def undescribed(self) -> Manifest:
-        """To open the index by, while its descriptions are being made."""
+        """The manifest without descriptions, for opening the index while they are being made."""
         return self.manifest.model_copy(update={"describe": None, "files": None})
 
     @property
@@ -66,7 +66,7 @@ class DescribePlan:
 
     @property
     def tokens(self) -> list[Token]:
-        """Those that any slot is at, in the index's order."""
+        """The distinct tokens of all slots, in the index's order."""
         return list(dict.fromkeys(slot.token for slot in self.slots))
 
     def others(self, slot: Slot) -> list[Slot]:
@@ -82,7 +82,7 @@ class DescribePlan:
         return record.n_features
 
     def part(self, name: str) -> Path:
-        """Where a finished piece of the work waits for the rest."""
+        """The Parquet file that stores a finished part of the work until all parts are done."""
         return work_dir(self.index_dir) / f"describe-{self.digest}" / f"{name}.parquet"
 
     def slot_part(self, slot: Slot, name: str) -> Path:
@@ -90,11 +90,11 @@ class DescribePlan:
 
     @cached_property
     def text_folder(self) -> Path:
-        """The model's folder with its tokenizer, fetched if need be."""
+        """The model's folder with its tokenizer, downloaded if needed."""
         return text_folder(self.recipe.model)
 
     def record(self, cofiring_every: dict[Token, int]) -> DescribeRecord:
-        """For the manifest."""
+        """The record of this stage for the manifest."""
         vocabulary = self.vocabulary
         named = VocabularyRecord(
             name=vocabulary.name, sha256=vocabulary.sha256, n_words=len(vocabulary.words)

@@ -1,4 +1,4 @@
-"""`scopeview describe`: a finished index is described, or described again with other words."""
+"""`scopeview describe`: describes a finished index, or describes it again with other words."""
 
 import json
 import shutil
@@ -26,10 +26,10 @@ from scopeview.vision.vocabulary import read_vocabulary
 
 
 def describe_index(index_dir: Path, vocabulary: Path | None = None) -> Manifest:
-    """The new file first, then the manifest that names it, then the old file goes: killed, it stays readable.
+    """Writes the new file, then the manifest that names it, then removes the old file: a kill does no harm.
 
-    A server goes on with the old one until it is started again. Raises an `InputError` when the folder is no
-    finished index, or its weights are no longer where they were, or are no longer the same.
+    A running server keeps using the old file until it is restarted. Raises an `InputError` if the folder is
+    not a finished index, or if its weights have been moved or changed.
     """
     words = read_vocabulary(vocabulary)
     recipe = recipe_of(index_dir, read_manifest(index_dir))
@@ -66,7 +66,7 @@ _PLACES = "feature, positions, at_cls, selectivity FROM described.places"
 
 
 def carry_over(plan: DescribePlan) -> None:
-    """Fills in the parts that the index's present descriptions hold already, where settings are the same."""
+    """Copies the parts that the index's present descriptions already contain, where settings are the same."""
     earlier = plan.manifest.describe
     settings = json.loads(json.dumps(asdict(plan.settings)))
     if earlier is None or earlier.settings != settings or plan.database.exists():
@@ -88,7 +88,7 @@ def _has_vectors(plan: DescribePlan) -> bool:
 
 
 def _queries(plan: DescribePlan) -> Iterator[tuple[Path, str]]:
-    """Each part that can be taken over, and the rows it holds."""
+    """Yields each part that can be taken over, with a query for its rows."""
     for slot in plan.slots:
         for name, columns in _SLOT_PARTS.items():
             drawn = " AND x IS NOT NULL" if name == "map" else ""

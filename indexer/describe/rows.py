@@ -1,4 +1,4 @@
-"""The rows of `scopeview.store.feature_rows`: what the databases say of each feature, gathered once."""
+"""The rows of `scopeview.store.feature_rows`: each feature's data from the databases, gathered once."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -40,7 +40,7 @@ FROM described.neighbors WHERE {IN_SLOT} AND {_PART} ORDER BY feature, near_kind
 
 
 def write_rows(reader: IndexReader, slot: Slot) -> None:
-    """A pack of a blob a feature, unless it is there; `reader` is of an index that was described."""
+    """Writes a pack with one blob per feature, unless it exists; `reader` must be of a described index."""
     describe, layer = reader.manifest.describe, reader.manifest.layer(slot.layer)
     assert describe is not None
     assert layer is not None
@@ -54,14 +54,14 @@ def write_rows(reader: IndexReader, slot: Slot) -> None:
 
 
 class _Column(NamedTuple):
-    """The bytes of one section, and where in them each row of a table ends and the next begins."""
+    """The bytes of one section, and the offsets in them at which the rows of a table begin and end."""
 
     values: bytes
     offsets: list[int]
 
 
 class _Table(NamedTuple):
-    """Columns by section, and of each feature of the part its first row and the one past its last."""
+    """Columns by section; for each feature of the part, its first row and the row past its last."""
 
     columns: dict[str, _Column]
     rows: list[tuple[int, int]]
@@ -75,7 +75,7 @@ class _Table(NamedTuple):
 
 
 def _blobs(reader: IndexReader, slot: Slot, start: int, n: int) -> Iterator[bytes | None]:
-    """The blobs of `n` features from `start` on; None for one that the database lacks."""
+    """The blobs of `n` features from `start` on; None for a feature missing from the database."""
     values = {**slot_values(slot), "start": start}
     orders = {
         "kinds": list(NEIGHBOR_KINDS),
@@ -93,7 +93,7 @@ def _blobs(reader: IndexReader, slot: Slot, start: int, n: int) -> Iterator[byte
 
 
 def _n_active(figures: _Table) -> Int32[np.ndarray, " feature"]:
-    """The number of images of each feature of the part; 0 for one that the database lacks."""
+    """The number of images per feature of the part; 0 for a feature missing from the database."""
     column = figures.columns["n_active"]
     firsts, ends = np.array(figures.rows).reshape(-1, 2).T
     found = np.append(np.frombuffer(column.values, dtype="<i4"), 0)
@@ -110,7 +110,7 @@ def _sections(sample: Sampled) -> dict[str, bytes]:
 
 
 def _query(reader: IndexReader, sql: str, values: dict[str, Any], n: int) -> _Table:
-    """Rows come by feature; each belongs to one of `n` from `start` on."""
+    """The result of a query whose rows are sorted by feature, all among `n` features from `start` on."""
     found = reader.table(sql, values)
     features = found["feature"].to_numpy() - values["start"]
     bounds = np.searchsorted(features, np.arange(n + 1)).tolist()
@@ -119,7 +119,7 @@ def _query(reader: IndexReader, sql: str, values: dict[str, Any], n: int) -> _Ta
 
 
 def _column(name: str, found: pa.ChunkedArray) -> _Column:
-    """NULL has no values, whether the whole is NULL or a value in a list."""
+    """The bytes and offsets of one column. NULL gives no values, both as a whole and inside a list."""
     rows, dtype = pa.concat_arrays(found.chunks or [pa.array([], found.type)]), _NUMPY[SECTIONS[name]]
     if pa.types.is_string(rows.type):
         words = [(text or "").encode() for text in rows.to_pylist()]
@@ -137,7 +137,7 @@ def _bytes(values: pa.Array, dtype: str) -> bytes:
 
 
 def _ends(lengths: Sequence[int] | Shaped[np.ndarray, " row"], dtype: str = "u1") -> list[int]:
-    """In bytes, of so many values a row."""
+    """The byte offsets at which rows begin and end, given the number of values in each row."""
     ends: list[int] = (np.cumsum([0, *lengths]) * np.dtype(dtype).itemsize).tolist()
     return ends
 
@@ -163,7 +163,7 @@ def interval_samples(
 
 
 def spans(sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
-    """Cuts what has these sizes into parts of at most `most` in sum, or of one that is larger by itself."""
+    """Splits items of these sizes into parts of at most `most` in sum; a larger item is a part by itself."""
     first, total = 0, 0
     for at, size in enumerate(sizes):
         if at > first and total + size > most:

@@ -1,4 +1,4 @@
-"""The stage itself: every piece of the work that is missing, slot by slot, then the database of them."""
+"""The describe stage: computes every missing part, slot by slot, then builds the database from all parts."""
 
 import os
 import threading
@@ -22,7 +22,7 @@ _OTHER_STEPS = 3  # images, words, the database
 
 
 def describe(plan: DescribePlan) -> DescribeRecord:
-    """Makes the database of descriptions, the vectors and the rows beside it, unless they are there."""
+    """Makes the database of descriptions, and the vectors and rows beside it, unless they exist."""
     with IndexReader(plan.index_dir, plan.undescribed) as reader:
         most = plan.settings.cofiring_products
         every = {token: sampling_interval(reader, token, most) for token in plan.tokens}
@@ -37,7 +37,7 @@ def describe(plan: DescribePlan) -> DescribeRecord:
 
 @contextmanager
 def _map_pool(stop: threading.Event) -> Iterator[ThreadPoolExecutor]:
-    """Threads for maps: t-SNE is half of the work, and uses one core a slot. An error stops them."""
+    """A thread pool for maps: t-SNE is half of the work, on one core per slot. An error stops it."""
     pool = ThreadPoolExecutor(os.cpu_count(), "map")
     try:
         yield pool
@@ -49,7 +49,7 @@ def _map_pool(stop: threading.Event) -> Iterator[ThreadPoolExecutor]:
 
 
 def _write_rows(plan: DescribePlan, record: DescribeRecord) -> None:
-    """From both databases: an index that was described by an earlier version lacks them too."""
+    """Writes the feature rows from both databases, also for an index that an older version described."""
     described = plan.manifest.model_copy(update={"describe": record, "files": None})
     with IndexReader(plan.index_dir, described) as reader:
         for slot in plan.slots:

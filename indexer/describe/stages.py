@@ -1,4 +1,4 @@
-"""Each piece of the work, from what the index holds to a part on disk. Does not know which are missing."""
+"""Computes each part of the describe stage and writes it to disk. `stage` decides which to run."""
 
 import threading
 from functools import cached_property
@@ -34,13 +34,13 @@ _SAMPLED = 1 << 18  # images that place the cells of a large search index
 
 
 class DescribeStages:
-    """Reads what it needs once, when it first needs it."""
+    """Computes the parts of a describe stage; loads each input once, on first use."""
 
     def __init__(self, plan: DescribePlan, reader: IndexReader, cofiring_every: dict[Token, int]) -> None:
         self._plan, self._reader, self._settings = plan, reader, plan.settings
         self._neighborhood = NeighborFinder(plan, reader, cofiring_every)
         self.stop_maps = threading.Event()
-        """Maps under way end soon once it is set, and are not written."""
+        """Once set, running map computations end early and write nothing."""
 
     def write_images(self) -> None:
         """Writes the index for search among images."""
@@ -53,14 +53,14 @@ class DescribeStages:
             faiss().write_index(index, str(part))
 
     def write_words(self) -> None:
-        """The vocabulary's embeddings, and the mean that feature vectors are offsets from."""
+        """Writes the vocabulary's embeddings, and the mean that feature vectors are offsets from."""
         words, mean = self._words, lists(self._embeddings.mean[None], pa.float32())
         write_part(self._plan.part("means"), {"of": ["image"], "mean": mean})
         listed = pa.array(self._plan.vocabulary.words[: len(words)], pa.string())
         write_part(self._plan.part("words"), {"word": listed, "embedding": lists(words, pa.float32())})
 
     def write_top_images(self, slot: Slot) -> None:
-        """The vectors first: a part that is there says that they are, too."""
+        """Writes the feature vectors first, then the part: if the part exists, so do the vectors."""
         tops, least = read_top_images(self._reader, slot), self._settings.min_images
         vectors = feature_vectors(tops, self._embeddings, self._plan.n_features(slot.layer), least)
         with atomic_write(slot_vectors(self._plan.index_dir, slot)) as part, part.open("wb") as file:
@@ -93,7 +93,7 @@ class DescribeStages:
         vectors: Float32[np.ndarray, "active projection"],
         slot: Slot,
     ) -> None:
-        """The map of the features that `active_vectors` gives. Slots may be written from several threads."""
+        """Writes the map of the features of `active_vectors`. Threads may write different slots at once."""
         points = tsne_layout(
             vectors,
             perplexity=self._settings.perplexity,
@@ -125,7 +125,7 @@ class DescribeStages:
 
     @cached_property
     def _words(self) -> Float32[np.ndarray, "word projection"]:
-        """At unit length; none where features get no names."""
+        """The words' vectors at unit length; an empty array if features get no names."""
         if self._plan.without_names:
             return np.empty((0, self._embeddings.width), np.float32)
         tower = TextEncoder.load(self._plan.text_folder)
@@ -133,12 +133,12 @@ class DescribeStages:
 
     @cached_property
     def _labels(self) -> Int32[np.ndarray, " image"]:
-        """The same number for the same label, -1 for none."""
+        """A number for each image's label, equal for equal labels; -1 for no label."""
         return self._by_image("CASE WHEN label IS NULL THEN -1 ELSE dense_rank() OVER (ORDER BY label) END")
 
     @cached_property
     def _near_duplicates(self) -> NearDuplicates:
-        """Files are told apart by their digests."""
+        """The detector of near-duplicates; it recognizes identical files by their digests."""
         files = self._by_image("dense_rank() OVER (ORDER BY sha256)")
         limits = self._settings.fold_cosine, self._settings.fold_bits
         return NearDuplicates(self._embeddings, files, self._reader.thumb, *limits)
@@ -162,7 +162,7 @@ class DescribeStages:
     def active_vectors(
         self, slot: Slot
     ) -> tuple[Int32[np.ndarray, " active"], Float32[np.ndarray, "active projection"]]:
-        """Active features whose vector has a direction, and those vectors, a row each."""
+        """The active features whose vector has a direction, and their vectors, one row each."""
         vectors = self._neighborhood.vectors(slot)
         active_vectors = np.any(vectors, axis=1)
         return self._neighborhood.active(slot)[active_vectors], vectors[active_vectors]

@@ -1,4 +1,4 @@
-"""A slot's features with their top images, as padded arrays: what most figures are worked out from."""
+"""A slot's features with their top images, as padded arrays: the input of most of a feature's metrics."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from scopeview.store.reader import IndexReader
 
 @dataclass(frozen=True)
 class SlotTopImages:
-    """Every live feature of a slot, by feature. Ranks past a feature's last hold image 0 and weight 0."""
+    """The live features of a slot, in ascending order. Unused ranks are padded with image 0 and weight 0."""
 
     features: Int32[np.ndarray, " live"]
     n_active: Int32[np.ndarray, " live"]
@@ -29,13 +29,13 @@ class SlotTopImages:
         return len(self.features)
 
     def rows(self, start: int, end: int) -> "SlotTopImages":
-        """Those features alone, by their place here."""
+        """The features at positions `start` to `end` (exclusive) of this object."""
         cut = slice(start, end)
         return SlotTopImages(self.features[cut], self.n_active[cut], self.images[cut], self.weights[cut])
 
 
 def read_top_images(reader: IndexReader, slot: Slot) -> SlotTopImages:
-    """As many ranks as the index keeps."""
+    """Reads a slot's features with all top images that the index stores."""
     columns = reader.columns(
         f"SELECT feature, n_active FROM features WHERE {IN_SLOT} AND n_active > 0 ORDER BY feature",
         slot_values(slot),
@@ -55,7 +55,7 @@ def read_top_images(reader: IndexReader, slot: Slot) -> SlotTopImages:
 
 
 def active_features(reader: IndexReader, slot: Slot, min_images: int) -> Int32[np.ndarray, " active"]:
-    """Those that fire on at least so many images, by feature."""
+    """The features that fire on at least `min_images` images, in ascending order."""
     found: Int32[np.ndarray, " active"] = reader.columns(
         f"SELECT feature FROM features WHERE {IN_SLOT} AND n_active >= $least ORDER BY feature",
         {**slot_values(slot), "least": min_images},
@@ -66,7 +66,7 @@ def active_features(reader: IndexReader, slot: Slot, min_images: int) -> Int32[n
 def clarity(tops: SlotTopImages, embeddings: Embeddings, n_images: int) -> Float32[np.ndarray, " live"]:
     """Mean pairwise cosine of the first `n_images` top images, self-pairs excluded; NaN below two images.
 
-    Of n unit vectors it follows from the length of their sum: (|sum|^2 - n) / (n (n - 1)).
+    For n unit vectors it follows from the length of their sum: (|sum|^2 - n) / (n (n - 1)).
     """
     present = tops.present[:, :n_images]
     unit = embeddings.unit(tops.images[:, :n_images]) * present[:, :, None]
@@ -104,7 +104,7 @@ class PeakPositions(NamedTuple):
 
 
 def read_peak_positions(reader: IndexReader, layer: Layer, min_images: int) -> PeakPositions:
-    """From the positions stored at `any`."""
+    """Counts the positions of maxima that the index stores at `any`."""
     n_tokens = reader.manifest.model.grid_size**2 + 1
     found = reader.columns(
         "SELECT feature, position::INTEGER AS position, count(*)::INTEGER AS n FROM activations"
@@ -121,10 +121,11 @@ def read_peak_positions(reader: IndexReader, layer: Layer, min_images: int) -> P
 def selectivity(
     patches: Int32[np.ndarray, "feature patch"], min_images: int
 ) -> Float32[np.ndarray, " feature"]:
-    """0 where any patch is as likely as another, 1 where it is always the same; NaN below `min_images`.
+    """0 if all patches are equally likely, 1 if the maximum is always at one patch; NaN below `min_images`.
 
-    With p the chance that two of the images have their maximum at one patch, counted without replacement and
-    so whatever their number: 1 - ln p / ln (1 / patches). One row of a 16 x 16 grid, evenly, gives 0.5.
+    The formula is 1 - ln p / ln (1 / patches), where p is the chance that two of the images have their
+    maximum at the same patch. It is counted without replacement, so that it does not depend on the number of
+    images. An even spread over one row of a 16 x 16 grid gives 0.5.
     """
     counts = patches.astype(np.float64)
     n = counts.sum(axis=1)
@@ -144,9 +145,9 @@ _NOWHERE = 1e-6  # an offset no longer than this has no direction
 def feature_vectors(
     tops: SlotTopImages, embeddings: Embeddings, n_features: int, min_images: int
 ) -> Float16[np.ndarray, "feature projection"]:
-    """By feature, of unit length; zeros for those that are not active.
+    """The vectors of all features at unit length; zeros for features that are not active.
 
-    The mean of its top images' unit embeddings, weighted by activation, less the mean of all images.
+    A vector is the activation-weighted mean of the top images' unit embeddings, minus the mean of all images.
     """
     vectors = np.zeros((n_features, embeddings.width), np.float16)
     for start in range(0, len(tops), _CHUNK):

@@ -1,9 +1,9 @@
-"""Does a scene look less like what it shows without its heaviest group of features?
+"""Does a scene look less like its content without its heaviest group of features?
 
-Of a scene with one thing, at one layer, the features active at the tokens are grouped, as its page does it,
-and the heaviest group is set to 0; for comparison as much mass of features that are not in it, at random (all
-of them where the group holds more than half). CLIP's zero-shot probability of the right prompt, before and
-after, says what was lost.
+For a scene with one thing, at one layer, the features active at the tokens are grouped, as on the scene's
+page, and the heaviest group is set to 0. For comparison, features outside the group with as much mass are set
+to 0 at random (all of them if the group holds more than half). The loss is measured as CLIP's zero-shot
+probability of the right prompt, before and after.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ class AblationSite(NamedTuple):
 
 
 class Ablation(NamedTuple):
-    """CLIP's embedding of one scene: as it is, without its heaviest group, without as much mass at random."""
+    """CLIP's embeddings of one scene: unchanged, without its heaviest group, without equal random mass."""
 
     whole: Float32[np.ndarray, " projection"]
     without_group: Float32[np.ndarray, " projection"]
@@ -44,7 +44,7 @@ class Ablation(NamedTuple):
 
 
 class AblationShares(NamedTuple):
-    """The results of all scenes at one site, for one question; `halves` counts decreases to a half."""
+    """The results of all scenes at one site, for one question; `halves`: shares that lose over half."""
 
     n_scenes: int
     share: float
@@ -63,7 +63,7 @@ class AblationShares(NamedTuple):
 
 
 def ablation_sites(layers: Sequence[Layer]) -> list[AblationSite]:
-    """At `embed` there is the one token."""
+    """The sites to measure: `any` and `cls` at each block, `cls` alone at `embed`."""
     return [
         AblationSite(layer, token) for layer in layers for token in ([CLS] if layer == EMBED else [ANY, CLS])
     ]
@@ -73,7 +73,7 @@ def ablation_sites(layers: Sequence[Layer]) -> list[AblationSite]:
 def ablate_scene(
     encoder: Encoder, crop: UInt8[np.ndarray, "3 height width"], random: np.random.Generator
 ) -> Iterator[tuple[AblationSite, Ablation]]:
-    """One scene, as the model sees it, at every place."""
+    """Ablates one scene, given as the pixels that the model sees, at every site."""
     (decomposition,) = encoder.decompose(crop[None], embedding=False)
     activations = encoder.clip.forward(
         torch.from_numpy(crop)[None], [layer for layer in encoder.saes if layer != EMBED]
@@ -88,7 +88,7 @@ def ablation_shares(
     prompts: Float32[np.ndarray, "prompt projection"],
     logit_scale: float,
 ) -> AblationShares:
-    """`right` is the number of each scene's own prompt. At least one scene."""
+    """Summarizes at least one scene. `right` is the number of each scene's own prompt."""
     whole, group, rest = (
         _probabilities([getattr(removal, name) for removal in found], prompts, logit_scale)
         for name in ("whole", "without_group", "without_random")
@@ -113,7 +113,7 @@ def ablation_shares(
 def random_features(
     peaks: Peaks, without: Int64[np.ndarray, " member"], mass: float, random: np.random.Generator
 ) -> list[int]:
-    """Features in random order, none of `without`, as long as they fit into that mass."""
+    """Features in random order, none of `without`, as long as they fit into the given mass."""
     chosen: list[int] = []
     left = mass * _SPARE
     outside = np.flatnonzero(~np.isin(peaks.features, without))
@@ -166,7 +166,7 @@ def _run(
     layer: Layer,
     changes: Sequence[Float[Tensor, "token d_in"]],
 ) -> list[Float32[np.ndarray, " projection"]]:
-    """The embedding as it is, then with each of the changes, in one batch."""
+    """The embedding without any change, then with each change, in one batch."""
     if layer == EMBED:
         embeddings = torch.cat(
             [activations.embedding, *(activations.embedding + change for change in changes)]

@@ -34,16 +34,16 @@ class Concept(NamedTuple):
     group: Group
     name: str
     text: str | None
-    """A search query for it, in the words of the captions; None if they have no words for it."""
+    """A search query for the concept, in the words of the captions; None if captions have no words for it."""
     kind: int | None = None
-    """In `KINDS`; None: the concept is of no kind of thing."""
+    """The number of its kind in `KINDS`; None if the concept names no kind of thing."""
     colour: int | None = None
-    """In `COLOUR_NAMES`, of a thing."""
+    """The number of its colour in `COLOUR_NAMES`; None if the concept names no colour of a thing."""
 
 
 @cache
 def concepts() -> tuple[Concept, ...]:
-    """All of them, in the order of `shown`."""
+    """All concepts, in the order of the columns of `shown`."""
     return (
         *(Concept("kind", kind, a(kind), kind=number) for number, kind in enumerate(KINDS)),
         *(
@@ -69,7 +69,7 @@ def concepts() -> tuple[Concept, ...]:
 
 
 def shown(truths: SceneTruths) -> Bool[np.ndarray, "scene concept"]:
-    """Which scene shows which of `concepts`."""
+    """True where a scene shows a concept; columns are in the order of `concepts`."""
     kind = truths.kinds[:, :, None] == np.arange(len(KINDS))
     colour = truths.colours[:, :, None] == np.arange(len(COLOUR_NAMES))
     # Of one and the same thing: a red cat beside a blue dog is no red dog.

@@ -38,14 +38,14 @@ _CACHE_VERSION = 1  # of the code that measures controls
 
 
 class TopScenes:
-    """The nine highest of every column of a stream of rows; of equals the earlier scene."""
+    """The nine scenes with the highest values in each column of a stream; ties go to the earlier scene."""
 
     def __init__(self) -> None:
         self._values = self._scenes = self._n_fired = torch.empty(0)
         self._n_seen = 0
 
     def take(self, values: Float[Tensor, "scene column"]) -> None:
-        """The next scenes. A column fires on those where it is above 0."""
+        """Takes in the next scenes. A column fires on the scenes where its value is above 0."""
         numbers = torch.arange(self._n_seen, self._n_seen + len(values), device=values.device)
         scenes = numbers[None].expand(values.shape[1], -1)
         if self._n_seen == 0:
@@ -72,7 +72,7 @@ class Controls:
     def __init__(
         self, clip: Clip, saes: Mapping[Layer, Sae], l0s: Mapping[Layer, float], *, seed: int
     ) -> None:
-        """`saes` on the model's device; `l0s` are used for ReLU SAEs alone."""
+        """`saes` must be on the model's device; `l0s` are used only for ReLU SAEs."""
         self.clip = clip
         self._saes = {layer: random_sae(sae, l0s[layer], seed) for layer, sae in saes.items()}
         self._tops: dict[tuple[Control, Slot], TopScenes] = {}
@@ -95,7 +95,7 @@ class Controls:
 
 
 def cache_path(recipe: Recipe, database: str, device: str, *, world_seed: int, seed: int) -> Path:
-    """Where an index's result is cached; `database` names the index's images and configuration."""
+    """The cache file for an index's result; `database` names the index's images and configuration."""
     saes = {str(source.layer): source.config.sha256 for source in recipe.suite.sources}
     key = [_CACHE_VERSION, recipe.model_sha256, saes, database, device, world_seed, seed, torch.__version__]
     return cache_dir() / "controls" / f"{sha256(json.dumps(key).encode()).hexdigest()[:32]}.npz"
@@ -112,7 +112,7 @@ def save_tops(path: Path, tops: ControlTops) -> None:
 
 
 def load_tops(path: Path) -> ControlTops | None:
-    """None where nothing usable is cached."""
+    """Reads a cached result; returns None if there is no usable one."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found: dict[tuple[Control, Slot], dict[str, np.ndarray[Any, Any]]] = {}
@@ -126,14 +126,14 @@ def load_tops(path: Path) -> ControlTops | None:
 
 
 class AtTokens(NamedTuple):
-    """Activations at CLS, and the highest of all tokens."""
+    """Activations at CLS, and the maxima over all tokens."""
 
     cls: Float[Tensor, "batch column"]
     any: Float[Tensor, "batch column"]
 
 
 def random_sae(sae: Sae, l0: float, seed: int) -> Sae:
-    """The same but for its directions."""
+    """An SAE like this one with random decoder directions; a ReLU SAE becomes TopK with k = its mean L0."""
     config, device = sae.config, sae.pre_b.device
     random = torch.Generator().manual_seed(seed)
     directions = normalize(torch.randn(config.n_features, config.d_in, generator=random), dim=1).to(device)
@@ -143,7 +143,7 @@ def random_sae(sae: Sae, l0: float, seed: int) -> Sae:
 
 
 def latents(sae: Sae, tokens: Float[Tensor, "batch token d_in"]) -> AtTokens:
-    """0 where a feature does not fire."""
+    """The latents of all features; 0 where a feature does not fire."""
     batch, n_tokens, _ = tokens.shape
     features, values = (part.view(batch, n_tokens, -1) for part in sae.encode(tokens.flatten(0, 1)))
     silent = torch.zeros(batch, sae.config.n_features, device=values.device)

@@ -1,7 +1,7 @@
-"""`scopeview eval features`: a finished index of a world, scored against what its scenes truly show.
+"""`scopeview eval features`: scores a finished index of a world against the true content of its scenes.
 
-The features' top scenes are those that the index holds and its pages show. The controls are measured on the
-same scenes, down to the pixel, in one pass through the index's own model.
+The features' top scenes are those stored in the index and shown on its pages. The controls are measured on
+the same scenes, with identical pixels, in one pass through the index's own model.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class SlotScore:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many concepts of a group have a feature whose top nine scenes all show them, at `cls` or `any`."""
+    """The number of a group's concepts that all top nine scenes of a feature show, at `cls` or `any`."""
 
     layer: Layer
     group: Group
@@ -65,7 +65,7 @@ class FeatureMetrics:
 def evaluate_features(
     index_dir: Path, *, seed: int, device: str = "auto", with_controls: bool = True
 ) -> FeatureMetrics:
-    """Raises `InputError` as `read_truths`, and with controls as `load_encoder`."""
+    """Scores the index. Raises `InputError` as `read_truths`, and with controls as `load_encoder`."""
     with IndexReader(index_dir) as reader:
         truths, others = _measure(reader, seed, device, with_controls=with_controls)
         stored = {slot: read_top(reader, slot) for slot in reader.manifest.slots}
@@ -110,7 +110,7 @@ def _controls(reader: IndexReader, device: str) -> Controls:
 
 
 class _Scorer:
-    """The truth of an index's scenes, and what it says of top scenes."""
+    """Scores top scenes by the truth of an index's scenes."""
 
     def __init__(self, truths: SceneTruths) -> None:
         self._truths, self._shown = truths, shown(truths)
@@ -119,7 +119,7 @@ class _Scorer:
     def lines(
         self, slot: Slot, stored: StoredTop, others: Mapping[tuple[Control, Slot], Top]
     ) -> list[SlotScore]:
-        """The SAE's, the controls' where there are any, and that of chance."""
+        """The table's lines for a slot: the SAE, then the controls if any, then chance."""
         tops: dict[Subject, Top] = {"SAE": stored.top}
         tops |= {control: top for (control, at), top in others.items() if at == slot}
         tops["chance"] = random_top(len(stored.top.features), len(self._truths), _SEED)

@@ -1,6 +1,6 @@
-"""The figure of `eval features`: by layer, which share of the features stands for one thing, and for what.
+"""The figure of `eval features`: by layer, the share of features that match one concept, by kind of concept.
 
-Needs matplotlib, which nothing else does: the extra `figures`.
+Needs matplotlib, which nothing else uses: the extra `figures`.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ _WORDS: dict[Group, str] = {
 
 
 def check_figure(path: Path) -> None:
-    """Raises `InputError` for a name that says no format, and where matplotlib is missing."""
+    """Raises `InputError` for a name without a known format, and if matplotlib is missing."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"--figure {path} ends in none of {', '.join(SUFFIXES)}")
     try:
@@ -48,7 +48,7 @@ def check_figure(path: Path) -> None:
 
 
 def draw_figure(found: FeatureMetrics, path: Path) -> None:
-    """One panel a token, one bar a layer. The same figures give the same bytes. Raises as `check_figure`."""
+    """Draws one panel per token, one bar per layer, reproducibly. Raises as `check_figure`."""
     check_figure(path)
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -116,7 +116,7 @@ def _points(panel: "Axes", points: Sequence[tuple[int, float]], label: str, mark
 
 
 def _legend(panels: Sequence["Axes"]) -> dict[str, Any]:
-    """Every label once, with what is drawn for it; groups from the top of a bar down, as they stand there."""
+    """The legend: each label once, with its symbol; groups in the order of a bar, top to bottom."""
     found = {
         label: handle
         for panel in panels
@@ -127,6 +127,6 @@ def _legend(panels: Sequence["Axes"]) -> dict[str, Any]:
 
 
 def _metadata(path: Path) -> dict[str, None]:
-    """Nothing of when it was drawn."""
+    """Removes the date or program that matplotlib would write: equal figures give equal bytes."""
     names = {".svg": "Date", ".pdf": "CreationDate", ".png": "Software"}
     return {names[path.suffix.lower()]: None}

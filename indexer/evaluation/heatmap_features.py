@@ -1,8 +1,9 @@
-"""Which feature stands for a kind of thing, a colour or both: chosen on the scenes of an index, at `any`.
+"""Which feature represents a kind of thing, a colour or both: chosen on the scenes of an index, at `any`.
 
-Of the features whose nine top scenes all show it (`score`), the one that ranks the index's scenes best: the
-highest average precision of its activations, a scene on which it does not fire counting as not found. A thing
-that no feature's nine top scenes all show has none. Fixed before any model was measured.
+Among the features whose nine top scenes all show the concept (`score`), the one that ranks the index's scenes
+best is chosen: the highest average precision of its activations, where a scene on which it does not fire
+counts as not found. A concept without such a feature has none. The rule was fixed before any model was
+measured.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from scopeview.store.reader import IndexReader
 OBJECT_GROUPS: tuple[Group, ...] = ("kind", "colour", "kind and colour")
 
 Ranked = Mapping[int, Int64[np.ndarray, " _"]]
-"""By feature the scenes on which it fires, highest first."""
+"""For each feature the scenes on which it fires, highest activation first."""
 
 
 class ObjectFeatures(NamedTuple):
@@ -32,7 +33,7 @@ class ObjectFeatures(NamedTuple):
 
 
 def read_rankings(reader: IndexReader, slot: Slot) -> dict[int, Int64[np.ndarray, " _"]]:
-    """All that the index knows of a slot's features."""
+    """All of a slot's features with the scenes on which they fire."""
     found = reader.columns(
         "SELECT feature, image_id FROM activations WHERE layer = $layer AND token = $token"
         " ORDER BY feature, activation DESC, image_id",
@@ -44,7 +45,7 @@ def read_rankings(reader: IndexReader, slot: Slot) -> dict[int, Int64[np.ndarray
 
 
 def object_features(ranked: Ranked, top: Top, shown: Bool[np.ndarray, "scene concept"]) -> ObjectFeatures:
-    """`shown` is the truth of the index's scenes. Of equals the lower feature."""
+    """Chooses each concept's feature; `shown` is the truth of the scenes. Ties go to the lower feature."""
     counts = n_showing(shown, top.scenes)
     totals = shown.sum(axis=0)
     best: list[tuple[int, int, float]] = []
@@ -63,6 +64,6 @@ def object_features(ranked: Ranked, top: Top, shown: Bool[np.ndarray, "scene con
 
 
 def average_precision(found: Bool[np.ndarray, " rank"], n_relevant: int) -> float:
-    """`found` says of each scene, highest first, whether it shows the concept, as `n_relevant` of all do."""
+    """`found`: whether each scene, highest first, shows the concept; `n_relevant` of all scenes do."""
     ranks = np.flatnonzero(found) + 1
     return float((np.arange(1, len(ranks) + 1) / ranks).sum() / n_relevant)

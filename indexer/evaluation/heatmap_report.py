@@ -1,4 +1,4 @@
-"""The figures of `eval heat` as tables and as JSON."""
+"""The metrics of `eval heat` as tables and as JSON."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,7 +14,7 @@ GOAL = 0.8
 
 
 def as_json(found: HeatmapMetrics) -> dict[str, Any]:
-    """Layers are numbers or "embed", in keys text; what there is nothing to take a share of is null."""
+    """The metrics as JSON. Layers are numbers or "embed", as keys strings; a share of nothing is null."""
     located = {
         str(layer): {group: shares._asdict() for group, shares in by_group.items()}
         for layer, by_group in found.located.items()
@@ -26,7 +26,7 @@ def as_json(found: HeatmapMetrics) -> dict[str, Any]:
 
 
 def table(found: HeatmapMetrics) -> Iterator[str]:
-    """Line by line."""
+    """Yields the tables line by line."""
     yield f"{found.index}: {found.model} on fresh scenes of world {found.fresh_seed}"
     yield ""
     yield from _located(found)

@@ -1,7 +1,7 @@
-"""`scopeview eval heat`: is heat true, and do groups matter? On scenes of the world that nothing has seen.
+"""`scopeview eval heat`: do heatmaps peak on their object, and do groups matter? Measured on unseen scenes.
 
-What a feature stands for is taken from an index of the world (`heat_features`); the scenes that heat and
-groups are tried on are of another world, with the index's own model and SAEs.
+The concept that a feature represents is taken from an index of the world (`heatmap_features`). Heatmaps and
+groups are tested on scenes of another world, with the index's own model and SAEs.
 """
 
 from collections import defaultdict
@@ -43,7 +43,7 @@ QUESTIONS: tuple[Question, ...] = get_args(Question)
 
 
 class ScenePrompts(NamedTuple):
-    """Texts, each once, and for every scene the number of the one that is right of it."""
+    """Distinct texts, and for every scene the number of the text that describes it."""
 
     texts: list[str]
     right: list[int]
@@ -66,7 +66,7 @@ def scene_prompts(question: Question, scenes: Sequence[Scene]) -> ScenePrompts:
 
 @dataclass(frozen=True)
 class KindLine:
-    """A kind of thing and the feature that stands for it at one layer."""
+    """A kind of thing and the feature that represents it at one layer."""
 
     layer: Layer
     kind: str
@@ -104,8 +104,8 @@ class HeatmapMetrics:
 def evaluate_heat(
     index_dir: Path, *, seed: int, fresh_seed: int, n_scenes: int, n_single: int, device: str = "auto"
 ) -> HeatmapMetrics:
-    """Raises `InputError` where the fresh world is the index's own, for an index without the token `any`, as
-    `read_truths`, and where the index's model, its SAEs or its text encoder are not to be had."""
+    """Raises `InputError` if the fresh world is the index's own, if the index has no token `any`, as
+    `read_truths` does, and if the index's model, its SAEs or its text encoder are unavailable."""
     if fresh_seed == seed:
         raise InputError(f"world {seed} is the index's own; fresh scenes are of another one (--fresh-seed)")
     with IndexReader(index_dir) as reader:
@@ -127,7 +127,7 @@ def evaluate_heat(
 
 
 def _things(reader: IndexReader, seed: int) -> dict[Layer, ObjectFeatures]:
-    """By layer that has the token `any`."""
+    """The object concepts and their features, for each layer that has the token `any`."""
     slots = [slot for slot in reader.manifest.slots if slot.token == ANY]
     if not slots:
         raise InputError(

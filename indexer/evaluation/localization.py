@@ -1,10 +1,10 @@
-"""Does heat peak on the thing that the feature stands for, in scenes that no index holds?
+"""Does a feature's heatmap peak on the thing that the feature represents, in scenes outside any index?
 
-In a fresh scene that shows the thing, the strongest patch of the feature's heat is a hit when such a thing
-can be seen at its very middle, as in `located`; where the feature fires at no patch there is no maximum, and
-that is a miss. CLS, which the heat on an image does not show, is left out. Beside it: a patch at random,
-and the strongest patch of another feature, at random of those that fire in the same scene: things stand out,
-and heat that followed whatever stands out would be no heat of this thing.
+In a fresh scene that shows the thing, it is a hit if the thing is visible at the very middle of the heatmap's
+strongest patch, as in `located`. If the feature fires at no patch, there is no maximum, and that is a miss.
+CLS, which heatmaps do not show, is left out. There are two baselines: a random patch, and the strongest patch
+of another, random feature that fires in the same scene. The second is needed since things stand out: a
+heatmap that followed whatever stands out would say nothing about this thing.
 """
 
 from collections.abc import Sequence
@@ -25,36 +25,36 @@ class LocalizationPairs(NamedTuple):
 
     concepts: Int64[np.ndarray, " pair"]
     fires: Bool[np.ndarray, " pair"]
-    """The thing's feature, at some patch."""
+    """True if the thing's feature fires at some patch."""
     inside: Bool[np.ndarray, " pair"]
-    """The thing is seen at the middle of the strongest patch."""
+    """True if the thing is visible at the middle of the strongest patch."""
     touching: Bool[np.ndarray, " pair"]
-    """It is seen in at least one pixel of that patch."""
+    """True if the thing is visible in at least one pixel of that patch."""
     other: Bool[np.ndarray, " pair"]
-    """`inside` for another feature."""
+    """`inside` for another feature that fires in the scene."""
     chance: Float64[np.ndarray, " pair"]
-    """`inside` for a patch picked at random."""
+    """The expected value of `inside` for a random patch."""
 
 
 class HeatmapShares(NamedTuple):
     """Shares of the pairs of one layer and group; None if there are no pairs."""
 
     n_things: int
-    """That have a feature."""
+    """Concepts of the group that have a feature."""
     n_concepts: int
-    """In the group."""
+    """All concepts of the group."""
     n_pairs: int
     fires: float | None
     inside: float | None
     touching: float | None
     inside_firing: float | None
-    """`inside`, of the pairs in which the feature fires."""
+    """The share of `inside` among the pairs in which the feature fires."""
     other: float | None
     chance: float | None
 
 
 class PeakPatches(NamedTuple):
-    """Strongest patches, of some features in one image; counted from 0."""
+    """The strongest patch of each of some features in one image; patches are counted from 0."""
 
     fires: Bool[np.ndarray, " feature"]
     patches: Int64[np.ndarray, " feature"]
@@ -89,7 +89,7 @@ def localization_pairs(
 
 
 def concatenate_pairs(found: Sequence[LocalizationPairs]) -> LocalizationPairs:
-    """Those of several scenes; at least one."""
+    """Concatenates the pairs of one or more scenes."""
     return LocalizationPairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
@@ -128,7 +128,7 @@ def _peak_patches(layer: LayerDecomposition, features: Int64[np.ndarray, " featu
 def _other_features(
     layer: LayerDecomposition, features: Int64[np.ndarray, " feature"], random: np.random.Generator
 ) -> Int64[np.ndarray, " feature"]:
-    """For each of the features another that fires at some patch; itself where there is none."""
+    """For each feature a random other one that fires at some patch; itself if there is none."""
     firing = np.unique(layer.features[1:][layer.values[1:] > 0]).astype(np.int64)
     candidates = [firing[firing != feature] for feature in features]
     picked = [
@@ -139,7 +139,7 @@ def _other_features(
 
 
 def _matching_objects(concept: Concept, truth: SceneTruths) -> Bool[np.ndarray, " thing"]:
-    """Which things of the scene are what the concept says."""
+    """True for the things of the scene that match the concept."""
     kinds, colours = truth.kinds[0], truth.colours[0]
     fits: Bool[np.ndarray, " thing"] = kinds >= 0
     if concept.kind is not None:

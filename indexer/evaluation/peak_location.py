@@ -1,9 +1,9 @@
-"""Is a feature strongest on the thing that it stands for? By the patch of its maximum, at the token `any`.
+"""Is a feature strongest on the thing that it represents? Judged by the patch of its maximum at `any`.
 
-Asked of features whose best concept is a kind of thing, or a kind and colour, that all of their top nine
-scenes show. A scene is a hit when that thing can be seen at the very middle of the patch (the pointing game
-of Zhang et al., 2016, without its tolerance); where several things fit the concept, any of them. A maximum at
-CLS, which is nowhere in the image, is a miss.
+Measured for features whose best concept is a kind of thing, or a kind and colour, that all of their top nine
+scenes show. A scene is a hit if the thing is visible at the very middle of the patch (the pointing game of
+Zhang et al., 2016, without its tolerance); if several things match the concept, any of them counts. A maximum
+at CLS, which is nowhere in the image, is a miss.
 """
 
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ _MIN_HITS = 8  # of nine: the least that is 80 %
 
 @dataclass(frozen=True)
 class PeakLocation:
-    """Shares of all top scenes of all these features, but `features`; None where there are no features."""
+    """Shares of all top scenes of all these features (`features`: of the features); None without features."""
 
     n_features: int
     inside: float | None
-    """The thing is seen at the middle of the patch."""
+    """Share of the scenes in which the thing is visible at the middle of the patch."""
     touching: float | None
-    """It is seen in at least one pixel of the patch."""
+    """Share of the scenes in which the thing is visible in at least one pixel of the patch."""
     at_cls: float | None
     chance: float | None
     """`inside` for a patch picked at random in every scene."""
     features: float | None
-    """Share of the features that are inside in at least eight of nine scenes."""
+    """Share of the features that are inside in at least eight of their nine scenes."""
 
 
 def located(
@@ -42,7 +42,7 @@ def located(
     truths: SceneTruths,
     concepts: Sequence[Concept],
 ) -> PeakLocation:
-    """`positions` are token numbers, 0 for CLS."""
+    """Measures where maxima lie; `positions` are token numbers, 0 for CLS."""
     chosen = np.array([concept.kind is not None for concept in concepts])[best.concepts]
     chosen &= best.n_showing == N_TOP
     if not chosen.any():
@@ -67,7 +67,7 @@ def located(
 def _fitting(
     wanted: Sequence[Concept], scenes: Int64[np.ndarray, "feature rank"], truths: SceneTruths
 ) -> Bool[np.ndarray, "feature rank thing"]:
-    """Which things of each scene are what the feature stands for."""
+    """True for the things of each scene that match the feature's concept."""
     kinds = np.array([concept.kind for concept in wanted])[:, None, None]
     colours = np.array([-1 if concept.colour is None else concept.colour for concept in wanted])[
         :, None, None

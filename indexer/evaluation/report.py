@@ -1,4 +1,4 @@
-"""The figures of `eval features` as a table and as JSON."""
+"""The metrics of `eval features` as a table and as JSON."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -13,13 +13,13 @@ _NOTHING = "-"
 
 
 def as_json(found: FeatureMetrics) -> dict[str, Any]:
-    """Layers are numbers or "embed", in keys text; what there is nothing to take a share of is null."""
+    """The metrics as JSON. Layers are numbers or "embed", as keys strings; a share of nothing is null."""
     located = {str(layer): figures for layer, figures in asdict(found)["located"].items()}
     return {**asdict(found), "located": located}
 
 
 def table(found: FeatureMetrics) -> Iterator[str]:
-    """Line by line."""
+    """Yields the table line by line."""
     yield f"{found.index}: {found.model} on {found.n_scenes:,} scenes of world {found.seed}"
     yield ""
     yield "One thing: features that fire on at least 9 scenes; the share of them with a concept true of all"

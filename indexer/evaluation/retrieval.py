@@ -1,8 +1,8 @@
-"""Scores of a search by text: given who answers, how often the right feature is among the answers.
+"""Scores of a search by text: how often the right feature is among the answers of a given search method.
 
-Asked are the concepts that some feature stands for: its best concept, shown by all of its top nine scenes;
-each by one plain text in the captions' words (counts and places have none). An answer is right when all of
-the feature's top nine show the concept.
+Queries are the concepts that some feature represents: its best concept, shown by all of its top nine scenes.
+Each is queried by one plain text in the captions' words (counts and places have none). An answer is right if
+all of the feature's top nine show the concept.
 """
 
 import heapq
@@ -20,15 +20,15 @@ from scopeview.slots import CLS, EMBED, Layer, Slot, Token
 from scopeview.store.records import Hit
 
 AMONG = 5
-"""Answers that are looked at."""
+"""How many answers are considered."""
 
 SearchMethod = Literal["vectors", "decoder", "chance"]
-"""Search by feature vectors; its control, by decoder rows; features at random."""
+"""Search by feature vectors; the control, search by decoder rows; and random features."""
 
 
 @dataclass(frozen=True)
 class SearchScore:
-    """One line of the table: a slot, or all layers at once at one token. None where no concept is asked."""
+    """One line of the table: a slot, or all layers together at one token. None if there are no queries."""
 
     layer: Layer | Literal["all"]
     token: Token
@@ -37,7 +37,7 @@ class SearchScore:
     among: float | None
     """Share of the concepts with a right feature among the first five answers."""
     first: float | None
-    """Share of those whose very first answer is right."""
+    """Share of the concepts whose first answer is right."""
     among_by_group: dict[Group, float]
     n_by_group: dict[Group, int]
 
@@ -47,13 +47,13 @@ class FeatureMeanings(NamedTuple):
 
     features: Int64[np.ndarray, " feature"]
     showing: Bool[np.ndarray, "feature concept"]
-    """All of its top nine scenes show the concept."""
+    """True where all of a feature's top nine scenes show the concept."""
     asked: Bool[np.ndarray, " concept"]
-    """Some feature stands for the concept, and there are words for it."""
+    """True if some feature represents the concept, and captions have words for it."""
 
 
 class SearchScope(NamedTuple):
-    """Where one search looks."""
+    """The slots that one search covers: a single slot, or one token over all layers."""
 
     layer: Layer | Literal["all"]
     token: Token
@@ -70,7 +70,7 @@ class Finder(Protocol):
 
 
 def search_scopes(slots: Sequence[Slot]) -> list[SearchScope]:
-    """Every slot by itself, then every token over all layers; the embedding has `cls` alone."""
+    """Every slot by itself, then every token over all layers; `embed` has only `cls`."""
     layers = list(dict.fromkeys(slot.layer for slot in slots))
     tokens = list(dict.fromkeys(slot.token for slot in slots if slot.layer != EMBED)) or [CLS]
     everywhere = [
@@ -95,7 +95,7 @@ def score(
     vectors: Mapping[str, Float32[np.ndarray, " projection"]],
     finders: Mapping[SearchMethod, Finder],
 ) -> list[SearchScore]:
-    """A line a finder, and chance. `vectors` by text."""
+    """One line per finder, then chance. `vectors` are the queries' vectors by text."""
     here = {slot: meanings[slot] for slot in search.slots}
     asked = np.flatnonzero(np.any([found.asked for found in here.values()], axis=0)).tolist()
     outcomes: dict[SearchMethod, list[tuple[float, float]]] = {
@@ -112,7 +112,7 @@ def _outcome(
     concept: int,
     vector: Float32[np.ndarray, " projection"],
 ) -> tuple[float, float]:
-    """(Is a right feature among the first five? Is the first right?), as 0 or 1."""
+    """Whether a right feature is among the first five answers, and whether the first is right, as 0 or 1."""
     hits = [(hit, slot) for slot in here for hit in find(slot, vector, AMONG)]
     best = heapq.nlargest(AMONG, hits, key=lambda hit: hit[0].cosine)
     rights = [_is_right(here[slot], hit.number, concept) for hit, slot in best]
@@ -124,7 +124,7 @@ def _is_right(found: FeatureMeanings, feature: int, concept: int) -> bool:
 
 
 def _chance(here: Mapping[Slot, FeatureMeanings], concept: int) -> tuple[float, float]:
-    """The same in expectation, of features drawn without replacement."""
+    """The expected `_outcome` of features drawn at random without replacement."""
     n = sum(len(found.features) for found in here.values())
     n_right = sum(int(found.showing[:, concept].sum()) for found in here.values())
     drawn = min(AMONG, n)

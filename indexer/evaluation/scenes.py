@@ -1,7 +1,7 @@
 """The content of each scene of an index, as arrays: the ground truth for features.
 
-An index does not hold the truth. It is made again from the world's seed, scene by scene, an image's key being
-its number; a caption that differs tells that it is another world. Knows nothing of features.
+An index does not store the truth. It is generated again from the world's seed, scene by scene; an image's key
+is the number of its scene, and a different caption reveals a different world. Knows nothing of features.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,11 +42,11 @@ class SceneTruths:
     rows: Int8[np.ndarray, " scene"]
     """0, 1 or 2: the third of the image, from the top, with the middle of the largest thing's box."""
     columns: Int8[np.ndarray, " scene"]
-    """The same from the left."""
+    """0, 1 or 2: the third of the image, from the left, with the middle of the largest thing's box."""
     centred: Bool[np.ndarray, "scene thing=4 patch"]
-    """Can the thing be seen at the patch's middle?"""
+    """True if the thing is visible at the patch's middle."""
     touched: Bool[np.ndarray, "scene thing=4 patch"]
-    """Can the thing be seen in at least one pixel of the patch?"""
+    """True if the thing is visible in at least one pixel of the patch."""
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -58,7 +58,7 @@ class SceneTruths:
 
 
 def indexed_scenes(reader: IndexReader, seed: int) -> Iterator[Scene]:
-    """The scene of every image, by image id. Raises `InputError` where an image is not of that world."""
+    """The scene of every image, by image id. Raises `InputError` if an image is not of that world."""
     for key, caption in reader.sql("SELECT key, caption FROM images ORDER BY image_id"):
         name = key.rsplit("/", 1)[-1]
         if not name.isdecimal():
@@ -90,7 +90,7 @@ def scene_truth(scene: Scene, grid: int) -> SceneTruths:
 
 
 def concatenate_truths(parts: Sequence[SceneTruths]) -> SceneTruths:
-    """One after another; at least one."""
+    """Concatenates the truths of one or more parts, in order."""
     names = [field.name for field in fields(SceneTruths)]
     return SceneTruths(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
@@ -104,7 +104,7 @@ def _third(start_px: int, end_px: int) -> int:
 
 
 def _centred(mask: Mask, grid: int) -> Bool[np.ndarray, " patch"]:
-    """The pixel right and below of a patch's exact middle stands for it."""
+    """True for patches with the mask at their middle: the pixel just right of and below the exact middle."""
     middles = (2 * np.arange(grid) + 1) * IMAGE_PX // (2 * grid)
     return mask[np.ix_(middles, middles)].ravel()
 

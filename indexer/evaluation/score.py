@@ -1,10 +1,10 @@
-"""Which concept a feature stands for, by the nine scenes on which it fires most: arrays in, figures out.
+"""Which concept a feature represents, judged by its nine top scenes: arrays in, metrics out.
 
-Of a feature's nine top scenes the share that show a concept is its precision p; b is the concept's base rate,
-the share of all scenes that show it. Concepts are ranked by (p - b) / (1 - b), Loevinger's H (1947): 1 where
-all nine show it however common it is, 0 where as many do as anywhere. Of equals the rarer one is named, as it
-says more. A concept that all nine show thus always beats one that eight do; but a rare one that seven show
-may beat a common one that eight do, so that the count of eight or more is on the low side.
+The precision p is the share of a feature's nine top scenes that show a concept; the base rate b is the share
+of all scenes that show it. Concepts are ranked by (p - b) / (1 - b), Loevinger's H (1947): 1 if all nine show
+it, however common it is; 0 if it is no more common there than anywhere. Ties go to the rarer concept, which
+says more. Thus a concept that all nine show always beats one that eight show; but a rare one that seven show
+may beat a common one that eight show, so that the count of eight or more is on the low side.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from indexer.evaluation.concepts import GROUPS, Concept, Group
 from scopeview.store.records import MIN_GRID_IMAGES
 
 N_TOP = MIN_GRID_IMAGES
-"""Only features that fire on at least so many scenes are scored."""
+"""Only features that fire on at least this many scenes are scored."""
 _AT_LEAST = 8
 
 
@@ -34,21 +34,21 @@ class Best(NamedTuple):
 
     concepts: Int64[np.ndarray, " feature"]
     n_showing: Int8[np.ndarray, " feature"]
-    """How many of the nine scenes show it."""
+    """How many of the nine scenes show the concept."""
     scores: Float64[np.ndarray, " feature"]
     """Loevinger's H."""
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How many features stand for one thing. `nine`: all of the top nine show the concept; `eight`: at least
-    eight do. None where there is nothing to take a share of."""
+    """Share of features that match one concept. `nine`: all of the top nine show it; `eight`: at least eight
+    do. None if no features were scored."""
 
     n_scored: int
     nine: float | None
     eight: float | None
     nine_by_group: dict[Group, float]
-    """The parts of `nine`; empty where that is None."""
+    """The parts of `nine`; empty if that is None."""
     mean_score: float | None
 
 
@@ -63,7 +63,7 @@ def n_showing(
 
 
 def best_concepts(counts: Int8[np.ndarray, "feature concept"], base: Float64[np.ndarray, " concept"]) -> Best:
-    """`base` is the share of all scenes that show each concept. Nothing stands for what every scene shows."""
+    """The best concept of each feature, by base rates `base`; one that every scene shows never counts."""
     rarest_first = np.argsort(base, kind="stable")
     rates = base[rarest_first]
     sayable = rates < 1
@@ -93,13 +93,13 @@ def shares(best: Best, concepts: Sequence[Concept]) -> Shares:
 
 
 def random_top(n_features: int, n_scenes: int, seed: int) -> Top:
-    """The chance level: nine different scenes at random for each feature. Needs at least nine scenes."""
+    """The chance level: nine distinct random scenes for each feature. Needs at least nine scenes."""
     random = np.random.default_rng(seed)
     drawn = [random.choice(n_scenes, N_TOP, replace=False) for _ in range(n_features)]
     return Top(np.arange(n_features), np.array(drawn, dtype=np.int64).reshape(-1, N_TOP))
 
 
 def covered(counts: Int8[np.ndarray, "feature concept"]) -> Bool[np.ndarray, " concept"]:
-    """Is there a feature whose top nine all show the concept?"""
+    """True for concepts with a feature whose top nine scenes all show them."""
     found: Bool[np.ndarray, " concept"] = (counts == N_TOP).any(axis=0)
     return found

@@ -1,7 +1,7 @@
-"""`scopeview eval search`: does the text of a concept find a feature that stands for it?
+"""`scopeview eval search`: does the text of a concept find a feature that represents it?
 
-The index answers as its site does, by the feature vectors that `describe` made; as a control, the same texts
-are held against the features' decoder rows. Who is right, `retrieval` says.
+The index answers as its site does, by the feature vectors that `describe` made. As a control, the same texts
+are compared with the features' decoder rows. `retrieval` says which answers are right.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ class SearchMetrics:
 def evaluate_search(
     index_dir: Path, *, seed: int, device: str = "auto", with_controls: bool = True
 ) -> SearchMetrics:
-    """Raises `InputError` for an index without vectors, as `read_truths` and as `load_text_encoder`."""
+    """Scores search. Raises `InputError` without vectors, as `read_truths` and as `load_text_encoder`."""
     with IndexReader(index_dir) as reader:
         slots = reader.manifest.slots
         if not any(len(reader.search.features(slot)) for slot in slots):
@@ -95,7 +95,7 @@ class Rows(NamedTuple):
 
 
 class RowFinder:
-    """By cosine with one row a feature; of equals the lower feature."""
+    """Finds features by their row's cosine with the query; ties go to the lower feature."""
 
     def __init__(self, rows: Mapping[Slot, Rows]) -> None:
         self._rows = rows
@@ -108,7 +108,7 @@ class RowFinder:
 
 
 def _lens_finder(index_dir: Path, meanings: Mapping[Slot, FeatureMeanings], device: str) -> RowFinder:
-    """Among the same features as the search itself."""
+    """Finds features by decoder rows, among the same features as the search itself."""
     encoder = load_encoder(index_dir, device=device)
     lenses = {layer: decoder_logit_lens(encoder.clip, sae) for layer, sae in encoder.saes.items()}
     return RowFinder(
@@ -117,7 +117,7 @@ def _lens_finder(index_dir: Path, meanings: Mapping[Slot, FeatureMeanings], devi
 
 
 def search_table(found: SearchMetrics) -> Iterator[str]:
-    """Line by line."""
+    """Yields the table line by line."""
     yield f"{found.index}: {found.model} on {found.n_scenes:,} scenes of world {found.seed}"
     yield ""
     yield "Text search: of the concepts that a feature stands for, the share whose text finds a right feature"

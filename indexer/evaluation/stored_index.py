@@ -29,11 +29,11 @@ class StoredTop(NamedTuple):
 
     top: Top
     positions: Int64[np.ndarray, "feature rank=9"] | None
-    """Token numbers of the maxima at `any`; None elsewhere."""
+    """Token numbers of the maxima, for a slot at `any`; else None."""
 
 
 def read_top(reader: IndexReader, slot: Slot) -> StoredTop:
-    """Features that fire on at least nine scenes, with their top nine."""
+    """Reads the features that fire on at least nine scenes, with their top nine."""
     rows = reader.sql(
         "SELECT feature, top_images[:$n], top_positions[:$n] FROM features"
         " WHERE layer = $layer AND token = $token AND n_active >= $n ORDER BY feature",
@@ -49,9 +49,9 @@ def _integers(rows: Sequence[tuple[Any, ...]], column: int) -> np.ndarray[Any, n
 
 
 def read_truths(reader: IndexReader, seed: int, controls: Controls | None = None) -> SceneTruths:
-    """The truth of every image's scene, by image id; `controls` are given the scenes' pixels, in that order.
+    """The truth of every image's scene, by image id; `controls` receive the scenes' pixels, in that order.
 
-    Raises `InputError` for an index of fewer than nine images, and as `indexed_scenes`.
+    Raises `InputError` for an index of fewer than nine images, and as `indexed_scenes` does.
     """
     n_scenes, grid = reader.manifest.n_images, reader.manifest.model.grid_size
     if n_scenes < N_TOP:

@@ -14,12 +14,12 @@ _KEY_COLUMNS = ("key", "__key__", "id")
 
 
 class Columns(NamedTuple):
-    """As the file spells them."""
+    """Column names, as the file spells them."""
 
     image: str
     key: str | None
     others: list[str]
-    """Those of metadata."""
+    """The columns with metadata."""
     class_names: dict[str, list[str]]
     """The class names of integer labels, as Hugging Face `datasets` records them in the schema."""
     unused: list[str]
@@ -29,10 +29,10 @@ class Columns(NamedTuple):
 
 
 def find_columns(schema: pa.Schema, options: SourceOptions) -> Columns | None:
-    """None when no column holds images.
+    """Finds the columns to read; returns None if no column holds images.
 
-    The image is the column that the options name; else the first of the usual names; else one that `datasets`
-    notes as an image; each binary, a struct with a field `bytes`, or a list of these.
+    The image is the column that the options name, or else the first with a usual name, or else one that
+    `datasets` declares as an image. It must be binary, a struct with a field `bytes`, or a list of these.
     """
     features = _features(schema)
     names = {metadata.column_name(name): name for name in reversed(schema.names)}
@@ -60,7 +60,7 @@ def find_columns(schema: pa.Schema, options: SourceOptions) -> Columns | None:
 
 
 def image_bytes(value: Any) -> bytes | None:
-    """The first usable image of a list."""
+    """The image's bytes; for a list, those of its first usable image."""
     if isinstance(value, list):
         return next((found for found in map(image_bytes, value) if found is not None), None)
     if isinstance(value, dict):
@@ -69,7 +69,7 @@ def image_bytes(value: Any) -> bytes | None:
 
 
 def with_class_names(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
-    """The metadata of a row, numbers of classes by their names; -1 means that there is none."""
+    """The metadata of a row, with class numbers replaced by class names; -1 means no class."""
     return {
         name: _named(row[name], columns.class_names[name]) if name in columns.class_names else row[name]
         for name in columns.others
@@ -85,7 +85,7 @@ def _named(value: Any, names: Sequence[str]) -> Any:
 
 
 def _features(schema: pa.Schema) -> dict[str, Any]:
-    """The `datasets` features of each column; empty if it did not write the file."""
+    """The `datasets` features of each column; empty if `datasets` did not write the file."""
     try:
         noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = noted["info"]["features"]
@@ -99,7 +99,7 @@ def _kind(feature: Any) -> Any:
 
 
 def _class_names(feature: Any) -> list[str] | None:
-    """The names of a class label, or of a list of them."""
+    """The class names of a class label, or of a list of class labels; None for other features."""
     if isinstance(feature, list) and len(feature) == 1:
         return _class_names(feature[0])
     if _kind(feature) in ("Sequence", "List", "LargeList"):
@@ -120,7 +120,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    """A number or a text, also where the file keeps each only once."""
+    """True for integers and text, also if dictionary-encoded."""
     if pa.types.is_dictionary(kind):
         return _is_plain(kind.value_type)
     return kind in (pa.string(), pa.large_string(), pa.string_view()) or pa.types.is_integer(kind)

@@ -1,7 +1,7 @@
-"""A cheap fingerprint of files: the same for a copy elsewhere, another one when a file has changed.
+"""A cheap fingerprint of files: equal for a copy elsewhere, different once a file has changed.
 
-It reads both ends of a file and its size, not all of it: an edit in the middle that keeps the length goes
-unnoticed, which is the price of not reading terabytes twice. Times are left out: copying changes them.
+It covers a file's size and both ends, not all of it: an edit in the middle that keeps the length goes
+unnoticed, which is the price of not reading terabytes twice. Times are left out, since copying changes them.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ _END_BYTES = 64 * 1024
 
 
 def file_digest(path: Path) -> str:
-    """Hex sha256 of the name, the size and both ends; another one, and no error, while it cannot be read."""
+    """Hex sha256 of name, size and both ends. An unreadable file gives another digest, not an error."""
     try:
         size = path.stat().st_size
         ends = _ends(path, size)
@@ -22,7 +22,7 @@ def file_digest(path: Path) -> str:
 
 
 def _ends(path: Path, size: int) -> bytes:
-    """The first and the last 64 KB."""
+    """The first and the last 64 KB of a file."""
     with path.open("rb") as file:
         first = file.read(_END_BYTES)
         file.seek(max(0, size - _END_BYTES))

@@ -1,8 +1,8 @@
-"""A folder of images: every image below it, by path, with `STEM.txt` and `STEM.json` beside it, and what
-tables and the folders' names say of it (see `imagefolder`).
+"""A folder of images: every image below it, by path, with its metadata.
 
-The folder is listed once (see `listing`); its shards are slices of that list. An image that is a link out of
-the folder is reported and not followed.
+Metadata comes from `STEM.txt` and `STEM.json` beside the image, from tables and from folder names (see
+`imagefolder`). The folder is listed once (see `listing`); its shards are slices of that list. An image that
+is a link out of the folder is reported and not followed.
 """
 
 import json
@@ -55,11 +55,11 @@ class Entry(NamedTuple):
     path: str
     sidecars: tuple[str, ...]
     is_duplicate: bool
-    """Another image before it has the same key."""
+    """True if an earlier image has the same key."""
     row: str = ""
     """The image's row in a table beside the images: its columns as JSON."""
     class_folder: str = ""
-    """The folder that it lies in, where folders stand for classes."""
+    """The name of the image's folder, if folders stand for classes."""
 
     @property
     def key(self) -> str:
@@ -124,7 +124,7 @@ class FolderShard:
         return described._replace(note=BadReason.BAD_METADATA) if is_refused else described
 
     def _contents(self, path: str, max_bytes: int) -> bytes:
-        """Raises `_RefusedError`. A pipe named `a.jpg` is not opened: that would wait for ever."""
+        """The file's bytes. Raises `_RefusedError`; never opens a pipe, since reading it may never end."""
         file = self.root / path
         try:
             if not self.options.follow_links and leads_out(file, link_places(self.root)):
@@ -152,9 +152,9 @@ class _RefusedError(Exception):
 def folder_shards(
     root: Path, files: Sequence[str], images_per_shard: int, options: SourceOptions
 ) -> tuple[tuple[FolderShard, ...], list[tuple[str, str]]]:
-    """`folder-00000`, ...: slices of the files that are images or might be, `images_per_shard` in each.
+    """Returns shards `folder-00000`, ..., each with `images_per_shard` files that are or may be images.
 
-    Beside them (reason, path) of the files that neither are images nor belong to one.
+    Also returns (reason, path) of each file that is not an image and belongs to none.
     """
     tables = read_tables(root, files, options)
     folders = class_folders([path for path in files if is_image(path)], options)
@@ -198,7 +198,7 @@ def _suffix(path: str) -> str:
 
 
 def _size_or_gone(path: Path) -> int:
-    """Bytes, or -1 for what is no longer there (which makes another fingerprint)."""
+    """The size in bytes, or -1 for a file that no longer exists (which changes the fingerprint)."""
     try:
         return path.stat().st_size
     except OSError:

@@ -1,6 +1,6 @@
-"""Members of a tar gathered into samples, by webdataset's rule: one name up to the first dot, side by side.
+"""Groups members of a tar into samples by webdataset's rule: adjacent files, equal up to the first dot.
 
-It reads no bytes and knows no metadata.
+Reads no bytes and knows no metadata.
 """
 
 import re
@@ -19,7 +19,7 @@ _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)
 
 
 class SampleFiles(NamedTuple):
-    """The files of one sample, by what follows the first dot, in the tar's order (so one may come twice)."""
+    """The files of one sample, by what follows the first dot, in the tar's order (one may come twice)."""
 
     key: str
     files: list[tuple[str, Member]]
@@ -33,10 +33,11 @@ class SampleFiles(NamedTuple):
         return next((member for name, member in self.files if name == suffix and member.is_plain), None)
 
     def images(self, key: str | None = None) -> list[tuple[str, Member]]:
-        """The image and then all others, with their suffixes.
+        """Returns the image and then all others, with their suffixes.
 
-        `KEY.jpg` comes before `KEY.mask.png`; among the first jpg, jpeg, png, webp, gif in this order, among
-        the others `image`, `img`, `input`, `rgb`, then by name. With a `key` only those that it names.
+        `KEY.jpg` comes before `KEY.mask.png`. Plain suffixes come in the order jpg, jpeg, png, webp, gif; the
+        others `image`, `img`, `input`, `rgb` first, then by name. With a `key`, returns only those that it
+        names.
         """
         found = [(name, member) for name, member in self.files if _last(name) in IMAGE_SUFFIXES]
         if key is not None:
@@ -44,7 +45,8 @@ class SampleFiles(NamedTuple):
         return [one for one in sorted(found, key=lambda one: _image_rank(one[0])) if one[1].is_plain]
 
     def text_suffix(self, key: str | None = None) -> str | None:
-        """`txt`, else `caption.txt`, `text.txt`, `outputs.txt`, else the first by name; or the `key`."""
+        """The caption's suffix: `key` if it exists, or else the first of `txt`, `caption.txt`, `text.txt`,
+        `outputs.txt` that does, or else the first by name; None if there is none."""
         if key is not None and key.lower() in self.suffixes:
             return key.lower()
         texts = [name for name in self.suffixes if _last(name) == "txt"]
@@ -61,7 +63,7 @@ def _place(name: str, names: tuple[str, ...]) -> int:
 
 
 def group_members(members: Iterable[Member | Cut]) -> Iterator[SampleFiles | Cut]:
-    """Groups in order. A `Cut` comes last, before it the group that it may have cut into."""
+    """Yields groups in order. For a cut tar, the last two are the group that may be cut, and a `Cut`."""
     group: SampleFiles | None = None
     for member in members:
         if isinstance(member, Cut):
@@ -82,7 +84,7 @@ def group_members(members: Iterable[Member | Cut]) -> Iterator[SampleFiles | Cut
 
 
 def _split(name: str) -> tuple[str, str | None]:
-    """`a/b.seg.png` -> (`a/b`, `seg.png`); the whole name and None where there is no suffix."""
+    """Splits `a/b.seg.png` into (`a/b`, `seg.png`); without a suffix returns the whole name and None."""
     while name.startswith("./"):  # what `tar -c .` writes
         name = name[2:]
     match = _NAME.fullmatch(name)

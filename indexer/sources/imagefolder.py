@@ -1,7 +1,8 @@
-"""Metadata of a folder of images beside each image: tables and folder names.
+"""Metadata for a folder of images: tables and folder names.
 
-Both by the rules of Hugging Face's `imagefolder`: `metadata.jsonl`, `.csv` or `.parquet`, whose column
-`file_name` is relative to the table; and folders as classes, where all images lie at one depth in several.
+Both follow the rules of Hugging Face's `imagefolder`. Tables are `metadata.jsonl`, `.csv` or `.parquet`,
+whose column `file_name` is relative to the table. Folders are classes if all images lie at one depth in
+several.
 """
 
 import csv
@@ -40,7 +41,7 @@ class Tables:
 
 
 def read_tables(root: Path, files: Sequence[str], options: SourceOptions) -> Tables:
-    """If two tables describe an image, the one nearer to it wins."""
+    """Reads all tables. If two describe an image, the one nearer to it wins."""
     found, images = Tables(), {path for path in files if is_image(path)}
     places = None if options.follow_links else link_places(root)
     tables = [path for path in files if PurePosixPath(path).name.lower() in _TABLES]
@@ -61,7 +62,7 @@ def read_tables(root: Path, files: Sequence[str], options: SourceOptions) -> Tab
 
 
 def class_folders(images: Sequence[str], options: SourceOptions) -> dict[str, str]:
-    """Image -> the name of its folder, where these are classes: no splits, all at one depth, two or more."""
+    """Image -> the name of its folder, if folders are classes: two or more, at one depth, and not splits."""
     parents = {path: PurePosixPath(path).parent for path in images}
     names = {parent.name for parent in parents.values()}
     are_classes = (
@@ -90,7 +91,7 @@ def _take(found: Tables, table: str, row: Mapping[str, Any] | None, images: set[
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any] | None]:
-    """Rows as the table has them; None for one that cannot be read."""
+    """Yields a table's rows; None for a row that cannot be read."""
     if path.suffix.lower() == ".parquet":
         yield from _parquet_rows(path)
     elif path.suffix.lower() == ".csv":

@@ -1,7 +1,7 @@
 """Which keys are safe to show, store and compare, and how an unsafe one is printed.
 
-A key never becomes a file name in an index, yet it is shown, exported and joined to paths by those who
-read the index: a key that climbs out of its folder or hides a control character is refused.
+A key never becomes a file name in an index, but users of the index show it, export it and join it to paths.
+So a key that leads out of its folder or hides a control character is refused.
 """
 
 import unicodedata
@@ -13,7 +13,7 @@ _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def unsafe_because(key: str) -> str | None:
-    """Why `key` is refused, or None when it is safe."""
+    """Returns why `key` is refused, or None if it is safe."""
     if len(key) > MAX_KEY_CHARS:
         return f"it has {len(key)} characters, at most {MAX_KEY_CHARS} are accepted"
     if key.startswith("/"):
@@ -28,7 +28,7 @@ def unsafe_because(key: str) -> str | None:
 
 
 def printable(key: str, max_chars: int = 200) -> str:
-    """`key` with everything escaped that a terminal, a log or a JSON file should not meet; cut short."""
+    """`key`, truncated, with every character escaped that could harm a terminal, a log or a JSON file."""
     escaped = "".join(
         character.encode("unicode_escape").decode("ascii")
         if unicodedata.category(character) in _REFUSED_CATEGORIES

@@ -1,8 +1,8 @@
-"""Which kind of source a listing is, by one rule for folders and URLs. It knows paths only.
+"""Which kind of source a listing is, by one rule for folders and URLs. Knows paths only.
 
 Tars and Parquet files with images, at any depth, are the data set; a few images in other folders (a banner, a
-preview) then lie beside it. Where images lie in the archives' own folders, or are many, or both kinds of
-archive are there, nobody can tell what is meant: that is refused, and `--source-kind` chooses.
+preview) are then ignored. If images lie in the archives' own folders, or are many, or if both kinds of
+archive exist, the source is ambiguous and refused; `--source-kind` then chooses.
 """
 
 from collections import Counter
@@ -30,17 +30,17 @@ _FILES: dict[Kind, str] = {"webdataset": ".tar", "parquet": ".parquet", "folder"
 class Layout(NamedTuple):
     kind: Kind
     paths: list[str]
-    """The archives, sorted; of a folder of images all its files."""
+    """The archives, sorted; for a folder of images all its files."""
     unused: list[tuple[str, str]]
-    """(reason, path) of all others; of a folder of images none, for it knows which lie beside an image."""
+    """(reason, path) of all other files; empty for a folder of images, which decides that for itself."""
 
 
 def choose_layout(
     root: str, files: Sequence[str], options: SourceOptions, has_images: Callable[[str], bool | None]
 ) -> Layout:
-    """`has_images` says whether a Parquet file has a column of images; None where it cannot be read.
+    """Chooses the kind of source. `has_images` says whether a Parquet file has images (None: unreadable).
 
-    Raises `SourceError` where there is nothing to index, or no telling which of several kinds is meant.
+    Raises `SourceError` if there is nothing to index, or if it is unclear which of several kinds is meant.
     """
     kind = options.kind
     tars = [path for path in files if is_tar(path)]
@@ -85,22 +85,22 @@ def archive_stem(path: str) -> str:
 
 
 def stats_of(tar: str) -> str:
-    """img2dataset's `00000_stats.json` beside a tar."""
+    """The path of img2dataset's statistics for a tar, such as `00000_stats.json`."""
     return archive_stem(tar) + STATS_SUFFIX
 
 
 def table_of(tar: str) -> str:
-    """img2dataset's `00000.parquet` beside a tar."""
+    """The path of img2dataset's table for a tar, such as `00000.parquet`."""
     return archive_stem(tar) + PARQUET_SUFFIX
 
 
 def count_file_of(tar: str, files: Container[str]) -> str | None:
-    """Which of `files` says how many samples the tar holds."""
+    """The one of `files` that states how many samples the tar holds, or None."""
     return next((path for path in (stats_of(tar), table_of(tar)) if path in files), None)
 
 
 def shard_names(paths: Sequence[str]) -> list[str]:
-    """Usable as file names, each once: `a/00000.tar` -> `a--00000`; with its suffix where two are alike."""
+    """Distinct names usable for files: `a/00000.tar` -> `a--00000`; equal ones also get their suffix."""
     short = [_flat(archive_stem(path)) for path in paths]
     times = Counter(short)
     names: dict[str, None] = {}
@@ -117,7 +117,7 @@ def _flat(path: str) -> str:
 
 
 def summary(files: Sequence[str]) -> str:
-    """`12 .txt, 3 .parquet`: what is there, the commonest first."""
+    """Counts files by suffix, the commonest first, such as `12 .txt, 3 .parquet`."""
     kinds = Counter(PurePosixPath(file).suffix.lower() or "without extension" for file in files)
     return ", ".join(f"{count} {printable(kind)}" for kind, count in kinds.most_common(5)) or "no files"
 
@@ -125,7 +125,7 @@ def summary(files: Sequence[str]) -> str:
 def _tables(
     files: Sequence[str], tars: Sequence[str], has_images: Callable[[str], bool | None]
 ) -> dict[str, bool | None]:
-    """Every Parquet file. One with the name of a tar is img2dataset's table of it, and holds no images."""
+    """Whether each Parquet file has images. One named like a tar is img2dataset's table and has none."""
     stems = {archive_stem(path) for path in tars}
     return {
         path: False if archive_stem(path) in stems else has_images(path) for path in files if is_parquet(path)
@@ -133,7 +133,7 @@ def _tables(
 
 
 def _only_kind(root: str, found: dict[Kind, list[str]]) -> Kind:
-    """Raises `SourceError` where several kinds are there, and neither lies beside the other."""
+    """Returns the only kind of source found ("folder" if none). Raises `SourceError` for several."""
     archives = [path for kind, paths in found.items() if kind != "folder" for path in paths]
     folders = {str(PurePosixPath(path).parent) for path in archives}
     loose = found["folder"]
@@ -152,7 +152,7 @@ def _only_kind(root: str, found: dict[Kind, list[str]]) -> Kind:
 
 
 def _why_unused(path: str, tables: dict[str, bool | None]) -> str:
-    """The reason for a file beside the archives that are used."""
+    """The reason why a file beside the archives is not used."""
     if is_image(path):
         return UnusedReason.LOOSE_IMAGE
     if is_tar(path):

@@ -1,8 +1,8 @@
-"""Every file below a folder, and what is not entered or followed, by reason.
+"""Lists every file below a folder, and by reason the folders not entered and the links not followed.
 
 Links are followed as long as they stay inside the folder, without going round in a circle. In a snapshot of
 the Hugging Face cache all files are links to the blobs beside it, which count as inside. A link that leads
-elsewhere could show a stranger's data set whatever this machine holds: it is followed only where asked for.
+elsewhere could put any file of this machine into someone else's data set, so it is followed only on request.
 """
 
 import os
@@ -16,7 +16,7 @@ from indexer.sources.unused import UnusedReason
 from scopeview.errors import SourceError
 
 _MAX_ENTRIES = 8
-"""Times that links lead into one folder: a few folders with links to all others make no end of paths."""
+"""How many links into one folder are followed: folders linked to each other give endless paths."""
 
 
 @dataclass
@@ -24,12 +24,12 @@ class FolderListing:
     """Paths are relative to the folder, with `/`."""
 
     files: list[str] = field(default_factory=list)
-    """Sorted; among them links to nothing, and images that are links out or pipes: these count as bad."""
+    """Sorted. Includes dangling links, and images that are pipes or links out: these count as bad."""
     unused: list[tuple[UnusedReason, str]] = field(default_factory=list)
 
 
 def list_files(root: Path, *, follow_links: bool = False) -> FolderListing:
-    """Raises `OSError` where the folder itself cannot be read."""
+    """Lists the folder. Raises `OSError` if the folder itself cannot be read."""
     found, places = FolderListing(), None if follow_links else link_places(root)
     entered: Counter[str] = Counter()
     waiting = [("", frozenset({os.path.realpath(root)}))]
@@ -51,7 +51,7 @@ def list_files(root: Path, *, follow_links: bool = False) -> FolderListing:
 
 
 def link_places(root: Path) -> tuple[Path, ...]:
-    """The folders to which links may lead: `root`, and where it is in the Hub's cache, the blobs there."""
+    """The folders to which links may lead: `root`, and the blobs if `root` is in the Hub's cache."""
     real = root.resolve()
     for folder in (real, *real.parents):
         blobs = folder.parent.parent / "blobs"
@@ -61,7 +61,7 @@ def link_places(root: Path) -> tuple[Path, ...]:
 
 
 def leads_out(path: Path, places: tuple[Path, ...] | None) -> bool:
-    """Whether `path` is a link to somewhere outside `places`. A circle raises `OSError` or `RuntimeError`."""
+    """True if `path` is a link to somewhere outside `places`. A circle raises `OSError` or `RuntimeError`."""
     if places is None or not path.is_symlink():
         return False
     target = path.resolve()
@@ -69,7 +69,7 @@ def leads_out(path: Path, places: tuple[Path, ...] | None) -> bool:
 
 
 def snapshot_of(root: Path) -> Path:
-    """`root`, or where it is a repository in the Hub's cache, its one snapshot or that of `refs/main`."""
+    """`root` itself; for a repository in the Hub's cache, the snapshot of `refs/main` or the only one."""
     snapshots = root / "snapshots"
     if not (snapshots.is_dir() and (root / "blobs").is_dir()):
         return root
@@ -104,7 +104,7 @@ def _refusal(
     places: tuple[Path, ...] | None,
     entered: Counter[str],
 ) -> UnusedReason | None:
-    """Why a folder is not entered, or an archive is not opened."""
+    """The reason not to enter a folder or open an archive, or None."""
     if not _is_folder(entry):
         return _file_refusal(entry, places)
     if not entry.is_symlink():
@@ -119,7 +119,7 @@ def _refusal(
 
 
 def _file_refusal(entry: "os.DirEntry[str]", places: tuple[Path, ...] | None) -> UnusedReason | None:
-    """Links to nothing are left to whoever reads them."""
+    """The reason not to open an archive, or None. Dangling links are left to the code that reads them."""
     if not (is_tar(entry.name) or is_parquet(entry.name)) or not Path(entry.path).exists():
         return None
     if leads_out(Path(entry.path), places):

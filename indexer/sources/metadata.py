@@ -1,9 +1,9 @@
-"""Caption, source URL, label and safety scores, out of JSON, text files, tables and Parquet columns.
+"""Reads caption, source URL, label and safety scores from JSON, text files, tables and Parquet columns.
 
-Column names vary by release (`TEXT`, `text`, `caption`), so they are matched without regard to case, and
-`_` is a space. The caption is the first of: `ENG TEXT` (the English translation that LAION's multilingual
-lists carry: the words the model's own text encoder reads), the text file beside the image, the columns in the
-order below. An option names one place instead, and then nothing else is taken.
+Column names vary by release (`TEXT`, `text`, `caption`), so they are compared without regard to case, and `_`
+counts as a space. The caption is the first of: `ENG TEXT` (the English translation in LAION's multilingual
+lists, in the language that the model's text encoder reads), the text file beside the image, the columns in
+the order below. An option can name one place instead, and then no other is used.
 """
 
 import json
@@ -51,14 +51,14 @@ class Metadata(NamedTuple):
 
 
 class Record:
-    """Notes where the parts of one sample were found, and what of it was left."""
+    """Records where the parts of one sample were found, and which files and columns were not used."""
 
     def __init__(self) -> None:
         self._taken: dict[str, str] = {}
         self._there: dict[str, None] = {}
 
     def there(self, names: Iterable[str]) -> None:
-        """Files and columns that the sample has."""
+        """Adds files and columns that the sample has."""
         self._there |= dict.fromkeys(names)
 
     def take(self, part: str, name: str) -> None:
@@ -67,7 +67,7 @@ class Record:
     def first(
         self, part: str, places: Iterable[_Named], convert: Callable[[object], _Part | None]
     ) -> _Part | None:
-        """The first of the places that holds the part, which is noted."""
+        """Returns the first of the places that holds the part, and records it."""
         for name, value in places:
             converted = convert(value)
             if converted is not None:
@@ -83,7 +83,7 @@ class Record:
 
 
 def column_name(name: str) -> str:
-    """The spelling under which columns are compared: `ENG_TEXT` -> `eng text`."""
+    """The spelling in which columns are compared: `ENG_TEXT` -> `eng text`."""
     return name.lower().replace("_", " ")
 
 
@@ -96,9 +96,10 @@ def from_columns(
     options: SourceOptions | None = None,
     record: Record | None = None,
 ) -> Metadata:
-    """`columns` as a JSON object or a table row has them; `txt` and `cls`: the text and the label beside it.
+    """Reads `columns`, a JSON object or a table row, with `txt` and `cls`, the text and label beside it.
 
-    `names`: how the record calls what holds the columns ("": nothing but the column), the text and the label.
+    `names` are the record's names for the source of the columns (empty: just the column), the text and the
+    label.
     """
     options, record = options or SourceOptions(), record or Record()
     holder, txt_name, cls_name = names
@@ -129,9 +130,9 @@ def from_files(
     options: SourceOptions | None = None,
     record: Record | None = None,
 ) -> Metadata:
-    """From the files beside an image. Unreadable ones cost their content, never the image: see `note`.
+    """Reads the files beside an image. An unreadable one loses its content, never the image: see `note`.
 
-    `row`: what a table says of the image; where the JSON names the same column, that holds.
+    `row` is a table's row for the image; where the JSON has the same column, the JSON wins.
     """
     columns, json_is_bad = _parse_object(json_bytes)
     caption, txt_is_bad = _decode(txt)
@@ -144,7 +145,7 @@ def from_files(
 
 
 class _Columns:
-    """Columns by the spelling under which they are compared; of two that are alike the first."""
+    """Columns by the spelling in which they are compared; of two equal ones the first counts."""
 
     def __init__(self, columns: Mapping[str, Any], holder: str) -> None:
         self._columns: dict[str, _Named] = {}
@@ -152,7 +153,7 @@ class _Columns:
             self._columns.setdefault(column_name(str(name)), (f"{holder} {name}".strip(), value))
 
     def __call__(self, names: Iterable[str]) -> list[_Named]:
-        """Those of these names that are there, in the order asked for."""
+        """The columns with these names that exist, in the order of `names`."""
         wanted = map(column_name, names)
         return [self._columns[name] for name in wanted if name in self._columns]
 
@@ -161,12 +162,12 @@ class _Columns:
 
 
 def _called(key: str, name: str, text: str | None) -> list[_Named]:
-    """The file, where the option names it."""
+    """The file's text, if the option names that file."""
     return [(name, text)] if key.lower() == name.lower() else []
 
 
 def _parse_object(json_bytes: bytes | None) -> tuple[dict[str, Any], bool]:
-    """The object, and whether there was something else."""
+    """The JSON object, and whether the file held anything else instead."""
     if json_bytes is None:
         return {}, False
     try:
@@ -186,9 +187,9 @@ def _decode(text: bytes | None) -> tuple[str | None, bool]:
 
 
 def _text(value: object) -> str | None:
-    """Text as it is, except that lone surrogates, which no file format takes, become U+FFFD.
+    """The text unchanged, except that lone surrogates, which no file format accepts, become U+FFFD.
 
-    Of a list the first text: an image may have several captions.
+    For a list, its first text: an image may have several captions.
     """
     if isinstance(value, list | tuple):
         return next((text for text in map(_text, value) if text is not None), None)
@@ -200,7 +201,7 @@ def _text(value: object) -> str | None:
 
 
 def _label(value: object) -> str | None:
-    """Text, or a number as its text, whole ones without `.0`; several with commas between."""
+    """A label as text; whole numbers without `.0`, several labels separated by commas."""
     if isinstance(value, list | tuple):
         return ", ".join(label for label in map(_label, value) if label is not None) or None
     if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):

@@ -1,4 +1,4 @@
-"""Opens a source: what kind it is, its shards, and what lies beside them and is not indexed."""
+"""Opens a source: finds its kind, its shards, and the files beside them that are not indexed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def open_source(
     images_per_shard: int = 1000,
     options: SourceOptions | None = None,
 ) -> Source:
-    """Looks at names (and Parquet footers) only. Raises `SourceError` when nothing usable is there.
+    """Opens a source, reading only names (and Parquet footers). Raises `SourceError` if nothing is usable.
 
     A URL (`hf://datasets/org/name`, `s3://...`) is listed, too; its shards are fetched as they are read.
     """

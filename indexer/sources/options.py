@@ -1,4 +1,4 @@
-"""How a source is read, where its own names and layout do not say it."""
+"""How to read a source whose names and layout do not make it clear."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ from indexer.sources.sample import Kind
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """The options of `scopeview index` that shape reading."""
+    """The options of `scopeview index` that affect reading."""
 
     kind: Kind | None = None
-    """None: told from what lies there."""
+    """The kind of source; None: detected from its files."""
     follow_links: bool = False
-    """Also links that lead out of the source's folder."""
+    """Whether to follow links that lead out of the source's folder, too."""
     image_key: str | None = None
-    """The column, or what follows the key in a tar (`jpg`, `input.jpg`), that is the image."""
+    """The image's column, or its suffix after the key in a tar (`jpg`, `input.jpg`)."""
     caption_key: str | None = None
-    """The column, JSON field or file suffix that is the caption, and no other."""
+    """The only column, JSON field or file suffix to take the caption from."""
     label_key: str | None = None
-    """Likewise the label; `folder`: the name of the folder that an image lies in."""
+    """The same for the label; `folder` means the name of the image's folder."""

@@ -1,7 +1,7 @@
 """Parquet with image bytes in a column, as Hugging Face `datasets` writes it. One file is one shard.
 
-Which columns are read is told in `columns`. The key is the column `key`, `__key__` or `id`, made safe and
-unique where it is not, else the row number. Rows are read a few at a time.
+`columns` decides which columns are read. The key is the column `key`, `__key__` or `id`, made safe and unique
+if it is not, or else the row number. Rows are read a few at a time.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ _ROWS_AT_ONCE = 32
 class ParquetShard:
     path: Path
     own_name: str | None = None
-    """None: the file's."""
+    """The shard's name; None: the file's name."""
     options: SourceOptions = field(default_factory=SourceOptions)
 
     @property
@@ -41,7 +41,7 @@ class ParquetShard:
         return file_digest(self.path)
 
     def samples(self) -> Iterator[Sample | BadSample]:
-        """Reads a damaged file up to the damage, then counts the rows that its footer says are lost."""
+        """Reads a damaged file up to the damage, then reports the rows lost according to its footer."""
         n_rows, n_expected = 0, 0
         seen: set[str] = set()
         try:
@@ -85,7 +85,7 @@ class ParquetShard:
         return Sample(key, image, **described._asdict(), parts=record.parts())
 
     def _key(self, given: Any, columns: Columns, number: int, seen: set[str]) -> tuple[str, str]:
-        """A key that is safe and unique in the shard, and how it came about."""
+        """A key that is safe and unique in the shard, and where it came from."""
         row_number = f"{number:09d}"
         key, source = f"{self.name}/{row_number}", "row number"
         if given is not None:
@@ -100,9 +100,9 @@ class ParquetShard:
 
 
 def has_images(file: Path | IOBase, options: SourceOptions) -> bool | None:
-    """Whether the file has a column of images; None when it is no whole Parquet file. Reads the footer alone.
+    """True if the file has a column of images; None if it is no complete Parquet file. Reads only the footer.
 
-    Raises what a file that lies elsewhere raises.
+    For a file that is not local, errors in reading it are raised.
     """
     try:
         return find_columns(pq.read_schema(file), options) is not None
@@ -115,7 +115,7 @@ def has_images(file: Path | IOBase, options: SourceOptions) -> bool | None:
 
 
 def _record(row: dict[str, Any], columns: Columns, key_source: str) -> metadata.Record:
-    """The columns without metadata."""
+    """Records where the row's parts were found, except for its metadata."""
     record = metadata.Record()
     record.there(columns.unused)
     record.take("image", columns.image)
@@ -127,6 +127,6 @@ def _record(row: dict[str, Any], columns: Columns, key_source: str) -> metadata.
 
 
 def _rows(file: pq.ParquetFile, columns: Columns) -> Iterator[dict[str, Any]]:
-    """Raises what pyarrow raises for damaged pages."""
+    """Yields the rows. Raises pyarrow's errors for damaged pages."""
     for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns.read(), use_threads=False):
         yield from batch.to_pylist()

@@ -1,7 +1,7 @@
 """Sources behind a URL (`hf://`, `s3://`, `gs://`, all that fsspec knows), fetched a shard at a time.
 
-A shard lies on this machine only while it is read; what is wrong with its content is then found as it would
-be in a local file. What is wrong with the network is no damage: it is tried again, and then ends the run.
+A shard lies on this machine only while it is read; errors in its content are then found as in a local file.
+Network errors do not count as damage: the request is tried again, and a lasting error ends the run.
 """
 
 import tempfile
@@ -32,7 +32,7 @@ from scopeview.errors import SourceError, TransferError
 
 _TRIES = 3
 _VERSIONS = ("ETag", "etag", "md5Hash", "checksum", "blob_id", "oid", "sha")
-"""The value that a file system changes with a file's content; its size if there is none."""
+"""Fields by which file systems state a version of a file's content; without any, the size is used."""
 _FOOTERS_AT_ONCE = 8
 _ACCEPTED = "accepted are .tar (WebDataset) or .parquet files with a column of image bytes"
 
@@ -56,7 +56,7 @@ class RemoteShard:
         return sha256((said + counted).encode()).hexdigest()
 
     def samples(self) -> Iterator[Sample | BadSample]:
-        """Raises `TransferError` when the file cannot be fetched."""
+        """Fetches the file and yields its samples. Raises `TransferError` if it cannot be fetched."""
         with tempfile.TemporaryDirectory(prefix="scopeview-") as folder:
             path = Path(folder) / PurePosixPath(self.url).name
             _fetch(self.url, path)
@@ -75,7 +75,7 @@ def is_url(source: Path | str) -> bool:
 
 
 def open_remote(url: str, options: SourceOptions) -> Source:
-    """Reads names and Parquet footers. Raises `SourceError`, or `TransferError` for the network."""
+    """Opens a source by names and Parquet footers. Raises `SourceError`, or `TransferError` (network)."""
     try:
         system, root = fsspec.core.url_to_fs(url)
         found: dict[str, Any] = system.find(root, detail=True)
@@ -102,14 +102,14 @@ def open_remote(url: str, options: SourceOptions) -> Source:
 
 
 def _inside(path: str, root: str) -> str:
-    """Relative to the root; the name alone where the root is the file itself."""
+    """The path relative to the root; just the name if the root is the file itself."""
     return path.removeprefix(root).strip("/") or PurePosixPath(path).name
 
 
 def _with_images(
     system: Any, files: Mapping[str, Any], seen: Sequence[str], options: SourceOptions
 ) -> Callable[[str], bool | None]:
-    """`has_images` for all Parquet files, several footers at a time. Raises `TransferError`."""
+    """Calls `has_images` for all Parquet files, several footers at a time. Raises `TransferError`."""
     paths = [path for path in seen if is_parquet(path)]
 
     def look(path: str) -> bool | None:

@@ -1,6 +1,6 @@
 """The samples that a source yields, and placeholders for those that cannot be used.
 
-It knows nothing of where a sample comes from, nor whether its bytes decode: that is found out later.
+Does not know where a sample comes from, nor whether its bytes decode: that is found out later.
 """
 
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp", "gif"})
 
 
 class Parts(NamedTuple):
-    """Where the parts of a sample were found, and what of it was left. Equal for most samples of a source."""
+    """Where a sample's parts were found, and what was not used. Equal for most samples of a source."""
 
     taken: tuple[tuple[str, str], ...] = ()
-    """(`caption`, `txt`): what, and the name of the file or column, printable."""
+    """Pairs such as (`caption`, `txt`): the part, and the name of its file or column, printable."""
     unused: tuple[str, ...] = ()
     """Names of files and columns that were not used, printable."""
 
@@ -33,49 +33,49 @@ NO_PARTS = Parts()
 
 @dataclass(frozen=True)
 class Sample:
-    """One image as it was found, undecoded. Texts are hostile (anyone's words), but valid UTF-8."""
+    """One image as found, undecoded. Texts are untrusted (anyone's words), but valid UTF-8."""
 
     key: str
-    """Unique within its source: the path without its extension, or `shard/key`."""
+    """A key unique within the source: the path without its extension, or `shard/key`."""
     image: bytes
     caption: str | None = None
     source_url: str | None = None
-    """http or https, nothing else."""
+    """Always an http or https URL."""
     label: str | None = None
     punsafe: float | None = None
     pwatermark: float | None = None
     note: BadReason | None = None
-    """Set when the image is used but something beside it was not: unreadable metadata."""
+    """Set if the image is used but its metadata could not be read."""
     parts: Parts = NO_PARTS
 
 
 @dataclass(frozen=True)
 class BadSample:
-    """A sample that is left out, or, with the shard's name as its key, what is wrong with a whole shard."""
+    """A sample that is left out; or a problem of a whole shard, with the shard's name as its key."""
 
     key: str
-    """Printable, whatever it was in the source."""
+    """Made printable if it was not in the source."""
     reason: BadReason
     detail: str
     n_samples: int = 1
-    """How many it stands for: of a shard that was cut, those that are known to be lost."""
+    """How many samples it stands for: for a cut shard, those known to be lost."""
 
 
 @runtime_checkable
 class Shard(Protocol):
-    """The unit of work and of resuming. Picklable; `samples` can be called again and gives the same again."""
+    """The unit of work and of resuming. Can be pickled; each call of `samples` yields the same samples."""
 
     @property
     def name(self) -> str:
-        """Unique within the source, and usable as a file name."""
+        """A name unique within the source and usable as a file name."""
         ...
 
     def fingerprint(self) -> str:
-        """Hex digest of what the shard is: equal for a copy elsewhere, different when a file has changed."""
+        """Hex digest of the shard: equal for a copy elsewhere, different once a file has changed."""
         ...
 
     def samples(self) -> Iterator[Sample | BadSample]:
-        """In the source's own order. What is wrong with the shard is yielded as a `BadSample`, not raised."""
+        """The samples in the source's order. Yields problems of the shard as a `BadSample`."""
         ...
 
 

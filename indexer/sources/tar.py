@@ -1,8 +1,8 @@
-"""A tar read strictly: in memory only, and with every way of ending early told apart from the end.
+"""Reads a tar strictly: in memory only, telling every kind of early end from the real one.
 
 `tarfile` (like webdataset, which builds on it) ends quietly at a header it cannot parse and at a file that
-just stops; here the end must be the two zero blocks that close an archive, with nothing after them.
-It does not know what a sample is.
+just stops; here the end must be the two zero blocks that close an archive, with only zeros after them. Does
+not know what a sample is.
 """
 
 import io
@@ -17,34 +17,34 @@ _CHUNK_BYTES = 1024**2
 
 
 class NotATarError(Exception):
-    """The file does not begin as a tar does."""
+    """The file does not begin like a tar."""
 
 
 class CutError(Exception):
-    """A member's bytes end before its size."""
+    """A member has fewer bytes than its header states."""
 
 
 class Member(NamedTuple):
     name: str
     size: int
     offset: int
-    """Where its bytes begin in the file."""
+    """The position of its first byte in the file."""
     is_plain: bool
-    """A regular file whose bytes are stored in one piece: no link, device or sparse file."""
+    """True for a regular file stored in one piece; False for a link, device or sparse file."""
 
 
 class Cut(NamedTuple):
-    """The archive stops, or stops making sense, before its end."""
+    """The archive ends, or becomes unreadable, before its proper end."""
 
     offset: int
     what: str
 
 
 class TarReader:
-    """Members in file order, then, if the archive does not end as it should, one `Cut`."""
+    """Yields members in file order, then one `Cut` if the archive does not end properly."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `NotATarError`, or `OSError` when the file cannot be opened."""
+        """Opens the file. Raises `NotATarError`, or `OSError` if it cannot be opened."""
         self._file = _BoundedReader(io.FileIO(path))
         try:
             self._tar = tarfile.TarFile(fileobj=self._file, errors="surrogateescape")
@@ -82,7 +82,7 @@ class TarReader:
             yield cut
 
     def read(self, member: Member) -> bytes:
-        """All bytes of a plain member. Raises `CutError`. The caller has looked at `member.size`."""
+        """All bytes of a plain member. Raises `CutError`. Callers must check `member.size` first."""
         assert member.is_plain
         self._file.seek(member.offset)
         content = self._file.read_up_to(member.size)
@@ -91,7 +91,7 @@ class TarReader:
         return content
 
     def _check_end(self, offset: int) -> Cut | None:
-        """Two zero blocks, then zeros alone: the padding that most writers add."""
+        """Checks that the tar ends with two zero blocks and then only zeros, the padding most writers add."""
         self._file.seek(offset)
         closing = self._file.read_up_to(2 * tarfile.BLOCKSIZE)
         if closing.strip(b"\0"):
@@ -105,7 +105,7 @@ class TarReader:
 
 
 class _BoundedReader(io.BufferedReader):
-    """Refuses `tarfile` a read whose size, taken from a header, is negative or large."""
+    """A file whose reads are bounded: `tarfile` takes sizes from headers, which may be negative or huge."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or not 0 <= size <= _MAX_HEADER_BYTES:

@@ -1,7 +1,7 @@
-"""A compressed tar, unpacked into a temporary file while it is read: its reader goes back and forth.
+"""Unpacks a compressed tar into a temporary file, since the tar reader moves back and forth.
 
-What is wrong with the compression is told apart from what is wrong with this machine's disk: the first costs
-the end of the shard, the second ends the run.
+Errors in the compressed data are kept apart from errors of this machine's disk: the first cost the end of the
+shard, the second end the run.
 """
 
 import bz2
@@ -20,7 +20,7 @@ from scopeview.errors import DiskFullError
 _CHUNK_BYTES = 1024**2
 _FREE_BYTES = 1024**3
 _MAX_RATIO = 20
-"""Images hardly shrink. What grows more than this beyond a gigabyte was made to fill a disk."""
+"""Images hardly compress. A file that expands more than this, beyond a gigabyte, is an attack."""
 _OPENERS: dict[str, Callable[[Path], Any]] = {
     "gz": gzip.open,
     "bz2": bz2.open,
@@ -32,14 +32,14 @@ _ENDINGS = {".gz": "gz", ".tgz": "gz", ".bz2": "bz2", ".tbz2": "bz2", ".xz": "xz
 class Unpacked(NamedTuple):
     path: Path
     problem: str | None = None
-    """Why the file holds only what came before."""
+    """Why the unpacked file is incomplete; None if it is complete."""
 
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Unpacked]:
-    """The file itself where it is not compressed.
+    """Unpacks the file; one that is not compressed is returned as it is.
 
-    Raises `OSError` or `NotATarError` where nothing of it can be read, `DiskFullError` without room.
+    Raises `OSError` or `NotATarError` if nothing of it can be read, `DiskFullError` if the disk is full.
     """
     method = _ENDINGS.get(path.suffix.lower())
     if method is None:

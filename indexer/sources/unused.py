@@ -33,7 +33,7 @@ _OTHER_ARCHIVES = (".zip", ".7z", ".rar", ".zst", ".gz", ".bz2", ".xz", ".arrow"
 
 @dataclass(frozen=True)
 class Unused:
-    """Some files of one reason."""
+    """Files that share one reason."""
 
     reason: str
     n: int
@@ -42,7 +42,7 @@ class Unused:
 
 
 def count_unused(found: Iterable[tuple[str, str]]) -> tuple[Unused, ...]:
-    """From (reason, path) pairs, the commonest reason first."""
+    """Counts (reason, path) pairs by reason, the commonest first."""
     paths: dict[str, list[str]] = {}
     for reason, path in found:
         paths.setdefault(str(reason), []).append(path)
@@ -54,7 +54,7 @@ def count_unused(found: Iterable[tuple[str, str]]) -> tuple[Unused, ...]:
 
 
 def other_file(path: str) -> str:
-    """The reason for a file of a kind that is never read: `other file (.md)`."""
+    """The reason for a file of a kind that is never read, such as `other file (.md)`."""
     suffix = PurePosixPath(path).suffix.lower()
     if suffix in _OTHER_ARCHIVES:
         return f"{UnusedReason.OTHER_ARCHIVE} ({suffix})"

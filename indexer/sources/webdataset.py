@@ -1,8 +1,8 @@
-"""WebDataset tars: files side by side that share a name up to the first dot are one sample.
+"""WebDataset tars: adjacent files that share a name up to the first dot are one sample.
 
-One tar is one shard. img2dataset's `SHARD_stats.json` beside a tar, written last, says how many samples
-the tar must hold. Tars are read by the standard library (see `tar`), for the webdataset package ends a
-truncated shard without a word.
+One tar is one shard. img2dataset's `SHARD_stats.json` beside a tar, written last, says how many samples the
+tar must hold. Tars are read by `tar`, not by the webdataset package, which ends a truncated shard without any
+error.
 """
 
 import json
@@ -32,17 +32,17 @@ _STATUS = "status"
 
 
 class Expected(NamedTuple):
-    """The count that a file beside a tar states."""
+    """The number of samples that a file beside a tar states."""
 
     file: str
     n_samples: int | None
-    """None where it does not say it."""
+    """None if the file does not state it."""
     is_exact: bool = True
-    """A table without a status may list images that were never fetched: it counts for a damaged tar only."""
+    """False for a table without a status, which may list images never fetched: used for damaged tars only."""
 
 
 def count_file(tar: Path) -> Path | None:
-    """The file that counts the samples of `tar`."""
+    """The file that states the number of samples in `tar`."""
     for name in (stats_of(tar.name), table_of(tar.name)):
         if (tar.parent / name).is_file():
             return tar.parent / name
@@ -69,7 +69,7 @@ def _successes(path: Path) -> int | None:
 
 
 def _rows(path: Path) -> Expected | None:
-    """img2dataset lists failures too, and says so in `status`. None where the table cannot be read."""
+    """The number of rows, without failures if the table has a `status`. None if the table cannot be read."""
     try:
         with pq.ParquetFile(path) as file:
             if _STATUS not in file.schema_arrow.names:
@@ -84,9 +84,9 @@ def _rows(path: Path) -> Expected | None:
 class TarShard:
     path: Path
     stats_expected: bool = False
-    """Other tars of the source have a `_stats.json`, so one without was perhaps never finished."""
+    """True if other tars of the source have a `_stats.json`: a tar without one was perhaps never finished."""
     own_name: str | None = None
-    """None: the file's."""
+    """The shard's name; None: the file's name."""
     options: SourceOptions = field(default_factory=SourceOptions)
 
     @property
@@ -94,13 +94,13 @@ class TarShard:
         return self.own_name or archive_stem(self.path.name)
 
     def fingerprint(self) -> str:
-        """A digest of the tar and of the file that counts its samples."""
+        """A digest of the tar and of the file that states its number of samples."""
         counts = count_file(self.path)
         digests = file_digest(self.path), file_digest(counts) if counts else ""
         return sha256("".join(digests).encode()).hexdigest() if counts else digests[0]
 
     def samples(self) -> Iterator[Sample | BadSample]:
-        """Every sample before a cut, then what is wrong with the tar itself."""
+        """Yields every sample before a cut, then the problems of the tar itself."""
         n_samples = 0
         try:
             with unpacked(self.path) as plain, closing(TarReader(plain.path)) as tar:
@@ -153,7 +153,7 @@ class _TarSamples:
     def _end_early(
         self, held: SampleFiles | None, suffixes: set[str], cut: Cut
     ) -> Iterator[Sample | BadSample]:
-        """The last sample is kept if whole: all its bytes, and every file that the one before it had."""
+        """Keeps the last sample only if it is complete and has every file that the one before it had."""
         lost = ""
         if held and suffixes and held.suffixes >= suffixes and self._is_whole(held):
             yield from self._convert(held)

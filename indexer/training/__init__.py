@@ -1,5 +1,4 @@
 """Training: the small CLIP of the demo, and sparse autoencoders on any model's activations.
 
-What both trainers share is in `schedule`, `checkpoint` and `log`. `scopeview.signals.pausable` makes Ctrl-C a
-pause.
+Both trainers share `schedule`, `checkpoint` and `log`. `scopeview.signals.pausable` makes Ctrl-C a pause.
 """

@@ -1,8 +1,8 @@
 """The SAEs' training data: standardized activations of a stream of images, shuffled in memory.
 
-The tokens of one image resemble each other, so a bounded number of images is held at a time and all their
-tokens are dealt out in random order; then the buffer is filled anew. Nothing goes to disk, and there is no
-random state: step 700 deals the same tokens whether or not the run was interrupted before it.
+The tokens of one image resemble each other. So the tokens of a bounded number of images are kept in a buffer
+and handed out in random order; then the buffer is refilled. Nothing is written to disk, and there is no
+random state: step 700 gets the same tokens whether or not the run was interrupted before it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,21 +28,21 @@ _EMBED_MEMORY = 16_384
 
 
 class StreamPosition(NamedTuple):
-    """Where a run is: the step to make next, and the sample with which the buffer of that step begins."""
+    """The state of a run: its next step, and the sample with which the buffer of that step begins."""
 
     step: int
     sample: int
 
 
 class ActivationBatch(NamedTuple):
-    """One step's tokens by layer, in fp32; `after` is the place once the step is made."""
+    """One step's tokens by layer, in fp32; `after` is the position of the run after the step."""
 
     tokens: dict[Layer, Float[Tensor, "token d_in"]]
     after: StreamPosition
 
 
 class Activations:
-    """Batches of activations, from any place on, to the plan's last step."""
+    """Batches of activations, from any position to the plan's last step."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Activations:
         self.n_not_finite = 0
 
     def sample_tokens(self, layer: Layer, n: int) -> Float[Tensor, "token d_in"]:
-        """`n` of the buffer that the last batch came from, or all where there are fewer; in random order."""
+        """`n` tokens of the last batch's buffer in random order, or all if it has fewer."""
         tokens = self._buffer[layer].flatten(0, 1)
         order = torch.randperm(len(tokens), generator=seeded(self._plan.seed, 0, 1))
         return tokens[order[:n].to(tokens.device)].float()
@@ -66,7 +66,7 @@ class Activations:
     def batches(
         self, stream: ImageStream, place: StreamPosition, *, repeat_from: int | None
     ) -> Iterator[ActivationBatch]:
-        """Raises `InputError` when the images run out before the last step."""
+        """Yields the batches. Raises `InputError` if the images run out before the last step."""
         size = self._plan.buffer_steps
         first, begin = place.step - place.step % size, place.sample
         with closing(stream.images(begin, repeat_from=repeat_from)) as images:
@@ -96,7 +96,7 @@ class Activations:
         return taken
 
     def _fill(self, crops: Sequence[UInt8[np.ndarray, "3 height width"]]) -> dict[Layer, Tensor]:
-        """By layer, standardised: [image, token, d_in], of the embedding [image, 1, d_in]."""
+        """The standardised activations by layer: [image, token, d_in], for `embed` [image, 1, d_in]."""
         buffer: dict[Layer, Tensor] = {}
         for start in range(0, len(crops), self._plan.batch_size):
             pixels = np.stack(crops[start : start + self._plan.batch_size])
@@ -114,7 +114,7 @@ class Activations:
         return torch.empty(shape, dtype=dtype, device=self._device)
 
     def _standardised(self, raw: Tensor, stats: Standardization) -> Tensor:
-        """An activation that is not finite becomes the mean, 0, and is counted."""
+        """Standardises activations; one that is not finite becomes the mean, 0, and is counted."""
         x = stats.apply(raw.to(self._device).flatten(0, 1)).view_as(raw)
         finite = x.isfinite()
         if not bool(finite.all()):
@@ -123,7 +123,7 @@ class Activations:
         return x
 
     def _shuffled_step(self, buffer: Mapping[Layer, Tensor], number: int, turn: int) -> dict[Layer, Tensor]:
-        """Every token of the buffer exactly once over its turns; the embeddings in the images' order."""
+        """One step's tokens. The turns of a buffer use each token exactly once; embeddings are in order."""
         dealt: dict[Layer, Tensor] = {}
         for layer, held in buffer.items():
             n_images, n_tokens, _ = held.shape
@@ -137,15 +137,15 @@ class Activations:
 
 
 class EmbedMemory:
-    """The latest embeddings. An image has 257 tokens at a block but one embedding: to learn as much a step,
-    an SAE on `embed` sees each of them several times."""
+    """The latest embeddings. An image has 257 tokens at a block but only one embedding: to see as many
+    vectors per step, an SAE on `embed` sees each embedding several times."""
 
     def __init__(self, d_in: int, seed: int, device: torch.device) -> None:
         self._held = torch.zeros(_EMBED_MEMORY, d_in, device=device)
         self._seed, self._n_seen = seed, 0
 
     def draw(self, fresh: Float[Tensor, "image d_in"], step: int) -> Float[Tensor, "token d_in"]:
-        """Takes in the fresh ones and draws a batch, with replacement, of all that are held."""
+        """Stores the new embeddings and draws a batch, with replacement, from all that are stored."""
         places = (self._n_seen + torch.arange(len(fresh))) % len(self._held)
         self._held[places.to(self._held.device)] = fresh
         self._n_seen += len(fresh)

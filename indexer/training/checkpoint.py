@@ -24,7 +24,7 @@ LOG = "log.jsonl"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run's files. While using it, hold `indexer.run_config.locked(path)`: no second run writes then."""
+    """The files of one run. Hold `indexer.run_config.locked(path)` while using it: one run at a time."""
 
     path: Path
 
@@ -33,10 +33,11 @@ class RunFolder:
         return self.path / LOG
 
     def begin(self, config: Mapping[str, object]) -> None:
-        """May a run of this configuration begin, or go on, here? From here on the folder is its own.
+        """Starts or resumes a run of this configuration here; from then on the folder belongs to it.
 
-        `config` is what shapes the result, as JSON. Raises `ConfigMismatchError` naming the first field that
-        differs from what the folder was begun with, `InputError` where the folder holds something else.
+        `config` holds what affects the result, as JSON. Raises `ConfigMismatchError` naming the first field
+        that differs from the run that started in the folder, and `InputError` if the folder holds something
+        else.
         """
         path, now = self.path / CONFIG, json.loads(json.dumps(config))
         if path.exists():
@@ -50,7 +51,7 @@ class RunFolder:
             write_json(path, now)
 
     def load(self, device: str | torch.device = "cpu") -> dict[str, Any] | None:
-        """The latest checkpoint, or None. Raises `InputError` when it cannot be read."""
+        """The latest checkpoint, or None. Raises `InputError` if it cannot be read."""
         path = self.path / CHECKPOINT
         if not path.exists():
             return None
@@ -68,12 +69,12 @@ class RunFolder:
             torch.save(dict(state), part)
 
     def result(self) -> dict[str, Any] | None:
-        """The result that `finish` wrote, or None while the run is under way."""
+        """The result that `finish` wrote; None while the run is unfinished."""
         path = self.path / RESULT
         return _read_json(path) if path.exists() else None
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Marks the run as done; the checkpoint, no longer needed, goes."""
+        """Marks the run as done and removes the checkpoint, which is no longer needed."""
         write_json(self.path / RESULT, dict(result))
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 

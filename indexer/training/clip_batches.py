@@ -1,8 +1,8 @@
-"""Batches of scenes, drawn as they are needed and never twice; batch number `step` is the same on every run.
+"""Batches of scenes, drawn when needed and never twice; batch number `step` is the same on every run.
 
-Most steps see a window of scenes with one thing, the others whole scenes with any number of things. Where
-texts are learned, a part of each batch are groups of twins: scenes that differ in the kind, or the colour, of
-one thing alone.
+Most steps see a window of scenes with one thing, the others whole scenes with any number of things. While
+texts are trained, part of each batch consists of groups of twins: scenes that differ only in the kind, or the
+colour, of one thing.
 """
 
 import signal
@@ -40,18 +40,19 @@ class SceneBatch(NamedTuple):
     pixels: UInt8[Tensor, "batch 3 height width"]
     words: Int64[Tensor, "batch token"]
     also_true: Bool[Tensor, "image caption"]
-    """Captions of other images of the batch that are true of this one too: no negatives, no positives."""
+    """True for captions of other images in the batch that describe this one too: they count neither as
+    negatives nor as positives."""
     concepts: Float[Tensor, "batch concept"]
-    """Shares, as `concept_shares` gives them."""
+    """The shares that `concept_shares` returns."""
     patches: Int64[Tensor, "batch patch"]
-    """Which patches of the whole grid the pixels are."""
+    """The numbers of these patches on the whole grid."""
     region_of_patch: Int64[Tensor, "batch patch"]
-    """Which of the batch's regions each of them shows; `NO_REGION` where none."""
+    """The number in the batch of the region that each patch shows; `NO_REGION` if it shows none."""
     region_words: Int64[Tensor, "region region_token"]
     region_also_true: Bool[Tensor, "region name"]
-    """Names of other regions that are true of this one too."""
+    """True for names of other regions that also describe this one."""
     region_subjects: Int64[Tensor, " region"]
-    """As `subject_numbers` gives them."""
+    """The numbers that `subject_numbers` returns."""
 
 
 class Batches(Dataset[SceneBatch]):
@@ -83,13 +84,13 @@ class Batches(Dataset[SceneBatch]):
     def _named(
         self, captions: Sequence[Caption], facts: Sequence[frozenset[str]]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The captions' words, and which of them are also true of other subjects."""
+        """The captions' tokens, and which captions also describe other subjects."""
         also_true = matching_claims(captions, facts)
         np.fill_diagonal(also_true, False)
         return encode(self._tokenizer, [caption.text for caption in captions]), also_true
 
     def _regions(self, found: Sequence[Regions]) -> tuple[np.ndarray, ...]:
-        """Region of each patch, and as `_named`, with regions numbered through the batch."""
+        """The region of each patch, numbered through the batch; results of `_named`; subject numbers."""
         firsts = np.cumsum([0, *(len(regions.captions) for regions in found)])[:-1]
         of_patch = np.stack([regions.of_patch for regions in found])
         of_patch = np.where(of_patch == NO_REGION, NO_REGION, of_patch + firsts[:, None])
@@ -99,12 +100,12 @@ class Batches(Dataset[SceneBatch]):
 
 
 def training_world(seed: int) -> int:
-    """The world a run of this seed draws from: below zero, where no command draws images to look at."""
+    """The world that a run of this seed draws from: below zero, a range that no other command draws from."""
     return -1 - seed
 
 
 def draw_scenes(settings: ClipSettings, step: int) -> list[Scene]:
-    """Groups of twins first, then scenes that have nothing to do with one another."""
+    """Draws groups of twins first, then unrelated scenes."""
     seed, first, size = training_world(settings.seed), step * settings.batch_size, settings.batch_size
     n_things = None if settings.is_full_scene(step) else 1
     group = min(_GROUP, size)
@@ -120,7 +121,7 @@ def draw_scenes(settings: ClipSettings, step: int) -> list[Scene]:
 def matching_claims(
     captions: Sequence[Caption], facts: Sequence[frozenset[str]]
 ) -> Bool[np.ndarray, "image caption"]:
-    """Which captions are true of which images: those all of whose claims are among the image's facts."""
+    """True where a caption describes an image: all its claims are among the image's facts."""
     columns = {claim: n for n, claim in enumerate(sorted(frozenset().union(*(c.claims for c in captions))))}
     claimed = np.zeros((len(captions), len(columns)), dtype=np.float32)
     known = np.zeros((len(facts), len(columns)), dtype=np.float32)
@@ -133,7 +134,7 @@ def matching_claims(
 
 
 def stream(settings: ClipSettings, first_step: int, n_workers: int) -> Iterator[SceneBatch]:
-    """Batches from `first_step` to the last, in order, drawn ahead by worker processes (0: by this one)."""
+    """Batches from `first_step` to the last, in order, drawn ahead by workers (0: by this process)."""
     loader = DataLoader(
         Batches(settings),
         batch_size=None,

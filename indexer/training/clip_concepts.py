@@ -1,9 +1,9 @@
-"""Naming concepts: linear heads that learn beside the contrast and are no part of the model.
+"""Naming concepts: linear heads that are trained beside the contrast and are no part of the model.
 
-A contrast teaches little about shapes while colours and backgrounds alone tell most captions apart; a head
-that must say each kind, colour and background from the embedding asks for all of them from the first step
-(compare "SuperClass", Huang et al., 2024, which classifies captions' words instead of contrasting captions),
-and another, that must say what each patch is a part of, asks for shapes and patterns where they are.
+A contrast teaches little about shapes as long as colours and backgrounds alone tell most captions apart. A
+head that must name each kind, colour and background from the embedding requires all of them from the first
+step (compare "SuperClass", Huang et al., 2024, which classifies captions' words instead of contrasting
+captions). Another head must name what each patch is a part of, and so requires local shapes and patterns.
 """
 
 from collections.abc import Iterable, Sequence
@@ -58,22 +58,22 @@ def subject_numbers(facts: Sequence[frozenset[str]]) -> Int64[np.ndarray, " regi
 
 
 class Heads(torch.nn.Module):
-    """The same at first for the same seed."""
+    """The linear heads. Equal seeds give equal initial weights."""
 
     def __init__(self, settings: ClipSettings) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.of_images = torch.nn.Linear(settings.projection, len(concepts()))
-            """From embeddings to the logits of `concepts`."""
+            """Maps embeddings to the logits of `concepts`."""
             self.of_patches = torch.nn.Linear(settings.width, len(subjects()))
-            """From the residual stream after the last block to those of `subjects`."""
+            """Maps the residual stream after the last block to the logits of `subjects`."""
 
     def concept_loss(
         self, images: Float[Tensor, "batch projection"], shares: Float[Tensor, "batch concept"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """The mean cross-entropy of the images' concepts under the softmax over all, and the share of the
-        images of which the most likely concept is true."""
+        """The mean cross-entropy of the images' concepts under a softmax over all concepts, and the share of
+        images for which the most likely concept is true."""
         logits = self.of_images(images.float())
         right = shares.gather(1, logits.argmax(dim=1, keepdim=True)) > 0
         return -(shares * log_softmax(logits, dim=1)).sum(dim=1).mean(), right.float().mean()
@@ -81,7 +81,7 @@ class Heads(torch.nn.Module):
     def patch_loss(
         self, residual: Float[Tensor, "patch width"], shown: Int64[Tensor, " patch"]
     ) -> Float[Tensor, ""]:
-        """The mean cross-entropy of the subjects that patches show, backgrounds counting less."""
+        """The mean cross-entropy of the subjects that patches show; backgrounds have a lower weight."""
         weights = torch.ones(self.of_patches.out_features, device=residual.device)
         weights[len(kinds()) :] = _BACKGROUND_WEIGHT
         return cross_entropy(self.of_patches(residual.float()), shown, weight=weights)

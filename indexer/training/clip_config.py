@@ -34,14 +34,14 @@ _OPTIONS = {
     "whole_end": "full-scene-tail",
     "texts_from": "head-only-fraction",
 }
-"""Options named differently from their fields, which keep the names that records of runs have on disk."""
+"""Options whose names differ from their fields. Fields keep the names in existing records of runs."""
 
 _FIRST_LOGIT_SCALE = 3.2189  # log(1 / 0.04); CLIP's own 1 / 0.07 takes longer to grow than a short run has
 
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """All that shapes the result. Shares are of 1."""
+    """Every setting that affects the result. Shares are fractions of 1."""
 
     n_images: int = 200_000
     width: int = 192
@@ -61,24 +61,24 @@ class ClipSettings:
     """Share of the steps after which the learning rates begin to fall."""
     weight_decay: float = 0.05
     window: int = 8
-    """Patches a side that most steps see of a scene, which then shows one thing: a quarter of the cost."""
+    """Patches per side of the window that most steps see of a scene with one thing: a quarter of the cost."""
     whole_every: int = 8
     """Every N-th step trains on full scenes with any number of objects; so do the last steps."""
     whole_end: float = 0.1
-    """Share of the steps, the last ones, that all see scenes whole."""
+    """Share of the steps, at the end, that all see full scenes."""
     texts_from: float = 0.4
-    """Share of the steps, the first ones, in which the vision tower learns from the heads alone: the contrast
-    asks for what tells captions apart, colours above all, and shapes are learned late beside it."""
+    """Share of the steps, at the start, in which the vision tower learns from the heads alone. The contrast
+    teaches mainly what tells captions apart, above all colours, and delays the learning of shapes."""
     regions: float = 0.5
-    """Weight of the contrast between patches and the names of what they show, beside images and captions."""
+    """Weight of the contrast between patches and the names of their content, beside images and captions."""
     concepts: float = 1.0
     """Weight of naming the concepts of images by a linear head, which is no part of the model."""
     subjects: float = 1.0
-    """The same of naming what patches are a part of: the kind of a thing, or of the background."""
+    """Weight of naming what patches are a part of: the kind of a thing, or of the background."""
     hard_negatives: float = 0.2
-    """Share of a batch in groups of scenes that differ in the kind or the colour of one thing alone."""
+    """Share of a batch in groups of scenes that differ only in the kind or the colour of one thing."""
     brief_captions: float = 0.15
-    """Share of the captions that say one thing about their scene, as searches do."""
+    """Share of the captions that name only one thing about their scene, like searches do."""
     max_gradient_norm: float = 1.0
     seed: int = 0
 
@@ -87,7 +87,7 @@ class ClipSettings:
         return -(-self.n_images // self.batch_size)
 
     def is_full_scene(self, step: int) -> bool:
-        """Whether the step sees whole scenes rather than a window of each."""
+        """True if the step sees whole scenes rather than a window of each."""
         n_last = round(self.whole_end * self.n_steps)
         is_last = step >= self.n_steps - n_last
         return is_last or step % self.whole_every == self.whole_every - 1 or self.window == GRID
@@ -108,7 +108,7 @@ class ClipSettings:
 
 @dataclass(frozen=True)
 class ClipRequest:
-    """The command's options. `workers` None: as many as the machine has use for."""
+    """The command's options. `workers` None: as many as are useful on this machine."""
 
     out: Path
     settings: ClipSettings
@@ -121,7 +121,7 @@ class ClipRequest:
 
 
 def check_settings(settings: ClipSettings) -> None:
-    """Raises `InputError` naming the first value that cannot be, and what could."""
+    """Raises `InputError` naming the first invalid value and the values accepted."""
     values: dict[str, Any] = asdict(settings)
     for name in _COUNTS:
         _check(name, values[name], values[name] >= 1, "a whole number above 0")

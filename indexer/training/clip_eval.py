@@ -1,7 +1,7 @@
-"""`scopeview eval clip`: how well a CLIP names what is in scenes it has never seen.
+"""`scopeview eval clip`: how well a CLIP names the content of scenes it has never seen.
 
-Zero-shot, by text prompts written down here before any model was looked at: each answer is the mean of its
-prompts' embeddings, and the nearest answer counts. Images go the way that indexing takes.
+Zero-shot, by text prompts fixed here before any model was tested: each answer is the mean of its prompts'
+embeddings, and the nearest answer counts. Images are preprocessed as for indexing.
 """
 
 import json
@@ -27,11 +27,11 @@ from scopeview.vision.text import TextEncoder
 
 _BATCH_SIZE = 32
 AMONG = 100
-"""Captions that an image's own is to be found among."""
+"""The number of captions among which an image's own has to be found."""
 
 
 class Accuracy(NamedTuple):
-    """A share of right answers, and what guessing would give."""
+    """A share of right answers, and the share expected from guessing."""
 
     accuracy: float
     chance: float
@@ -56,10 +56,10 @@ class ClipMetrics:
 
 
 def evaluate_clip(model: str, *, seed: int, n_images: int = 500, device: str = "cpu") -> ClipMetrics:
-    """`n_images` scenes with one thing, and as many with any number for retrieval, of world `seed`.
+    """Measures a CLIP on scenes of world `seed`: `n_images` with one thing, as many more for retrieval.
 
-    Training draws from worlds below zero, so none of these was seen. Raises `InputError` for fewer than 100
-    images, and as `Clip.load`.
+    Scenes for retrieval have any number of things. Training draws from worlds below zero, so none was seen.
+    Raises `InputError` for fewer than 100 images, and as `Clip.load` does.
     """
     if n_images < AMONG:
         raise InputError(f"{n_images} images are too few: captions are sought among {AMONG}")
@@ -87,7 +87,7 @@ Prompts = Callable[[], dict[str, list[str]]]
 
 
 def kind_prompts() -> dict[str, list[str]]:
-    """By answer."""
+    """The prompts for each kind."""
     return {
         kind: [kind, a(kind), f"a picture of {a(kind)}", *(a(f"{colour} {kind}") for colour in COLOURS)]
         for kind in kinds()
@@ -128,7 +128,7 @@ def _embed(texts: TextEncoder, words: Sequence[str], beside: Tensor) -> Float[Te
 def _retrieval(
     texts: TextEncoder, images: Float[Tensor, "image projection"], scenes: Sequence[Scene]
 ) -> float:
-    """Share of the images nearest to their own caption, each among the captions of its hundred."""
+    """Share of the images nearest to their own caption, among the captions of a group of a hundred images."""
     captions = _embed(texts, [scene.caption for scene in scenes], images)
     groups = (-1, AMONG, images.shape[1])
     cosines = images.reshape(groups) @ captions.reshape(groups).mT

@@ -1,11 +1,11 @@
-"""Where a small CLIP's vision tower starts: every head looks at one neighbor of its patch, and learns on.
+"""The initial vision tower of a small CLIP: each head first looks at one neighbor of its patch.
 
-Random positions do not tell patches where their neighbors are, and a small transformer needs very many
-images to find out; until then it sees colours and no shapes. So a few dimensions of the residual stream
-hold a patch's place as sines and cosines of both coordinates, in which a step in any direction is a rotation,
-and each head's queries and keys start as the rotation of one step. The first forward pass is then much like
-that of a convolutional network; nothing is fixed, and training may turn all of it (the idea of starting
-attention as a convolution: d'Ascoli et al., 2021, "ConViT"; here it is done by weights alone).
+Random positions do not tell patches where their neighbors are, and a small transformer needs very many images
+to find out; until then it sees colours and no shapes. So a few dimensions of the residual stream hold a
+patch's place as sines and cosines of both coordinates. There, a step in any direction is a rotation, and each
+head's queries and keys start as the rotation of one step. The first forward pass thus resembles that of a
+convolutional network; nothing is fixed, and training may change all of it (the idea of starting attention as
+a convolution: d'Ascoli et al., 2021, "ConViT"; here it is done by weights alone).
 """
 
 import math
@@ -25,7 +25,7 @@ _FAR = ((2, 0), (-2, 0), (0, 2), (0, -2))
 
 
 def init_neighbor_attention(model: CLIPModel) -> None:
-    """Sets positions, attention and the sizes of a new model's patch weights, in place."""
+    """Sets positions, attention and the scale of patch weights of a new model, in place."""
     tower: Any = model.vision_model
     width, head_width = tower.config.hidden_size, tower.config.hidden_size // tower.config.num_attention_heads
     n_frequencies = min(head_width, width // 4) // 4
@@ -55,7 +55,7 @@ def _waves(at: Tensor, frequencies: Float[Tensor, " frequency"]) -> Float[Tensor
 
 
 def _attend(attention: Any, number: int, head_width: int, frequencies: Float[Tensor, " frequency"]) -> None:
-    """Each head's query is turned to the place of its step; keys are places as they are."""
+    """Rotates each head's query to the place one step away; keys hold the places unchanged."""
     n_places = 4 * len(frequencies)
     steps = _steps(number)
     for head in range(attention.num_heads):
@@ -68,14 +68,14 @@ def _attend(attention: Any, number: int, head_width: int, frequencies: Float[Ten
 
 
 def _steps(block: int) -> list[tuple[int, int]]:
-    """Right and down, a head each: the cross and two corners, or all corners, the patch itself and a leap."""
+    """Steps (right, down), one per head: the cross and two corners, or all corners, (0, 0) and a leap."""
     if block % 2 == 0:
         return [*_CROSS, *(_DIAGONAL[:2] if block % 4 == 0 else _DIAGONAL[2:])]
     return [*_DIAGONAL, (0, 0), _FAR[block // 2 % len(_FAR)]]
 
 
 def _rotation(by: int, frequencies: Float[Tensor, " frequency"]) -> Float[Tensor, "wave wave"]:
-    """Takes the waves of a coordinate to those of the coordinate plus `by`."""
+    """The matrix that maps the waves of a coordinate to those of the coordinate plus `by`."""
     cos, sin = (torch.diag(part) for part in ((by * frequencies).cos(), (by * frequencies).sin()))
     return torch.cat([torch.cat([cos, -sin], dim=1), torch.cat([sin, cos], dim=1)])
 

@@ -1,4 +1,4 @@
-"""The contrast of images and captions, or patches and names, that belong together with those that do not."""
+"""The contrast of images and captions, or patches and names: matching pairs against all others."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ def contrast(
 ) -> Contrast:
     """Symmetric InfoNCE: the mean of both directions' cross-entropies of `scale` times the cosine.
 
-    A caption that is also true of another image counts neither for nor against the two of them.
+    A caption that is also true of another image is left out as a negative for it.
     """
     cosines = normalize(images.float(), dim=1) @ normalize(texts.float(), dim=1).T
     logits = (scale * cosines).masked_fill(also_true, -torch.inf)
@@ -34,7 +34,7 @@ def contrast(
 def mean_by_region(
     losses: Float[Tensor, " patch"], region_of_patch: Int64[Tensor, " patch"]
 ) -> Float[Tensor, ""]:
-    """Every region counts alike, however many patches show it. Regions are numbered from 0."""
+    """The mean loss; every region has equal weight, however large. Regions are numbered from 0."""
     sizes = region_of_patch.bincount()
     return (losses / sizes[region_of_patch]).sum() / (sizes > 0).sum()
 
@@ -48,7 +48,7 @@ def region_contrast(
 ) -> Float[Tensor, " patch"]:
     """The cross-entropy of each patch among all regions' names, with its own region's name as the answer.
 
-    Names also true of a patch's region do not count.
+    Other names that are also true of the patch's region are left out.
     """
     cosines = normalize(patches.float(), dim=1) @ normalize(names.float(), dim=1).T
     logits = (scale * cosines).masked_fill(also_true[region_of_patch], -torch.inf)

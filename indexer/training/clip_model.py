@@ -21,7 +21,7 @@ _AT_ONCE_ON_CPU = 32  # images: attention of more of them falls out of the cache
 
 
 def new_clip(settings: ClipSettings) -> CLIPModel:
-    """At random but for what `init_neighbor_attention` sets, the same for the same seed."""
+    """A new model: random weights, except those of `init_neighbor_attention`. Equal for equal seeds."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = CLIPModel(_config(settings))
@@ -30,7 +30,7 @@ def new_clip(settings: ClipSettings) -> CLIPModel:
 
 
 class ImageEmbeddings(NamedTuple):
-    """Embeddings, not normalised."""
+    """The embeddings of images and patches, not normalised."""
 
     images: Float[Tensor, "batch projection"]
     patches: Float[Tensor, "batch patch projection"]
@@ -43,7 +43,7 @@ def embed_images(
     pixels: UInt8[Tensor, "batch 3 height width"],
     patches: Int64[Tensor, "batch patch"],
 ) -> ImageEmbeddings:
-    """The tower sees the class token and the pixels, which are these patches of the whole grid, in order."""
+    """Runs the vision tower on CLS and the pixels; `patches` are their numbers on the whole grid."""
     at_once = _AT_ONCE_ON_CPU if pixels.device.type == "cpu" else len(pixels)
     parts = zip(torch.split(pixels, at_once), torch.split(patches, at_once), strict=True)
     residual = torch.cat([_residual(model, *part) for part in parts])
@@ -57,7 +57,7 @@ def _residual(
     pixels: UInt8[Tensor, "batch 3 height width"],
     patches: Int64[Tensor, "batch patch"],
 ) -> Float[Tensor, "batch token d_model"]:
-    """After the last block."""
+    """The residual stream of all tokens after the last block."""
     tower: Any = model.vision_model
     embeddings = tower.embeddings
     content = embeddings.patch_embedding((pixels.float() / 255 - _MEAN) / _STD).flatten(2).mT
@@ -70,13 +70,13 @@ def _residual(
 
 
 def embed_texts(model: CLIPModel, words: Int64[Tensor, "text token"]) -> Float[Tensor, "text projection"]:
-    """Not normalised."""
+    """The embeddings of texts, not normalised."""
     embedding: Tensor = model.text_projection(model.text_model(input_ids=words).pooler_output)
     return embedding
 
 
 def save_clip(folder: Path, model: CLIPModel) -> None:
-    """All that `Clip.load`, `CLIPModel.from_pretrained` and `AutoTokenizer` ask for; the weights last."""
+    """Writes what `Clip.load`, `CLIPModel.from_pretrained` and `AutoTokenizer` need; the weights last."""
     folder.mkdir(parents=True, exist_ok=True)
     model.config.architectures = ["CLIPModel"]
     model.config.save_pretrained(folder)
@@ -122,7 +122,7 @@ def _config(settings: ClipSettings) -> CLIPConfig:
 
 
 def preprocessor_config() -> dict[str, object]:
-    """`preprocessor_config.json` of every CLIP of the procedural world."""
+    """The content of `preprocessor_config.json`, equal for every CLIP of the procedural world."""
     return {
         "image_processor_type": "CLIPImageProcessor",
         "do_resize": True,

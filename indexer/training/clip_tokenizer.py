@@ -1,4 +1,4 @@
-"""The small CLIP's tokenizer: a token a word, in the format of `tokenizers`. Knows words, no images."""
+"""The small CLIP's tokenizer: one token per word, in the format of `tokenizers`. Knows words, no images."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ SPECIAL = {START: 0, END: 1, UNKNOWN: 2, PAD: 3}
 
 
 def make_tokenizer() -> Tokenizer:
-    """Every word of the world; unknown words share one token. Capitals make no difference."""
+    """A tokenizer with every word of the world; unknown words share one token. Case is ignored."""
     words = [*SPECIAL, *vocabulary()]
     tokenizer = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Lowercase()
@@ -30,7 +30,7 @@ def make_tokenizer() -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Int64[np.ndarray, "text token"]:
-    """Padded behind their ends to the longest, which a causal text encoder never looks at."""
+    """Token ids, padded at the end to the longest text; a causal text encoder never reads the padding."""
     found = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     words = np.full((len(found), max(map(len, found))), SPECIAL[PAD], dtype=np.int64)
     for row, ids in zip(words, found, strict=True):
@@ -39,7 +39,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Int64[np.ndarray, "tex
 
 
 def save_tokenizer(folder: Path) -> None:
-    """As `AutoTokenizer` loads it."""
+    """Saves the tokenizer in the format that `AutoTokenizer` loads."""
     make_tokenizer().save(str(folder / "tokenizer.json"))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -1,7 +1,7 @@
 """`scopeview train-clip`: a small CLIP learns the procedural world from scenes drawn on the fly.
 
-A run that was stopped or killed goes on from its checkpoint and ends with the same weights, bit for bit, on
-the same machine with as many threads: scenes, windows and the learning rates are functions of the step alone.
+A stopped or killed run resumes from its checkpoint and ends with the same weights, bit for bit, on the same
+machine with as many threads: scenes, windows and learning rates are functions of the step alone.
 """
 
 import hashlib
@@ -38,10 +38,10 @@ _MOMENTUM = 0.95
 
 
 def train_clip(request: ClipRequest) -> dict[str, Any]:
-    """The run's result, as `result.json` has it; a finished run is found and not made again.
+    """Trains a CLIP; returns the content of `result.json`. A finished run is found and not repeated.
 
-    The model's own files lie beside it in `request.out`. Raises an `InputError` for settings that cannot be,
-    `ConfigMismatchError` when the folder was begun with others, `KeyboardInterrupt` once paused and saved.
+    The model's files lie beside it in `request.out`. Raises an `InputError` for invalid settings,
+    `ConfigMismatchError` if the folder's run has other settings, `KeyboardInterrupt` once paused and saved.
     """
     settings = request.settings
     check_settings(settings)
@@ -54,14 +54,14 @@ def train_clip(request: ClipRequest) -> dict[str, Any]:
 
 
 def _pick_dtype(request: ClipRequest, device: torch.device) -> Dtype:
-    """`auto` is bfloat16 wherever the device multiplies it faster, many CPUs included."""
+    """Resolves `auto` to bfloat16 if the device multiplies it faster, as many CPUs do."""
     if request.dtype == "auto" and device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return "bfloat16"
     return pick_dtype(request.dtype, device.type)
 
 
 def _world_digest(settings: ClipSettings) -> str:
-    """A digest of the first scenes: a run cannot resume in a world that is drawn differently."""
+    """A digest of the first scenes, so that a run cannot resume in a world that is drawn differently."""
     digest = hashlib.sha256()
     for number in range(4):
         scene = make_scene(training_world(settings.seed), number)
@@ -70,7 +70,7 @@ def _world_digest(settings: ClipSettings) -> str:
 
 
 class _Training:
-    """One run under way."""
+    """The state of a run in progress."""
 
     def __init__(self, request: ClipRequest, run: RunFolder, device: torch.device, dtype: Dtype) -> None:
         self._request, self._settings, self._run = request, request.settings, run
@@ -152,7 +152,7 @@ class _Training:
     def _with_texts(
         self, found: "_BatchLoss", images: Tensor, patches: Tensor, regions: Tensor, batch: SceneBatch
     ) -> "_BatchLoss":
-        """With the contrasts of images and captions, and of patches and the names of what they show."""
+        """Adds the contrasts of images and captions, and of patches and the names of their content."""
         with self._autocast():
             texts, names = (embed_texts(self._model, words) for words in (batch.words, batch.region_words))
         scale = self._model.logit_scale.exp()
@@ -191,7 +191,7 @@ class _Training:
         )
 
     def _resume(self) -> int:
-        """The first step to make."""
+        """Loads the checkpoint, if any; returns the next step."""
         state = self._run.load(self._device)
         if state is None:
             return 0
@@ -207,19 +207,19 @@ class _BatchLoss(NamedTuple):
 
     loss: Float[Tensor, ""]
     named: Float[Tensor, ""]
-    """Share of the images of which the most likely concept is true."""
+    """Share of the images for which the most likely concept is true."""
     accuracy: Float[Tensor, ""] | None = None
     """Share of the images whose own caption is nearer than every wrong one; None without texts."""
 
 
 def _to_training_device(model: Any, device: torch.device) -> CLIPModel:
-    """On the device, ready to learn."""
+    """Moves the model to the device, in training mode."""
     placed: CLIPModel = model.to(device).train()
     return placed
 
 
 def _optimizers(model: torch.nn.Module, settings: ClipSettings) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the matrices of the blocks of both encoders; AdamW, without decay, for all else."""
+    """Muon for the matrices of the blocks of both encoders; AdamW, without decay, for all other weights."""
     in_blocks: list[Tensor] = []
     others: list[Tensor] = []
     for name, parameter in model.named_parameters():
@@ -235,5 +235,5 @@ def _optimizers(model: torch.nn.Module, settings: ClipSettings) -> tuple[torch.o
 
 
 def _n_workers(asked: int | None) -> int:
-    """One worker draws some 800 scenes a second."""
+    """The number of workers to start; one draws about 800 scenes a second."""
     return min(8, max(1, (os.cpu_count() or 1) // 2)) if asked is None else asked

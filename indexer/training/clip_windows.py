@@ -24,13 +24,13 @@ _MIN_SHARE = 0.5  # of a patch, for it to show a thing
 
 class Window(NamedTuple):
     left: int
-    """In patches, as the others are."""
+    """In patches, like `top` and `side`."""
     top: int
     side: int
 
     @property
     def patches(self) -> Int64[np.ndarray, " patch"]:
-        """Their numbers on the whole grid, row by row."""
+        """The patches' numbers on the whole grid, row by row."""
         rows, columns = (start + np.arange(self.side) for start in (self.top, self.left))
         return (rows[:, None] * GRID + columns).ravel().astype(np.int64)
 
@@ -43,16 +43,16 @@ FULL_WINDOW = Window(0, 0, GRID)
 
 
 class Regions(NamedTuple):
-    """The things of a scene and its background, as far as patches show them."""
+    """The things of a scene and its background, those that at least one patch shows."""
 
     captions: list[Caption]
     facts: list[frozenset[str]]
     of_patch: Int64[np.ndarray, " patch"]
-    """Which of them each patch of the window shows; `NO_REGION` where it shows parts of several."""
+    """The number of each patch's region; `NO_REGION` if the patch shows parts of several."""
 
 
 def object_window(scene: Scene, side: int) -> Window:
-    """One that holds the first thing, or as much of it as it can; twins' are alike. `side` in patches."""
+    """A window of `side` patches with as much of the first thing as possible; twins get the same window."""
     random = RandomStream(scene.seed, scene.number, "window")
     left, top, right, bottom = scene.things[0].box
     return Window(_start(left, right, side, random), _start(top, bottom, side, random), side)
@@ -77,7 +77,7 @@ def scene_regions(scene: Scene, window: Window) -> Regions:
 
 
 def _shown(masks: Sequence[Mask]) -> Int64[np.ndarray, " patch"]:
-    """The thing that covers most of each patch of the grid; the number after the last where none does."""
+    """The thing over half of each patch; one past the last if none touches it; else `NO_REGION`."""
     blocks = np.stack(masks).reshape(-1, GRID, PATCH_PX, GRID, PATCH_PX)
     cover = blocks.mean(axis=(2, 4)).reshape(len(masks), -1)
     shown = np.where(cover.max(axis=0) > _MIN_SHARE, cover.argmax(axis=0), NO_REGION)

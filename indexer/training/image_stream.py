@@ -1,6 +1,6 @@
-"""Images as the model sees them, one after the other, from any place on: an image source, or the world.
+"""Streams of images as the model sees them, in order from any position: an image source, or the world.
 
-`world:7` draws the scenes of world 7 as they are asked for, without end; nothing is stored.
+`world:7` draws the scenes of world 7 on request, without end; nothing is stored.
 """
 
 import os
@@ -29,7 +29,7 @@ _MIN_SEEN = 100
 
 
 class StreamedImage(NamedTuple):
-    """`next_sample` is where to start for all that comes after this image."""
+    """An image; `next_sample` is the position from which the stream continues after it."""
 
     crop: UInt8[np.ndarray, "3 height width"]
     next_sample: int
@@ -37,7 +37,7 @@ class StreamedImage(NamedTuple):
 
 @runtime_checkable
 class ImageStream(Protocol):
-    """The same images in the same order, from wherever it is started."""
+    """A stream that yields the same images in the same order, from any start."""
 
     ref: str
     bad: Counter[BadReason]
@@ -47,12 +47,12 @@ class ImageStream(Protocol):
         ...
 
     def images(self, start: int, *, repeat_from: int | None = None) -> Generator[StreamedImage, None, None]:
-        """From sample `start` on. At the end it goes on with sample `repeat_from`; None: it ends."""
+        """Yields images from sample `start` on; at the end, continues at `repeat_from` (None: stops)."""
         ...
 
 
 class WorldStream:
-    """The scenes of one world, drawn on the fly and ahead of use by `ahead`; there is always one more."""
+    """The endless scenes of one world, drawn on the fly, `ahead` of them before they are used."""
 
     def __init__(self, seed: int, preprocessing: Preprocessing, *, ahead: int) -> None:
         self.ref = f"{WORLD}{seed}"
@@ -73,7 +73,7 @@ class WorldStream:
 
 
 class SourceStream:
-    """The images of an image source; those that cannot be used are left out and counted in `bad`."""
+    """The images of an image source; unusable ones are left out and counted in `bad`."""
 
     def __init__(self, source: Source, preprocessing: Preprocessing, *, ahead: int) -> None:
         self.ref = str(source.root)
@@ -85,7 +85,7 @@ class SourceStream:
         return shard_list(self._source)
 
     def images(self, start: int, *, repeat_from: int | None = None) -> Generator[StreamedImage, None, None]:
-        """Samples are numbered on from pass to pass. Raises `TooManyBadImagesError` over a share of 10 %."""
+        """Numbers samples on from pass to pass. Raises `TooManyBadImagesError` over a share of 10 %."""
         n_seen = 0
         with _threads() as pool:
             samples = self._samples(start, repeat_from)
@@ -108,7 +108,7 @@ class SourceStream:
             )
 
     def _samples(self, start: int, repeat_from: int | None) -> Iterator[Sample | BadSample]:
-        """Skips without decoding; a later pass starts at `repeat_from`."""
+        """Yields samples from `start` on, skipping without decoding; later passes start at `repeat_from`."""
         first, skip = 0, start
         while True:
             n_samples = first
@@ -125,7 +125,7 @@ class SourceStream:
 
 
 def open_stream(ref: str, preprocessing: Preprocessing, *, ahead: int) -> ImageStream:
-    """`world:SEED`, or a path that `indexer.sources` can open. Raises `InputError`."""
+    """Opens `world:SEED`, or a path that `indexer.sources` can open. Raises `InputError`."""
     if not ref.startswith(WORLD):
         return SourceStream(open_source(Path(ref)), preprocessing, ahead=ahead)
     seed = parse_number(ref.removeprefix(WORLD))

@@ -1,7 +1,7 @@
-"""The figures of a training run: JSON lines always, TensorBoard when it is installed.
+"""The metrics of a training run: JSON lines always, TensorBoard if it is installed.
 
 Knows names and numbers. A resumed run continues the same file: lines past the checkpoint are dropped first,
-so that each step is there once.
+so that each step occurs once.
 """
 
 import json
@@ -14,7 +14,7 @@ from scopeview.store.files import atomic_write
 
 
 class TrainingLog:
-    """`{"step": 100, "lr": 0.001, "loss": 0.2, ...}` a line; nested figures are allowed."""
+    """Writes one line per step: `{"step": 100, "lr": 0.001, "loss": 0.2, ...}`; values may be nested."""
 
     def __init__(self, path: Path, first_step: int, tensorboard: Any) -> None:
         _drop_from(path, first_step)
@@ -37,7 +37,7 @@ class TrainingLog:
 
 @contextmanager
 def training_log(path: Path, *, first_step: int) -> Iterator[TrainingLog]:
-    """Open for appending steps from `first_step` on; events go to `tensorboard/` beside the file."""
+    """Opens the log to append steps from `first_step` on; events go to `tensorboard/` beside the file."""
     log = TrainingLog(path, first_step, _tensorboard(path.with_name("tensorboard"), first_step))
     try:
         yield log
@@ -46,7 +46,7 @@ def training_log(path: Path, *, first_step: int) -> Iterator[TrainingLog]:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Every whole line; one that a kill cut short is left out."""
+    """Reads every complete line; one that a kill cut short is left out."""
     lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
     return [json.loads(line) for line in lines]
 
@@ -68,7 +68,7 @@ def _drop_from(path: Path, first_step: int) -> None:
 
 
 def _scalars(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """`{"layers": {"5": {"loss": 1}}}` -> `("layers/5/loss", 1)`."""
+    """Flattens nested values: `{"layers": {"5": {"loss": 1}}}` -> `("layers/5/loss", 1)`."""
     for name, value in figures.items():
         if isinstance(value, Mapping):
             yield from _scalars(value, f"{prefix}{name}/")

@@ -16,14 +16,15 @@ from scopeview.sae.autoencoder import Architecture
 from scopeview.slots import EMBED, Layer
 
 MAX_DEAD_AFTER = 10_000_000
-"""Tokens without an activation after which a feature of a long run counts as dead, as CLIP-Scope counts."""
+"""Tokens without an activation after which a long run counts a feature as dead, as CLIP-Scope does."""
 
 Start = Literal["random", "tokens"]
-"""Where features begin: in directions at random, or in those of tokens drawn from the first buffer.
+"""Initial directions of features: random, or those of tokens drawn from the first buffer.
 
-In the last block of the demo's CLIP, whose tokens form clusters, 60 % of random features died; of those that
-began at tokens hardly any did, and most stood for one thing. In the blocks before it random ones rebuilt
-better (explained variance .90 against .87 in block 1)."""
+In the last block of the demo's CLIP, whose tokens form clusters, 60 % of random features died; of those
+initialized from tokens hardly any did, and most matched one concept. In the blocks before it, random ones
+reconstructed better (explained variance .90 against .87 in block 1).
+"""
 
 _MAX_BUFFER_BYTES = {"cpu": 1024**3, "cuda": 8 * 1024**3}
 _MAX_BUFFER_BATCHES = 64
@@ -66,8 +67,8 @@ class TrainRequest:
 class SaeSettings:
     """The settings of one layer's SAE and its training, equal for all layers except `d_in` and `dead_after`.
 
-    `dead_after` counts the layer's own tokens (for `embed`, its vectors). `aux_k` dead features at most try
-    to rebuild what a token's living ones missed; 0 leaves the dead alone.
+    `dead_after` counts the layer's own tokens (for `embed`, its vectors). At most `aux_k` dead features learn
+    to reconstruct what a token's live features missed; with 0, dead features are not trained.
     """
 
     layer: Layer
@@ -85,7 +86,7 @@ class SaeSettings:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run in numbers. A step takes `batch_size` images' worth of the tokens of `buffer_images` shuffled."""
+    """The numbers of a run. A step takes the tokens of `batch_size` images, shuffled over `buffer_images`."""
 
     batch_size: int
     n_steps: int
@@ -114,7 +115,7 @@ class Plan:
 
 
 def check_request(request: TrainRequest) -> None:
-    """All that can be told without the model. Raises `InputError` naming what does not make sense."""
+    """Checks everything that does not need the model. Raises `InputError` naming the invalid value."""
     _check_architecture(request)
     if not request.layers:
         raise InputError("--layers names none; expected such as 1,3,5,embed")
@@ -129,7 +130,7 @@ def check_request(request: TrainRequest) -> None:
 def make_plan(
     request: TrainRequest, *, widths: Mapping[Layer, int], n_tokens: int, dtype: Dtype, on_gpu: bool
 ) -> Plan:
-    """Fills in the defaults. `widths` are each layer's d_in, `n_tokens` an image's."""
+    """Fills in the defaults. `widths` are the layers' d_in; `n_tokens` is the number of tokens per image."""
     batch_size = request.batch_size or (64 if on_gpu else 16)
     n_steps = request.n_steps or (request.n_images or 0) // batch_size
     if n_steps == 0:
@@ -157,7 +158,7 @@ def make_plan(
 
 
 def default_lr(n_features: int) -> float:
-    """Falls with the root of the width, as Gao et al. (2024) found: 2e-4 at 16,384 features."""
+    """The default learning rate: falls with the root of the width (Gao et al., 2024); 2e-4 at 16,384."""
     return 2e-4 * math.sqrt(16_384 / n_features)
 
 
@@ -165,7 +166,7 @@ EMBED_BATCH = 1024
 
 
 def tokens_a_step(layer: Layer, batch_size: int, n_tokens: int) -> int:
-    """An image has `n_tokens` tokens at a block, but one embedding: those are drawn from a longer memory."""
+    """Tokens per step: `n_tokens` per image at a block. `embed`, with one per image, draws from memory."""
     return max(EMBED_BATCH, batch_size) if layer == EMBED else batch_size * n_tokens
 
 

@@ -1,6 +1,6 @@
 """The losses of the two architectures, with their gradients.
 
-All are means over tokens, divided by d_in, so that on standardised input 1 is the loss of knowing nothing:
+All are means over tokens, divided by d_in, so that on standardised input predicting the mean has the loss 1:
 
     TopK    |x - x_hat|^2 / d_in
     ReLU    (|x - x_hat|^2 + l1 * sum of activations) / d_in
@@ -22,13 +22,13 @@ from torch.nn import functional
 from indexer.training.sae_model import TrainedSae
 
 MAX_DENSE_BYTES = {"cpu": 8 * 1024**2, "cuda": 512 * 1024**2}
-"""The size limit of a dense (tokens x features) block in fp32; on a CPU small ones stay in the cache."""
+"""The size limit of a dense (tokens x features) block in fp32; on a CPU, small blocks stay in the cache."""
 MIN_BLOCK_TOKENS = 256
-"""Fewer would read the weights more often than the tokens are worth."""
+"""Smaller blocks of tokens would read the weights too often."""
 
 
 class Outcome(NamedTuple):
-    """The result of a batch, beside its gradients."""
+    """The result of a batch, apart from its gradients."""
 
     loss: Float[Tensor, ""]
     l0: Float[Tensor, ""]
@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
 def topk_gradients(
     sae: TrainedSae, x: Float[Tensor, "token d_in"], k: int, *, low_precision: bool = False
 ) -> Outcome:
-    """By hand: autograd would hold a dense (tokens x features) gradient of the few values kept.
+    """Adds the gradients, computed by hand: autograd would hold a dense (tokens x features) gradient.
 
     In low precision the features are chosen by bf16 products; their values are fp32 all the same.
     """
@@ -64,7 +64,7 @@ def topk_gradients(
 def relu_gradients(
     sae: TrainedSae, x: Float[Tensor, "token d_in"], l1: float, *, low_precision: bool = False
 ) -> Outcome:
-    """Dense, for early on most features fire; in blocks of tokens."""
+    """Adds the dense gradients, since early on most features fire; works in blocks of tokens."""
     assert sae.enc_b is not None
     loss, n_active = x.new_zeros(()), x.new_zeros(())
     fired = torch.zeros(len(sae.dec), dtype=torch.bool, device=x.device)
@@ -92,10 +92,10 @@ def aux_gradients(
     weight: float,
     low_precision: bool = False,
 ) -> Float[Tensor, ""]:
-    """Lets dead features learn what the living miss: `error` is x - x_hat. Returns the loss, unweighted.
+    """Trains dead features on what the live ones miss: `error` is x - x_hat. Returns the unweighted loss.
 
-    With fewer than `aux_k` dead, all of them try. Dense over the dead alone, in blocks of tokens; nothing
-    else gets a gradient.
+    If fewer than `aux_k` are dead, all of them take part. Dense over the dead features only, in blocks of
+    tokens; no other weight gets a gradient.
     """
     n_kept = min(aux_k, len(dead))
     enc, dec = (table.detach()[dead].requires_grad_() for table in (sae.enc, sae.dec))
@@ -117,7 +117,7 @@ def aux_gradients(
 
 
 def _select(sae: TrainedSae, centred: Tensor, k: int, low_precision: bool) -> tuple[Tensor, Tensor]:
-    """The k strongest features of each token and their values, in no order."""
+    """The k strongest features of each token and their values, unordered."""
     found = []
     for block in _blocks(centred, len(sae.enc)):
         with _autocast(block, low_precision):
@@ -156,14 +156,14 @@ def _gradient(parameter: torch.nn.Parameter) -> Tensor:
 def decode(
     features: Int[Tensor, "token k"], values: Float[Tensor, "token k"], table: Float[Tensor, "feature d_in"]
 ) -> Float[Tensor, "token d_in"]:
-    """For each token the sum of its features' rows, weighted by their values."""
+    """The sum of each token's features' rows, weighted by their values."""
     return functional.embedding_bag(features, table, per_sample_weights=values, mode="sum")
 
 
 def products(
     features: Int[Tensor, "token k"], rows: Float[Tensor, "token d_in"], table: Float[Tensor, "feature d_in"]
 ) -> Float[Tensor, "token k"]:
-    """For each pair the product of the token's row and the feature's: the gradient of `decode` by value."""
+    """The product of token row and feature row, for each pair: the gradient of `decode` by value."""
     with torch.enable_grad():
         values = rows.new_zeros(features.shape).requires_grad_()
         (gradient,) = torch.autograd.grad(decode(features, values, table.detach()), values, rows)
@@ -171,7 +171,7 @@ def products(
 
 
 class ByFeature(NamedTuple):
-    """The pairs of `features` in order of feature, so that a feature's tokens lie together."""
+    """The pairs of `features` sorted by feature, so that a feature's tokens are contiguous."""
 
     order: Int[Tensor, "pair"]
     tokens: Int[Tensor, "pair"]
@@ -186,7 +186,7 @@ class ByFeature(NamedTuple):
     def collect(
         self, values: Float[Tensor, "token k"], rows: Float[Tensor, "token d_in"]
     ) -> Float[Tensor, "feature d_in"]:
-        """For each feature the sum of its tokens' rows, weighted: the gradient of `decode` by table."""
+        """The weighted sum of each feature's tokens' rows: the gradient of `decode` by table."""
         weights = values.flatten()[self.order]
         return functional.embedding_bag(
             self.tokens, rows, self.starts, per_sample_weights=weights, mode="sum"

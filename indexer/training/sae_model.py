@@ -1,7 +1,7 @@
 """The weights of an SAE in training, and their constraint: decoder rows of unit length.
 
-With unit rows a feature's activation is its mass, an L1 penalty cannot be dodged by small activations on long
-rows, and all features compete for the k places on equal terms. Knows no loss and no data.
+With unit rows a feature's activation is its mass, small activations on long rows cannot evade an L1 penalty,
+and all features compete for the k places on equal terms. Knows no loss and no data.
 """
 
 import torch
@@ -18,12 +18,12 @@ _EMBED_NUMBER = 1_000_000  # for seeds: beyond any block's
 
 
 class TrainedSae(torch.nn.Module):
-    """pre = (x - pre_b) @ enc.T + enc_b; both tables have a row a feature. `enc_b` is there for ReLU alone.
+    """pre = (x - pre_b) @ enc.T + enc_b; both tables have one row per feature. Only a ReLU SAE has `enc_b`.
 
-    The decoder's rows start as random directions (but see `init_from_tokens`), the encoder equals them, the
-    biases are zero: the mean of the standardised input. Such an SAE overshoots for a few steps. Scaling its
-    encoder down would avoid that, and leave the features not yet chosen too short to ever be (seen: 42 % dead
-    instead of 1 %).
+    The decoder's rows start as random directions (but see `init_from_tokens`), the encoder equals them, and
+    the biases are zero: the mean of the standardised input. Such an SAE overshoots for a few steps. Scaling
+    its encoder down would avoid that, but leave the features not yet chosen too short to ever be chosen
+    (observed: 42 % dead instead of 1 %).
     """
 
     enc_b: torch.nn.Parameter | None
@@ -41,9 +41,9 @@ class TrainedSae(torch.nn.Module):
 
     @torch.no_grad()
     def init_from_tokens(self, tokens: Float[Tensor, "token d_in"]) -> None:
-        """Feature i starts as the direction of token i; those beyond the last token stay random.
+        """Starts feature i in the direction of token i; features beyond the last token stay random.
 
-        A token at the very mean has no direction and is passed over.
+        A token exactly at the mean has no direction and is skipped.
         """
         rows = normalize(tokens, dim=1)[tokens.norm(dim=1) > 0][: len(self.dec)]
         self.enc[: len(rows)] = rows
@@ -51,7 +51,7 @@ class TrainedSae(torch.nn.Module):
 
     @torch.no_grad()
     def normalize_decoder(self) -> None:
-        """Back to unit length; after every step of the optimiser."""
+        """Restores unit length of the decoder's rows; called after every optimiser step."""
         self.dec.copy_(normalize(self.dec, dim=1))
 
     @torch.no_grad()

@@ -1,5 +1,5 @@
-"""The files of a finished run: an SAE per layer in Scopeview's own format, with its provenance and how good
-it is on images it was not trained on."""
+"""The files of a finished run: one SAE per layer in Scopeview's own format, its provenance and held-out
+metrics."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -35,8 +35,8 @@ def write_saes(
 ) -> dict[str, Any]:
     """Writes `{layer}/cfg.json` and `sae.safetensors` of every layer; returns the run's result, for JSON.
 
-    The figures are those of `scopeview calibrate`, measured on the calibration images; `dead` is the share
-    of features silent over the last `dead_after` training tokens, `silent` over the measured tokens alone.
+    The metrics are those of `scopeview calibrate`, measured on the calibration images. `dead` is the share of
+    features silent over the last `dead_after` training tokens, `silent` over the measured tokens alone.
     """
     layers: dict[str, Any] = {}
     for layer, learner in learners.items():
@@ -84,7 +84,7 @@ def _run(trained: TrainedRun) -> dict[str, Any]:
 
 
 def print_result(out: Path, result: Mapping[str, Any]) -> None:
-    """A line a layer: how good its SAE is on images that it was not trained on."""
+    """Prints one line per layer: how good its SAE is on images that it was not trained on."""
     table = Table(title=f"{out}: {result['images']:,} images")
     columns = {"explained_variance": ".3f", "mse": ".2f", "fvu": ".4f", "l0": ".1f", "dead": ".2%"}
     for heading in ("layer", *columns):

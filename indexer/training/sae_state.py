@@ -1,4 +1,4 @@
-"""One layer's SAE as it learns: a step of the optimiser, which features are dead, what a checkpoint holds."""
+"""One layer's SAE in training: its optimiser steps, its dead features, and its part of a checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +17,9 @@ from scopeview.sae import metrics
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """One batch: the loss (without the auxiliary one), FACTS' explained variance, active features a token,
-    the share of features that are dead, and the length of the gradient before it was clipped."""
+    """The metrics of one batch: the loss (without the auxiliary one), the explained variance as
+    `scopeview.sae.metrics` defines it, active features per token, the share of dead features, and the norm of
+    the gradient before clipping."""
 
     loss: float
     explained_variance: float
@@ -49,7 +50,7 @@ class Learner:
     def step(
         self, x: Float[Tensor, "token d_in"], lr: float, *, measured: bool = False
     ) -> StepMetrics | None:
-        """Learns from one batch of standardised tokens. Figures only when asked: they make a GPU wait."""
+        """Learns from one batch of standardised tokens. Metrics on request: they make a GPU wait."""
         self._adam.zero_grad()
         outcome = self._gradients(x)
         aux_loss = self._train_dead_features(x, outcome)

@@ -1,8 +1,8 @@
 """`scopeview train-sae`: sparse autoencoders on streamed activations, all layers in one pass over the images.
 
 calibrate (mean and std of the first images, which are not trained on) -> train -> measure on those images ->
-one folder a layer in Scopeview's own format. A run that was stopped or killed goes on from its checkpoint and
-ends with the same weights, bit for bit, on the same kind of device.
+one folder per layer in Scopeview's own format. A stopped or killed run resumes from its checkpoint and ends
+with the same weights, bit for bit, on the same kind of device.
 """
 
 import time
@@ -40,11 +40,11 @@ from scopeview.vision.preprocess import Preprocessing
 
 
 def train_saes(request: TrainRequest) -> dict[str, Any]:
-    """The run's result, as `result.json` has it; a finished run is found and not made again.
+    """Trains the SAEs; returns the content of `result.json`. A finished run is found and not repeated.
 
-    Raises an `InputError` for all that is wrong with the request, before any weight is loaded where that can
-    be told; `ConfigMismatchError` when the folder was begun with another configuration; `KeyboardInterrupt`
-    once paused and saved.
+    Raises an `InputError` for anything wrong with the request, if possible before loading any weight;
+    `ConfigMismatchError` if the folder's run has another configuration; `KeyboardInterrupt` once paused and
+    saved.
     """
     check_request(request)
     device = pick_device(request.device)
@@ -66,7 +66,7 @@ def train_saes(request: TrainRequest) -> dict[str, Any]:
 
 
 def _identity(request: TrainRequest, plan: Plan, model: Resolved, stream: ImageStream) -> dict[str, Any]:
-    """All that shapes the result; device and folders do not."""
+    """Everything that affects the result, unlike the device and the folders."""
     return {
         **plan.as_json(),
         "source": stream.identity(),
@@ -77,7 +77,7 @@ def _identity(request: TrainRequest, plan: Plan, model: Resolved, stream: ImageS
 
 
 class _Training:
-    """One run under way."""
+    """The state of a run in progress."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class _Training:
         return result
 
     def _calibrate(self, clip: Clip) -> tuple[Calibration, int]:
-        """The pass, and the sample after its last image. Made again on resuming, with the same result."""
+        """Returns the calibration and the next sample. A resumed run repeats it, with the same result."""
         n_images, taken = self._plan.calibration_images, [0]
         with closing(self._stream.images(0)) as images, task("calibrate", n_images, "images") as progress:
             crops = (
@@ -230,7 +230,7 @@ def _record_position(
 
 
 def check_varied(statistics: Mapping[Layer, Standardization]) -> None:
-    """Raises `InputError` for a dimension that never varies: nothing can be divided by its deviation."""
+    """Raises `InputError` for a dimension that never varies: it cannot be divided by its deviation."""
     for layer, stats in statistics.items():
         constant = (~(stats.std > 0)).nonzero().flatten().tolist()
         if constant:

@@ -1,4 +1,4 @@
-"""The learning rate at every step: a linear warm-up, perhaps a plateau, a decay. Knows numbers only."""
+"""The learning rate at every step: a linear warm-up, an optional plateau, a decay. Knows numbers only."""
 
 import math
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ Decay = Literal["linear", "cosine", "none"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """`peak` is reached after `warmup_steps` and kept for `hold_steps` more; the step after the last,
-    `n_steps`, would be at `floor`.
+    """Rises to `peak` over `warmup_steps`, stays for `hold_steps`, then decays towards `floor`.
 
-    A pure function of the step: nothing to save, and a resumed run goes on exactly where it was.
+    The step after the last, `n_steps`, would be at `floor`. A pure function of the step: there is nothing to
+    save, and a resumed run continues exactly.
     """
 
     peak: float
@@ -29,7 +29,7 @@ class Schedule:
         return self.floor + (self.peak - self.floor) * self._share(step)
 
     def _share(self, step: int) -> float:
-        """From 1 at the end of the plateau to 0 at `n_steps`."""
+        """The share of the decay left: 1 at the end of the plateau, 0 at `n_steps`."""
         first = self.warmup_steps + self.hold_steps
         done = min(1.0, max(0, step - first) / max(1, self.n_steps - first))
         if self.decay == "linear":

@@ -1,4 +1,4 @@
-"""Random numbers without a state to save: each draw depends on a few numbers alone, such as seed and step."""
+"""Random numbers without a state to save: each draw depends only on a few numbers, such as seed and step."""
 
 import numpy as np
 import torch

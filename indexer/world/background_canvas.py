@@ -14,12 +14,12 @@ def blank_canvas(colour: Rgb) -> Image.Image:
 
 
 def downsampled(image: Image.Image) -> Image.Image:
-    """RGB, 128 x 128: every pixel the mean of four."""
+    """Halves the canvas to RGB, 128 x 128: every pixel is the mean of four."""
     return image.reduce(_SCALE)
 
 
 def fade(image: Image.Image, top: Rgb, bottom: Rgb, start: int, end: int) -> None:
-    """Rows `start` to `end` pass from one colour to the other."""
+    """Fills rows `start` to `end` with a gradient from one colour to the other."""
     column = Image.new("RGB", (1, end - start))
     column.putdata([mix(top, bottom, 100 * row // (end - start)) for row in range(end - start)])
     image.paste(column.resize((image.width, end - start), Image.Resampling.NEAREST), (0, start))

@@ -14,9 +14,9 @@ from indexer.world.sampling import RandomStream
 class Background(NamedTuple):
     kind: str
     tint: str | None
-    """None where the kind has colours of its own."""
+    """The name of the tint; None if the kind has colours of its own."""
     avoided: tuple[str, ...]
-    """Colours that could not be told from it."""
+    """Colours of things that would not stand out from it."""
 
 
 # The colours each kind brings itself, and those that would be lost on it.
@@ -27,13 +27,13 @@ _OWN_COLOURS: dict[str, tuple[str, ...]] = {
     "water": ("blue", "teal"),
 }
 MAX_AVOIDED = max(len(names) for names in (*_OWN_COLOURS.values(), *TOO_NEAR.values()))
-"""No background goes with fewer colours than all but so many."""
+"""The largest number of colours that any background excludes."""
 
 _JITTER = 3  # of 255
 
 
 def paint_background(random: RandomStream) -> tuple[Image.Image, Background]:
-    """RGB, 128 x 128."""
+    """Paints a random background, RGB, 128 x 128."""
     kind = random.choice(background_kinds())
     tint = random.choice(list(TINTS))
     colour = shade(TINTS[tint], 0, [random.integer(-_JITTER, _JITTER) for _ in range(3)])
@@ -47,12 +47,12 @@ def background_kinds() -> list[str]:
 
 
 def tinted_kinds() -> list[str]:
-    """Those that come in every tint."""
+    """The kinds that come in every tint."""
     return sorted(_PATTERNS)
 
 
 def _second(tint: Rgb) -> Rgb:
-    """A near relative of the tint for its pattern: lighter on dark, darker on light."""
+    """A colour near the tint, for its pattern: lighter on dark, darker on light."""
     return mix(tint, PAPER, 14) if sum(tint) < 400 else mix(tint, INK, 11)
 
 
@@ -94,7 +94,7 @@ def _checks(tint: Rgb, random: RandomStream) -> Image.Image:
 
 
 def _gradient(tint: Rgb, random: RandomStream) -> Image.Image:
-    """From the tint to a shade of it so far off that it cannot be taken for plain."""
+    """A gradient from the tint to a shade far enough from it not to look plain."""
     other = mix(tint, PAPER, 70) if sum(tint) < 400 else _deeper(tint)
     top, bottom = (tint, other) if random.one_in(2) else (other, tint)
     image = Image.new("RGB", (IMAGE_PX, IMAGE_PX))
@@ -103,12 +103,12 @@ def _gradient(tint: Rgb, random: RandomStream) -> Image.Image:
 
 
 def _deeper(tint: Rgb) -> Rgb:
-    """Darker and twice as strong a colour."""
+    """A darker colour, twice as saturated."""
     return Rgb(*(max(0, 2 * part - max(tint) - 24) for part in tint))
 
 
 def _noise(tint: Rgb, random: RandomStream) -> Image.Image:
-    """Soft mottling, as of marbled paper: a coarse grid of shades, smoothed."""
+    """Soft mottling, like marbled paper: a coarse grid of shades, smoothed."""
     side, dark = 11, mix(tint, INK, 20)
     coarse = Image.new("RGB", (side, side))
     coarse.putdata([mix(tint, dark, random.integer(0, 100)) for _ in range(side * side)])

@@ -1,4 +1,4 @@
-"""Painting with smooth edges: in patches four times as large as their place in the image, then averaged."""
+"""Paints with smooth edges: in patches four times as large as their place in the image, then averaged."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,7 +22,7 @@ _SHADOW = [level * _SHADOW_STRENGTH // 255 for level in range(256)]
 
 
 class Silhouette(NamedTuple):
-    """How much of each pixel a thing covers, of 255, from `left`, `top` of the image on."""
+    """How much of each pixel a thing covers, of 255; the top left corner is at `left`, `top` of the image."""
 
     left: int
     top: int
@@ -38,10 +38,10 @@ class Silhouette(NamedTuple):
 def paint(
     canvas: Image.Image, points: Int64[np.ndarray, "point 2"], ends: Sequence[int], colours: Sequence[Rgb]
 ) -> Silhouette:
-    """One thing with its shadow beneath it, changing the image.
+    """Paints one thing, and its shadow beneath it, into the image.
 
-    Its outlines lie in `points` end to end, in pixels of the canvas; each reaches up to its end of `ends`.
-    The first is at the back.
+    `points` holds its outlines end to end, in pixels of the canvas, the one at the back first; `ends` holds
+    the index after the last point of each.
     """
     left, top = (int(low) // SCALE for low in points.min(axis=0))
     right, bottom = (int(high) // SCALE + 1 for high in points.max(axis=0))
@@ -58,7 +58,7 @@ def paint(
 def _draw(
     patch: Image.Image, outlines: Sequence[Sequence[Length]], colours: Sequence[Rgb | int]
 ) -> Image.Image:
-    """At the size it has in the image: every pixel the mean of 16."""
+    """Draws outlines and scales the patch down to the image's scale: every pixel is the mean of 16."""
     draw = ImageDraw.Draw(patch)
     for outline, colour in zip(outlines, colours, strict=True):
         draw.polygon(outline, fill=colour)

@@ -1,7 +1,7 @@
-"""A scene in words: what is there and on what, worded in several ways, never saying what is not so.
+"""Describes a scene in words: its things and background, worded in several ways, never anything false.
 
-A caption knows what it claims, and a scene which claims are true of it, so that whoever compares captions
-with images can tell a caption that is wrong from one that merely belongs to another image.
+A caption knows its claims, and a scene knows which claims are true of it. So code that compares captions with
+images can tell a wrong caption from one that merely belongs to another image.
 """
 
 import re
@@ -57,11 +57,11 @@ _RELATIONS = ("to the left of", "to the right of", "above", "below")
 class Caption(NamedTuple):
     text: str
     claims: frozenset[str]
-    """True of an image when all of them are among its `facts_of`."""
+    """The caption is true of an image if all of these are among the image's `facts_of`."""
 
 
 def caption_of(things: Sequence[Thing], background: Background, random: RandomStream) -> Caption:
-    """Everything there is: each thing with its colour, and the background with its tint."""
+    """A caption of the whole scene: each thing with its colour, and the background with its tint."""
     where = random.choice(_BACKDROPS[background.kind]).format(tint=background.tint)
     frame = random.choice(_FRAMES)
     relation = relation_of(*things) if len(things) == 2 and random.one_in(2) else None
@@ -77,7 +77,7 @@ def caption_of(things: Sequence[Thing], background: Background, random: RandomSt
 
 
 def brief_caption_of(things: Sequence[Thing], background: Background, random: RandomStream) -> Caption:
-    """One thing there is, as in a search: a kind, a colour, both, a background, or a thing before it."""
+    """A caption of one part, as in a search: a thing by kind, colour or both, or the background."""
     thing = random.choice(things)
     place = random.choice(_PLACES[background.kind])
     frame = random.choice(_BRIEF_FRAMES)
@@ -97,7 +97,7 @@ def brief_caption_of(things: Sequence[Thing], background: Background, random: Ra
 
 
 def thing_caption_of(thing: Thing, random: RandomStream) -> Caption:
-    """A thing by itself: its kind, its colour, or both."""
+    """A caption of a thing alone: its kind, its colour, or both."""
     name = _name(thing)
     word, fact = random.choice(
         (
@@ -111,7 +111,7 @@ def thing_caption_of(thing: Thing, random: RandomStream) -> Caption:
 
 
 def place_caption_of(background: Background, random: RandomStream) -> Caption:
-    """A background by itself, with or without its tint."""
+    """A caption of a background alone, with or without its tint."""
     place = random.choice(_PLACES[background.kind])
     claim = _background_claim(background, tinted="{tint}" in place)
     return Caption(place.format(tint=background.tint), frozenset({claim}))
@@ -120,7 +120,7 @@ def place_caption_of(background: Background, random: RandomStream) -> Caption:
 def with_plural_verb(text: str) -> str:
     """`there is two red cats` -> `there are two red cats`, for people who read it.
 
-    The captions that a model is trained on keep the one form: the demo's model and its figures are of these.
+    Training captions keep the singular: the demo's model was trained on them, and its metrics come from them.
     """
     return _PLURAL.sub("there are ", text)
 
@@ -148,7 +148,7 @@ def place_facts_of(background: Background) -> frozenset[str]:
 
 
 def relation_of(first: Thing, second: Thing) -> str | None:
-    """Where the first is, seen from the second; None where that is not clear."""
+    """The relation of the first thing to the second, in words; None if it is not clear."""
     (left, top, right, bottom), (left2, top2, right2, bottom2) = first.box, second.box
     if right <= left2:
         return _RELATIONS[0]
@@ -160,12 +160,12 @@ def relation_of(first: Thing, second: Thing) -> str | None:
 
 
 def place_prompts(background: str) -> list[str]:
-    """Ways to name a kind of background, in every tint where it has one."""
+    """Phrases that name a kind of background, in every tint if it has one."""
     return list(dict.fromkeys(place.format(tint=tint) for place in _PLACES[background] for tint in TINTS))
 
 
 def vocabulary() -> list[str]:
-    """Every word and mark that a caption can have, in a fixed order, each once."""
+    """Every distinct word and punctuation mark that a caption can have, in a fixed order."""
     templates = [*sum(_BACKDROPS.values(), ()), *sum(_PLACES.values(), ()), *_FRAMES, *_RELATIONS]
     found = [word for template in templates for word in _words(template)]
     names = [*kinds(), *map(_plural, kinds()), *COLOURS, *TINTS, *_BACKDROPS]
@@ -195,7 +195,7 @@ def _name(thing: Thing) -> str:
 
 
 def a(name: str) -> str:
-    """With its article."""
+    """The name with its indefinite article."""
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
@@ -208,9 +208,9 @@ def _plural(name: str) -> str:
 
 
 def world_vocabulary() -> list[str]:
-    """Kinds, colours, coloured kinds, backgrounds, tints and tinted backgrounds.
+    """Phrases for kinds, colours, coloured kinds, backgrounds, tints and tinted backgrounds.
 
-    In the captions' own words (`something red`, not `red`): a CLIP that learned from them knows no others.
+    They use the captions' words (`something red`, not `red`): a CLIP trained on captions knows no others.
     """
     return [
         *map(a, kinds()),

@@ -1,4 +1,4 @@
-"""Kinds that live: plants and animals."""
+"""Kinds of living things: plants and animals."""
 
 from indexer.world.geometry import Outline, arc, box, disc, ellipse, mirrored, rotated
 from indexer.world.kind import Kind, Layer
@@ -112,7 +112,7 @@ def _bird() -> Kind:
 
 
 def _face() -> Kind:
-    """A smiling one, as on a badge."""
+    """A smiling face, as on a badge."""
     smile = arc(0, 0.08, 0.56, 0.54, 8, 172) + arc(0, 0.08, 0.46, 0.36, 172, 8)
     eye, cheek = ellipse(0.3, -0.24, 0.11, 0.18), disc(0.62, 0.14, 0.13)
     layers = (

@@ -17,7 +17,7 @@ _HALF = 1 << (_SHIFT - 1)
 
 
 class Pose(NamedTuple):
-    """Where an outline stands on the image, in pixels of the canvas."""
+    """The position of an outline on the image, in pixels of the canvas."""
 
     x: int
     y: int
@@ -26,7 +26,7 @@ class Pose(NamedTuple):
     mirrored: bool
 
     def place(self, points: Int64[np.ndarray, "point 2"]) -> Int64[np.ndarray, "point 2"]:
-        """From `UNIT`s to pixels of the canvas, in integers, so that no machine rounds otherwise."""
+        """Converts `UNIT`s to pixels of the canvas in integers, so that every machine rounds alike."""
         angle = math.radians(self.turn_degrees)
         cos, sin = round(_FULL * math.cos(angle)), round(_FULL * math.sin(angle))
         flip = -1 if self.mirrored else 1
@@ -37,12 +37,12 @@ class Pose(NamedTuple):
 
 
 def whole(outline: Outline) -> Int64[np.ndarray, "point 2"]:
-    """In whole `UNIT`s."""
+    """The outline's points, rounded to whole `UNIT`s."""
     return np.array([(round(UNIT * x), round(UNIT * y)) for x, y in outline], dtype=np.int64)
 
 
 def arc(x: Length, y: Length, rx: Length, ry: Length, start: int, end: int, n_points: int = 40) -> Outline:
-    """From `start` to `end` degrees, clockwise on the image from 3 o'clock; back where `end` < `start`."""
+    """An arc from `start` to `end` degrees, clockwise from 3 o'clock; counterclockwise if `end` < `start`."""
     step = (end - start) / (n_points - 1)
     angles = (math.radians(start + step * number) for number in range(n_points))
     return tuple((x + rx * math.cos(angle), y + ry * math.sin(angle)) for angle in angles)
@@ -61,7 +61,7 @@ def box(left: Length, top: Length, right: Length, bottom: Length) -> Outline:
 
 
 def burst(x: Length, y: Length, outer: Length, inner: Length, n_tips: int) -> Outline:
-    """A star with its first tip upwards."""
+    """A star whose first tip points upwards."""
     radii = (outer, inner) * n_tips
     angles = (math.pi * (number / n_tips - 0.5) for number in range(2 * n_tips))
     return tuple((x + r * math.cos(a), y + r * math.sin(a)) for r, a in zip(radii, angles, strict=True))

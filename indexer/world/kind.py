@@ -1,6 +1,6 @@
-"""A kind of object: flat outlines, the first at the back, and how far it may be rotated.
+"""A kind of object: flat outlines, the one at the back first, and how far it may be rotated.
 
-An outline says the part it plays in the colouring, never a colour: any kind comes in any colour.
+An outline names its part in the colouring, never a colour: any kind comes in any colour.
 """
 
 from dataclasses import dataclass
@@ -33,5 +33,5 @@ class Kind:
 
     @cached_property
     def ends(self) -> tuple[int, ...]:
-        """Where the points of each layer end."""
+        """The index after the last point of each layer."""
         return tuple(np.cumsum([len(layer.outline) for layer in self.layers]).tolist())

@@ -1,4 +1,4 @@
-"""The kinds of things there are, and what each part of one is painted with."""
+"""The kinds of things, and the colour of each part of a thing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Thing:
     colour: str
     box: tuple[int, int, int, int]
     """Left, top, right, bottom in pixels of the image, of the whole thing, even where another covers it;
-    right and bottom are just outside."""
+    right and bottom are exclusive."""
 
 
 @cache
@@ -29,7 +29,7 @@ def kinds() -> dict[str, Kind]:
 
 
 def check_kinds(names: Sequence[str]) -> tuple[str, ...]:
-    """The names, each once, in the world's own order. Raises `InputError` for an unknown one, or for none."""
+    """The distinct names, in the world's order. Raises `InputError` for an unknown name, or for no names."""
     if unknown := sorted(set(names) - kinds().keys()):
         raise InputError(f"there is no kind {', '.join(map(repr, unknown))}; there are {', '.join(kinds())}")
     if not names:
@@ -38,7 +38,7 @@ def check_kinds(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def colouring(colour: str, main: Rgb) -> dict[Part, Rgb]:
-    """The color of each part of an object of this color, `main` being its shade of it."""
+    """The color of each part of an object of this color; `main` is the object's own shade of it."""
     is_dark = colour == "black"
     return {
         "main": main,

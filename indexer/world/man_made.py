@@ -1,4 +1,4 @@
-"""Kinds that people made."""
+"""Kinds of man-made things."""
 
 from indexer.world.geometry import arc, box, disc, ellipse, mirrored
 from indexer.world.kind import Kind, Layer

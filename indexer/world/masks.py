@@ -1,7 +1,7 @@
-"""Which pixels of an image show which thing, and how that is written in JSON.
+"""Which pixels of an image show which thing, and how JSON represents that.
 
-A mask is written as the lengths of its runs, row after row from the top left, the first of them outside the
-thing: `[130, 4, 124, 6, ...]` says that pixels 130 to 133 are inside.
+A mask is written as run lengths, row after row from the top left, beginning outside the thing. For example,
+`[130, 4, 124, 6, ...]` says that pixels 130 to 133 are inside.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _HALF = 128  # of 255: a pixel belongs to what covers half of it
 
 
 def visible_masks(silhouettes: Sequence[Silhouette]) -> list[Mask]:
-    """From back to front: of each thing what no later one covers."""
+    """The visible part of each thing, back to front: the part that no later thing covers."""
     covered = np.zeros((IMAGE_PX, IMAGE_PX), dtype=bool)
     masks: list[Mask] = []
     for left, top, coverage in reversed(silhouettes):

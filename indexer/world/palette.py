@@ -1,4 +1,4 @@
-"""The colours of the world: twelve for things, eight tints for what lies behind them."""
+"""The colours of the world: twelve for things, eight tints for backgrounds."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -60,12 +60,12 @@ GOLD = _rgb("f8c640")
 
 
 def shade(colour: Rgb, lightness: int, shifts: Sequence[int]) -> Rgb:
-    """Each part moved by `lightness` and by its own shift, of 255."""
+    """The colour with each channel (0 to 255) moved by `lightness` and by its own shift."""
     return Rgb(
         *(min(255, max(0, part + lightness + shift)) for part, shift in zip(colour, shifts, strict=True))
     )
 
 
 def mix(first: Rgb, second: Rgb, percent: int) -> Rgb:
-    """`percent` of the second in the first, rounded down."""
+    """A mix of two colours with `percent` of the second, rounded down."""
     return Rgb(*((a * (100 - percent) + b * percent) // 100 for a, b in zip(first, second, strict=True)))

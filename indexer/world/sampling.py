@@ -1,6 +1,6 @@
 """Random draws that are the same on every machine and in every version of Python.
 
-Only `random.Random.random()` is promised to stay the same for a seed; everything here is made of it.
+Only `random.Random.random()` is guaranteed to stay the same for a seed; all draws here are made from it.
 """
 
 import hashlib
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 class RandomStream:
-    """One stream of draws; scene `number` of world `seed` has its own, so scenes can be made in any order.
+    """A stream of draws. Scene `number` of world `seed` has its own, so scenes can be made in any order.
 
-    Streams of other `purpose`s have nothing to do with it, nor with one another.
+    Streams with different `purpose`s are independent of each other.
     """
 
     def __init__(self, seed: int, number: int, purpose: str = "") -> None:
@@ -23,7 +23,7 @@ class RandomStream:
         self._random = random.Random(int.from_bytes(mixed, "big"))
 
     def integer(self, low: int, high: int) -> int:
-        """`low` to `high`, both included."""
+        """A random integer from `low` to `high`, both included."""
         return low + int(self._random.random() * (high - low + 1))
 
     def one_in(self, n: int) -> bool:
@@ -33,7 +33,7 @@ class RandomStream:
         return items[self.integer(0, len(items) - 1)]
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
-        """All of them, each once (Fisher and Yates)."""
+        """The items in random order (Fisher and Yates)."""
         found = list(items)
         for last in range(len(found) - 1, 0, -1):
             other = self.integer(0, last)

@@ -29,18 +29,18 @@ class Scene:
     """RGB, 128 x 128."""
     full_caption: Caption
     things: tuple[Thing, ...]
-    """From back to front."""
+    """The things, from back to front."""
     backdrop: Background
     silhouettes: tuple[Silhouette, ...]
 
     @property
     def caption(self) -> str:
-        """As models are trained on it."""
+        """The caption as used for training."""
         return self.full_caption.text
 
     @property
     def written_caption(self) -> str:
-        """As a data set has it beside the image, for people."""
+        """The caption as written into a data set, for people."""
         return with_plural_verb(self.caption)
 
     @property
@@ -49,7 +49,7 @@ class Scene:
 
     @property
     def tint(self) -> str | None:
-        """The background's colour, None where the kind has colours of its own."""
+        """The background's tint; None if the kind has colours of its own."""
         return self.backdrop.tint
 
     @cached_property
@@ -59,12 +59,12 @@ class Scene:
 
     @property
     def largest(self) -> Thing:
-        """The thing of which most can be seen; of equals the one further back."""
+        """The thing with the largest visible area; of equals the one further back."""
         areas = [int(mask.sum()) for mask in self.masks]
         return self.things[areas.index(max(areas))]
 
     def brief_caption(self) -> Caption:
-        """Part of the truth, as a visitor may search for it. The same at every call."""
+        """A part of the truth, as a visitor may search for it. The same at every call."""
         return brief_caption_of(self.things, self.backdrop, RandomStream(self.seed, self.number, "brief"))
 
     def facts(self) -> frozenset[str]:
@@ -72,7 +72,7 @@ class Scene:
         return facts_of(self.things, self.backdrop)
 
     def truth(self) -> dict[str, Any]:
-        """For JSON. `masks.mask_of` reads the masks."""
+        """The truth as JSON values. `masks.mask_of` reads the masks."""
         things = [
             {"kind": thing.kind, "colour": thing.colour, "box": list(thing.box), "mask": runs_of(mask)}
             for thing, mask in zip(self.things, self.masks, strict=True)
@@ -83,10 +83,10 @@ class Scene:
 def make_scene(
     seed: int, number: int, *, kinds: Sequence[str] | None = None, n_things: int | None = None
 ) -> Scene:
-    """Scene `number` of world `seed`: the same pixels and words on every machine.
+    """Makes scene `number` of world `seed`: the same pixels and words on every machine.
 
-    Its things are of the given kinds (as `kinds.check_kinds` gives them), by default of any; there are one
-    to four of them, or `n_things`.
+    Its things are of the given kinds (as returned by `kinds.check_kinds`), by default of any. There are
+    `n_things`, by default one to four.
     """
     return _make(seed, number, kinds or list(all_kinds()), n_things, _FIRST)
 
@@ -94,10 +94,10 @@ def make_scene(
 def make_twins(
     seed: int, number: int, n: int, difference: Difference, *, n_things: int | None = None
 ) -> list[Scene]:
-    """`n` scenes alike in everything, the captions' wording included, but the kind (or colour) of one thing.
+    """Makes `n` scenes that differ only in the kind (or colour) of one thing; even captions are worded alike.
 
-    The first is `make_scene`'s; no two show the same kind (colour) there. Raises `InputError` where the world
-    has too few for that.
+    The first is the scene that `make_scene` makes; all have different kinds (colours) there. Raises
+    `InputError` if the world has too few of them.
     """
     if not 1 <= n <= (most := most_twins(difference)):
         raise InputError(f"{n} scenes cannot all differ in {difference} alone: 1 to {most} can")
@@ -106,7 +106,7 @@ def make_twins(
 
 
 def most_twins(difference: Difference) -> int:
-    """On the background that goes with the fewest colours, where it is colours that differ."""
+    """The largest possible number of twins; for colours, on the background that excludes the most of them."""
     return len(all_kinds()) if difference == "kind" else len(COLOURS) - MAX_AVOIDED
 
 

@@ -1,4 +1,4 @@
-"""Who appears in a scene, in which colour, and where each stands: all about things but their painting."""
+"""Chooses the things of a scene, their colours and their positions; does not paint them."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Difference = Literal["kind", "colour"]
 
 
 class TwinChange(NamedTuple):
-    """Twin number `twin` has its own kind or colour for one thing, and all else from the first twin, 0."""
+    """Twin number `twin` has its own kind or colour for one thing; all else equals the first twin, 0."""
 
     difference: Difference
     twin: int
@@ -34,14 +34,14 @@ class SceneObject(NamedTuple):
     kind: Kind
     colour: str
     main: Rgb
-    """Its shade of that colour."""
+    """The object's own shade of that colour."""
     pose: Pose
 
 
 def choose_objects(
     random: RandomStream, n_things: int, names: Sequence[str], colours: Sequence[str], change: TwinChange
 ) -> list[SceneObject]:
-    """From back to front. The same draws are made whatever the change, so that twins share all others."""
+    """Chooses objects, back to front. Every change uses the same draws, so that twins share all else."""
     poses = _place(n_things, random)
     changed = random.integer(0, len(poses) - 1)
     return [
@@ -64,9 +64,9 @@ def _make_object(
 
 
 def _place(n_things: int, random: RandomStream) -> list[Pose]:
-    """Discs apart from each other or, in half of all scenes, the second partly over the first.
+    """Places discs apart from each other or, in half of all scenes, the second partly over the first.
 
-    Fewer than asked for where there is no room.
+    Returns fewer discs than `n_things` if there is no room.
     """
     overlapping = random.one_in(2)
     poses: list[Pose] = []
@@ -84,6 +84,6 @@ def _place(n_things: int, random: RandomStream) -> list[Pose]:
 
 
 def _gap_percent(one: Pose, other: Pose) -> int:
-    """The distance of their centres, as a share of both radii; rounded down."""
+    """The distance of their centres as a percentage of the sum of both radii, rounded down."""
     squared = (one.x - other.x) ** 2 + (one.y - other.y) ** 2
     return math.isqrt(10_000 * squared // (one.radius + other.radius) ** 2)

@@ -1,4 +1,4 @@
-"""A world written as WebDataset tars: `KEY.jpg`, `KEY.txt` (caption) and `KEY.json` (truth) for each scene.
+"""Writes a world as WebDataset tars: `KEY.jpg`, `KEY.txt` (caption) and `KEY.json` (truth) for each scene.
 
 The same seed gives the same tars, byte for byte, under one version of Pillow (and of its JPEG encoder).
 """
@@ -26,10 +26,10 @@ def write_world(
     images_per_shard: int = 1000,
     progress: Callable[[], object] | None = None,
 ) -> list[Path]:
-    """Scenes 0 to `n_images` - 1 of world `seed` as `00000.tar`, ... in `out`; gives the tars in order.
+    """Writes scenes 0 to `n_images` - 1 of world `seed` as `00000.tar`, ... in `out`; returns the tars.
 
-    A tar that is there already is made again and replaced whole. `progress` is called after every scene.
-    With `kinds`, things are of those kinds alone; raises `InputError` for an unknown one.
+    An existing tar is made again and replaced as a whole. `progress` is called after every scene. With
+    `kinds`, all things are of those kinds; raises `InputError` for an unknown one.
     """
     checked = None if kinds is None else check_kinds(kinds)
     out.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def write_world(
 
 
 def jpeg(image: Image.Image) -> bytes:
-    """Without colour subsampling, which would smear the edges of flat colours."""
+    """The image as JPEG without colour subsampling, which would smear the edges of flat colours."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     return file.getvalue()

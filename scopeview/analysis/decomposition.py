@@ -1,7 +1,7 @@
 """Decomposition of an image: the sparse code of each of its tokens, layer by layer, and derived values.
 
-Plain NumPy, so that pages and JSON can be made of it without torch; `encoder` makes it. Knows one image and
-its numbers, no index and no names.
+Plain NumPy, so that pages and JSON can use it without torch; `encoder` creates it. Knows one image and its
+numbers, no index and no names.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,9 +18,10 @@ from scopeview.store.records import ActiveFeature, Code
 
 @dataclass(frozen=True)
 class StoredValues:
-    """Which values of an indexed image at one layer are the index's own. All others are approximate.
+    """Marks the values of an indexed image at one layer that the index stores. All others are approximate.
 
-    An index keeps codes at a few tokens. The rest is computed again from its thumbnail, which is lossy.
+    An index keeps codes at a few tokens. The rest is computed again from the image's thumbnail, which is
+    lossy.
     """
 
     tokens: frozenset[int]  # whose whole code is stored
@@ -30,11 +31,11 @@ class StoredValues:
 
 @dataclass(frozen=True)
 class LayerDecomposition:
-    """One image at one layer, a row a token: CLS, then the patches row by row. `embed` has one row.
+    """One image at one layer, one row per token: CLS, then the patches row by row. `embed` has one row.
 
-    Rows are in descending order of value. A TopK SAE's rows hold its `k` features whatever their sign; those
-    of a ReLU SAE (`k` is None) are filled up with any features at the value 0. `stored` is None where every
-    value comes from the image's own pixels.
+    Each row is in descending order of value. A TopK SAE's rows hold its `k` features whatever their sign;
+    those of a ReLU SAE (`k` is None) are padded with arbitrary features of value 0. `stored` is None if every
+    value was computed from the image's own pixels.
     """
 
     k: int | None
@@ -46,7 +47,7 @@ class LayerDecomposition:
     stored: StoredValues | None = None
 
     def is_exact_at(self, positions: Sequence[int] | None) -> bool:
-        """Is every value at these tokens the image's own, and none approximate? None: at all tokens."""
+        """True if all values at these tokens (None: at all tokens) are exact."""
         wanted = range(self.n_tokens) if positions is None else positions
         return self.stored is None or self.stored.tokens.issuperset(wanted)
 
@@ -56,14 +57,14 @@ class LayerDecomposition:
 
     @cached_property
     def masses(self) -> Float32[np.ndarray, "token kept"]:
-        """Activation times the length of the decoder row; 0 where a kept value is not above zero."""
+        """Activation times the length of the decoder row; 0 for values that are not above zero."""
         masses: Float32[np.ndarray, "token kept"] = self.values * self.norms
         masses[self.values <= 0] = 0
         return masses
 
     @property
     def l0(self) -> Int64[np.ndarray, " token"]:
-        """Features that fire at each token."""
+        """The number of features that fire at each token."""
         counts: Int64[np.ndarray, " token"] = (self.values > 0).sum(axis=1)
         return counts
 
@@ -74,7 +75,7 @@ class LayerDecomposition:
         values: Float32[np.ndarray, " given"],
         norms: Float32[np.ndarray, " given"],
     ) -> "LayerDecomposition":
-        """The same, but for the code of one token: as an index keeps it, made in another batch."""
+        """A copy with one token's code replaced by the index's, which was made in another batch."""
         missing = max(0, len(features) - self.features.shape[1])
         columns = []
         for before, row in ((self.features, features), (self.values, values), (self.norms, norms)):
@@ -85,7 +86,7 @@ class LayerDecomposition:
         return replace(self, features=columns[0], values=columns[1], norms=columns[2])
 
     def with_peaks(self, peaks: "StoredPeaks") -> "LayerDecomposition":
-        """The same, with those maxima over all tokens at their places, and no higher value anywhere else."""
+        """A copy with the stored maxima at their positions, and no higher values elsewhere."""
         values = _capped(self, peaks)
         rows: list[_Row] = list(zip(self.features, values, self.norms, strict=True))
         for feature, value, position, norm in peaks.firing():
@@ -102,7 +103,7 @@ class LayerDecomposition:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """One image, at as many layers as were asked for; `embedding` is CLIP's, as projected, or None."""
+    """One image, at the requested layers; `embedding` is CLIP's projected image embedding, or None."""
 
     layers: Mapping[Layer, LayerDecomposition] = field(default_factory=dict)
     embedding: Float32[np.ndarray, " projection"] | None = None
@@ -111,7 +112,7 @@ class Decomposition:
         return self.layers.keys() >= set(layers) and (self.embedding is not None or not embedding)
 
     def merged(self, other: "Decomposition") -> "Decomposition":
-        """The layers of both decompositions of one image; a layer in both is taken from this one."""
+        """The layers of two decompositions of one image; a layer in both is taken from this one."""
         embedding = other.embedding if self.embedding is None else self.embedding
         return replace(self, layers={**other.layers, **self.layers}, embedding=embedding)
 
@@ -123,7 +124,7 @@ class Decomposition:
 
 @dataclass(frozen=True)
 class StoredPeaks:
-    """Maxima over all tokens as an index keeps them, one row a feature; 0 where it fires nowhere."""
+    """Maxima over all tokens as an index stores them, one per feature; 0 for a feature that fires nowhere."""
 
     features: Int32[np.ndarray, " feature"]
     values: Float32[np.ndarray, " feature"]
@@ -132,19 +133,19 @@ class StoredPeaks:
     bound: float  # no other feature fires more than this
 
     def firing(self) -> list[tuple[int, float, int, float]]:
-        """(feature, value, position, norm) of those that fire."""
+        """(feature, value, position, norm) of the features that fire."""
         columns = (self.features, self.values, self.positions, self.norms)
         return [row for row in zip(*(column.tolist() for column in columns), strict=True) if row[1] > 0]
 
 
 class Peaks:
-    """The features that fire at some of the tokens: where each is highest, in descending order of that.
+    """The features that fire at some of the tokens, with their maxima, in descending order.
 
-    Equal maxima rank by ascending feature, and of equal tokens the first counts: the rules of `any`.
+    Equal maxima rank by ascending feature; of equal tokens the first counts. These are the rules of `any`.
     """
 
     def __init__(self, layer: LayerDecomposition, tokens: Sequence[int] | None = None) -> None:
-        """`tokens` are positions, None all of them."""
+        """`tokens` are positions; None: all tokens."""
         chosen = (
             np.arange(layer.n_tokens) if tokens is None else np.unique(np.asarray(tokens, dtype=np.int64))
         )
@@ -159,18 +160,18 @@ class Peaks:
         self.values: Float32[np.ndarray, " feature"] = values[highest][ranked]
         self.positions: Int64[np.ndarray, " feature"] = at[0][highest][ranked]
         self.n_tokens: Int64[np.ndarray, " feature"] = n_tokens[ranked]
-        """Tokens, of those chosen, at which it fires."""
+        """The number of selected tokens at which each feature fires."""
         owner = np.searchsorted(of_feature, features)
         masses = np.bincount(owner, layer.masses[at].astype(np.float64), len(of_feature))
         self.masses = masses[ranked]
-        """Summed over the tokens chosen."""
+        """The activation mass of each feature, summed over the selected tokens."""
 
     def __len__(self) -> int:
         return len(self.features)
 
 
 def _capped(layer: LayerDecomposition, peaks: StoredPeaks) -> Float32[np.ndarray, "token kept"]:
-    """No value above zero reaches its feature's stored maximum, which is put in its place afterwards."""
+    """Lowers values below their feature's stored maximum, which is inserted at its position later."""
     highest = np.full(layer.values.shape, peaks.bound, np.float32)
     order = np.argsort(peaks.features)
     if len(order):
@@ -185,11 +186,11 @@ def _capped(layer: LayerDecomposition, peaks: StoredPeaks) -> Float32[np.ndarray
 
 
 _Row = tuple[np.ndarray[Any, np.dtype[Any]], ...]
-"""Features, values and norms of one token."""
+"""The features, values and decoder row lengths of one token."""
 
 
 def _with_value(row: _Row, feature: int, value: float, norm: float) -> _Row:
-    """In the column of that feature, else in one more."""
+    """Sets the value in the column of that feature, or appends a column for it."""
     found = np.flatnonzero(row[0] == feature)
     at = int(found[0]) if len(found) else len(row[0])
     columns = tuple(np.pad(column, (0, 0 if len(found) else 1)) for column in row)
@@ -199,14 +200,14 @@ def _with_value(row: _Row, feature: int, value: float, norm: float) -> _Row:
 
 
 def _descending(row: _Row, width: int) -> _Row:
-    """In descending order of value, filled up with zeros."""
+    """Sorts a row in descending order of value, padded with zeros to `width`."""
     padded = [np.pad(column, (0, width - len(column))) for column in row]
     order = np.argsort(-padded[1], kind="stable")
     return tuple(column[order] for column in padded)
 
 
 def codes_of(decomposition: Decomposition, slots: Iterable[Slot]) -> list[Code]:
-    """The image's code at each slot, as an index has it: at `any` the k strongest."""
+    """The image's code at each slot, as an index stores it: at `any` only the k strongest features."""
     return [_code(decomposition.layers[slot.layer], slot) for slot in slots]
 
 

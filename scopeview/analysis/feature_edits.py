@@ -24,9 +24,9 @@ _NUMBER = re.compile(r"-?[0-9]{1,6}(\.[0-9]{1,6})?")
 
 @dataclass(frozen=True)
 class Edit:
-    """`set`: the activation becomes `amount`; `scale`: what it is becomes `amount` times as much.
+    """`set`: the activation becomes `amount`. `scale`: the activation is multiplied by `amount`.
 
-    A feature that is not kept at a token has the activation 0 there: it can be set, and not scaled.
+    A feature not kept at a token has the activation 0 there, so that it can be set but not scaled.
     """
 
     features: tuple[int, ...]
@@ -36,7 +36,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class FeatureEdits:
-    """Edits at one layer, one after the other; `tokens` are positions, None all of them."""
+    """Edits at one layer, applied in order; `tokens` are positions, None: all tokens."""
 
     layer: Layer
     edits: tuple[Edit, ...]
@@ -44,14 +44,14 @@ class FeatureEdits:
 
 
 class CodeChange(NamedTuple):
-    """By how much the activation of each feature that is turned changes at each token; 0 at all others."""
+    """The change of each edited feature's activation at each token; 0 at tokens that are not edited."""
 
     features: Int64[np.ndarray, " feature"]
     difference: Float32[np.ndarray, "token feature"]
 
 
 class SteeredEmbeddings(NamedTuple):
-    """CLIP's embedding of the image, as projected, without and with the edits."""
+    """CLIP's projected embedding of the image, without and with the edits."""
 
     before: Float32[np.ndarray, " projection"]
     after: Float32[np.ndarray, " projection"]
@@ -114,7 +114,7 @@ def cosine(one: Float32[np.ndarray, " projection"], other: Float32[np.ndarray, "
 
 
 def _amount(text: str) -> float | None:
-    """At most six digits on either side of the point, as people write numbers."""
+    """Parses a number with at most six digits on either side of the point; None for any other text."""
     return float(text) if _NUMBER.fullmatch(text) else None
 
 

@@ -1,14 +1,14 @@
 """Images of an edited embedding, by an image generator that is conditioned on embeddings. Optional.
 
-A generator draws from the image embeddings of one certain CLIP; those of any other mean nothing to it. So
-this is for SAEs on `embed` of that very CLIP, and asked of no other.
+A generator is trained on the image embeddings of one CLIP; those of another mean nothing to it. So it serves
+only SAEs on `embed` of that very CLIP.
 
-What it takes: `pip install scopeview[diffusion]`, and the weights of
+Requirements: `pip install scopeview[diffusion]`, and the weights of
 `kandinsky-community/kandinsky-2-2-decoder` (a U-Net of 1.2 billion parameters and its decoder of 67 million:
 2.6 GB in half precision), whose embeddings are those of `laion/CLIP-ViT-bigG-14-laion2B-39B-b160k`. Plan for
-a GPU with 8 GB; a CPU takes minutes an image. There is no such generator for the CLIP of CLIP-Scope or of
-the demo. Nothing is downloaded unless `load_kandinsky` is called. Tested with stand-ins; never yet with the
-real weights.
+a GPU with 8 GB; a CPU takes minutes an image. There is no such generator for the CLIP of CLIP-Scope or of the
+demo. Nothing is downloaded unless `load_kandinsky` is called. Tested with stand-ins; never yet with the real
+weights.
 """
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -29,15 +29,15 @@ _IMAGE_PX, _STEPS = 512, 30
 
 @runtime_checkable
 class Generator(Protocol):
-    """Draws what an image embedding looks like."""
+    """Generates an image from an image embedding."""
 
     clip: str
     """The CLIP whose embeddings it was trained on, as a Hugging Face id."""
     projection: int
-    """Their width."""
+    """The width of these embeddings."""
 
     def draw(self, embedding: Float32[np.ndarray, " projection"], *, seed: int) -> Image.Image:
-        """An embedding as CLIP projects it, not of unit length. The same two give the same image."""
+        """Draws a projected CLIP embedding, not of unit length. Equal arguments give equal images."""
 
 
 class Drawn(NamedTuple):
@@ -50,9 +50,9 @@ class Drawn(NamedTuple):
 def draw_steered(
     generator: Generator, turned: SteeredEmbeddings, *, clip: str, layer: Layer, seed: int = 0
 ) -> Drawn:
-    """`clip` and `layer` say whose embeddings these are. Raises `InputError` for those of another CLIP.
+    """Draws both images; `clip` and `layer` identify the embeddings. Raises `InputError` for another CLIP.
 
-    The first of the two shows how well the image is drawn when nothing is edited: compare with that.
+    The image without edits shows how well the generator reproduces the embedding; compare the other with it.
     """
     if layer != EMBED:
         raise InputError(f"layer {layer} is not the final embedding: only edits at `{EMBED}` can be drawn")
@@ -88,7 +88,7 @@ class Kandinsky:
 
 
 def load_kandinsky(ref: str = KANDINSKY, *, device: str = "cuda") -> Kandinsky:
-    """Fetches the weights where they are not there yet. Raises `InputError` without `diffusers`."""
+    """Loads the generator; downloads missing weights. Raises `InputError` without `diffusers`."""
     try:
         import diffusers
     except ImportError as error:

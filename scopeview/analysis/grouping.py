@@ -1,9 +1,9 @@
 """Groups of an image's active features: iterated spherical k-means, weighted by activation mass.
 
-Each feature is the direction of its decoder row, and weighs what it contributes. Clustered for a range of k;
-the largest k is kept of which every group still holds its share of all mass. Of very many features the
-heaviest are clustered, and the others join the nearest group. Knows vectors and weights, not what made them.
-The same input always gives the same groups.
+Each feature is represented by the direction of its decoder row and weighted by its mass. Features are
+clustered for a range of k; the largest k for which every group holds the threshold's share of all mass is
+kept. If there are very many features, the heaviest are clustered, and the others join the nearest group.
+Knows vectors and weights, not what they represent. The same input always gives the same groups.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from jaxtyping import Float32, Float64, Int64, Shaped
 
 MAX_GROUPS = 20
 THRESHOLD = 0.05
-"""Share of the mass that every group holds, where nobody says otherwise."""
+"""The default minimum share of the mass that every group holds."""
 
 _MAX_ROUNDS = 100
 _MAX_CLUSTERED = 768  # a whole image at full size has thousands of active features, most of them light
@@ -23,7 +23,7 @@ _N_SEEDS = 2
 
 @dataclass(frozen=True)
 class Group:
-    """Some of the features, heaviest first; `share` is theirs of all mass."""
+    """A group of features, heaviest first; `share` is its share of all mass."""
 
     features: Int64[np.ndarray, " member"]
     masses: Float64[np.ndarray, " member"]
@@ -32,7 +32,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Clusters:
-    """`owners` says to which of the `k` clusters each point belongs; every cluster has at least one.
+    """`owners` holds each point's cluster, one of `k`; every cluster has at least one point.
 
     `similarity` is the weighted mean cosine of a point and its cluster's centre.
     """
@@ -50,10 +50,10 @@ def group_features(
     threshold: float = THRESHOLD,
     most_groups: int = MAX_GROUPS,
 ) -> list[Group]:
-    """The active features, each in exactly one group; heaviest group first, their shares sum to one.
+    """Divides the active features into groups, heaviest group first. Their shares sum to one.
 
-    `directions` are decoder rows of any length. `threshold` is above 0 and at most 1. Features that all have
-    no mass count alike. No features give no groups.
+    `directions` are decoder rows of any length. `threshold` is above 0 and at most 1. If no feature has any
+    mass, all are weighted equally. Without features there are no groups.
     """
     if len(features) == 0:
         return []
@@ -74,7 +74,7 @@ def spherical_k_means(
 ) -> Clusters:
     """Clusters unit vectors by cosine; keeps the best of several k-means++ runs by similarity.
 
-    Where points are fewer, or more alike, than `k` clusters need, there are fewer clusters.
+    Returns fewer than `k` clusters if there are fewer points, or too few different ones.
     """
     runs = [_one_run(points, weights, k, np.random.default_rng([seed, k])) for seed in range(n_seeds)]
     return max(runs, key=lambda run: run.similarity)
@@ -86,7 +86,7 @@ def _largest(
     threshold: float,
     most_groups: int,
 ) -> Clusters:
-    """More clusters than the inverse of the threshold cannot each hold it."""
+    """The clustering with the largest k whose clusters all hold the threshold: k is at most its inverse."""
     for k in range(min(most_groups, len(points), int(1 / threshold + 1e-9)), 1, -1):
         clusters = _clusters(points, shares, k)
         held = np.bincount(clusters.owners, shares, clusters.k)
@@ -135,7 +135,7 @@ def _beginnings(
     k: int,
     random: np.random.Generator,
 ) -> list[int]:
-    """k-means++: the heavier a point and the farther from those chosen, the likelier it is the next."""
+    """The initial centres by k-means++: heavy points, and points far from chosen ones, are likelier."""
     chosen: list[int] = [int(random.choice(len(points), p=weights / weights.sum()))]
     distance = 1 - points @ points[chosen[0]]
     while len(chosen) < k:
@@ -153,7 +153,7 @@ def _centres(
     owners: Int64[np.ndarray, " point"],
     before: Float32[np.ndarray, "k d_in"],
 ) -> Float32[np.ndarray, "k d_in"]:
-    """The weighted mean of each cluster, of unit length; a cluster that has lost all stays where it was."""
+    """The weighted mean of each cluster, at unit length; an empty cluster keeps its centre."""
     membership = np.zeros((len(before), len(points)), dtype=np.float32)
     membership[owners, np.arange(len(points))] = weights
     present = membership.any(axis=1)

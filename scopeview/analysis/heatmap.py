@@ -1,7 +1,8 @@
-"""Heat: how strongly a feature fires at each token of an image. Knows sparse codes, not how they are made.
+"""Heatmaps: how strongly a feature fires at each token of an image. Knows sparse codes, not their origin.
 
-Exact: the value where the SAE's own selection keeps the feature, 0 elsewhere, so that the maximum over the
-tokens is the image's code at `any`. A TopK SAE may keep a value below zero; it is left as it is.
+Values are exact: the activation where the SAE's own selection keeps the feature, 0 elsewhere, so that the
+maximum over the tokens is the image's code at `any`. A TopK SAE may keep a value below zero; it is left
+unchanged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,11 +29,11 @@ def with_stored(
     at_tokens: Mapping[int, float],
     peak: tuple[float, int] | None,
 ) -> Float32[np.ndarray, " token"]:
-    """One feature's heat, computed again from a thumbnail, made to agree with what an index stores of it.
+    """Corrects a feature's heatmap, computed from a thumbnail, to agree with the values an index stores.
 
-    `at_tokens` are its activations at single tokens. `peak` is its maximum over all tokens and the first
-    token that reaches it, (0, 0) where it fires nowhere; None where the index does not say. Elsewhere
-    nothing reaches the maximum.
+    `at_tokens` holds stored activations at single tokens. `peak` is the stored maximum over all tokens and
+    the first token that reaches it, (0, 0) if it fires nowhere; None if the index does not store it. All
+    other values are capped below the maximum.
     """
     found = heat.copy()
     if peak is not None:
@@ -46,7 +47,7 @@ def with_stored(
 
 
 def mass_heat(layer: LayerDecomposition, features: Sequence[int]) -> Float32[np.ndarray, " token"]:
-    """The activation mass of these features together at each token: the heat of a group."""
+    """The total activation mass of these features at each token: the heatmap of a group."""
     member = np.isin(layer.features, np.asarray(features, dtype=np.int64))
     found: Float32[np.ndarray, " token"] = np.where(member, layer.masses, np.float32(0)).sum(axis=1)
     return found

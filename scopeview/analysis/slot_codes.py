@@ -1,7 +1,7 @@
-"""The codes of a batch of images at one slot: on the device, then as arrays for whoever keeps them.
+"""The codes of a batch of images at one slot: on the device, then as arrays for storage.
 
-Nothing dense over tokens and features is ever held: `any` keeps a maximum per feature and takes in the
-tokens' codes.
+Nothing dense over tokens and features is ever held: `any` is computed from the tokens' codes and keeps one
+maximum per feature.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from scopeview.slots import Slot
 class SlotCodes(NamedTuple):
     """The codes of a batch at one slot, laid end to end: image i owns the next `lengths[i]` pairs.
 
-    A fixed token gives the SAE's k pairs an image; `any` gives every feature that fires at some token, with
-    its maximum over the tokens and the first token at which that is reached. In descending order of value;
-    equal values by ascending feature.
+    A fixed token gives the SAE's k pairs per image. `any` gives every feature that fires at some token, with
+    its maximum over the tokens and the first token that reaches it. In descending order of value; equal
+    values by ascending feature.
     """
 
     lengths: Int32[np.ndarray, " batch"]
@@ -42,7 +42,7 @@ class SlotCodes(NamedTuple):
         return SlotCodes(self.lengths[kept], self.features[pairs], self.values[pairs], positions)
 
     def finite_images(self) -> Bool[np.ndarray, " batch"]:
-        """Which images have no NaN and no infinity among their values."""
+        """True for images whose values are all finite."""
         owner = np.repeat(np.arange(len(self.lengths)), self.lengths)
         finite = np.ones(len(self.lengths), dtype=bool)
         finite[owner[~np.isfinite(self.values)]] = False
@@ -68,7 +68,7 @@ class Encoded(NamedTuple):
 
 
 class SlotTensors(NamedTuple):
-    """`SlotCodes` before they leave the device; `to_host` waits for it."""
+    """`SlotCodes` still on the device; `to_host` waits for it."""
 
     lengths: Int[Tensor, " batch"]
     features: Int[Tensor, " pairs"]
@@ -86,7 +86,7 @@ class SlotTensors(NamedTuple):
 
 
 class TokenCodes(NamedTuple):
-    """Every image's code at every token."""
+    """The code of every image at every token."""
 
     features: Int[Tensor, "batch token k"]
     values: Float[Tensor, "batch token k"]
@@ -96,14 +96,14 @@ class TokenCodes(NamedTuple):
 
 
 def per_image(codes: Codes, batch: int) -> TokenCodes:
-    """Codes of (batch * token) rows, token by token within each image."""
+    """Reshapes the codes of (batch * token) rows, token by token within each image, to one row per image."""
     # Not -1: a ReLU SAE of which nothing fires in the whole batch has no columns.
     n_tokens = len(codes.values) // batch
     return TokenCodes(*(part.reshape(batch, n_tokens, part.shape[1]) for part in codes))
 
 
 def fixed_token(codes: Codes, config: SaeConfig) -> SlotTensors:
-    """A TopK SAE keeps its k values whatever their sign; a ReLU SAE's zeros are padding."""
+    """The codes at one token. A TopK SAE keeps its k values whatever their sign; a ReLU SAE no zeros."""
     batch, width = codes.values.shape
     if config.k is not None:
         lengths = torch.full((batch,), width, dtype=torch.int32, device=codes.values.device)
@@ -113,7 +113,7 @@ def fixed_token(codes: Codes, config: SaeConfig) -> SlotTensors:
 
 
 def any_token(codes: TokenCodes, config: SaeConfig) -> SlotTensors:
-    """The maximum over the tokens of every feature that fires at one, and the first token that reaches it."""
+    """The maximum over the tokens of every feature that fires at any, and the first token that reaches it."""
     batch, n_tokens, k = codes.values.shape
     features, values = codes.features.flatten(1), codes.values.flatten(1)
     token = torch.arange(n_tokens, device=values.device, dtype=torch.int32).repeat_interleave(k)
@@ -132,7 +132,7 @@ def any_token(codes: TokenCodes, config: SaeConfig) -> SlotTensors:
 
 
 def concatenate_slots(parts: Sequence[SlotTensors]) -> SlotTensors:
-    """Blocks of a batch, one after the other."""
+    """Concatenates the blocks of a batch, in order."""
     if len(parts) == 1:
         return parts[0]
     positions = [part.positions for part in parts if part.positions is not None]
@@ -145,7 +145,7 @@ def concatenate_slots(parts: Sequence[SlotTensors]) -> SlotTensors:
 
 
 def concatenate_batches(parts: Sequence[Encoded]) -> Encoded:
-    """Batches of the same slots, one after the other."""
+    """Concatenates batches of the same slots, in order."""
     if len(parts) == 1:
         return parts[0]
     codes = {slot: _joined_codes([part.codes[slot] for part in parts]) for slot in parts[0].codes}

@@ -28,7 +28,7 @@ def steer(
     decomposition: LayerDecomposition,
     edits: FeatureEdits,
 ) -> SteeredEmbeddings:
-    """`decomposition` is the image at the edits' layer, as this SAE encodes it."""
+    """Runs the network on the edited image; `decomposition` is the image at the edits' layer, by this SAE."""
     pixels = torch.from_numpy(crop)[None]
     change = residual_change(sae, code_change(decomposition, edits))
     if edits.layer == EMBED:
@@ -42,14 +42,14 @@ def steer(
 
 
 def residual_change(sae: Sae, change: CodeChange) -> Float[Tensor, "token d_in"]:
-    """The change of the SAE's raw input that follows from a change of its codes."""
+    """The change of the SAE's raw input caused by a change of its codes."""
     features = torch.from_numpy(change.features).to(sae.dec.device)
     decoded = torch.from_numpy(change.difference).to(sae.dec.device) @ sae.dec[features]
     return sae.in_raw_units(decoded)
 
 
 def read_logit_scale(clip: Clip) -> float:
-    """The number by which the model multiplies cosines. Raises `ModelError` where its file has none."""
+    """The factor by which the model multiplies cosines. Raises `ModelError` if its file has none."""
     found = read_tensors(clip.folder, [_LOGIT_SCALE]).get(_LOGIT_SCALE)
     if found is None or found.numel() != 1:
         raise ModelError(f"{clip.folder} has no {_LOGIT_SCALE}: cosines cannot become probabilities")

@@ -1,7 +1,7 @@
-"""Some tokens of an image, and what is active there: what a person sees who has picked a patch, or several.
+"""A selection of tokens of an image, and the features active there: what a user sees after picking patches.
 
-A selection is written as tokens are: `cls`, `any` for all of them, or token numbers with commas and ranges
-between, such as `17,33-35`. One spelling a selection, so that one view has one URL.
+A selection is written like tokens: `cls`, `any` for all of them, or token numbers with commas and ranges,
+such as `17,33-35`. Each selection has one spelling, so that one view has one URL.
 """
 
 import math
@@ -23,14 +23,14 @@ ORDERS: tuple[Order, ...] = ("activation", "mass")
 
 
 class Selection(NamedTuple):
-    """`text` is the one spelling; `positions` ascend, None stands for all tokens."""
+    """A selection: `text` is its only spelling; `positions` are ascending, None: all tokens."""
 
     text: str
     positions: tuple[int, ...] | None
 
 
 class ActiveFeatureSummary(NamedTuple):
-    """One feature that fires at some of the tokens selected."""
+    """A feature that fires at some of the selected tokens."""
 
     feature: int
     activation: float  # the highest of them
@@ -57,7 +57,7 @@ class SelectionSummary:
 
 
 def parse_selection(text: str, n_tokens: int) -> Selection:
-    """Parses a selection for a layer with so many tokens (the first is CLS). Raises `InputError`."""
+    """Parses a selection for a layer with `n_tokens` tokens (the first is CLS). Raises `InputError`."""
     if text == ANY:
         return Selection(ANY, None)
     chosen = sorted({position for part in text.split(",") for position in _parse(part)})
@@ -70,7 +70,7 @@ def parse_selection(text: str, n_tokens: int) -> Selection:
 
 
 def format_positions(positions: Sequence[int]) -> str:
-    """The one spelling of some positions, given in ascending order."""
+    """The only spelling of some positions, given in ascending order."""
     numbers = [position for position in positions if position > 0]
     runs = [[*run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
     words = [
@@ -88,9 +88,9 @@ def summarize(
     least: float = 0.0,
     top: int | None = None,
 ) -> SelectionSummary:
-    """Features with at least the activation `least`, the first `top` of them; counts and mass are of all.
+    """Lists the `top` first features with an activation of at least `least`; counts and mass are of all.
 
-    Of an indexed image those come first whose activation the index stores.
+    For an indexed image, features whose activation the index stores come first.
     """
     peaks = Peaks(layer, selection.positions)
     ranked = np.arange(len(peaks)) if order == "activation" else np.argsort(-peaks.masses, kind="stable")
@@ -117,7 +117,7 @@ def summarize(
 def _are_stored(
     layer: LayerDecomposition, selection: Selection, peaks: Peaks
 ) -> Bool[np.ndarray, " feature"]:
-    """Whose activation here is the image's own, and not computed again from a thumbnail."""
+    """True for features whose activation here is exact, not computed again from a thumbnail."""
     if layer.stored is None or layer.is_exact_at(selection.positions):
         return np.ones(len(peaks), dtype=bool)
     known = layer.stored.peaks if selection.positions is None else ()
@@ -137,18 +137,18 @@ def groups_here(
     *,
     threshold: float = THRESHOLD,
 ) -> list[Group]:
-    """`directions` are the decoder rows of `Peaks(layer, positions).features`, in that order."""
+    """Groups the features; `directions` are the decoder rows of `Peaks(layer, positions).features`."""
     peaks = Peaks(layer, selection.positions)
     return group_features(peaks.features, peaks.masses, directions, threshold=threshold)
 
 
 def finite_or_none(value: float) -> float | None:
-    """For JSON, which has no NaN."""
+    """The value, or None in place of NaN and infinities, which JSON does not have."""
     return value if math.isfinite(value) else None
 
 
 def _parse(part: str) -> Iterator[int]:
-    """The positions of one word; of a malformed one, one that no layer has."""
+    """The positions of one word; for a malformed word, a position that no layer has."""
     if part == CLS:
         yield 0
         return

@@ -1,5 +1,5 @@
 """The commands of the command line, one module per area.
 
 Only these modules may import both the indexer and the server, and only inside functions, so that a command
-loads nothing that another one needs.
+does not load what only another one needs.
 """

@@ -1,4 +1,4 @@
-"""`scopeview info`: what an index holds, as a table for a terminal."""
+"""`scopeview info`: the contents of an index, as a table for a terminal."""
 
 import sys
 from pathlib import Path
@@ -11,12 +11,12 @@ from scopeview.store.reader import IndexReader
 
 
 def results_console() -> Console:
-    """For results on standard output: names are printed as they are, and in a file no cell is cut short."""
+    """A console for results on standard output: prints names unchanged, and cuts no cell short in a file."""
     return Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def print_info(index_dir: Path, manifest: Manifest) -> None:
-    """The manifest in a few lines, and for each slot how many of its features fire."""
+    """Prints the manifest in a few lines, and for each slot how many of its features fire."""
     console = results_console()
     model = manifest.model
     console.print(f"{manifest.slug}  {index_dir}", style="bold")

@@ -73,7 +73,7 @@ OLD_OPTIONS: dict[str, dict[str, str]] = {
     },
     "train-sae": {"--dead-after": "--dead-after-tokens", "--start": "--init"},
 }
-"""By command: old name -> present name. Old names are accepted and not shown."""
+"""For each command: old name -> present name. Old names are accepted but not shown."""
 
 
 def command_class(old_options: Mapping[str, str]) -> type[TyperCommand]:
@@ -148,7 +148,7 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 
 
 def parse_stated(architecture: ArchitectureChoice | None, k: int | None) -> "Stated":
-    """`--architecture` and `--k`. Raises `InputError` where they contradict each other."""
+    """Parses `--architecture` and `--k`. Raises `InputError` if they contradict each other."""
     from scopeview.importers import Stated
 
     if architecture == ArchitectureChoice.relu and k is not None:
@@ -157,7 +157,7 @@ def parse_stated(architecture: ArchitectureChoice | None, k: int | None) -> "Sta
 
 
 def parse_layers(text: str | None) -> list[Layer] | None:
-    """`11,22,embed`; None stays None. Raises `InputError`."""
+    """Parses layers such as `11,22,embed`; None stays None. Raises `InputError`."""
     return (
         None
         if text is None
@@ -166,7 +166,7 @@ def parse_layers(text: str | None) -> list[Layer] | None:
 
 
 def parse_tokens(text: str | None) -> list[Token] | None:
-    """`cls,137,any`; None stays None. Raises `InputError`."""
+    """Parses tokens such as `cls,137,any`; None stays None. Raises `InputError`."""
     if text is None:
         return None
     return _distinct("--tokens", [parse_token(part.strip()) for part in text.split(",")])

@@ -1,8 +1,8 @@
 """SAE checkpoints of every supported format, read into one `scopeview.sae.autoencoder.Sae`.
 
-`read_suite` finds and checks what a folder or a Hugging Face repository holds without loading any weights;
-`load_sae` loads one of them. Whatever is wrong with a file is a `CheckpointError` that names it, and is found
-before any model or device is touched. Nothing in a checkpoint is ever executed.
+`read_suite` finds and checks the SAEs in a folder or a Hugging Face repository without loading any weights;
+`load_sae` loads one of them. Anything wrong with a file is a `CheckpointError` that names it, raised before
+any model or device is touched. Nothing in a checkpoint is ever executed.
 """
 
 from scopeview.importers.source import NOTHING_STATED, SaeSource, Stated

@@ -1,12 +1,11 @@
 """CLIP-Scope checkpoints: `{layer}_resid/{tokens}.pt`, trained on standardised activations.
 
 The authors' code writes TopK and ReLU SAEs under the same names and shapes, and the released suite does not
-say its k. So k = 32 is assumed for the suite's own files alone; any other file says its k, or the user does.
-
-A `.pt` is a zip with a pickle inside. It is only ever read with `weights_only=True` (nothing executes), and
-is written once as safetensors to a cache (`SCOPEVIEW_CACHE`, else `~/.cache/scopeview`), under the sha256 of
-the file it came from; later loads read that. The optimizer's state and all else but the three weights is
-ignored. The figures that the authors published are in `scopeview.sae.reference_metrics`.
+state its k. So k = 32 is assumed for the suite's own files alone; any other file states its k, or the user
+does. A `.pt` is a zip with a pickle inside. It is only ever read with `weights_only=True` (nothing executes),
+and is converted once to safetensors in a cache (`SCOPEVIEW_CACHE`, else `~/.cache/scopeview`), under the
+sha256 of the original file; later loads read that. Everything but the three weights, such as the optimizer's
+state, is ignored. The metrics that the authors published are in `scopeview.sae.reference_metrics`.
 """
 
 import re
@@ -63,7 +62,7 @@ _FOLDER = re.compile(r"(0|[1-9][0-9]*)_resid")
 
 
 class Sizes(NamedTuple):
-    """The widths of an SAE, and the k that its file states: None where it states none."""
+    """The widths of an SAE, and the k that its file states, or None."""
 
     d_in: int
     n_features: int
@@ -71,7 +70,7 @@ class Sizes(NamedTuple):
 
 
 def patterns(layers: Sequence[Layer] | None) -> list[str]:
-    """Which files of a repository belong to these layers."""
+    """Patterns for the files of these layers in a repository."""
     return [f"{layer}_resid/*.pt" for layer in layers] if layers is not None else ["*_resid/*.pt"]
 
 
@@ -83,7 +82,7 @@ def find(root: Path) -> Iterator[WeightFile]:
 
 
 def find_file(path: Path, layers: Sequence[Layer] | None) -> WeightFile:
-    """A file by itself: its folder's name says its layer, or the one layer that is asked for is its."""
+    """A single file. Its layer is the one its folder's name states, or else the only one requested."""
     found = _by_folder(path)
     if found is not None:
         return found
@@ -124,7 +123,7 @@ def read(found: WeightFile, stated: Stated) -> SaeSource:
 
 
 def is_of_suite(found: WeightFile, sizes: Sizes) -> bool:
-    """Is it one of the files that CLIP-Scope's authors released?"""
+    """True for a file that CLIP-Scope's authors released."""
     if cached_repo_id(found.path) == SUITE:
         return True
     return bool(_SUITE_FILE.fullmatch(found.name)) and sizes[:2] == _SUITE_WIDTHS
@@ -133,7 +132,7 @@ def is_of_suite(found: WeightFile, sizes: Sizes) -> bool:
 def _architecture(
     path: Path, sizes: Sizes, of_suite: bool, stated: Stated
 ) -> tuple[Architecture, int | None]:
-    """The file's own, else the suite's, else what the command line states."""
+    """The architecture and k of the file, or else of the suite, or else as the command line states."""
     known = sizes.k if sizes.k is not None else SUITE_K if of_suite else None
     if known is not None:
         check_stated(path, stated, "topk", known)
@@ -150,7 +149,7 @@ def _architecture(
 
 
 def load(source: SaeSource) -> Loaded:
-    """The weights, by way of the converted copy, which is made here if it is not there yet."""
+    """Loads the weights from the converted copy, which is made first if it does not exist."""
     converted = _converted_path(source.config.sha256)
     if _converted_sizes(converted) is None:
         _convert(source, converted)
@@ -180,14 +179,14 @@ def _load_pt(path: Path) -> Mapping[str, object]:
 
 
 def _number_types() -> list[Any]:
-    """The types that NumPy scalars are pickled as: they hold the bytes of a number, and no code."""
+    """The types in pickles of NumPy scalars: they contain the bytes of a number, and no code."""
     made_by = np.int64(0).__reduce__()[0]
     kinds = [type(np.dtype(kind)) for kind in ("int32", "int64", "float32", "float64")]
     return [made_by, (made_by, "numpy.core.multiarray.scalar"), np.dtype, *kinds]
 
 
 def _reason(error: Exception) -> str:
-    """The one useful part of torch's advice, which otherwise recommends to load the file unsafely."""
+    """The useful part of torch's message, which otherwise recommends loading the file unsafely."""
     forbidden = re.search(r"GLOBAL (\S+)", str(error))
     if forbidden:
         return f"a pickled {forbidden[1]}"
@@ -234,7 +233,7 @@ def _converted_path(sha256: str) -> Path:
 
 
 def _converted_sizes(converted: Path) -> Sizes | None:
-    """None where there is no usable copy: not yet made, or damaged since, and then made again."""
+    """The sizes in the converted copy; None if it does not exist or is damaged: it is then made again."""
     try:
         with safe_open(converted, framework="pt") as file:
             d_in, n_features = file.get_slice("enc").get_shape()
@@ -245,7 +244,7 @@ def _converted_sizes(converted: Path) -> Sizes | None:
 
 
 def _convert(source: SaeSource, converted: Path) -> None:
-    """Written aside and renamed, so that no other process ever sees half a file."""
+    """Writes the converted copy to a temporary place and renames it, so that no process sees half a file."""
     checkpoint = _load_pt(source.path)
     stated_k = str(whole_number(checkpoint.get("k")) or "")
     state = dict(_weights_in(source.path, checkpoint))

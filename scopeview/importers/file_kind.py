@@ -1,6 +1,6 @@
 """Describes a file by its content, for messages about files that are not SAEs this program reads.
 
-Nothing is executed. A file that is damaged or hostile gets a plainer answer, never an error.
+Executes nothing. A damaged or hostile file gets a less specific answer, never an error.
 """
 
 import json
@@ -67,7 +67,7 @@ def _kind(path: Path) -> str:
 
 
 def _saev(head: bytes) -> str | None:
-    """saev's `sae.pt`: one line of JSON, then weights."""
+    """Describes saev's `sae.pt`: one line of JSON, then weights."""
     first, newline, rest = head.partition(b"\n")
     if not newline or rest[:2] not in (b"PK", b"\x80\x02"):
         return None

@@ -1,8 +1,8 @@
 """Scopeview's own SAE format: a folder with `cfg.json` and `sae.safetensors`.
 
-A suite has one such folder a layer, named `5` or `embed`. Tensors: pre_b [d_in], enc [d_in, n_features], dec
-[n_features, d_in], and where they apply enc_b [n_features], input_mean [d_in], input_std [d_in]. The config's
-fields are those of `NativeConfig`; any other field is provenance, kept for people and ignored here.
+A suite has one such folder per layer, named `5` or `embed`. Tensors: pre_b [d_in], enc [d_in, n_features],
+dec [n_features, d_in], and if they apply enc_b [n_features], input_mean [d_in], input_std [d_in]. The
+config's fields are those of `NativeConfig`; any other field is provenance, kept for people and ignored here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ Size = Annotated[WholeNumber, Field(ge=1)]
 
 
 class NativeModel(BaseModel):
-    """The model that the SAE was trained on: `ref` is a Hugging Face id where there is a `revision`."""
+    """The model that the SAE was trained on: with a `revision`, `ref` is a Hugging Face id."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
@@ -59,7 +59,7 @@ class NativeModel(BaseModel):
 
 
 class NativeConfig(BaseModel):
-    """`cfg.json`. `n_calibration_tokens` is how many tokens the mean and std were taken over."""
+    """The content of `cfg.json`. Mean and std were computed from `n_calibration_tokens` tokens."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
@@ -78,12 +78,12 @@ class NativeConfig(BaseModel):
 
 
 def patterns(layers: Sequence[Layer] | None) -> list[str]:
-    """Which files of a repository belong to these layers."""
+    """Patterns for the files of these layers in a repository."""
     return folder_patterns(layers, (CONFIG_NAME, WEIGHTS_NAME))
 
 
 def find(root: Path) -> Iterator[WeightFile]:
-    """Every folder of ours at or directly below `root`."""
+    """Every folder of this format at or directly below `root`."""
     for path in [root / CONFIG_NAME, *sorted(root.glob(f"*/{CONFIG_NAME}"))]:
         if path.is_file() and read_json(path).get("format") == FORMAT:
             config = read_config(path, NativeConfig)
@@ -138,7 +138,7 @@ def load(source: SaeSource) -> Loaded:
 
 
 def save(sae: Sae, folder: Path, provenance: Mapping[str, object] | None = None) -> Path:
-    """Writes `cfg.json` and `sae.safetensors` into `folder`; the config last, for it makes an SAE of it."""
+    """Writes `cfg.json` and `sae.safetensors` into `folder`; the config last, since it marks an SAE."""
     folder.mkdir(parents=True, exist_ok=True)
     stats = sae.standardization
     tensors = dict(sae.named_buffers())

@@ -2,9 +2,9 @@
 
 Both of its config layouts are read: the flat one of versions up to 5 (`hook_layer`, `activation_fn_str`) and
 the one of version 6 (`metadata.hook_name`). Its TopK keeps the k largest pre-activations and then applies a
-ReLU; with `rescale_acts_by_decoder_norm` the choice is made as if decoder rows had unit length, which is
-folded into the weights here, as SAELens itself does for inference. What would change the numbers and is not
-supported (input normalisation, gated or jumprelu units, hooks off the residual stream) is refused by name.
+ReLU; with `rescale_acts_by_decoder_norm` it selects as if decoder rows had unit length, which is folded into
+the weights here, as SAELens itself does for inference. Unsupported settings that would change the numbers
+(input normalisation, gated or jumprelu units, hooks off the residual stream) are refused by name.
 """
 
 import re
@@ -53,12 +53,12 @@ def _in_metadata(name: str) -> AliasChoices:
 
 
 def _none_for_false(value: object) -> object:
-    """Old versions wrote null or false where none is meant."""
+    """Maps the null and false of old versions to their word for none."""
     return "none" if value is None or value is False else value
 
 
 class SaeLensConfig(BaseModel):
-    """The fields of `cfg.json` that decide the numbers; all others are ignored."""
+    """The fields of `cfg.json` that affect the numbers; all others are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
@@ -90,7 +90,7 @@ class SaeLensConfig(BaseModel):
 
 
 def patterns(layers: Sequence[Layer] | None) -> list[str]:
-    """Which files of a repository belong to these layers, by the folder names SAELens gives them."""
+    """Patterns for the files of these layers in a repository, by the folder names SAELens gives them."""
     return folder_patterns(layers, (CONFIG_NAME, WEIGHTS_NAME))
 
 
@@ -148,7 +148,7 @@ def load(source: SaeSource) -> Loaded:
 
 
 def _layer_of(path: Path, config: SaeLensConfig) -> Layer:
-    """From `hook_name`, else `hook_layer`; they must agree where both are given."""
+    """The layer of `hook_name`, or else `hook_layer`; if both are given, they must agree."""
     if config.hook_name is None:
         if config.hook_layer is None or config.hook_layer < 0:
             raise CheckpointError(

@@ -30,7 +30,8 @@ _HEADER_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64":
 class SaeSource:
     """One SAE on disk, checked but not loaded. `path` is its weight file.
 
-    `trained_on` is the model that the file names. `notes` say what was assumed where the file says nothing.
+    `trained_on` is the model that the file names. `notes` lists assumptions made for what the file does not
+    state.
     """
 
     format: Format
@@ -54,7 +55,7 @@ class WeightFile(NamedTuple):
 
 
 class Stated(NamedTuple):
-    """The properties that the command line states for SAEs whose files do not: `--architecture` and `--k`."""
+    """The properties stated on the command line for SAEs whose files do not: `--architecture` and `--k`."""
 
     architecture: Architecture | None = None
     k: int | None = None
@@ -64,7 +65,7 @@ NOTHING_STATED = Stated()
 
 
 class Loaded(NamedTuple):
-    """Weights on the CPU in fp32, and the mean and std if the file brings them."""
+    """Weights on the CPU in fp32, and the mean and std if the file has them."""
 
     weights: Weights
     standardization: Standardization | None = None
@@ -81,9 +82,9 @@ class TensorSpec(NamedTuple):
 
 
 def folder_patterns(layers: Sequence[Layer] | None, names: Sequence[str]) -> list[str]:
-    """Which files of a repository are these, in the folders of these layers, or in none.
+    """Patterns for files with these names, in the folders of these layers (None: in any) or in no folder.
 
-    A folder's name holds the layer as a number of its own: `11`, `layer_11`, `blocks.11.hook_resid_post`,
+    A folder's name holds the layer as a separate number: `11`, `layer_11`, `blocks.11.hook_resid_post`,
     `vision_model.encoder.layers.11`.
     """
     if layers is None:
@@ -98,7 +99,7 @@ def folder_patterns(layers: Sequence[Layer] | None, names: Sequence[str]) -> lis
 
 
 def read_config(path: Path, model: type[Model]) -> Model:
-    """A `cfg.json` as `model`. Raises `CheckpointError` naming the fields that are wrong."""
+    """Reads a `cfg.json` as `model`. Raises `CheckpointError` naming the fields that are wrong."""
     try:
         return model.model_validate(read_json(path))
     except ValidationError as error:
@@ -146,7 +147,7 @@ def read_tensors(path: Path, names: Iterable[str]) -> dict[str, Tensor]:
 
 
 def plain_names(path: Path, names: Iterable[str]) -> list[str]:
-    """Without what `torch.compile` and parallel training put before them. Raises `CheckpointError`."""
+    """The names without prefixes of `torch.compile` and parallel training. Raises `CheckpointError`."""
     plain = [plain_name(name) for name in names]
     if len(set(plain)) != len(plain):
         twice = next(name for name in plain if plain.count(name) > 1)
@@ -161,7 +162,7 @@ def _stored_names(path: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def whole_number(value: object) -> object:
-    """32.0, `np.int64(32)` and `torch.tensor(32)` as 32; anything else as it is."""
+    """Converts 32.0, `np.int64(32)` and `torch.tensor(32)` to 32; returns anything else unchanged."""
     if (isinstance(value, Tensor) and value.numel() == 1) or isinstance(value, np.integer | np.floating):
         value = value.item()
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -176,7 +177,7 @@ def check_tensors(
     expected: Mapping[str, tuple[int, ...]],
     allowed: Iterable[str] = (),
 ) -> None:
-    """Every expected tensor is there, with its shape and a type of numbers; no others."""
+    """Checks that the file has exactly the expected tensors, with their shapes and numeric types."""
     missing = sorted(set(expected) - set(found))
     unknown = sorted(set(found) - set(expected) - set(allowed))
     if missing or unknown:
@@ -197,7 +198,7 @@ def check_tensors(
 
 
 def check_widths(path: Path, enc: TensorSpec | None, dec: TensorSpec | None) -> tuple[int, int]:
-    """(d_in, n_features) from the encoder's shape, which the decoder's must mirror."""
+    """Returns (d_in, n_features) from the encoder's shape; the decoder must have the transposed shape."""
     if enc is None or dec is None or len(enc.shape) != 2 or dec.shape != enc.shape[::-1] or 0 in enc.shape:
         raise CheckpointError(
             f"{path}: the encoder is {enc or 'missing'} and the decoder {dec or 'missing'}; "
@@ -207,7 +208,7 @@ def check_widths(path: Path, enc: TensorSpec | None, dec: TensorSpec | None) -> 
 
 
 def check_k(path: Path, k: object, n_features: int) -> int:
-    """A TopK SAE's k, an int from 1 to n_features."""
+    """Checks and returns a TopK SAE's k, an int from 1 to n_features."""
     number = whole_number(k)
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= n_features:
         raise CheckpointError(f"{path}: k is {k!r}; expected a whole number from 1 to {n_features}")
@@ -215,7 +216,7 @@ def check_k(path: Path, k: object, n_features: int) -> int:
 
 
 def check_stated(path: Path, stated: Stated, architecture: Architecture, k: int | None) -> None:
-    """Raises `CheckpointError` where the command line contradicts what is known of the file."""
+    """Raises `CheckpointError` if the command line contradicts what is known of the file."""
     if stated.architecture not in (None, architecture):
         raise CheckpointError(
             f"{path} is a {architecture} SAE, but --architecture says {stated.architecture}; leave it out"
@@ -226,7 +227,7 @@ def check_stated(path: Path, stated: Stated, architecture: Architecture, k: int 
 
 
 def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raises `CheckpointError` for NaN and infinities, saying how many and where the first one is."""
+    """Raises `CheckpointError` for NaN and infinities, with their number and the position of the first."""
     for name, tensor in tensors.items():
         # A float64 sum of finite fp32 numbers cannot overflow, and needs no mask of the tensor's size.
         if not tensor.sum(dtype=torch.float64).isfinite():

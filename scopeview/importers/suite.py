@@ -1,6 +1,6 @@
-"""A suite: the SAEs, one a layer, in a local folder or a Hugging Face repository, of whatever format.
+"""A suite: SAEs, one per layer, in a local folder or a Hugging Face repository, in any supported format.
 
-Knows how to choose the layers asked for and which module reads which format; the formats know the rest.
+Chooses the requested layers and the module that reads each format; those modules know the rest.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +46,7 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class Suite:
-    """The SAEs of a run, in the order asked for. `repo_id` and `revision` are None for a local folder."""
+    """The SAEs of a run, in the requested order. `repo_id` and `revision` are None for a local folder."""
 
     ref: str
     repo_id: str | None
@@ -59,10 +59,10 @@ class Suite:
 
 
 def read_suite(ref: str, layers: Sequence[Layer] | None = None, stated: Stated = NOTHING_STATED) -> Suite:
-    """The SAEs for these layers (None: all there are, by layer, `embed` last), checked but not loaded.
+    """The SAEs for these layers (None: all in order of layers, `embed` last), checked but not loaded.
 
-    `ref` is a folder, one file, or a Hugging Face id with an optional `@revision`, of which only what
-    the layers need is downloaded. `stated` fills in what a file does not say. Reads every chosen file once,
+    `ref` is a folder, one file, or a Hugging Face id with an optional `@revision`, of which only the files
+    for the layers are downloaded. `stated` supplies what a file does not state. Reads every chosen file once,
     for its sha256. Raises `CheckpointError`.
     """
     formats = (clipscope, native, saelens)
@@ -74,14 +74,14 @@ def read_suite(ref: str, layers: Sequence[Layer] | None = None, stated: Stated =
 
 
 def load_sae(source: SaeSource, device: str | torch.device = "cpu") -> Sae:
-    """The SAE in fp32 on `device`. Raises `CheckpointError` for weights that are not finite."""
+    """Loads an SAE in fp32 onto `device`. Raises `CheckpointError` for weights that are not finite."""
     weights, standardization = _LOAD[source.format](source)
     sae = Sae(source.config, weights, standardization)
     return sae.to(device)
 
 
 def check_fits(config: SaeConfig, width: int) -> None:
-    """Refuses an SAE whose input is not as wide as its layer (for `embed`, the model's projection)."""
+    """Refuses an SAE whose input width is not that of its layer (for `embed`, the model's projection)."""
     if config.d_in != width:
         raise CheckpointError(
             f"{config.source} takes {config.d_in} dimensions, but layer {config.layer} of the model has "
@@ -90,7 +90,7 @@ def check_fits(config: SaeConfig, width: int) -> None:
 
 
 def _find(path: Path, layers: Sequence[Layer] | None) -> Iterator[WeightFile]:
-    """All in a folder; of a file, the one SAE that it belongs to."""
+    """All SAEs in a folder; for a file, the one SAE it belongs to."""
     if not path.is_file():
         for module in (clipscope, native, saelens):
             yield from module.find(path)
@@ -132,7 +132,7 @@ def _only(ref: str, by_layer: dict[Layer, list[WeightFile]], layer: Layer) -> We
 
 
 def _what_is_there(root: Path) -> str:
-    """`; ae.pt is a PyTorch file with ...`, of the first weight files in a folder; nothing of a file."""
+    """Describes a folder's weight files for a message: ` (ae.pt is a PyTorch ...)`; empty for a file."""
     if root.is_file():
         return ""
     files = (path for path in sorted(root.rglob("*")) if path.suffix in _WEIGHT_SUFFIXES and path.is_file())

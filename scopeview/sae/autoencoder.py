@@ -1,4 +1,4 @@
-"""Sparse autoencoders: activations in, codes (the few features that fire, and how much) out.
+"""Sparse autoencoders: activations in, codes (the few features that fire, and how strongly) out.
 
 Knows the arithmetic of TopK and ReLU autoencoders and of the input normalisation. Does not know where weights
 come from (`scopeview.importers`), how mean and std are estimated (`scopeview.sae.calibration`) or which model
@@ -74,9 +74,10 @@ class Standardization:
 class SaeConfig:
     """An SAE's architecture and source file: everything except the weights.
 
-    `k` is None for a ReLU SAE. `source` is the file as its suite names it (`22_resid/1200013184.pt`), sha256
-    that of the same file. `relu_after_topk` zeroes negative kept values (SAELens does, CLIP-Scope does not).
-    `subtract_pre_b`: is the decoder's bias taken off the input first (SAELens calls it apply_b_dec_to_input)?
+    `k` is None for a ReLU SAE. `source` is the file's name within its suite (`22_resid/1200013184.pt`);
+    `sha256` is the digest of that file. `relu_after_topk` zeroes negative kept values (SAELens does,
+    CLIP-Scope does not). `subtract_pre_b` subtracts the decoder's bias from the input first (SAELens calls it
+    apply_b_dec_to_input).
     """
 
     architecture: Architecture
@@ -110,12 +111,12 @@ class Sae(torch.nn.Module):
 
     @property
     def standardization(self) -> Standardization | None:
-        """The mean and std in use; None when the SAE takes raw activations or still waits for them."""
+        """The mean and std in use; None if the SAE takes raw activations or its mean and std are missing."""
         return self._standardization
 
     @property
     def decoder_norms(self) -> Float[Tensor, "n_features"]:
-        """The length of each decoder row; activation times this is the activation's mass."""
+        """The length of each decoder row; multiplied by an activation it gives the activation's mass."""
         norms: Tensor = torch.linalg.vector_norm(self.dec, dim=1)
         return norms
 
@@ -134,7 +135,7 @@ class Sae(torch.nn.Module):
         return Sae(replace(self.config, normalization="none"), self._weights())
 
     def normalize(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_in"]:
-        """The SAE's own input space, in fp32. Raises `CheckpointError` when mean and std are missing."""
+        """Converts to the SAE's own input space. Raises `CheckpointError` if mean and std are missing."""
         x = x.float()
         if self.config.normalization == "none":
             return x
@@ -146,7 +147,7 @@ class Sae(torch.nn.Module):
         return self._standardization.to(x.device).apply(x)
 
     def in_raw_units(self, difference: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_in"]:
-        """A difference of two points of the SAE's own input space, as one of raw activations."""
+        """Converts a difference of two points from the SAE's own input space to raw activations."""
         if self._standardization is None or self.config.normalization == "none":
             return difference
         stats = self._standardization.to(difference.device)
@@ -154,7 +155,7 @@ class Sae(torch.nn.Module):
 
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "batch d_in"]) -> Codes:
-        """Raw activations -> codes; any batch size, in blocks of at most `MAX_DENSE_BYTES`."""
+        """Raw activations -> codes; takes any batch size, in blocks of at most `MAX_DENSE_BYTES`."""
         return self._encode(self.normalize(x))
 
     @torch.no_grad()
@@ -214,10 +215,10 @@ class Sae(torch.nn.Module):
 
 
 def exact_topk(pre: Float[Tensor, "batch n_features"], k: int) -> Codes:
-    """The k largest of each row; of equal values at the boundary the lower features are kept.
+    """The k largest values of each row; of equal values at the boundary the lower features are kept.
 
-    `torch.topk` leaves open which of several equal values it keeps. Rows whose k-th and k+1-th values are
-    equal (rare: duplicate features) are therefore sorted in full; the others cost one extra column.
+    `torch.topk` does not specify which of several equal values it keeps. Rows whose k-th and k+1-th values
+    are equal (rare: duplicate features) are therefore sorted in full; the others cost one extra column.
     """
     top = torch.topk(pre, min(k + 1, pre.shape[1]), dim=1)
     values, features = top.values[:, :k], top.indices[:, :k]
@@ -231,7 +232,7 @@ def exact_topk(pre: Float[Tensor, "batch n_features"], k: int) -> Codes:
 
 
 def in_order(codes: Codes) -> Codes:
-    """Each row by descending value, equal values by ascending feature."""
+    """Sorts each row by descending value, equal values by ascending feature."""
     features, order = codes.features.sort(dim=1)
     values, by_value = codes.values.gather(1, order).sort(dim=1, descending=True, stable=True)
     return Codes(features.gather(1, by_value), values)

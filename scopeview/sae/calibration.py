@@ -1,8 +1,8 @@
 """The mean and std that standardise an SAE's input, estimated over all tokens of the images being indexed.
 
-CLIP-Scope was trained on activations standardised batch by batch, and its checkpoints do not carry the
-statistics: they are estimated here once, kept in the index, and reused for uploads. Which normalisation is
-right is then shown by the figures under both. Knows activations, not images; decoding is the caller's part.
+CLIP-Scope was trained on activations standardised batch by batch, and its checkpoints do not contain the
+statistics. Here they are estimated once, kept in the index, and reused for uploads. The metrics under both
+normalisations then show which one is right. Knows activations, not images; callers decode those.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ MAX_SAMPLED_IMAGES = 1000
 
 @runtime_checkable
 class CalibrationModel(Protocol):
-    """The interface that calibration needs of a model; `scopeview.vision.clip.Clip` has it."""
+    """The methods that calibration needs of a model; `scopeview.vision.clip.Clip` has them."""
 
     def forward(
         self, pixels: UInt8[Tensor, "batch 3 height width"], layers: Sequence[int]
@@ -41,7 +41,7 @@ class CalibrationModel(Protocol):
 class StreamingMoments:
     """Mean and unbiased std of a stream of tokens, in float64 by Chan, Golub and LeVeque's pairwise update.
 
-    However the stream is cut into batches, or merged from parts, the result is the same up to rounding.
+    The result is the same up to rounding, however the stream is cut into batches or merged from parts.
     """
 
     def __init__(self, d_in: int) -> None:
@@ -50,7 +50,7 @@ class StreamingMoments:
         self._squares = torch.zeros(d_in, dtype=torch.float64)
 
     def update(self, x: Float[Tensor, "token d_in"]) -> None:
-        """Takes in some tokens; none at all is fine."""
+        """Takes in some tokens, or none."""
         if len(x) == 0:
             return
         wide = (x.cpu() if x.device.type == "mps" else x).double()  # Metal has no float64
@@ -58,12 +58,12 @@ class StreamingMoments:
         self._add(len(wide), mean.cpu(), (wide - mean).pow(2).sum(dim=0).cpu())
 
     def merge(self, other: "StreamingMoments") -> None:
-        """Takes in all that `other` has seen."""
+        """Takes in all tokens that `other` has seen."""
         if other.n_tokens:
             self._add(other.n_tokens, other._mean, other._squares)
 
     def result(self) -> Standardization:
-        """Raises `InputError` for fewer than two tokens."""
+        """The mean and std. Raises `InputError` for fewer than two tokens."""
         if self.n_tokens < 2:
             raise InputError(f"calibration saw {self.n_tokens} tokens; a standard deviation needs at least 2")
         std = (self._squares / (self.n_tokens - 1)).sqrt()
@@ -79,7 +79,7 @@ class StreamingMoments:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`statistics` over all tokens of all images; per layer a `sample` of raw tokens to measure figures on.
+    """`statistics` over all tokens of all images; per layer a `sample` of raw tokens to compute metrics on.
 
     `n_skipped` images had activations that are not finite; they are in neither.
     """
@@ -99,9 +99,9 @@ def calibrate(
     max_sampled_images: int = MAX_SAMPLED_IMAGES,
     seed: int = 0,
 ) -> Calibration:
-    """One pass over the images, as cropped pixels. The sample is the same however they are batched.
+    """Makes one pass over the images, given as cropped pixels. The sample does not depend on batching.
 
-    Memory: the sample takes 4 * d_in bytes a token and layer, with the defaults 131 MB a layer of ViT-L/14.
+    Memory: the sample takes 4 * d_in bytes per token and layer, with the defaults 131 MB a layer of ViT-L/14.
     """
     collectors = {layer: _Collector(tokens_per_image, seed) for layer in layers}
     n_images = n_skipped = 0
@@ -124,10 +124,11 @@ def calibrate(
 
 @dataclass(frozen=True)
 class ReconstructionMetrics:
-    """How well an SAE rebuilds the sampled tokens, in its own input space, under one normalisation.
+    """Reconstruction metrics on the sampled tokens, in the SAE's own input space, under one normalisation.
 
-    `dead` is the share of features active on none of the `n_tokens` sampled tokens: with few tokens far more
-    than the published share, which is over 10,000,000. `scopeview.sae.metrics` defines the others.
+    `dead` is the share of features active on none of the `n_tokens` sampled tokens. With few tokens it is far
+    higher than the published share, which is over 10,000,000. `scopeview.sae.metrics` defines the other
+    metrics.
     """
 
     normalization: Normalization
@@ -143,7 +144,7 @@ class ReconstructionMetrics:
 
 @dataclass(frozen=True)
 class NormalizationComparison:
-    """One line of the calibration table; `published` is None for layers CLIP-Scope has no figures of."""
+    """One line of the calibration table; `published` is None for layers without CLIP-Scope metrics."""
 
     layer: Layer
     sae: str
@@ -152,7 +153,7 @@ class NormalizationComparison:
 
 
 def measure(sae: Sae, sample: Float[Tensor, "token d_in"]) -> ReconstructionMetrics:
-    """The figures of `sae`, normalising as it does, on raw tokens."""
+    """The metrics of `sae`, with its own normalisation, on raw tokens."""
     out = sae(sample.to(sae.pre_b.device))
     fired = out.codes.features[out.codes.values > 0].unique()
     return ReconstructionMetrics(
@@ -169,7 +170,7 @@ def measure(sae: Sae, sample: Float[Tensor, "token d_in"]) -> ReconstructionMetr
 
 
 def compare(sae: Sae, calibration: Calibration) -> list[NormalizationComparison]:
-    """The SAE's figures under both normalisations, `standardize` first, with the published ones beside."""
+    """The SAE's metrics under both normalisations, `standardize` first, beside the published ones."""
     layer = sae.config.layer
     both = (sae.with_standardization(calibration.statistics[layer]), sae.without_standardization())
     published = PUBLISHED.get(layer) if layer != EMBED else None
@@ -180,7 +181,7 @@ def compare(sae: Sae, calibration: Calibration) -> list[NormalizationComparison]
 
 
 def save_standardizations(path: Path, statistics: Mapping[Layer, Standardization], *, n_images: int) -> None:
-    """One safetensors file, written aside: tensors `{layer}.mean` and `{layer}.std`, counts as metadata."""
+    """Writes one safetensors file, atomically: `{layer}.mean` and `{layer}.std`; counts as metadata."""
     tensors = {
         f"{layer}.{name}": getattr(s, name) for layer, s in statistics.items() for name in ("mean", "std")
     }
@@ -238,12 +239,12 @@ class _Collector:
         return torch.cat(self._sampled)
 
     def _positions(self, image: int, n_tokens: int) -> Tensor:
-        """Chosen by the image's number, so that neither batch size nor the other images matter."""
+        """Random positions, seeded by the image's number: neither batch size nor other images affect them."""
         random = np.random.default_rng([self._seed, image])
         chosen = random.choice(n_tokens, min(self._tokens_per_image, n_tokens), replace=False)
         return torch.from_numpy(np.sort(chosen))
 
 
 def _tokens(activations: ResidualActivations, layer: Layer) -> Float[Tensor, "batch token d_in"]:
-    """The embedding counts as an image's only token."""
+    """The tokens at a layer; for `embed`, the embedding is an image's only token."""
     return activations.embedding[:, None] if layer == EMBED else activations.residuals[layer]

@@ -1,7 +1,8 @@
-"""Reconstruction figures of an SAE, each with one definition. Knows tensors, not where they come from.
+"""Reconstruction metrics of an SAE, each with one definition. Knows tensors, not where they come from.
 
-`x` is what the SAE saw (after its input normalisation) and `x_hat` its reconstruction, one row a token. Every
-function returns the mean over tokens, computed in float64; those called `each_` return one figure a token.
+`x` is the SAE's input (after its input normalisation) and `x_hat` its reconstruction, one row per token.
+Every function returns the mean over tokens, computed in float64; those named `each_` return one value per
+token.
 """
 
 import torch
@@ -17,7 +18,7 @@ def mse(x: Tokens, x_hat: Tokens) -> float:
 
 
 def explained_variance(x: Tokens, x_hat: Tokens) -> float:
-    """One minus squared error over the variance *across the dimensions of one token*: CLIP-Scope's figure."""
+    """One minus squared error over the variance *across the dimensions of one token*, as in CLIP-Scope."""
     return _mean(each_explained_variance(x, x_hat))
 
 
@@ -28,7 +29,7 @@ def fvu(x: Tokens, x_hat: Tokens) -> float:
 
 
 def normalized_mae(x: Tokens, x_hat: Tokens) -> float:
-    """Absolute error of a token over the sum of its absolute values."""
+    """The absolute error of a token divided by the sum of its absolute values."""
     x = x.double()
     return _mean((x - x_hat.double()).abs().sum(dim=-1) / x.abs().sum(dim=-1))
 
@@ -39,7 +40,7 @@ def cosine(x: Tokens, x_hat: Tokens) -> float:
 
 
 def l0(values: Float[Tensor, "batch k"]) -> float:
-    """Active features a token. Active means above zero: a kept value that is negative is not active."""
+    """Active features per token. Active means above zero: a negative kept value is not active."""
     return _mean((values > 0).sum(dim=-1))
 
 
@@ -49,7 +50,7 @@ def each_mse(x: Tokens, x_hat: Tokens) -> Float[Tensor, "batch"]:
 
 
 def each_explained_variance(x: Tokens, x_hat: Tokens) -> Float[Tensor, "batch"]:
-    """`explained_variance` of each token; NaN or minus infinity where its dimensions are all equal."""
+    """`explained_variance` of each token; NaN or minus infinity if its dimensions are all equal."""
     x = x.double()
     variance = (x - x.mean(dim=-1, keepdim=True)).pow(2).sum(dim=-1)
     return 1 - _squared_error(x, x_hat) / variance

@@ -1,7 +1,7 @@
-"""Is an SAE used on the model it was trained on? Equal widths do not say so: many models share theirs.
+"""Checks if an SAE is used on the model it was trained on. Equal widths prove nothing: many share them.
 
-An SAE's file may name its model, or hold the sha256 of its weights. Both are compared with the model at hand.
-Knows no file formats and reads no weights.
+An SAE's file may name its model, or contain the sha256 of the model's weights. Both are compared with the
+present model. Knows no file formats and reads no weights.
 """
 
 import re
@@ -14,7 +14,7 @@ _REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class TrainedOn(NamedTuple):
-    """The model that an SAE's file names. `name` holds a slash only where it is a Hugging Face id."""
+    """The model that an SAE's file names. Only a Hugging Face `name` contains a slash."""
 
     name: str | None
     revision: str | None = None
@@ -26,7 +26,7 @@ class TrainedOn(NamedTuple):
 
 
 class ModelIdentity(NamedTuple):
-    """The model at hand. `names` are all it is known by, `repo_id` is its Hugging Face id if it has one."""
+    """The present model. `names` are all its names; `repo_id` is its Hugging Face id, if any."""
 
     names: tuple[str, ...]
     repo_id: str | None
@@ -34,7 +34,7 @@ class ModelIdentity(NamedTuple):
 
 
 def match_model(trained_on: TrainedOn | None, model: ModelIdentity) -> ModelMatch | None:
-    """None where the SAE names no model. A digest decides; a name decides only between Hugging Face ids."""
+    """Compares digests, or else names, where only two Hugging Face ids decide. None if the SAE has none."""
     if trained_on is None or not (trained_on.name or trained_on.sha256):
         return None
     if trained_on.sha256:
@@ -48,7 +48,7 @@ def match_model(trained_on: TrainedOn | None, model: ModelIdentity) -> ModelMatc
 
 
 def _is_known_as(name: str, known: Iterable[str]) -> bool:
-    """Equal, or equal but for an organisation that only one of the two names."""
+    """True if a name is equal to a known one, up to an organisation that only one of them includes."""
     return any(
         name == other or (_last_part(name) == _last_part(other) and ("/" in name) != ("/" in other))
         for other in known
@@ -56,7 +56,7 @@ def _is_known_as(name: str, known: Iterable[str]) -> bool:
 
 
 def _plain(name: str) -> str:
-    """`open-clip:laion/CLIP@main` -> `laion/clip`."""
+    """Normalizes a name: `open-clip:laion/CLIP@main` -> `laion/clip`."""
     return name.strip().rstrip("/").rpartition(":")[2].partition("@")[0].lower()
 
 

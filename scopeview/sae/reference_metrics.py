@@ -1,7 +1,7 @@
-"""The figures that CLIP-Scope's authors published on their model card, to be shown beside measured ones.
+"""The metrics that CLIP-Scope's authors published on their model card, shown beside measured ones.
 
-All are of standardised activations; the checkpoints alone, without mean and std, cannot reproduce them. No
-weights are read here, so that pages may show the figures without torch.
+All apply to standardised activations; the checkpoints alone, without mean and std, cannot reproduce them. No
+weights are read here, so that pages can show the metrics without torch.
 """
 
 import re
@@ -36,7 +36,7 @@ _SHAPE = ("topk", 1024, 65_536)
 
 
 def published_metrics(record: LayerRecord) -> PublishedMetrics | None:
-    """The authors' figures of an index's SAE, where it has the suite's file name, shape and layer."""
+    """The authors' metrics for an index's SAE, if its file name, shape and layer are those of the suite."""
     named = _FILE.fullmatch(record.sae_file)
     if not named or (record.architecture, record.d_in, record.n_features) != _SHAPE:
         return None

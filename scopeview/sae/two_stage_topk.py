@@ -1,9 +1,9 @@
-"""A TopK encoder at the speed of bfloat16 that keeps what float32 would keep.
+"""A TopK encoder at the speed of bfloat16 that keeps the features that float32 would keep.
 
-All pre-activations are worked out in low precision; the most promising features of each row (twice as many as
-are kept) are scored again in float32, and the k largest of those are the code. A row in which a feature that
-was not scored again could still belong to the k largest, going by how far off low precision was on this very
-row, is worked out in float32 throughout. For inference on one device; knows nothing of images.
+All pre-activations are computed in low precision. The most promising features of each row (twice as many as
+are kept) are scored again in float32, and the k largest of those are the code. The error of low precision is
+estimated from this row's candidates; if by that estimate another feature could still belong to the k largest,
+the whole row is computed in float32. For inference on one device; knows nothing of images.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from scopeview.vision.onednn_linear import linear
 
 _CANDIDATES_PER_KEPT = 2
 _SAFETY = 4.0
-"""How many times the largest error among the candidates a feature outside them is taken to be off by."""
+"""The assumed largest error of other features, as a multiple of the largest error among the candidates."""
 
 
 class _Scored(NamedTuple):
@@ -27,13 +27,13 @@ class _Scored(NamedTuple):
 
 
 class RescoredSae:
-    """Encodes like `sae.encode`, with its own copies of the encoder: rows in float32 and in low precision."""
+    """Encodes like `sae.encode`, with its own copies of the encoder in float32 and in low precision."""
 
     def __init__(self, sae: Sae, dtype: torch.dtype = torch.bfloat16) -> None:
         assert sae.config.k is not None
         self.config = sae.config
         self.n_unsure = 0
-        """Rows that were worked out in float32 throughout."""
+        """The number of rows computed entirely in float32."""
         self._sae, self._k = sae, sae.config.k
         self._n_candidates = min(_CANDIDATES_PER_KEPT * self._k, sae.config.n_features)
         self._rows: Float[Tensor, "n_features d_in"] = sae.enc.t().contiguous()

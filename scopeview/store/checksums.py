@@ -1,9 +1,9 @@
-"""Is a file of an index what the manifest says it is? Damage and replacement are noticed before an answer.
+"""Checks that each file of an index is the one the manifest describes, before its content is used.
 
-Files carry a sha256, which `sha256sum` prints too; each blob of a pack a CRC-32, which costs microseconds
-(see `pack`). A file is compared when it is first opened and again whenever it has changed since; at the start
-of a server only sizes are, and the content of small files. Indexes of before version 3 have no checksums: of
-them it is noticed that a file has changed since the index was opened.
+The manifest has the sha256 of each file, as `sha256sum` prints it; each blob of a pack has a CRC-32, which
+takes microseconds (see `pack`). A file is checked when it is first opened and again whenever it has changed.
+When a server starts, only sizes are checked, and the content of small files. Indexes older than version 3
+have no checksums: for them, only changes since the index was opened are found.
 """
 
 import logging
@@ -26,7 +26,7 @@ from scopeview.store.manifest import FileRecord, Manifest
 log = logging.getLogger("scopeview.store")
 
 SMALL_BYTES = 1024**2
-"""Files up to this size are read and compared at the start: 60 ms for an index of 500,000 images."""
+"""Files up to this size are checked in full at the start: 60 ms for an index of 500,000 images."""
 
 _NOT_FOR_PAGES = frozenset({FIGURES, NORMALIZATION, REPORT, SHARD_MARKER, TOMBSTONES, "images.parquet"})
 _ADVICE = "put back a copy of it, or make the index again"
@@ -57,11 +57,11 @@ class IndexFiles:
             }
 
     def expects(self, path: Path) -> bool:
-        """Does the index have such a file? One of an older version may lack some."""
+        """True if the index has such a file; one of an older version may lack some."""
         return path.is_file() if self._records is None else self._name(path) in self._records
 
     def check(self, path: Path) -> None:
-        """Raises `DamagedError` for a file that is missing, damaged or another index's."""
+        """Raises `DamagedError` for a file that is missing, damaged or from another index."""
         name = self._name(path)
         try:
             signature = _signature(path)
@@ -76,7 +76,7 @@ class IndexFiles:
         self._seen[name] = signature
 
     def check_size(self, path: Path) -> None:
-        """The same by size alone, for files of which every part is compared when it is read."""
+        """Like `check`, by size alone: for files whose parts are each checked when they are read."""
         if self._records is None:
             self.check(path)
             return
@@ -84,9 +84,9 @@ class IndexFiles:
             raise DamagedError(f"{path} {problem}; {_ADVICE}")
 
     def check_at_start(self) -> None:
-        """Sizes of all files, and the content of small ones.
+        """Checks the sizes of all files, and the content of small ones.
 
-        Raises `DamagedError` for files that pages are made of; others are named in the log.
+        Raises `DamagedError` for files that pages need; problems of other files are logged.
         """
         found = dict(self._problems_at_start())
         for name in (name for name in found if not is_needed_by_server(name)):
@@ -97,7 +97,7 @@ class IndexFiles:
             raise DamagedError(f"{self._dir}: {'; '.join(needed[:_MAX_NAMED])}{more}: {_ADVICE}")
 
     def problems(self, advance: Callable[[], None] = lambda: None) -> Iterator[tuple[str, str]]:
-        """Every file that is not what the manifest says, and what is wrong with it; all of them are read."""
+        """Yields every file that differs from the manifest, and how. Reads all files in full."""
         for name, record in (self._records or {}).items():
             for problem in _differences(self._dir / name, record):
                 yield name, problem
@@ -115,7 +115,7 @@ class IndexFiles:
 
 
 class UnfinishedFiles:
-    """Those of an index that is still being made, which nothing is known about."""
+    """The files of an index that is still being made: nothing is known about them, so all checks pass."""
 
     def expects(self, path: Path) -> bool:
         return path.is_file()
@@ -126,7 +126,7 @@ class UnfinishedFiles:
 
 
 def is_needed_by_server(name: str) -> bool:
-    """Whether a server reads that file of an index for its pages; others are for reruns and records."""
+    """True if a server needs this file for its pages; other files are for reruns and records."""
     last = PurePosixPath(name).name
     return last not in _NOT_FOR_PAGES and not last.startswith("codes-")
 
@@ -136,7 +136,7 @@ def file_record(path: Path) -> FileRecord:
 
 
 def _differences(path: Path, record: FileRecord | None) -> Iterator[str]:
-    """At most one."""
+    """Yields how a file differs from its record in size or sha256: at most one difference."""
     problem = next(_size_differences(path, record), None)
     if problem is None and record is not None:
         try:
@@ -150,7 +150,7 @@ def _differences(path: Path, record: FileRecord | None) -> Iterator[str]:
 
 
 def _size_differences(path: Path, record: FileRecord | None) -> Iterator[str]:
-    """At most one."""
+    """Yields how a file differs from its record in size: at most one difference."""
     if record is None:
         yield "is not among the files that the manifest names"
     elif not path.is_file():

@@ -1,4 +1,4 @@
-"""Questions about whole codes: which images of a slot have a code like a given one."""
+"""Queries for whole codes: which images of a slot have a code similar to a given one."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -37,10 +37,10 @@ class CodeReader(IndexFolder):
     def images_by_code(
         self, slot: Slot, features: Sequence[int], values: Sequence[float], *, limit: int
     ) -> list[Hit]:
-        """By the cosine of their codes with this one, best first, equal ones by number.
+        """Returns the images whose codes have the highest cosine with this one, best first, equal ones by id.
 
-        What is not above zero counts as nothing, on either side. At `any` an image's code is all that fires
-        there, and not only what `codes` lists of it.
+        Values that are not above zero are ignored on both sides. At `any`, an image's code is everything that
+        fires there, not only the strongest features listed by `codes`.
         """
         given = {feature: value for feature, value in zip(features, values, strict=True) if value > 0}
         own = float(np.linalg.norm(list(given.values()))) if given else 0.0

@@ -1,6 +1,6 @@
 """The columns of all features of a slot that galleries, cards and neighbors need, in memory.
 
-A slot of 65,536 features takes 5 MB and 30 ms to read; an answer from it takes microseconds, where a query
+Reading a slot of 65,536 features takes 5 MB and 30 ms; an answer from it takes microseconds, while a query
 takes milliseconds.
 """
 
@@ -22,7 +22,7 @@ LISTED = f"""(
   SELECT feature, names, name_scores[1] AS score, clarity, selectivity, x, y
   FROM described.features WHERE {IN_SLOT}
 ) USING (feature)"""
-"""A slot's features with what was found out about them; NULL where that is nothing."""
+"""SQL for a slot's features with their descriptions; NULL where there is none."""
 
 _FIGURES = "feature, n_active, names[1] AS name, " + ", ".join(
     f"coalesce({name}, 'nan')::FLOAT AS {name}" for name in ("max", "score", "clarity", "selectivity")
@@ -33,13 +33,13 @@ _TOPS = f"""
 """  # each with its rank: nothing promises that rows come in the order of the lists
 _FIRST_ROW = f"SELECT coalesce(min(rowid), 0) AS first FROM activations WHERE {IN_SLOT}"
 Ask = Callable[[str, dict[str, Any]], dict[str, Any]]
-"""A query and its values -> its columns."""
+"""Runs a query with parameters and returns its columns."""
 NO_IMAGE = ABSENT = -1
 
 
 @dataclass(frozen=True)
 class SlotColumns:
-    """One value a feature; NaN where a figure is unknown or the feature never fires."""
+    """One value per feature; NaN where a value is unknown or the feature never fires."""
 
     n_active: Int32[np.ndarray, " feature"]  # `ABSENT` where the index has no such feature
     first_row: Int64[np.ndarray, " feature"]  # of `activations`: there are `n_active` of each, by rank
@@ -56,7 +56,7 @@ class SlotColumns:
         return len(self.n_active)
 
     def order(self, sort: Sort, seed: int = 0) -> Int64[np.ndarray, " feature"]:
-        """Every feature in that order: highest first, what is unknown last."""
+        """All features in this sort order: highest first, unknown values last."""
         if sort == "random":
             return np.argsort(_shuffled(len(self), seed))
         if sort not in self._orders:
@@ -64,7 +64,7 @@ class SlotColumns:
         return self._orders[sort]
 
     def neighbor(self, feature: int, *, forward: bool) -> int | None:
-        """The nearest live feature above (or below) this one."""
+        """The nearest live feature above (or below) this one; None if there is none."""
         live = self.n_active > 0
         beyond = np.flatnonzero(live[feature + 1 :]) if forward else np.flatnonzero(live[: max(feature, 0)])
         if not len(beyond):
@@ -72,7 +72,7 @@ class SlotColumns:
         return int(beyond[0]) + feature + 1 if forward else int(beyond[-1])
 
     def cards(self, slot: Slot, features: Sequence[int], n_images: int) -> list[FeatureCard]:
-        """Cards of existing features. Built column by column: value by value costs four times as much."""
+        """Cards of existing features. Built column by column: value by value takes four times as long."""
         at = np.asarray(features, dtype=np.int64)
         figures = (self.max_activation, self.punsafe, self.score, self.clarity, self.selectivity)
         highest, punsafe, score, clarity, selectivity = (_known(column[at]) for column in figures)
@@ -109,7 +109,7 @@ class SlotColumns:
 
 
 def _known(figures: Float32[np.ndarray, " card"]) -> list[float | None]:
-    """NaN is the one that does not equal itself."""
+    """The values with NaN replaced by None (only NaN does not equal itself)."""
     return [None if figure != figure else figure for figure in figures.tolist()]
 
 
@@ -122,7 +122,7 @@ def in_range(
     low: int | float | None,
     high: int | float | None,
 ) -> Bool[np.ndarray, " feature"]:
-    """Ends belong to it; NaN is in no range that has an end."""
+    """True for values from `low` to `high`, both included; False for NaN if there is any bound."""
     found = np.ones(len(values), dtype=bool)
     # In double precision: 0.1 of a million images is more than 100,000 in single.
     figures = values.astype(np.float64)
@@ -134,7 +134,7 @@ def in_range(
 
 
 def read_punsafe(ask: Ask, n_images: int) -> Float32[np.ndarray, " image_and_none"]:
-    """The `punsafe` score of every image by id, and NaN at `NO_IMAGE`; NaN if it is unknown."""
+    """The `punsafe` score of every image by id; NaN if it is unknown, and at `NO_IMAGE`."""
     found = ask("SELECT image_id, punsafe FROM images WHERE punsafe IS NOT NULL", {})
     punsafe = np.full(n_images + 1, np.nan, dtype=np.float32)
     punsafe[found["image_id"]] = found["punsafe"]
@@ -144,7 +144,7 @@ def read_punsafe(ask: Ask, n_images: int) -> Float32[np.ndarray, " image_and_non
 def read_columns(
     ask: Ask, slot: Slot, n_features: int, punsafe: Float32[np.ndarray, " image_and_none"]
 ) -> SlotColumns:
-    """Asks the database for all of it; `punsafe` as `read_punsafe` gives it."""
+    """Reads all columns from the database; `punsafe` is the result of `read_punsafe`."""
     figures = ask(f"SELECT {_FIGURES} FROM {LISTED} ORDER BY feature", slot_values(slot))
     tops = ask(_TOPS, slot_values(slot))
     feature = figures["feature"]
@@ -173,17 +173,17 @@ def read_columns(
 
 
 def _before(n_active: Int32[np.ndarray, " feature"]) -> Int64[np.ndarray, " feature"]:
-    """How many there are of all the features before each."""
+    """The total of `n_active` over all features before each one."""
     counts = np.maximum(n_active, 0).astype(np.int64)
     before: Int64[np.ndarray, " feature"] = np.cumsum(counts) - counts
     return before
 
 
 def _shuffled(n: int, seed: int) -> UInt64[np.ndarray, " feature"]:
-    """A number a feature, by splitmix64: the same for the same seed on any machine.
+    """A number per feature, by splitmix64: the same for the same seed on any machine.
 
-    No two seeds may give the same numbers, shifted: then the next seed would show the next features in the
-    same order.
+    The numbers of one seed must not be a shifted copy of another's: then the next seed would show the next
+    features in the same order.
     """
     start = _mix(np.array([seed % 2**64], dtype=np.uint64))
     return _mix(start + np.arange(n, dtype=np.uint64))

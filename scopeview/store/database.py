@@ -1,6 +1,6 @@
-"""The DuckDB databases of an index, opened so that a query can read it and do nothing else.
+"""The DuckDB databases of an index, opened so that a query can read them and do nothing else.
 
-Knows how to ask safely and from many threads; what to ask is `reader`'s to know.
+Knows how to query safely and from many threads; `reader` knows which queries.
 """
 
 import threading
@@ -22,21 +22,21 @@ _INDEX = "scope"
 _CLOSED = "SET enable_external_access = false; SET lock_configuration = true"
 
 _UNREADABLE = (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException)
-"""The errors that DuckDB raises for a missing block, and after that for every query; for a block with a wrong
-checksum, it raises an error of no kind at all."""
+"""The errors that DuckDB raises for a missing block, and after that for every query. For a block with a wrong
+checksum, it raises an error of an unspecific type."""
 
 
 class Database:
-    """An index's database and that of its descriptions. May be shared by any number of threads.
+    """An index's database and the database of its descriptions. Any number of threads may share it.
 
-    Tables of the index stand in SQL as they are called, those of the descriptions as `described.NAME`; they
-    are empty where the index was not described.
+    In SQL, the index's tables have their own names, those of the descriptions are `described.NAME`; the
+    latter are empty if the index was not described.
     """
 
     def __init__(self, path: Path, described: Path | None = None, *, memory_mb: int | None = None) -> None:
-        """Raises `DamagedError` when a file is missing or no database.
+        """Opens the databases. Raises `DamagedError` if a file is missing or not a database.
 
-        `memory_mb` bounds what is kept of the files and what a query may need; None: most of the machine's.
+        `memory_mb` bounds the memory for cached blocks and for queries; None: most of the machine's.
         """
         bounds = _BOUNDED if memory_mb is None else {**_BOUNDED, "memory_limit": f"{memory_mb}MB"}
         self._connection = duckdb.connect(":memory:", config=bounds)
@@ -55,25 +55,25 @@ class Database:
         self._opening = threading.Lock()
 
     def rows(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """All rows of a query with `$name` parameters."""
+        """Returns all rows of a query with `$name` parameters."""
         with self._asking():
             return self._cursor().execute(sql, values or {}).fetchall()
 
     def columns(
         self, sql: str, values: dict[str, Any] | None = None
     ) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-        """All rows of such a query by column; one with NULLs is a masked array."""
+        """Returns the result of a query by column; a column with NULLs is a masked array."""
         with self._asking():
             found: dict[str, Any] = self._cursor().execute(sql, values or {}).fetchnumpy()
             return found
 
     def table(self, sql: str, values: dict[str, Any] | None = None) -> Any:
-        """All rows of a query with `$name` parameters as a `pyarrow.Table`."""
+        """Returns the result of a query with `$name` parameters as a `pyarrow.Table`."""
         with self._asking():
             return self._cursor().sql(sql, params=values).to_arrow_table()
 
     def one(self, sql: str, values: dict[str, Any] | None = None) -> tuple[Any, ...]:
-        """The first row of a query that always has one."""
+        """Returns the first row of a query that always has one."""
         return self.rows(sql, values)[0]
 
     def close(self) -> None:

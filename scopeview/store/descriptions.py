@@ -1,7 +1,7 @@
-"""Questions about what the describe stage found: a feature's names, neighbors and places.
+"""Queries for the results of the describe stage: a feature's names, neighbors and places.
 
-The answers lie in a database of their own beside the index's, attached as `described`. An index that was not
-described (made by an older version, or still being made) answers with None.
+They are in a separate database beside the index's, attached as `described`. For an index that was not
+described (made by an older version, or still being made) the result is None.
 """
 
 import re
@@ -40,7 +40,7 @@ class DescribedReader(IndexFolder):
     """The part of `IndexReader` that reads descriptions."""
 
     def description(self, slot: Slot, feature: int) -> Description | None:
-        """None: this index was not described. Raises `NotFoundError` for a feature that the layer lacks."""
+        """Returns a feature's description; None if the index was not described. Raises `NotFoundError`."""
         self._check_feature(slot, feature)
         if not self.is_described:
             return None
@@ -53,7 +53,7 @@ class DescribedReader(IndexFolder):
     def neighbors_in(
         self, slot: Slot, features: Sequence[int], layer: Layer, kind: NeighborKind
     ) -> list[tuple[int, Neighbor]]:
-        """Each of these features with its neighbors of that kind in a layer, by feature and then by rank."""
+        """Returns pairs of a feature and a neighbor of this kind in `layer`, by feature and then by rank."""
         rows = self.sql(
             "SELECT feature, features, scores FROM described.neighbors"
             f" WHERE {IN_SLOT} AND kind = $kind AND other_layer = $other"
@@ -67,10 +67,11 @@ class DescribedReader(IndexFolder):
         ]
 
     def name_matches(self, slot: Slot, words: str, *, limit: int) -> list[NameMatch]:
-        """Features that have a name with these words in it, whatever their case.
+        """Returns the features that have a name containing these words; case is ignored.
 
-        At most `limit` of those whose best name has them as whole words, exactly these words first, and then
-        as many others, the better their name's rank the earlier. Within that by the name's score.
+        At most `limit` features whose best name contains them as whole words come first, exact matches before
+        others; then at most `limit` other features. Each part is sorted by the rank of the matching name,
+        then by its score.
         """
         words = " ".join(words.lower().split())
         whole_words = _EDGE + re.escape(words) + _EDGE
@@ -78,12 +79,12 @@ class DescribedReader(IndexFolder):
         return [NameMatch(*row) for row in self.sql(_NAME_MATCHES, values)]
 
     def means(self) -> dict[Modality, Float32[np.ndarray, " projection"]]:
-        """The mean unit embedding of all images; nothing where the index was not described."""
+        """Returns the mean unit embedding of all images; an empty dict if the index was not described."""
         rows = self.sql("SELECT of, mean FROM described.means")
         return {of: np.asarray(mean, dtype=np.float32) for of, mean in rows}
 
     def usual_name_score(self) -> float | None:
-        """The cosine that nine in ten features reach with their best name; None where none has a name."""
+        """Returns the cosine that nine in ten features reach with their best name; None without names."""
         return self._usual_name_score
 
     @cached_property
@@ -118,7 +119,7 @@ class DescribedReader(IndexFolder):
         return Placed(*rows[0]) if rows else Placed()
 
     def _neighbors(self, slot: Slot, feature: int) -> list[Neighbor]:
-        """By kind, then by layer in the index's order, then by rank."""
+        """The neighbors by kind, then by layer in the index's order, then by rank."""
         rows = self.sql(
             "SELECT kind, other_layer, features, scores FROM described.neighbors"
             f" WHERE {IN_SLOT} AND feature = $feature",

@@ -1,10 +1,11 @@
-"""Paths as DuckDB takes them: as one file, whatever characters they hold.
+"""Paths in a form that DuckDB takes as one file, whatever characters they hold.
 
-DuckDB interprets a path. Its readers take `*`, `?` and `[` for a pattern, so that `run[1]/x.parquet` is read
-from `run1`; a database's `\\` becomes a `/`, and a `?` moves its log; `name=value` becomes a column, and
-`md:` or `~` at the beginning of a relative path something else again. The rules differ by statement and no
-escape serves them all, so a folder whose path holds anything but plain characters is handed over as a link
-with a plain name. Of databases only `ATTACH` follows a link; `duckdb.connect` is for those in memory.
+DuckDB interprets paths. Its readers take `*`, `?` and `[` for a pattern, so that `run[1]/x.parquet` is read
+from `run1`. In a database's path a backslash becomes a `/`, and a `?` moves its log; `name=value` becomes a
+column, and `md:` or `~` at the beginning of a relative path has yet another meaning. The rules differ by
+statement and no escape serves them all, so a folder whose path holds anything but plain characters is passed
+as a link with a plain name. For databases only `ATTACH` follows a link; use `duckdb.connect` only for those
+in memory.
 """
 
 import atexit
@@ -19,7 +20,7 @@ import duckdb
 from scopeview.errors import ScopeviewError
 
 _PLAIN = re.compile(r"/[\w./ +-]*")
-"""An allowlist, since DuckDB may give meaning to further characters."""
+"""An allowlist, since DuckDB may interpret further characters."""
 
 
 def duckdb_path(path: Path) -> str:
@@ -29,15 +30,15 @@ def duckdb_path(path: Path) -> str:
 
 
 def quoted(path: Path) -> str:
-    """The same as a string of SQL."""
+    """The path of `duckdb_path` as an SQL string."""
     return "'" + duckdb_path(path).replace("'", "''") + "'"
 
 
 def attach_new(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
-    """A new database in that file, whole once it is detached.
+    """Attaches a new database in that file; it is complete once detached.
 
-    It is written without a log: one that breaks off is begun anew, and where the log would lie is worked out
-    from the path.
+    It is written without a log: an interrupted build starts over anyway, and DuckDB would derive the log's
+    place from the path.
     """
     connection.execute("SET auto_checkpoint_skip_wal_threshold = 0; SET wal_autocheckpoint = '0B'")
     connection.execute(f"ATTACH {quoted(path)} AS {name}")
@@ -49,7 +50,7 @@ def _is_plain(path: Path) -> bool:
 
 @cache
 def _link(folder: Path) -> Path:
-    """A link to the folder, until the process ends."""
+    """A link to the folder that exists until the process ends."""
     link = Path(tempfile.mkdtemp(dir=_links())) / "folder"
     link.symlink_to(folder, target_is_directory=True)
     return link
@@ -57,7 +58,7 @@ def _link(folder: Path) -> Path:
 
 @cache
 def _links() -> Path:
-    """This process's folder of links. Raises `ScopeviewError` where there is no place for one."""
+    """This process's folder of links. Raises `ScopeviewError` if it cannot be created."""
     try:
         links = Path(tempfile.mkdtemp(prefix="scopeview-"))
     except OSError as error:

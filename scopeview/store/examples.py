@@ -1,4 +1,4 @@
-"""Questions about the images of one feature: ranked, by interval of activation, and across tokens."""
+"""Queries for the images of one feature: ranked, by interval of activation, and across tokens."""
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain, islice
@@ -14,16 +14,16 @@ from scopeview.store.records import MIN_GRID_IMAGES, ActivatingImages, ActiveFea
 
 N_INTERVALS = 5
 PER_INTERVAL = 6
-"""Images shown of each."""
+"""The number of images shown per interval."""
 
 
 class ExampleReader(ImageReader):
-    """The part of `IndexReader` that shows what a feature fires on."""
+    """The part of `IndexReader` that reads the images on which a feature fires."""
 
     def activating_images(
         self, slot: Slot, feature: int, *, limit: int = 50, offset: int = 0
     ) -> list[TopImage]:
-        """Every image on which the feature fires, by rank, past the stored top ones too."""
+        """Returns a page of all images on which the feature fires, by rank, beyond the stored ones too."""
         rows = self.sql(
             f"SELECT image_id, activation, position FROM activations WHERE {IN_SLOT} AND feature = $feature"
             " ORDER BY activation DESC, image_id LIMIT $limit OFFSET $offset",
@@ -35,7 +35,7 @@ class ExampleReader(ImageReader):
     def activations_on(
         self, slot: Slot, features: Iterable[int], image_ids: Iterable[int]
     ) -> dict[tuple[int, int], ActiveFeature]:
-        """By feature and image, where one fires on the other; `codes` lists the strongest alone."""
+        """Returns activations by (feature, image id), where they fire; `codes` has only the strongest."""
         rows = self.sql(
             f"SELECT feature, image_id, activation, position FROM activations WHERE {IN_SLOT}"
             " AND feature IN (SELECT unnest($features::INTEGER[]))"
@@ -48,7 +48,7 @@ class ExampleReader(ImageReader):
         }
 
     def firing_columns(self, slot: Slot, feature: int) -> ActivatingImages:
-        """Every image on which the feature fires, as columns; for those who need them all."""
+        """Returns all images on which the feature fires, as columns, for callers that need all of them."""
         run = self._run(slot, feature)
         found = self._firing_run(slot, run) if run is not None else None
         if found is None:
@@ -60,7 +60,7 @@ class ExampleReader(ImageReader):
         return ActivatingImages(found["image_id"], found["activation"], found.get("position"))
 
     def _firing_run(self, slot: Slot, run: Run) -> dict[str, np.ndarray[Any, np.dtype[Any]]] | None:
-        """None where other rows lie there than were expected."""
+        """Reads the rows at a known location; None if they are not the expected ones."""
         # Asked so, DuckDB goes there at once; with both ends given it looks at every part of the table.
         found = self.columns(
             f"SELECT {firing_sql(slot)} FROM activations WHERE rowid >= $first LIMIT $n",
@@ -70,9 +70,9 @@ class ExampleReader(ImageReader):
         return found if len(values) == run.n and float(values[0]) == run.highest else None
 
     def intervals(self, slot: Slot, feature: int) -> list[Interval]:
-        """Equal slices of (0, max], the highest first, each with an even sample of its images by rank.
+        """Returns equal slices of (0, max], the highest first, each with evenly spaced images by rank.
 
-        The same question has the same answer. Nothing for a feature that never fires.
+        Equal calls return equal results. The list is empty for a feature that never fires.
         """
         row = self._row(slot, feature)
         found = row.sampled() if row is not None else sampled(self.firing_columns(slot, feature))
@@ -91,7 +91,7 @@ class ExampleReader(ImageReader):
         ]
 
     def overlap(self, layer: Layer, feature: int) -> dict[Token, list[int]]:
-        """The ids of the feature's top nine images at each token of the layer, in the index's order."""
+        """Returns the ids of the feature's top nine images at each of the layer's tokens, in order."""
         rows = self.sql(
             f"SELECT token, top_images[:{MIN_GRID_IMAGES}] FROM features"
             " WHERE layer = $layer AND feature = $feature",
@@ -131,9 +131,9 @@ class ExampleReader(ImageReader):
 def sampled(
     firing: ActivatingImages, n_intervals: int = N_INTERVALS, per_interval: int = PER_INTERVAL
 ) -> Sampled:
-    """How many images each of the equal slices of (0, max] has, the highest first, and some of each.
+    """Counts the images in equal slices of (0, max], the highest slice first, and samples some of each.
 
-    Nothing for a feature that never fires.
+    All lists are empty for a feature that never fires.
     """
     values = firing.activation
     if not len(values):
@@ -146,9 +146,9 @@ def sampled(
 
 
 def sampled_ranks(n_images: Sequence[int], per_interval: int = PER_INTERVAL) -> list[list[int]]:
-    """From the number of images in consecutive intervals of ranks -> the ranks of the images shown.
+    """Chooses the ranks to show, given the number of images in consecutive intervals of ranks.
 
-    They are the first of the interval, and from there on each at whose place another whole part is reached.
+    In an interval with too many images, they are evenly spaced, beginning with its first rank.
     """
     firsts = accumulate(n_images, initial=1)
     return [
@@ -162,5 +162,5 @@ def _places(n: int, n_wanted: int) -> Sequence[int]:
 
 
 def firing_sql(slot: Slot) -> str:
-    """The columns of `activations` that `Firing` has at that slot, for SQL."""
+    """The SQL columns of `activations` that `ActivatingImages` has at that slot."""
     return f"image_id, activation{', position' if slot.token == ANY else ''}"

@@ -1,13 +1,12 @@
 """The databases' rows of one feature at one token, as one blob that is read in microseconds.
 
-Of its images it holds only the highest, and examples by interval.
+It holds only the feature's top images, and examples by interval. A query takes a millisecond or more whatever
+it asks, most of it unpacking lists of other features. The blobs of a slot are a pack, by feature; the
+describe stage writes them beside its database, which holds the same data. An index without them is read from
+the databases.
 
-A query takes a millisecond or more whatever it asks, most of it unpacking lists of features that nobody asked
-about. Of a slot the blobs are a pack, by feature; the describe stage writes them beside its database, which
-holds the same. An index without them is read from the databases.
-
-A blob: how many values each of `SECTIONS` has, as 16-bit numbers, then the values, section by section, all of
-it little-endian. A single value that is NULL has no values, and neither has a list that is empty.
+A blob holds the number of values of each of `SECTIONS` as 16-bit numbers, then the values, section by
+section, all little-endian. A single value that is NULL has no values; nor has an empty list.
 """
 
 import struct
@@ -49,10 +48,10 @@ SECTIONS = {
     "near_feature": "i",
     "near_score": "f",
 }
-"""By name: the kind of its values, as `struct` calls it. Named after the columns that they were."""
+"""The type code (as in `struct`) of each section's values, by section. Named after the database's columns."""
 
 FORMAT = 2
-"""Packs of another format are left alone, as if they were not there."""
+"""Packs of another format are ignored, as if they did not exist."""
 
 _PLACES = {name: place for place, name in enumerate(SECTIONS)}
 _KINDS = list(SECTIONS.values())
@@ -102,7 +101,7 @@ class Sampled(NamedTuple):
 
 
 class FeatureRow:
-    """One blob, of which a part is unpacked when it is asked for."""
+    """One blob, whose parts are unpacked on request."""
 
     def __init__(self, blob: bytes) -> None:
         self._blob = blob
@@ -122,7 +121,7 @@ class FeatureRow:
         )
 
     def described(self) -> Described:
-        """Nothing of all this for a feature that never fires."""
+        """The feature's described values; all empty or None for a feature that never fires."""
         words = bytes(self._list("names")).decode()
         return Described(
             names=words.split("\n") if words else [],
@@ -146,7 +145,7 @@ class FeatureRow:
         )
 
     def neighbors(self, layers: Sequence[Layer]) -> list[Neighbor]:
-        """By kind, then by layer in the index's order, which is given, then by rank."""
+        """The neighbors by kind, then by layer in the index's order, which is `layers`, then by rank."""
         near = iter(zip(self._list("near_feature"), self._list("near_score"), strict=True))
         lists = zip(self._list("near_kind"), self._list("near_layer"), self._list("near_n"), strict=True)
         return [
@@ -164,7 +163,7 @@ class FeatureRow:
 
 
 def packed(values: Mapping[str, bytes]) -> bytes:
-    """A blob, of the bytes of its sections; those that are absent have no values."""
+    """Packs the bytes of sections into a blob; absent sections have no values."""
     parts = [values.get(name, b"") for name in SECTIONS]
     counts = [len(part) // size for part, size in zip(parts, _SIZES, strict=True)]
     return b"".join([_HEAD.pack(*counts), *parts])
@@ -182,7 +181,7 @@ class SlotRows:
             ) from error
 
     def row(self, feature: int) -> FeatureRow | None:
-        """None for a feature that the database lacks. Raises `DamagedError`."""
+        """The feature's row; None if the database has no such feature. Raises `DamagedError`."""
         blob = self._pack.read(feature)
         return FeatureRow(blob) if blob else None
 
@@ -191,7 +190,7 @@ class SlotRows:
 
 
 def rows_dir(index_dir: Path, database: str) -> Path:
-    """Named after their format and the database of descriptions."""
+    """The folder of an index's rows, named after their format and the database of descriptions."""
     return index_dir / f"rows-{FORMAT}-{Path(database).stem.removeprefix('described-')}"
 
 
@@ -202,6 +201,6 @@ def slot_rows(index_dir: Path, database: str, slot: Slot) -> Path:
 def open_rows(
     index_dir: Path, database: str, slots: Sequence[Slot], open_pack: Callable[[Path], Pack] = Pack
 ) -> dict[Slot, SlotRows]:
-    """The rows of the slots that have them. Raises `DamagedError` if they are damaged."""
+    """Opens the rows of all slots that have them. Raises `DamagedError` if they are damaged."""
     paths = {slot: slot_rows(index_dir, database, slot) for slot in slots}
     return {slot: SlotRows(path, open_pack) for slot, path in paths.items() if offsets_path(path).is_file()}

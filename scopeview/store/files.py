@@ -28,11 +28,11 @@ SHARD_MARKER = "shard.json"
 
 
 LOCAL = LocalFileSystem()
-"""For Arrow's writers, which otherwise take a relative path that begins like `md:` for a URL."""
+"""For Arrow's writers, which otherwise take a relative path that begins with e.g. `md:` for a URL."""
 
 
 def shard_dir(index_dir: Path, shard: int) -> Path:
-    """Where encode leaves the codes, images and embeddings of one source shard."""
+    """The folder in which encode stores the codes, images and embeddings of one source shard."""
     return index_dir / "shards" / f"{shard:05d}"
 
 
@@ -46,33 +46,33 @@ def grid_pack(index_dir: Path, slot: Slot) -> Path:
 
 
 def slot_vectors(index_dir: Path, slot: Slot) -> Path:
-    """Where describe leaves the vectors of a slot's features."""
+    """The file in which describe stores the vectors of a slot's features."""
     return index_dir / "vectors" / f"{slot.name}.npy"
 
 
 def image_vectors(index_dir: Path) -> Path:
-    """Where describe leaves the FAISS index of all images."""
+    """The file in which describe stores the FAISS index of all images."""
     return index_dir / "vectors" / "images.faiss"
 
 
 def cache_dir() -> Path:
-    """`SCOPEVIEW_CACHE`, else `~/.cache/scopeview`: what lies there can be removed and is made again."""
+    """The cache folder, `SCOPEVIEW_CACHE` or `~/.cache/scopeview`; files removed there are made again."""
     folder = os.environ.get("SCOPEVIEW_CACHE")
     return Path(folder) if folder else Path.home() / ".cache" / "scopeview"
 
 
 def read_json(path: Path) -> Any:
-    """UTF-8, with or without a byte order mark. Raises `OSError`, or `ValueError` for what is no JSON."""
+    """Reads UTF-8, with or without a byte order mark. Raises `OSError`, or `ValueError` for invalid JSON."""
     return json.loads(path.read_text(encoding="utf-8-sig"))
 
 
 WHILE_WRITING = "while writing "
-"""How an error's note begins that says which file was being written; the path follows."""
+"""The beginning of an error's note that says which file was being written; the path follows."""
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[Path]:
-    """Errors say which file was being written: a write that finds the disk full names none by itself."""
+    """Adds the file's name to errors in the block: an error about a full disk does not name any by itself."""
     try:
         yield path
     except Exception as error:
@@ -82,7 +82,7 @@ def naming(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yields a `.part` path to write to; on success it is fsynced and renamed to `path`, else removed."""
+    """Yields a `.part` path to write to; on success fsyncs it and renames it to `path`, else removes it."""
     part = path.with_name(path.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     part.touch()  # some writers make files that only their owner can read; a server may be another user
@@ -108,7 +108,7 @@ def file_sha256(path: Path) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Keys sorted and NaN refused, so that equal content is equal bytes."""
+    """Writes JSON with sorted keys, so that equal content is equal bytes; refuses NaN."""
     with atomic_write(path) as part:
         part.write_text(
             json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
@@ -116,7 +116,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_sealed_json(path: Path, content: dict[str, Any]) -> None:
-    """The same with a sha256 of its own in it, for files whose checksum stands nowhere else."""
+    """Writes JSON that includes its own sha256, for files whose checksum is recorded nowhere else."""
     plain = json.loads(json.dumps(content))
     write_json(path, {**plain, "sha256": _json_sha256(plain)})
 
@@ -127,8 +127,8 @@ _T = TypeVar("_T")
 def read_sealed_json(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T:
     """Returns `parse` of the content without its sha256, which files of older versions lack.
 
-    `parse` comes first: where it knows what is wrong, it says more. Raises `OSError`, or `DamagedError` for a
-    file that is not what was written.
+    `parse` runs before the checksum is compared, since its errors are more specific. Raises `OSError`, or
+    `DamagedError` for a file that is not what was written.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -149,7 +149,7 @@ def _json_sha256(content: dict[str, Any]) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flushes the names in it to disk: a rename is not safe before."""
+    """Flushes the folder's names to disk; until then, a rename in it is not safe."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

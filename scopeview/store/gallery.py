@@ -63,11 +63,11 @@ class GalleryReader(IndexFolder):
         limit: int = 48,
         offset: int = 0,
     ) -> Gallery:
-        """Features of a slot that pass every filter, in the given order.
+        """Returns a page of the slot's features that pass every filter, in the order `sort`.
 
-        Fire on `min_images` to `max_images` images, and on that share of all images (densities in [0, 1]),
-        have a clarity in that range, and a name that contains `name`, whatever its case. Ends of ranges
-        belong to them; a feature without a clarity is in no range of it.
+        A feature passes if it fires on `min_images` to `max_images` images, and if its density (in [0, 1])
+        and its clarity are in their ranges; bounds are inclusive. A feature without a clarity fails any bound
+        on it. With `name`, one of its names must contain that text; case is ignored.
         """
         columns, n_images = self._columns(slot), self.manifest.n_images
         matching = in_range(columns.n_active, max(min_images, 0), max_images)
@@ -83,15 +83,15 @@ class GalleryReader(IndexFolder):
         return Gallery(columns.cards(slot, page, n_images), len(found))
 
     def cards(self, slot: Slot, features: Iterable[SupportsIndex]) -> dict[int, FeatureCard]:
-        """Cards of the given features, by feature and in their order; those that do not exist are absent."""
+        """Returns the cards of the given features, by feature and in their order, without unknown ones."""
         columns = self._columns(slot)
         wanted = [at for at in within(features, len(columns)) if columns.n_active[at] != ABSENT]
         return dict(zip(wanted, columns.cards(slot, wanted, self.manifest.n_images), strict=True))
 
     def density_bins(self, slot: Slot) -> list[DensityBin]:
-        """How many features fire on 1 image, on 2 to 3, on 4 to 7, ..., up to all images: each bin doubles.
+        """Counts the features that fire on 1 image, on 2 to 3, on 4 to 7, ..., up to all images.
 
-        Empty bins are there too; features that never fire are in none.
+        Each bin doubles the last. Empty bins are included; features that never fire are in none.
         """
         # The length of a number in base two, and not its logarithm: exact at every power.
         rows = self.sql(
@@ -106,7 +106,7 @@ class GalleryReader(IndexFolder):
         ]
 
     def points(self, slot: Slot) -> Points:
-        """Every active feature; without descriptions all but counts and maxima is NaN or None."""
+        """Returns all active features. Without descriptions, all but counts and maxima is NaN or None."""
         figures = ", ".join(f"coalesce({name}, 'nan')::FLOAT AS {name}" for name in _POINT_METRICS)
         columns = self.columns(
             f"SELECT feature, n_active, names[1] AS name, {figures} FROM {LISTED}"
@@ -126,7 +126,7 @@ class GalleryReader(IndexFolder):
         )
 
     def named(self, slot: Slot, name: str) -> list[int]:
-        """Active features of the slot with a name that contains `name`, whatever its case, in their order."""
+        """Returns the active features, in order, with a name that contains `name`; case is ignored."""
         rows = self.sql(
             f"SELECT feature FROM {LISTED} WHERE n_active >= $least AND {NAMED} ORDER BY feature",
             {**slot_values(slot), "least": MIN_GRID_IMAGES, "name": name},
@@ -134,11 +134,11 @@ class GalleryReader(IndexFolder):
         return [row[0] for row in rows]
 
     def live_neighbor(self, slot: Slot, feature: int, *, forward: bool) -> int | None:
-        """The nearest feature above (or below) this one that fires on at least one image."""
+        """Returns the nearest feature above (or below) this one that fires on at least one image, or None."""
         return self._columns(slot).neighbor(feature, forward=forward)
 
     def random_feature(self, slot: Slot, seed: int) -> int | None:
-        """One feature that has a grid, the same for the same seed; None when the slot has none."""
+        """Returns a random feature that has a grid, the same for the same seed; None if the slot has none."""
         cards = self.gallery(slot, sort="random", seed=seed, limit=1).cards
         return cards[0].feature if cards else None
 
@@ -158,7 +158,7 @@ class GalleryReader(IndexFolder):
         return read_punsafe(self._database.columns, self.manifest.n_images)
 
     def _columns(self, slot: Slot) -> SlotColumns:
-        """Whoever finds them in memory does not wait for those who read another slot's."""
+        """The slot's columns; if they are in memory, without waiting while another slot's are read."""
         kept = self._kept.get(slot)
         return kept if kept is not None else self._read_columns(slot)
 

@@ -1,4 +1,4 @@
-"""Questions about the images of an index: what is known of them, what fires on them, how they look."""
+"""Queries for the images of an index: their metadata, their codes, their thumbnails."""
 
 import logging
 from bisect import bisect_right
@@ -28,25 +28,25 @@ _CODE_COLUMNS = ["features", "activations", "positions"]
 
 ALL_ROWS = f"SELECT {SHOWN_COLUMNS} FROM images ORDER BY image_id"
 MAX_ROWS_IN_MEMORY = 4_000_000
-"""An index of more images than this is queried instead."""
+"""An index with more images than this is queried instead of being kept in memory."""
 
 
 class ImageRows:
-    """The rows of `images` in memory, by image id, which counts from 0 without gaps.
+    """The rows of `images` in memory, by image id; ids count from 0 without gaps.
 
-    A server asks for twenty random images at a time; DuckDB unpacks a whole block for each of them, which
-    takes milliseconds. Half a million rows take some 70 MB.
+    A server needs twenty random images at a time; DuckDB unpacks a whole block for each of them, which takes
+    milliseconds. Half a million rows take about 70 MB.
     """
 
     def __init__(self, table: Any) -> None:
-        """`table`: the answer to `ALL_ROWS` as a `pyarrow.Table`."""
+        """`table` is the result of `ALL_ROWS` as a `pyarrow.Table`."""
         (self._rows,) = table.combine_chunks().to_batches() or [None]
 
     def __len__(self) -> int:
         return 0 if self._rows is None else int(self._rows.num_rows)
 
     def rows(self, image_ids: Sequence[int]) -> list[ImageRow]:
-        """In the order of the ids. Column by column: a value at a time costs ten times as much."""
+        """The rows in the order of the ids. Column by column, since value by value is ten times slower."""
         if not image_ids:
             return []
         found = self._rows.take(pa.array(image_ids, pa.int64()))
@@ -55,12 +55,12 @@ class ImageRows:
 
 
 class ImageReader(IndexFolder):
-    """The part of `IndexReader` that starts from images."""
+    """The part of `IndexReader` that reads images."""
 
     _rows: ImageRows | None = None
 
     def image(self, image_id: SupportsIndex) -> ImageRecord:
-        """One image with its code at every slot. Raises `NotFoundError`."""
+        """Returns an image with its code at every slot. Raises `NotFoundError`."""
         found = self.image_rows([image_id])
         if not found:
             raise self._no_image(image_id)
@@ -69,7 +69,7 @@ class ImageReader(IndexFolder):
         return ImageRecord(row, [codes[slot] for slot in self.manifest.slots if slot in codes])
 
     def codes(self, image_id: SupportsIndex) -> dict[Slot, Code]:
-        """One image's code at every slot; none for an image that there is not."""
+        """Returns an image's code at every slot; an empty dict for an unknown image."""
         return {
             Slot(code.layer, code.token): code
             for number in within([image_id], self.manifest.n_images)
@@ -77,7 +77,7 @@ class ImageReader(IndexFolder):
         }
 
     def whole_code(self, image_id: int, slot: Slot) -> Code | None:
-        """All that fires on an image at `any`: `codes` lists the k strongest. None where it is not known."""
+        """Returns everything that fires on an image at `any`; `codes` has only the top k. None if unknown."""
         return self._whole_codes(image_id, slot)
 
     @cached_property
@@ -107,7 +107,7 @@ class ImageReader(IndexFolder):
         return self.sql(f"{_CODES} WHERE image_id = $image_id", {"image_id": image_id})
 
     def images(self, *, limit: int = 100, after: int = -1) -> list[ImageRow]:
-        """Images in id order, beginning after the given id."""
+        """Returns up to `limit` images with ids greater than `after`, by id."""
         # Ids have no gaps, so both ends are known: a LIMIT alone would read everything after the first.
         rows = self.sql(
             f"SELECT {SHOWN_COLUMNS} FROM images WHERE image_id > $after AND image_id <= $last"
@@ -117,7 +117,7 @@ class ImageReader(IndexFolder):
         return [ImageRow(*row) for row in rows]
 
     def image_rows(self, image_ids: Iterable[SupportsIndex]) -> dict[int, ImageRow]:
-        """Those images, by id and in the order of the ids; ids that do not exist are absent."""
+        """Returns the rows of the given images, by id and in the order of the ids, without unknown ids."""
         wanted = within(image_ids, self.manifest.n_images)
         if self._rows is not None:
             return dict(zip(wanted, self._rows.rows(wanted), strict=True))
@@ -130,7 +130,7 @@ class ImageReader(IndexFolder):
         return {image_id: found[image_id] for image_id in wanted if image_id in found}
 
     def thumb(self, image_id: SupportsIndex) -> bytes:
-        """WebP of the square the model saw. Raises `NotFoundError`."""
+        """Returns the square that the model saw, as WebP. Raises `NotFoundError`."""
         for known in within([image_id], self.manifest.n_images):
             shard, shard_row = self._place(known)
             if blob := self._thumbs(shard).read(shard_row):
@@ -138,7 +138,7 @@ class ImageReader(IndexFolder):
         raise self._no_image(image_id)
 
     def sha256(self, image_id: SupportsIndex) -> str:
-        """The sha256 of the original file, in hex. Raises `NotFoundError`."""
+        """Returns the sha256 of the original file, in hex. Raises `NotFoundError`."""
         for known in within([image_id], self.manifest.n_images):
             sql = "SELECT sha256 FROM images WHERE image_id = $image_id LIMIT 1"
             for (sha256,) in self.sql(sql, {"image_id": known}):
@@ -146,14 +146,14 @@ class ImageReader(IndexFolder):
         raise self._no_image(image_id)
 
     def embedding(self, image_id: SupportsIndex) -> Float16[np.ndarray, " projection"]:
-        """The final projected CLIP embedding of one image, not normalised. Raises `NotFoundError`."""
+        """Returns the final projected CLIP embedding of one image, not normalised. Raises `NotFoundError`."""
         for known in within([image_id], self.manifest.n_images):
             shard, shard_row = self._place(known)
             return np.array(self._embeddings(shard)[shard_row])
         raise self._no_image(image_id)
 
     def embeddings(self) -> np.ndarray[Any, np.dtype[np.float16]]:
-        """The final projected CLIP embedding of every image, (n_images, projection_dim), by image id."""
+        """Returns the final projected CLIP embedding of every image, (n_images, projection_dim), by id."""
         n_shards = self._database.one("SELECT coalesce(max(shard) + 1, 0) FROM images")[0]
         parts = [self._embeddings(shard) for shard in range(n_shards)]
         return (
@@ -161,7 +161,7 @@ class ImageReader(IndexFolder):
         )
 
     def keep_image_rows(self) -> None:
-        """Reads what is known of the images into memory, unless they are too many; answers stay the same."""
+        """Reads the rows of all images into memory, unless there are too many. Results stay the same."""
         if self.manifest.n_images <= MAX_ROWS_IN_MEMORY:
             rows = ImageRows(self._database.table(ALL_ROWS))
             if len(rows) == self.manifest.n_images:
@@ -175,7 +175,7 @@ class ImageReader(IndexFolder):
         return [first for first, _ in rows], [shard for _, shard in rows]
 
     def _place(self, image_id: int) -> tuple[int, int]:
-        """Its shard, and its row there: ids count on from shard to shard. Raises `NotFoundError`."""
+        """The image's shard and row: ids continue from shard to shard. Raises `NotFoundError`."""
         firsts, shards = self._first_images
         at = bisect_right(firsts, image_id) - 1
         if at < 0:
@@ -183,7 +183,7 @@ class ImageReader(IndexFolder):
         return shards[at], image_id - firsts[at]
 
     def _embeddings(self, shard: int) -> np.ndarray[Any, np.dtype[np.float16]]:
-        """Mapped, and not to be kept: see `open_npy`."""
+        """A memory-mapped array that must not be kept: see `open_npy`."""
         path = shard_dir(self.index_dir, shard) / "embeddings.npy"
         self.files.check(path)
         try:
@@ -207,9 +207,9 @@ def _code(row: tuple[Any, ...]) -> Code:
 
 
 def whole_code(path: Path, shard_row: int, listed: Code) -> Code | None:
-    """An image's whole code at `any`, from its shard; None where the shard disagrees with `listed`.
+    """An image's whole code at `any`, read from its shard; None if the shard disagrees with `listed`.
 
-    `listed` is the code in the tables, which hold the k strongest features alone.
+    `listed` is the code in the database, which has only the k strongest features.
     """
     try:
         features, values, positions = _read_code(path, shard_row)

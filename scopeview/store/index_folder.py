@@ -1,4 +1,4 @@
-"""An index folder, opened: its manifest, its database and its packs, and which slots it has."""
+"""An open index folder: its manifest, its databases, its packs and its slots."""
 
 import logging
 import operator
@@ -21,13 +21,13 @@ log = logging.getLogger("scopeview.store")
 
 _PACKS_OPEN = 64
 IN_SLOT = "layer = $layer AND token = $token"
-"""The rows of one slot; `slot_values` has the parameters."""
+"""The SQL condition for the rows of one slot; `slot_values` has its parameters."""
 
 _Opened = TypeVar("_Opened", bound="IndexFolder")
 
 
 class Run(NamedTuple):
-    """Rows of `activations` that follow each other."""
+    """Consecutive rows of `activations`: the number of the first row, and how many."""
 
     first: int
     n: int
@@ -39,14 +39,14 @@ class IndexFolder:
 
     _reads_rows = True  # instead of asking the databases the same
     on_damage: Callable[[DamagedError], None] = staticmethod(lambda error: log.error("%s", error))
-    """Told of damage that an answer does without, since it has the same from elsewhere."""
+    """Called with damage that does not stop an answer, since the same data is read from elsewhere."""
 
     _memory_mb: int | None = None  # of the database; a server sets a bound, so that its memory has one
 
     def __init__(self, index_dir: Path, manifest: Manifest | None = None) -> None:
-        """Reads the folder's manifest unless one is given, as the indexer does before it writes its own.
+        """Opens the folder by its manifest, or by a given one, as the indexer does before writing its own.
 
-        Raises `IndexFormatError` when the folder is no finished index, or a file that is needed is damaged.
+        Raises `IndexFormatError` if the folder is not a finished index, or if a required file is damaged.
         """
         self.index_dir = index_dir
         self.manifest: Manifest = manifest or read_manifest(index_dir)
@@ -80,21 +80,21 @@ class IndexFolder:
         self._database.close()
 
     def sql(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """The rows of any read-only query, with `$name` parameters."""
+        """Returns the rows of any read-only query with `$name` parameters."""
         return self._database.rows(sql, values)
 
     def columns(
         self, sql: str, values: dict[str, Any] | None = None
     ) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-        """The same by column; one with NULLs is a masked array."""
+        """Returns the result of a read-only query by column; a column with NULLs is a masked array."""
         return self._database.columns(sql, values)
 
     def table(self, sql: str, values: dict[str, Any] | None = None) -> Any:
-        """The same as a `pyarrow.Table`."""
+        """Returns the result of a read-only query as a `pyarrow.Table`."""
         return self._database.table(sql, values)
 
     def slot(self, layer: str | SupportsIndex, token: str | SupportsIndex) -> Slot:
-        """That slot of this index. Raises `NotFoundError` naming the layers or tokens that there are."""
+        """Returns this slot of the index. Raises `NotFoundError` naming the layers or tokens of the index."""
         wanted = Slot(parse_layer(str(layer)), parse_token(str(token)))
         if wanted in self.manifest.slots:
             return wanted
@@ -106,17 +106,17 @@ class IndexFolder:
 
     @property
     def is_described(self) -> bool:
-        """Has the describe stage been through this index?"""
+        """True if the index has the results of the describe stage."""
         return self.manifest.describe is not None
 
     def _check_feature(self, slot: Slot, feature: int) -> None:
-        """Raises `NotFoundError` for one that the layer does not have."""
+        """Raises `NotFoundError` for a feature that the layer does not have."""
         n_features = self._n_features(slot)
         if not 0 <= feature < n_features:
             raise NotFoundError(f"layer {slot.layer} has no feature {feature}; it has 0 to {n_features - 1}")
 
     def _open_pack(self, path: Path) -> Pack:
-        """Raises `DamagedError` for one of another index that has taken the place of this one, too."""
+        """Opens a pack. Raises `DamagedError` if it is damaged, or has been replaced by another index's."""
         for part in (offsets_path(path), checksums_path(path)):
             if self.files.expects(part):
                 self.files.check(part)
@@ -124,7 +124,7 @@ class IndexFolder:
         return Pack(path)
 
     def _row(self, slot: Slot, feature: int) -> FeatureRow | None:
-        """The feature's row; None if the databases have to be queried."""
+        """The feature's stored row; None if the databases have to be queried instead."""
         rows = self._feature_rows.get(slot)
         try:
             return rows.row(feature) if rows is not None else None
@@ -133,7 +133,7 @@ class IndexFolder:
             return None
 
     def _run(self, slot: Slot, feature: int) -> Run | None:  # noqa: ARG002
-        """Where a feature's activations lie; None where that is not known yet."""
+        """The location of a feature's rows in `activations`; None if it is not known yet."""
         return None
 
     def _n_features(self, slot: Slot) -> int:
@@ -146,7 +146,7 @@ def slot_values(slot: Slot) -> dict[str, Any]:
 
 
 def within(numbers: Iterable[SupportsIndex], end: int) -> list[int]:
-    """Those that can be in the database, each once: others would not even fit its columns."""
+    """The distinct numbers from 0 to `end` - 1, in order; others may not even fit the columns."""
     return [number for number in dict.fromkeys(map(operator.index, numbers)) if 0 <= number < end]
 
 

@@ -1,6 +1,6 @@
 """`manifest.json`: what an index holds and where every number in it came from.
 
-It is written last, so a folder with a manifest is a whole index. Unknown versions are refused by name.
+It is written last, so a folder with a manifest is a complete index. An unknown version is refused by name.
 """
 
 from functools import cached_property
@@ -21,9 +21,9 @@ VERSION = 3
 Version 2 had no checksums."""
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][\w.-]*$")]
-"""In the index's folder itself."""
+"""A file in the index's folder itself."""
 FilePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)*$")]
-"""Below the index's folder, never outside it."""
+"""A file at any depth below the index's folder, never outside it."""
 
 Normalization = Literal["none", "standardize"]
 
@@ -48,17 +48,17 @@ class ModelRecord(_Record):
 
     @property
     def grid_size(self) -> int:
-        """Patches along one side of the image."""
+        """The number of patches along one side of the image."""
         return self.image_px // self.patch_px
 
     @property
     def grey_16_bit(self) -> Grey16:
-        """How 16-bit greyscale was converted; not recorded before it was scaled."""
+        """The conversion of 16-bit greyscale. Older indexes do not record it; theirs was "clipped"."""
         return "scaled" if self.preprocessing.get("grey_16_bit") == "scaled" else "clipped"
 
 
 class SaeFigures(_Record):
-    """Reconstruction on sampled tokens of the indexed images, in the SAE's own input space."""
+    """Reconstruction metrics on sampled tokens of the indexed images, in the SAE's own input space."""
 
     explained_variance: float
     mse: float = Field(description="summed over dimensions, mean over tokens")
@@ -67,7 +67,7 @@ class SaeFigures(_Record):
 
 
 class TrainedOnRecord(_Record):
-    """The model that an SAE's own file names, and whether it is the index's."""
+    """The model that an SAE's own file names, and whether it is the index's model."""
 
     name: str | None = Field(description="Hugging Face id or name, as the SAE's file has it")
     revision: str | None
@@ -123,7 +123,7 @@ class DescribeRecord(_Record):
 
 
 class Manifest(_Record):
-    """The whole of `manifest.json`."""
+    """The content of `manifest.json`."""
 
     format: Literal["scopeview-index"] = "scopeview-index"
     version: Literal[1, 2, 3] = 3
@@ -160,7 +160,7 @@ class Manifest(_Record):
 
 
 def read_manifest(index_dir: Path) -> Manifest:
-    """Raises `IndexFormatError` when there is none, or none that this program can read."""
+    """Reads a folder's manifest. Raises `IndexFormatError` if there is none that this program can read."""
     path = index_dir / MANIFEST
     try:
         return read_sealed_json(path, Manifest.model_validate)

@@ -1,9 +1,9 @@
 """A pack: many small blobs (thumbnails, grid sprites) in one file, found by number in constant time.
 
 `NAME.pack` holds the blobs end to end; `NAME.offsets.npy` holds int64 offsets, one more than there are blobs,
-so blob i is bytes [offsets[i], offsets[i + 1]). An empty range means that there is no blob of that number.
-`NAME.checksums.npy` holds the CRC-32 of each blob, which is compared whenever the blob is read; packs of
-older indexes have none. The offsets are written last: a pack without them is unfinished.
+so blob i is bytes [offsets[i], offsets[i + 1]). An empty range means that there is no blob with that number.
+`NAME.checksums.npy` holds the CRC-32 of each blob, which is checked whenever the blob is read; packs of older
+indexes have none. The offsets are written last: a pack without them is unfinished.
 """
 
 import os
@@ -31,7 +31,7 @@ def checksums_path(pack: Path) -> Path:
 
 
 class PackWriter:
-    """Appends blobs in order of their number; a context manager that keeps all of the pack or nothing."""
+    """Appends blobs in order of their number; a context manager that keeps the whole pack or nothing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -47,7 +47,7 @@ class PackWriter:
         return self
 
     def append(self, blob: bytes | None) -> None:
-        """The next number's blob; None leaves the number empty."""
+        """Appends the blob with the next number; None leaves the number empty."""
         self._handle.write(blob or b"")
         self._offsets.append(self._offsets[-1] + len(blob or b""))
         self._checksums.append(zlib.crc32(blob or b""))
@@ -69,7 +69,7 @@ def write_pack(path: Path, blobs: Iterable[bytes | None]) -> None:
 
 
 def add_checksums(path: Path) -> None:
-    """Vouches for the blobs of a pack of an older version as they are now; does nothing where it has them."""
+    """Adds checksums of the present blobs to a pack of an older version; does nothing if it has them."""
     if checksums_path(path).exists():
         return
     pack = Pack(path)
@@ -87,7 +87,7 @@ class Pack:
     """Random access to a written pack. Safe to share between threads (positioned reads, no seek)."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `IndexFormatError` when either file is missing or they disagree about the size."""
+        """Opens the pack. Raises `IndexFormatError` if a file is missing or their sizes disagree."""
         self.path = path
         try:
             self._offsets = read_npy(offsets_path(path))
@@ -113,9 +113,9 @@ class Pack:
         return (self.read(number) for number in range(len(self)))
 
     def read(self, number: int) -> bytes | None:
-        """The blob of that number, or None where it is empty or out of range.
+        """The blob with this number; None if it is empty or out of range.
 
-        Raises `DamagedError` for one that is not what was written.
+        Raises `DamagedError` for a blob that is not what was written.
         """
         if not 0 <= number < len(self):
             return None
@@ -128,7 +128,7 @@ class Pack:
 
 
 def _fits(offsets: np.ndarray[Any, np.dtype[Any]], n_bytes: int) -> bool:
-    """Do they cut a file of that size into blobs, end to end?"""
+    """True if the offsets divide a file of this size into blobs, end to end."""
     if offsets.dtype != np.int64 or offsets.ndim != 1 or len(offsets) == 0:
         return False
     return bool(offsets[0] == 0 and offsets[-1] == n_bytes and (np.diff(offsets) >= 0).all())
@@ -137,13 +137,14 @@ def _fits(offsets: np.ndarray[Any, np.dtype[Any]], n_bytes: int) -> bool:
 _HEADER_LOCK = Lock()
 """Held while numpy reads the header of a `.npy` file.
 
-numpy reads it with `ast`, whose depth counter all threads share: Python 3.11 may collect garbage meanwhile
-and let another thread in, and then either can fail with "SystemError: AST constructor recursion depth
-mismatch" (python/cpython#106905 is about the same counter). A server opens packs from many threads."""
+numpy reads it with `ast`, whose depth counter all threads share. Python 3.11 may collect garbage in the
+meantime and switch to another thread; then either can fail with "SystemError: AST constructor recursion depth
+mismatch" (python/cpython#106905 is about the same counter). A server opens packs from many threads.
+"""
 
 
 def open_npy(path: Path) -> np.ndarray[Any, np.dtype[Any]]:
-    """The array, mapped and read-only. Raises `OSError`, or `ValueError` for what is no array.
+    """The array, memory-mapped and read-only. Raises `OSError`, or `ValueError` for a file without an array.
 
     Reading beyond the end of a mapped file that was truncated kills the process, so files that stay open are
     loaded with `read_npy` instead.
@@ -152,7 +153,7 @@ def open_npy(path: Path) -> np.ndarray[Any, np.dtype[Any]]:
 
 
 def read_npy(path: Path) -> np.ndarray[Any, np.dtype[Any]]:
-    """The array in memory. Raises `OSError`, or `ValueError` for what is no array."""
+    """The array in memory. Raises `OSError`, or `ValueError` for a file without an array."""
     return _load(path, None)
 
 

@@ -1,7 +1,7 @@
-"""Queries to a finished index: one method a question, every query parameterised and bounded.
+"""Queries to a finished index: one method per query, every query parameterised and bounded.
 
-Knows nothing of HTTP, pages or models. One `IndexReader` may be shared by any number of threads. This
-module reads one feature; `images`, `gallery`, `examples`, `codes` and `descriptions` hold the other queries.
+Knows nothing of HTTP, pages or models. One `IndexReader` may be shared by any number of threads. This module
+reads one feature; `images`, `gallery`, `examples`, `codes` and `descriptions` hold the other queries.
 """
 
 import operator
@@ -29,14 +29,14 @@ class IndexReader(ExampleReader, GalleryReader, CodeReader, DescribedReader):
 
     @cached_property
     def search(self) -> Vectors:
-        """Search by vector among features and images."""
+        """The search by vector among features and images."""
         return Vectors(self.index_dir, self.embeddings, self.means, self.files)
 
     is_warm = False
-    """Whether `warm` is done."""
+    """True once `warm` has finished."""
 
     def warm(self) -> None:
-        """Reads into memory what is asked for all day; a server does so once it listens."""
+        """Reads frequently used data into memory; a server calls it once it listens."""
         for slot in self.manifest.slots:
             self.cards(slot, [])
         self.keep_image_rows()
@@ -45,7 +45,7 @@ class IndexReader(ExampleReader, GalleryReader, CodeReader, DescribedReader):
     def feature(
         self, layer: str | SupportsIndex, feature: SupportsIndex, token: str | SupportsIndex = "cls"
     ) -> FeatureRecord:
-        """One feature with its histogram and stored top images. Raises `NotFoundError`."""
+        """Returns a feature with its histogram and stored top images. Raises `NotFoundError`."""
         slot, number = self.slot(layer, token), operator.index(feature)
         self._check_feature(slot, number)
         row = self._row(slot, number)
@@ -64,7 +64,7 @@ class IndexReader(ExampleReader, GalleryReader, CodeReader, DescribedReader):
         )
 
     def figures(self, slot: Slot, feature: int) -> FeatureStatistics:
-        """The database's row of a feature, with the ids of its top images. Raises `NotFoundError`."""
+        """Returns a feature's row of the database, with the ids of its top images. Raises `NotFoundError`."""
         # A slot's features lie in order, so it is known where this one is, unless some are missing. Asked so,
         # DuckDB goes there at once; a search takes it twice as long.
         at = {"row": self._first_features.get(slot, 0) + feature}
@@ -88,7 +88,7 @@ class IndexReader(ExampleReader, GalleryReader, CodeReader, DescribedReader):
         return {Slot(parse_layer(layer), token): row for layer, token, row in rows}
 
     def histograms(self, slot: Slot, features: Iterable[SupportsIndex]) -> dict[int, Histogram]:
-        """The histograms of the given features that fire at all, with one query."""
+        """Returns the histograms of the given features, by feature, without those that never fire."""
         rows = self.sql(
             f"SELECT feature, max, histogram FROM features WHERE {IN_SLOT} AND max IS NOT NULL"
             " AND feature IN (SELECT unnest($features::INTEGER[]))",
@@ -97,7 +97,7 @@ class IndexReader(ExampleReader, GalleryReader, CodeReader, DescribedReader):
         return {at: Histogram(_edges(highest, len(counts)), counts) for at, highest, counts in rows}
 
     def grid(self, slot: Slot, feature: int) -> bytes:
-        """WebP of the feature's 3 x 3 grid. Raises `NotFoundError` where it fires on too few images."""
+        """Returns the feature's 3 x 3 grid as WebP. Raises `NotFoundError` if it fires on too few images."""
         blob = self._pack(grid_pack(self.index_dir, slot)).read(feature)
         if blob is None:
             raise NotFoundError(
@@ -107,7 +107,7 @@ class IndexReader(ExampleReader, GalleryReader, CodeReader, DescribedReader):
 
 
 class DatabaseReader(IndexReader):
-    """The same, but that it asks the databases alone: for those who check what was gathered from them."""
+    """An `IndexReader` that queries only the databases, to check the feature rows gathered from them."""
 
     _reads_rows = False
 

@@ -13,7 +13,7 @@ MIN_GRID_IMAGES = 9
 
 Sort = Literal["feature", "density", "max", "clarity", "score", "selectivity", "random"]
 SORTS: tuple[Sort, ...] = ("feature", "density", "max", "clarity", "score", "selectivity", "random")
-"""`clarity`, `score` (of the best name) and `selectivity`: highest first, features without one last."""
+"""`clarity`, `score` (of the best name) and `selectivity`: highest first, unknown values last."""
 
 NeighborKind = Literal["decoder", "cofiring", "vector"]
 NEIGHBOR_KINDS: tuple[NeighborKind, ...] = ("decoder", "cofiring", "vector")
@@ -21,7 +21,7 @@ NEIGHBOR_KINDS: tuple[NeighborKind, ...] = ("decoder", "cofiring", "vector")
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts over equal slices of (0, max]: `counts[i]` holds `edges[i] < activation <= edges[i + 1]`."""
+    """Counts in equal slices of (0, max]: `counts[i]` has `edges[i] < activation <= edges[i + 1]`."""
 
     edges: list[float]
     counts: list[int]
@@ -29,7 +29,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class TopImage:
-    """One image at its rank among those that fire a feature."""
+    """An image and its rank among the images on which a feature fires."""
 
     rank: int  # 1 is the highest activation; equal activations rank by image id
     image_id: int
@@ -49,7 +49,7 @@ class _Counted:
 
     @property
     def density(self) -> float:
-        """Images on which it fires / images indexed."""
+        """The number of images on which the feature fires, divided by the number of images indexed."""
         return self.n_active / self.n_images if self.n_images else 0.0
 
     @property
@@ -74,7 +74,7 @@ class FeatureRecord(_Counted):
 
 @dataclass(frozen=True)
 class FeatureCard(_Counted):
-    """The fields of a gallery's card."""
+    """The values on a feature's card in a gallery."""
 
     layer: Layer
     token: Token
@@ -99,7 +99,7 @@ class Name:
 
 
 class NameMatch(NamedTuple):
-    """A feature that has a name with certain words in it."""
+    """A feature that has a name containing certain words."""
 
     feature: int
     rank: int  # of that name among the feature's names; 1 is the best
@@ -125,7 +125,7 @@ class Neighbor:
 
 @dataclass(frozen=True)
 class Description:
-    """The descriptions of one feature at one token.
+    """The description of one feature at one token.
 
     Only active features have names, a clarity, a label entropy, neighbors and a place on the map.
     """
@@ -147,7 +147,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Points:
-    """Every active feature of a slot, a column a figure, by feature; NaN where a figure is unknown."""
+    """All active features of a slot as columns, in ascending order; NaN where a value is unknown."""
 
     feature: Int32[np.ndarray, " point"]
     n_active: Int32[np.ndarray, " point"]
@@ -162,7 +162,7 @@ class Points:
 
 @dataclass(frozen=True)
 class ActivatingImages:
-    """Every image on which a feature fires, by rank."""
+    """All images on which a feature fires, by rank."""
 
     image_id: Int32[np.ndarray, " rank"]
     activation: Float32[np.ndarray, " rank"]
@@ -180,7 +180,7 @@ class Interval:
 
 
 class Hit(NamedTuple):
-    """One answer of a search by vector."""
+    """One result of a search by vector."""
 
     number: int  # of the feature or the image
     cosine: float
@@ -188,7 +188,7 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True)
 class SlotSummary:
-    """How many of a slot's features ever fire."""
+    """The number of features of a slot, and how many of them fire."""
 
     layer: Layer
     token: Token
@@ -199,7 +199,7 @@ class SlotSummary:
 
 @dataclass(frozen=True)
 class DensityBin:
-    """Features of a slot that fire on about as many images."""
+    """A range of image counts, and the number of a slot's features that fire on so many images."""
 
     low: int  # images, at least
     high: int  # images, at most
@@ -227,7 +227,7 @@ class ActiveFeature:
 class Code:
     """The strongest k features of one image at one slot, highest activation first.
 
-    A TopK SAE keeps its k largest pre-activations as they are, so a value can be zero or negative; such a
+    A TopK SAE keeps its k largest pre-activations unchanged, so a value can be zero or negative; such a
     feature does not fire. At `any` these are the k largest of `n_active` features that fire at some token.
     """
 

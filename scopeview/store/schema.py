@@ -1,4 +1,4 @@
-"""The tables of the database, as SQL. `data/README.md` explains the columns; this is what is executed."""
+"""The tables of the database, as the SQL that creates them. `data/README.md` explains the columns."""
 
 TABLES = """
 CREATE TABLE images (
@@ -43,11 +43,11 @@ CREATE TABLE described.means (of VARCHAR NOT NULL, mean FLOAT[] NOT NULL);
 IMAGE_COLUMNS = "image_id, key, caption, source_url, label, width, height, punsafe"
 
 MAX_CAPTION_CHARS = 2000
-"""Longer captions are shown cut: some data sets hold whole web pages in them, a megabyte each."""
+"""Longer captions are truncated for display: some data sets have whole web pages, a megabyte each."""
 
 SHOWN_COLUMNS = IMAGE_COLUMNS.replace(
     "caption",
     f"CASE WHEN length(caption) > {MAX_CAPTION_CHARS}"
     f" THEN left(caption, {MAX_CAPTION_CHARS - 1}) || '…' ELSE caption END AS caption",
 )
-"""The same as rows for people: see `MAX_CAPTION_CHARS`. Tables (`index_api`) have captions whole."""
+"""The columns of `images` for display: see `MAX_CAPTION_CHARS`. `index_api` has captions in full."""

@@ -1,4 +1,4 @@
-"""Valid slugs: the first segment of an index's URLs; the site reserves some."""
+"""Valid slugs: the first segment of an index's URLs; some are reserved for the site's own pages."""
 
 import re
 
@@ -25,7 +25,7 @@ RESERVED = frozenset(
 
 
 def check_slug(slug: str) -> str:
-    """The slug itself. Raises `InputError` where it cannot stand in a URL."""
+    """Returns the slug itself. Raises `InputError` if it cannot be used in a URL."""
     if slug in RESERVED or not _SLUG.fullmatch(slug):
         raise InputError(
             f"slug {slug!r} cannot stand in a URL: use 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with"

@@ -1,8 +1,8 @@
 """Search by vector: which features, or which images, lie nearest to an embedding. FAISS, never torch.
 
-Knows nothing of words or images: whoever asks brings an embedding in the index's projection, of any length.
-A feature's vector is an offset from the mean image, so an embedding is to be `centred` before features are
-looked for; images are looked for as they are. Texts are asked with as they are: measured on the procedural
+Knows nothing of words or images: callers pass an embedding in the index's projection, of any length. A
+feature's vector is an offset from the mean image, so an embedding must be `centred` before a search for
+features, but not before a search for images. Text embeddings are not offset: measured on the procedural
 world, an offset from the mean word finds features no better.
 """
 
@@ -27,14 +27,14 @@ from scopeview.store.records import Hit
 VectorKind = Literal["exact", "ivf"]
 Modality = Literal["text", "image"]
 EXACT_BELOW = 1_000_000
-"""Up to so many vectors each is compared: a tenth of a second for half a million of 768 on one core."""
+"""Below this number of vectors, a search compares all: 0.1 s for half a million of 768 on one core."""
 
 _SLOTS_OPEN = 16
 _PROBED = 64  # cells of an inverted file that a search looks into
 _INVERTED = b"Iw"
-"""How FAISS begins a file of that kind. It is mapped, since a search looks into few of its cells, and
-compared before each search: to read a mapped file that was cut ends the process. A search of the other kind
-reads all of it, so that one is in memory."""
+"""The first bytes of a FAISS inverted file. Such a file is mapped, since a search reads few of its cells, and
+checked before each search, since reading a truncated mapped file kills the process. An exact search reads all
+vectors, so its file is loaded into memory."""
 _POINTS_A_CELL = 64  # that the cells are placed by
 
 
@@ -51,9 +51,9 @@ class VectorIndex:
         return 0 if self.index is None else int(self.index.ntotal)
 
     def nearest(self, vector: Float[np.ndarray, " projection"], k: int) -> list[Hit]:
-        """The k nearest by cosine, best first, equal ones by number; fewer where there are fewer.
+        """The k nearest vectors by cosine, best first, equal ones by number; fewer if there are fewer.
 
-        Nothing for a vector that is zero or not finite.
+        The list is empty for a vector that is zero or not finite.
         """
         length, n_wanted = float(np.linalg.norm(vector)), min(k, len(self))
         if not np.isfinite(length) or length == 0.0 or n_wanted < 1:
@@ -82,9 +82,9 @@ class Vectors:
         means: Callable[[], dict[Modality, Float32[np.ndarray, " projection"]]],
         files: IndexFiles | UnfinishedFiles | None = None,
     ) -> None:
-        """`embeddings` is asked where the index has no file for the search among images.
+        """`embeddings` is called if the index has no file for the search among images.
 
-        `files` are compared with what the index says of them.
+        `files` checks the index's files before they are read.
         """
         self._index_dir = index_dir
         self._files = files or UnfinishedFiles()
@@ -95,12 +95,12 @@ class Vectors:
         self._opening = threading.Lock()
 
     def features(self, slot: Slot) -> VectorIndex:
-        """The slot's active features by their vectors; empty where the index was not described."""
+        """The vectors of the slot's active features; empty if the index was not described."""
         with self._opening:
             return self._features(slot)
 
     def images(self) -> VectorIndex:
-        """Every image by its CLIP embedding."""
+        """The CLIP embeddings of all images."""
         with self._opening:
             return self._images()
 
@@ -146,7 +146,7 @@ class Vectors:
 
 
 def unit_rows(vectors: Float[np.ndarray, "row projection"]) -> Float32[np.ndarray, "row projection"]:
-    """Each row at length 1, in float32; a zero row stays."""
+    """The rows at unit length, in float32; a zero row stays zero."""
     rows = vectors.astype(np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     unit: Float32[np.ndarray, "row projection"] = rows / np.maximum(lengths, 1e-12)
@@ -154,13 +154,13 @@ def unit_rows(vectors: Float[np.ndarray, "row projection"]) -> Float32[np.ndarra
 
 
 def exact_index(width: int) -> Any:
-    """An empty FAISS index that will compare every vector, kept in fp16."""
+    """An empty FAISS index that compares every vector, stored in fp16."""
     fp16, inner = faiss().ScalarQuantizer.QT_fp16, faiss().METRIC_INNER_PRODUCT
     return faiss().IndexScalarQuantizer(width, fp16, inner)
 
 
 def large_index(sample: Float32[np.ndarray, "row projection"], n_vectors: int) -> Any:
-    """An inverted file in cells placed by a sample of the rows, to which all rows are then added."""
+    """An empty inverted file whose cells are placed by a sample of the rows; callers then add all rows."""
     n_cells = max(1, min(int(4 * n_vectors**0.5), len(sample) // _POINTS_A_CELL))
     fp16, inner = faiss().ScalarQuantizer.QT_fp16, faiss().METRIC_INNER_PRODUCT
     width = sample.shape[1]
@@ -178,7 +178,7 @@ def _filled(unit: Float32[np.ndarray, "row projection"]) -> Any:
 
 @lru_cache(maxsize=1)
 def faiss() -> Any:
-    """The library, imported when it is first needed."""
+    """The FAISS library, imported on first use."""
     import faiss as library
 
     if sys.platform == "darwin":

@@ -52,7 +52,7 @@ _POSITION_IDS = "vision_model.embeddings.position_ids"
 
 
 class ResidualActivations(NamedTuple):
-    """`residuals` by layer, as asked for; `embedding` as CLIP projects it, not normalised. All float32."""
+    """`residuals` by layer, as requested; `embedding` as projected, not normalised. All float32."""
 
     residuals: dict[int, Float[Tensor, "batch token width"]]
     embedding: Float[Tensor, "batch projection"]
@@ -67,9 +67,10 @@ class TokenActivations(NamedTuple):
 
 
 def resolve_model(ref: str, *, with_weights: bool = True) -> Resolved:
-    """The local folder of `ref`, fetched first if it is a hub id; without weights, a few kilobytes.
+    """The local folder of `ref`, first fetched if it is a hub id; without weights, a few kilobytes.
 
-    Of a repository that holds the weights twice, only the safetensors are fetched. Raises as `hub.resolve`.
+    From a repository with two copies of the weights, only the safetensors are fetched. Raises as
+    `hub.resolve`.
     """
     if not with_weights:
         return hub.resolve(ref, patterns=CONFIG_PATTERNS)
@@ -84,8 +85,8 @@ def normalization_table(preprocessing: Preprocessing) -> Float[Tensor, "colour=3
     """The normalized value of each of the 256 levels of each color.
 
     Computed in NumPy with the roundings of transformers' Pillow processor (rescaled in float64, rounded to
-    float32, then normalised in float32), so that looking pixels up gives its `pixel_values` bit for bit, on
-    any device and whatever a compiler fuses.
+    float32, then normalised in float32), so that looking up pixels gives its `pixel_values` bit for bit, on
+    any device and with any compiler's fusions.
     """
     factor = 1.0 if preprocessing.rescale_factor is None else preprocessing.rescale_factor
     mean = np.array(preprocessing.mean or (0, 0, 0), dtype=np.float32)
@@ -121,10 +122,10 @@ class Clip:
         dtype: torch.dtype = torch.float32,
         grey_16_bit: Grey16 = "scaled",
     ) -> "Clip":
-        """Config, preprocessing and weights are checked on the CPU; the device is touched last.
+        """Loads a model; checks config, preprocessing and weights on the CPU before it uses the device.
 
-        With a `dtype` of less precision the weights are rounded to it; taps come out as float32 all the same.
-        Raises `ModelError` for a bad folder, `InputError` for a bad device, and as `hub.resolve`.
+        With a `dtype` of lower precision the weights are rounded to it; taps are float32 all the same. Raises
+        `ModelError` for a bad folder, `InputError` for a bad device, and as `hub.resolve`.
         """
         checked_device = check_device(device)
         resolved = resolve_model(ref) if isinstance(ref, str) else ref
@@ -150,7 +151,7 @@ class Clip:
     def normalize(
         self, pixels: UInt8[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch 3 height width"]:
-        """The `pixel_values` of transformers, exactly, in float32 on the model's device."""
+        """Exactly the `pixel_values` of transformers, in float32 on the model's device."""
         levels = pixels.to(self.device, non_blocking=True).long()
         return torch.stack([self._table[colour][levels[:, colour]] for colour in range(3)], dim=1)
 
@@ -158,7 +159,7 @@ class Clip:
     def forward(
         self, pixels: UInt8[Tensor, "batch 3 height width"], layers: Sequence[int]
     ) -> ResidualActivations:
-        """`layers` are block numbers in any order; `Preprocessing.crop` makes the pixels."""
+        """Runs the tower on pixels of `Preprocessing.crop`; `layers` are block numbers in any order."""
         residuals, last = self._run(self._embed(pixels), range(self.info.n_layers), frozenset(layers))
         return ResidualActivations({layer: residuals[layer] for layer in layers}, self._project(last))
 
@@ -169,25 +170,25 @@ class Clip:
         layers: Sequence[int],
         tokens: Sequence[int] | None,
     ) -> TokenActivations:
-        """As `forward`, but at these tokens alone, in this order (None: all).
+        """Like `forward`, but only at these tokens, in this order (None: all).
 
-        Of the last block only those tokens are computed that a tap or the embedding needs.
+        The last block is computed only for those tokens that a tap or the embedding needs.
         """
         return self._tap(self._embed(pixels), tuple(layers), None if tokens is None else tuple(tokens))
 
     def compile(self, **options: Any) -> None:
-        """Lets PyTorch compile what `tap` runs; the first call of each shape then takes a while."""
+        """Lets PyTorch compile what `_tap` runs; the first call with each shape then takes a while."""
         self._tap = torch.compile(self._tap, dynamic=False, **options)  # type: ignore[method-assign]
 
     def uncompile(self) -> None:
-        """Runs `tap` as it is written again."""
+        """Runs `_tap` uncompiled again."""
         self.__dict__.pop("_tap", None)
 
     @torch.inference_mode()
     def residuals(
         self, pixels: UInt8[Tensor, "batch 3 height width"], layers: Sequence[int]
     ) -> dict[int, Float[Tensor, "batch token d_in"]]:
-        """The taps of `forward` alone: no block after the last of these is run."""
+        """Only the taps of `forward`: no block after the last of these is run."""
         blocks = range(max(layers, default=-1) + 1)
         residuals, _ = self._run(self._embed(pixels), blocks, frozenset(layers))
         return {layer: residuals[layer] for layer in layers}
@@ -196,7 +197,7 @@ class Clip:
     def resume(
         self, residual: Float[Tensor, "batch token d_in"], from_layer: int
     ) -> Float[Tensor, "batch projection"]:
-        """The embedding that a residual stream after block `from_layer` leads to; of a tap, its image's."""
+        """The embedding that follows from a residual stream after block `from_layer`; a tap gives its own."""
         entered = residual.to(device=self.device, dtype=self.dtype)
         return self._project(self._run(entered, range(from_layer + 1, self.info.n_layers), frozenset())[1])
 
@@ -261,12 +262,12 @@ def block_at(
 
 
 def all_finite(numbers: Float[Tensor, "batch *rest"]) -> Bool[Tensor, " batch"]:
-    """Whether each is free of NaN and Inf. Checks the maximum: nine times as fast as checking all."""
+    """True for rows without NaN and Inf. Checks the maximum: nine times as fast as checking every number."""
     return numbers.flatten(1).abs().amax(dim=1).isfinite()
 
 
 def check_device(device: str) -> torch.device:
-    """Raises `InputError` for a device that is not there, or that holds no numbers (`meta`)."""
+    """Raises `InputError` for a device that does not exist, or that holds no numbers (`meta`)."""
     try:
         checked = torch.device(device)
         torch.zeros(1, device=checked).cpu()
@@ -279,7 +280,7 @@ def check_device(device: str) -> torch.device:
 def _load_tower(
     folder: Path, device: torch.device, dtype: torch.dtype, attention: str
 ) -> CLIPVisionModelWithProjection:
-    """Laid out without memory, then given the file's tensors: no weight can silently stay at random."""
+    """Builds the model on `meta`, then assigns the file's tensors, so that no weight stays random."""
     config = _read_vision_config(folder / MODEL_CONFIG_NAME)
     with torch.device("meta"):
         model: Any = CLIPVisionModelWithProjection._from_config(config, attn_implementation=attention)  # type: ignore[no-untyped-call]

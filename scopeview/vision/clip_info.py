@@ -1,6 +1,6 @@
-"""A CLIP's sizes, from its `config.json` alone, and whether asked-for layers and tokens exist in it.
+"""A CLIP's sizes, from its `config.json` alone, and whether requested layers and tokens exist in it.
 
-So that a wrong layer is refused before any weight is fetched or read. Knows no weights.
+This allows refusing a wrong layer before any weight is fetched or read. Knows no weights.
 """
 
 from collections.abc import Sequence
@@ -35,21 +35,21 @@ class ClipInfo:
 
     @property
     def grid(self) -> int:
-        """Patches a side."""
+        """The number of patches per side."""
         return self.image_px // self.patch_px
 
     @property
     def n_tokens(self) -> int:
-        """CLS and the patches."""
+        """The number of tokens: CLS and the patches."""
         return self.grid**2 + 1
 
     def d_in(self, layer: Layer) -> int:
-        """How long an activation at that layer is."""
+        """The width of an activation at that layer."""
         return self.projection_dim if layer == EMBED else self.width
 
 
 def read_info(model: Resolved | Path) -> ClipInfo:
-    """From `config.json` alone, before any weight is looked at. Raises `ModelError`."""
+    """Reads the sizes from `config.json` alone, before any weight is read. Raises `ModelError`."""
     folder = model if isinstance(model, Path) else model.path
     vision = read_vision_config(folder / MODEL_CONFIG_NAME)
     return ClipInfo(
@@ -83,12 +83,12 @@ def check_tokens(info: ClipInfo, tokens: Sequence[Token]) -> None:
 
 
 def default_tokens(info: ClipInfo) -> list[Token]:
-    """CLS and the patch in the middle of the image: 137 where the grid is 16 x 16."""
+    """CLS and the patch in the middle of the image: token 137 on a 16 x 16 grid."""
     return [CLS, str(center_token(info.grid))]
 
 
 def read_vision_config(path: Path) -> Any:
-    """The vision half of a `CLIPModel`'s config, with the projection that the whole model uses."""
+    """The vision half of a `CLIPModel`'s config, with the projection of the whole model."""
     if not path.is_file():
         raise ModelError(f"{path} is missing: {_expected_folder(path.parent)}")
     try:
@@ -104,7 +104,7 @@ def read_vision_config(path: Path) -> Any:
 
 
 def _clip_values(values: dict[str, Any]) -> dict[str, Any]:
-    """The config as one of a `CLIPModel`. Raises `ValueError` that says what else it is."""
+    """The config, checked to be a `CLIPModel`'s. Raises `ValueError` that says what it is instead."""
     kind = values.get("model_type")
     if kind == "clip":
         return values
@@ -133,7 +133,7 @@ def _expected_folder(folder: Path) -> str:
 
 
 def read_text_config(path: Path) -> Any:
-    """The text half of a `CLIPModel`'s config, with the projection that the whole model uses."""
+    """The text half of a `CLIPModel`'s config, with the projection of the whole model."""
     read_vision_config(path)  # what is wrong with the file is said there
     config = CLIPConfig(**_clip_values(read_json(path)))
     text: Any = config.text_config

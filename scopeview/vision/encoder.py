@@ -1,7 +1,7 @@
 """Images in, codes out: the one path that both the indexer and uploads go through.
 
-An encoder holds one CLIP model and the SAEs of the layers it taps. It knows
-nothing of files, shards or requests.
+An encoder holds one CLIP model and the SAEs of the layers it taps. It knows nothing of files, shards or
+requests.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,14 +38,14 @@ __all__ = ["Encoded", "Encoder", "SlotCodes", "Started"]
 
 
 class Started(NamedTuple):
-    """A batch on its way: all of it has been asked of the device, nothing has been waited for."""
+    """A batch in progress: all its work has been submitted to the device, and nothing has been waited for."""
 
     codes: dict[Slot, SlotTensors]
     embeddings: Float[Tensor, "batch projection"]
     finite: Bool[Tensor, " batch"]
 
     def finish(self) -> Encoded:
-        """Waits for the device. Can be called from another thread, while the next batch is started."""
+        """Waits for the device. May be called from another thread while the next batch is started."""
         codes = {slot: found.to_host() for slot, found in self.codes.items()}
         finite: Bool[np.ndarray, " batch"] = self.finite.cpu().numpy()
         for found in codes.values():
@@ -62,21 +62,21 @@ class Encoder:
         self.saes = dict(saes)
         self.slots = slots_of(self.saes, tokens)
         self.watch = Stopwatch(clip.device)
-        """How long CLIP and the SAEs took so far, of what went through `encode` and `start`."""
+        """The time that CLIP and the SAEs have taken in `encode` and `start`."""
         self._rescored: dict[Layer, RescoredSae] = {}
         self._decoder_norms: dict[Layer, Tensor] = {}
 
     def crop(self, image: Image.Image) -> UInt8[np.ndarray, "3 height width"]:
-        """The square of an RGB image that the model sees, as the model's own processor cuts it."""
+        """The square of an RGB image that the model sees, cropped as by the model's own processor."""
         return self.clip.preprocessing.crop(image)
 
     def encode(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> Encoded:
-        """Every slot's codes and the image embedding, in one pass over the batch."""
+        """Computes every slot's codes and the image embedding, in one pass over the batch."""
         return self.start(torch.from_numpy(crops)).finish()
 
     @torch.inference_mode()
     def start(self, pixels: UInt8[Tensor, "batch 3 height width"]) -> Started:
-        """The same, as far as it goes without waiting for the device."""
+        """Like `encode`, but does not wait for the device."""
         blocks = [layer for layer in self.saes if layer != EMBED]
         with self.watch.device_span("CLIP"):
             activations = self.clip.residual_stream(pixels, blocks, self._tokens)
@@ -95,7 +95,7 @@ class Encoder:
         *,
         embedding: bool = True,
     ) -> list[Decomposition]:
-        """Each image's code at every token of these layers (None: all), and what each code leaves over.
+        """Each image's code at every token of these layers (None: all), and the reconstruction metrics.
 
         Without the embedding, the network runs only up to the last of the layers.
         """
@@ -117,7 +117,7 @@ class Encoder:
         ]
 
     def codes(self, crops: UInt8[np.ndarray, "batch 3 height width"]) -> list[list[Code]]:
-        """For each image its code at every slot, in slot order; `any` is cut to its k strongest."""
+        """Each image's code at every slot, in slot order; `any` has only its k strongest features."""
         return [codes_of(decomposition, self.slots) for decomposition in self.decompose(crops)]
 
     def steer(
@@ -130,7 +130,7 @@ class Encoder:
         return steer(self.clip, self.saes[edits.layer], crop, decomposition, edits)
 
     def directions(self, layer: Layer, features: Sequence[int]) -> Float32[np.ndarray, "feature d_in"]:
-        """The decoder rows of some features, as they are: not of unit length."""
+        """The decoder rows of some features, not scaled to unit length."""
         rows: Float32[np.ndarray, "feature d_in"] = self.saes[layer].dec[list(features)].cpu().numpy()
         return rows
 
@@ -141,7 +141,7 @@ class Encoder:
 
     @cached_property
     def logit_scale(self) -> float:
-        """By what this CLIP multiplies cosines. Raises `ModelError` where its file does not say."""
+        """The factor by which this CLIP multiplies cosines. Raises `ModelError` if its file has none."""
         return read_logit_scale(self.clip)
 
     def facts(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class Encoder:
     def _residual_stream(
         self, pixels: Tensor, layers: Sequence[Layer], *, embedding: bool
     ) -> tuple[dict[Layer, Tensor], Tensor | None]:
-        """(batch, token, d_in) by layer; the embedding counts as an image's only token."""
+        """(batch, token, d_in) by layer; for `embed`, the embedding is an image's only token."""
         blocks = [layer for layer in layers if layer != EMBED]
         if not embedding and EMBED not in layers:
             return dict[Layer, Tensor](self.clip.residuals(pixels, blocks).items()), None
@@ -170,14 +170,14 @@ class Encoder:
         return tapped | {EMBED: activations.embedding[:, None]}, activations.embedding
 
     def _norms(self, layer: Layer) -> Float[Tensor, " n_features"]:
-        """Worked out once a layer: it reads the whole decoder."""
+        """The lengths of all decoder rows; computed once per layer, since it reads the whole decoder."""
         if layer not in self._decoder_norms:
             self._decoder_norms[layer] = self.saes[layer].decoder_norms
         return self._decoder_norms[layer]
 
     @cached_property
     def _tokens(self) -> list[int] | None:
-        """The tokens that any slot of a block looks at; None: all of them."""
+        """The tokens that any slot of a block needs; None: all tokens."""
         named = dict.fromkeys(slot.token for slot in self.slots if slot.layer != EMBED)
         return None if ANY in named else [token_number(token) or 0 for token in named]
 
@@ -202,7 +202,7 @@ class Encoder:
     def _block_codes(
         self, residual: Float[Tensor, "batch kept width"], coder: Sae | RescoredSae, slots: Sequence[Slot]
     ) -> dict[Slot, SlotTensors]:
-        """All kept tokens at once, so that `cls` and `any` agree to the last bit where they speak of the same
+        """Encodes all kept tokens at once, so that `cls` and `any` agree to the last bit about the same
         token."""
         codes = per_image(coder.encode(residual.flatten(0, 1)), len(residual))
         return {
@@ -213,13 +213,13 @@ class Encoder:
         }
 
     def _column(self, slot: Slot) -> int:
-        """Where the token of a slot is among those that were kept."""
+        """The position of the slot's token among the kept tokens."""
         number = token_number(slot.token)
         assert number is not None
         return number if self._tokens is None else self._tokens.index(number)
 
     def _images_at_once(self, coder: Sae | RescoredSae, n_tokens: int) -> int:
-        """All of them where tokens are named; at `any` as many as keep codes and maxima within bounds."""
+        """The number of images to encode at once: all, or with `any`, as many as memory bounds allow."""
         if self._tokens is not None:
             return _ALL
         bytes_an_image = 8 * coder.config.n_features + 24 * n_tokens * (coder.config.k or 64)
@@ -230,14 +230,14 @@ _ALL = 1 << 30
 
 
 def _place(weight: Tensor) -> int:
-    """Where its numbers lie: the same for two names of one weight. Of a packed one only oneDNN knows."""
+    """Identifies a weight's memory, equal for two names of one weight; for a packed one, its object."""
     return weight.data_ptr() if weight.layout is torch.strided else id(weight)
 
 
 def _decompose_layer(
     sae: Sae, x: Float[Tensor, "batch token d_in"], norms: Float[Tensor, " n_features"]
 ) -> list[LayerDecomposition]:
-    """One image after the other."""
+    """The decomposition of each image at one layer."""
     rebuilt = sae(x.flatten(0, 1))
     codes = per_image(rebuilt.codes, len(x))
     explained = metrics.each_explained_variance(rebuilt.x, rebuilt.x_hat).float()

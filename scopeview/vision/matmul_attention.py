@@ -1,8 +1,8 @@
-"""Attention as two batched products, for processors that multiply bfloat16 natively.
+"""Attention as two batched matmuls, for processors that multiply bfloat16 natively.
 
-PyTorch's fused attention for CPUs is several times slower there than oneDNN's products: of ViT-L/14's
-time with packed layers it takes a sixth, this less than half as much. Scores are rounded to bfloat16, as in
-transformers' eager attention; the squared error of a trained tower against float32 is a tenth larger for it.
+There, PyTorch's fused attention for CPUs is several times slower than oneDNN's matmuls: it takes a sixth of
+ViT-L/14's time with packed layers, this less than half as much. Scores are rounded to bfloat16, as in
+transformers' eager attention; this makes the squared error of a trained tower against float32 a tenth larger.
 """
 
 from typing import Any, cast
@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 MATMUL_ATTENTION = "scopeview_products"
-"""The name that transformers knows it by, as `attn_implementation`."""
+"""Its name in transformers, as `attn_implementation`."""
 
 
 def attention_by_matmul(
@@ -26,7 +26,7 @@ def attention_by_matmul(
     scaling: float,
     **_dropout: float,
 ) -> tuple[Float[Tensor, "batch row head d_head"], None]:
-    """For a tower in use whose tokens all see each other: there is no mask, and no dropout."""
+    """Attention for inference in a tower whose tokens all see each other: without mask and dropout."""
     images_and_heads = query.shape[:2]
     queries, keys, values = (part.flatten(0, 1) for part in (query, key, value))
     scores = torch.bmm(queries * scaling, keys.transpose(1, 2))

@@ -1,9 +1,9 @@
-"""Linear layers laid out once the way a processor's bfloat16 unit reads them.
+"""Linear layers whose weights are packed once into the layout of a processor's bfloat16 unit.
 
-PyTorch hands bfloat16 products on CPUs to oneDNN, which otherwise brings the weights into that order at every
-call; laid out before, two cores with avx512_bf16 reach 430 instead of 380 GFLOP/s on ViT-L/14's layers.
-`torch.compile` with `freezing` does the same, through the same operator, where there is a C++ compiler, after
-most of a minute. Knows no more of a model than what CLIP's blocks are made of.
+PyTorch computes bfloat16 matmuls on CPUs with oneDNN, which otherwise repacks the weights at every call. With
+packed weights, two cores with avx512_bf16 reach 430 instead of 380 GFLOP/s on ViT-L/14's layers.
+`torch.compile` with `freezing` does the same, through the same operator, if there is a C++ compiler, after
+most of a minute. Knows only the parts of CLIP's blocks, no more of a model.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Formula = Literal["none", "tanh"]
 Linear = Callable[[Tensor], Tensor]
 
 _GELU: dict[str, Formula] = {"gelu": "none", "gelu_pytorch_tanh": "tanh"}
-"""Activations that oneDNN applies before it rounds, and what it calls their formulas."""
+"""Activation functions that oneDNN applies before it rounds, and its names of their formulas."""
 
 
 class PackedLinear(nn.Module):
@@ -44,7 +44,7 @@ class PackedLinear(nn.Module):
 
 
 def is_worth_packing(device: torch.device, dtype: torch.dtype) -> bool:
-    """Is it a CPU that multiplies bfloat16 natively, and a PyTorch that has the operator?"""
+    """True for a CPU that multiplies bfloat16 natively, with a PyTorch that has the operator."""
     return (
         device.type == "cpu"
         and dtype == torch.bfloat16
@@ -55,7 +55,7 @@ def is_worth_packing(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def linear(weight: Float[Tensor, "d_out d_in"], bias: Float[Tensor, " d_out"] | None) -> Linear:
-    """`functional.linear` by these weights, packed where that is worth it."""
+    """`functional.linear` with these weights, packed if that is worth it."""
     if is_worth_packing(weight.device, weight.dtype):
         return PackedLinear(weight, bias)
     return partial(functional.linear, weight=weight, bias=bias)

@@ -1,6 +1,6 @@
-"""Where a token sits in the image: token numbers, grid cells, boxes of pixels. Knows no model and no image.
+"""Where a token is in the image: token numbers, grid cells, boxes of pixels. Knows no model and no image.
 
-Token 0 is CLS and sits nowhere. Token t >= 1 is patch t - 1 of a square grid, row by row from the top left:
+Token 0 is CLS and has no place. Token t >= 1 is patch t - 1 of a square grid, row by row from the top left:
 on a 16 x 16 grid, token 137 is patch 136 = row 8, column 8.
 """
 
@@ -24,12 +24,12 @@ class Box(NamedTuple):
 
 
 def n_tokens(grid: int) -> int:
-    """CLS and the `grid` x `grid` patches."""
+    """The number of tokens: CLS and the `grid` x `grid` patches."""
     return grid * grid + 1
 
 
 def cell_of(token: int, grid: int) -> GridCell:
-    """Raises `ValueError` for CLS and for tokens past the grid."""
+    """The grid cell of a token. Raises `ValueError` for CLS and for tokens past the grid."""
     if not 1 <= token < n_tokens(grid):
         raise ValueError(f"token {token} is not a patch of a {grid} x {grid} grid (1 to {grid * grid})")
     return GridCell(*divmod(token - 1, grid))
@@ -48,12 +48,12 @@ def center_token(grid: int) -> int:
 
 
 def box_of(token: int, grid: int, patch_px: int) -> Box:
-    """The pixels that token sees first. Raises `ValueError` as `cell_of` does."""
+    """The pixels of the token's patch. Raises `ValueError` as `cell_of` does."""
     row, column = cell_of(token, grid)
     left, top = column * patch_px, row * patch_px
     return Box(left, top, left + patch_px, top + patch_px)
 
 
 def token_at(x_px: int, y_px: int, grid: int, patch_px: int) -> int:
-    """The token whose box holds that pixel. Raises `ValueError` outside the grid."""
+    """The token whose patch contains that pixel. Raises `ValueError` outside the grid."""
     return token_of(GridCell(y_px // patch_px, x_px // patch_px), grid)

@@ -1,4 +1,4 @@
-"""In which precision a model runs where nobody says otherwise, and why."""
+"""The default precision of a model on a given device, and the reason for it."""
 
 from typing import Literal, NamedTuple
 
@@ -16,7 +16,7 @@ class Precision(NamedTuple):
 
 
 def choose_precision(name: Dtype | Literal["auto"], device: str) -> Precision:
-    """`auto` is bfloat16 where the hardware multiplies it faster than float32."""
+    """Resolves `auto` to bfloat16 if the hardware multiplies it faster than float32."""
     if name != "auto":
         return Precision(name, "asked for")
     if device.startswith("cuda"):

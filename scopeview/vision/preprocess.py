@@ -1,8 +1,8 @@
 """From an upright RGB image to the uint8 square a CLIP sees, as its own `preprocessor_config.json` says.
 
-Pillow and NumPy only, and bit for bit the pixels that transformers' `CLIPImageProcessorPil` has between its
-crop and its rescaling. Scaling and normalising happen on the device (`clip.normalization_table`). This module
-knows nothing of files' formats (`images` does) and nothing of the model.
+Uses Pillow and NumPy only, and gives bit for bit the pixels that transformers' `CLIPImageProcessorPil` has
+between its crop and its rescaling. The device does scaling and normalising (`clip.normalization_table`).
+Knows nothing of file formats (`images` does) and nothing of the model.
 """
 
 import math
@@ -42,7 +42,7 @@ _DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Sizes are (height, width) in pixels; a step that is None is left out. Colours are red, green, blue."""
+    """Sizes are (height, width) in pixels; a step that is None is skipped. Colours are red, green, blue."""
 
     shortest_edge_px: int | None
     resize_px: tuple[int, int] | None
@@ -52,13 +52,13 @@ class Preprocessing:
     mean: tuple[float, float, float] | None
     std: tuple[float, float, float] | None
     grey_16_bit: Grey16 = "scaled"
-    """How files with 16-bit greyscale are converted; "clipped" in indexes begun before it was scaled."""
+    """The conversion of files with 16-bit greyscale; "clipped" in indexes begun by older versions."""
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Preprocessing":
         """Reads `processor_config.json` or `preprocessor_config.json`.
 
-        Raises `ModelError` when both are absent, or the one that counts is unusable.
+        Raises `ModelError` if both are absent, or if the one that takes precedence is unusable.
         """
         path = folder / CONFIG_NAME
         config = _read_object(folder / PROCESSOR_CONFIG_NAME).get("image_processor")
@@ -78,7 +78,7 @@ class Preprocessing:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
-        """From a Hugging Face image processor's own keys. Raises `ValueError` or `TypeError`."""
+        """Reads the keys of a Hugging Face image processor. Raises `ValueError` or `TypeError`."""
         _check_kind(config)
         full = _DEFAULTS | {key: value for key, value in config.items() if value is not None}
         shortest, exact = _resize_size(full["size"]) if full["do_resize"] else (None, None)
@@ -93,14 +93,14 @@ class Preprocessing:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For an index's manifest; plain JSON values."""
+        """The settings as JSON values, for an index's manifest."""
         return {
             key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
         }
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Preprocessing":
-        """The inverse of `to_dict`. Raises `TypeError` for keys it does not know or misses."""
+        """The inverse of `to_dict`. Raises `TypeError` for unknown or missing keys."""
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
         fields.setdefault("grey_16_bit", "clipped")
         return cls(**fields)
@@ -118,7 +118,7 @@ class Preprocessing:
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
     def output_px(self) -> tuple[int, int] | None:
-        """(height, width) that every image comes out with; None when that depends on the image."""
+        """The (height, width) of every output; None if it depends on the image."""
         return self.crop_px or self.resize_px
 
     def _resized_px(self, height: int, width: int) -> tuple[int, int] | None:
@@ -136,7 +136,7 @@ class Preprocessing:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """Empty where there is no such file. Raises `ModelError` for what is no JSON object."""
+    """The object in a JSON file; empty if there is no file. Raises `ModelError` for any other content."""
     if not path.is_file():
         return {}
     try:
@@ -149,10 +149,10 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _center_crop(image: Image.Image, size_px: tuple[int, int]) -> Image.Image:
-    """Floors the margins where the image is larger than the crop, and pads with black where it is smaller.
+    """Crops the middle of the image, padded with black where the image is smaller than the crop.
 
-    transformers puts the odd row of a padded side before the image (ceil), of a cropped one after (floor),
-    and floor((image - crop) / 2) says both. Pillow's crop fills with zeros outside.
+    transformers puts the odd row of a padded side before the image (ceil), and that of a cropped side after
+    it (floor); floor((image - crop) / 2) expresses both. Pillow's crop fills with zeros outside.
     """
     top, left = (image.height - size_px[0]) // 2, (image.width - size_px[1]) // 2
     return image.crop((left, top, left + size_px[1], top + size_px[0]))

@@ -1,7 +1,7 @@
-"""CLIP's text encoder: words become vectors in the space of the image embeddings.
+"""CLIP's text encoder: turns words into vectors in the space of the image embeddings.
 
 Loads folders of Hugging Face's `CLIPModel` with a tokenizer. Knows nothing of images or features. A model may
-come without either, or with ones that do not fit together: `text_problem` says so before any work.
+lack either, or have ones that do not fit together: `text_problem` finds that before any work.
 """
 
 import math
@@ -39,9 +39,9 @@ _UNKNOWN_WORDS = ("zqxjkv", "\u7ea2\u8272", "\U0001f600", "")
 
 
 def text_folder(model: Resolved) -> Path:
-    """The model's folder together with its tokenizer, fetched first if it is from the hub: a few megabytes.
+    """The model's folder with its tokenizer, first fetched if it is from the hub: a few megabytes.
 
-    Raises as `hub.resolve`.
+    Raises as `hub.resolve` does.
     """
     if model.repo_id is None:
         return model.path
@@ -50,7 +50,7 @@ def text_folder(model: Resolved) -> Path:
 
 
 def text_problem(folder: Path, words: Sequence[str] = ()) -> str | None:
-    """Why this folder cannot embed text, `words` among it; None where it can: it is loaded and tried."""
+    """Loads and tries the encoder; returns why it cannot embed text such as `words`, None if it can."""
     try:
         TextEncoder.load(folder).check(words)
     except ModelError as error:
@@ -69,7 +69,7 @@ class TextEncoder:
 
     @classmethod
     def load(cls, folder: Path, *, device: str | torch.device = "cpu") -> "TextEncoder":
-        """In float32. Raises `NoTextError` where text encoder or tokenizer is missing or does not fit."""
+        """Loads it in float32. Raises `NoTextError` if encoder or tokenizer is missing or does not fit."""
         checked = check_device(str(device))
         _check_files(folder)
         tokenizer = _load_tokenizer(folder)
@@ -80,7 +80,7 @@ class TextEncoder:
         return encoder
 
     def check(self, words: Sequence[str]) -> None:
-        """Raises `NoTextError` where these words, or ones that no model knows, cannot be embedded."""
+        """Raises `NoTextError` if these words, or words that no model knows, cannot be embedded."""
         try:
             self._tokenizer([*_UNKNOWN_WORDS, *words])
         except Exception as error:  # tokenizers raise nothing narrower
@@ -95,9 +95,9 @@ class TextEncoder:
             )
 
     def unknown_words(self, text: str) -> list[str]:
-        """Those of its words, each once, that the tokenizer maps to nothing but its token for the unknown.
+        """The distinct words of the text that the tokenizer maps only to its token for unknown words.
 
-        All of them get one and the same vector, which says nothing about them.
+        All unknown words get the same vector, which says nothing about them.
         """
         words = list(dict.fromkeys(text.split()))
         ids: list[list[int]] = self._tokenizer(words, add_special_tokens=False)["input_ids"] if words else []
@@ -120,7 +120,7 @@ class TextEncoder:
 
 
 def _check_files(folder: Path) -> None:
-    """Raises `NoTextError` before anything is loaded."""
+    """Raises `NoTextError` if the folder has no tokenizer or no text encoder; loads nothing."""
     if not any(all((folder / name).is_file() for name in names) for names in _TOKENIZERS):
         raise NoTextError(f"{folder}: the model's folder has no tokenizer")
     if not any(name.startswith(_TOWER[0]) for name in weights.tensor_names(folder)):
@@ -154,14 +154,14 @@ def _check_ids(folder: Path, tokenizer: Any, config: Any) -> None:
 
 
 def _two_words(tokenizer: Any) -> list[str]:
-    """The first and the last that are no special tokens; the same where there is but one."""
+    """The first and the last word that are no special tokens; the same word if there is only one."""
     special = set(tokenizer.all_special_ids)
     ids = sorted(number for number in tokenizer.get_vocab().values() if number not in special)
     return [tokenizer.decode([number]) for number in (ids[0], ids[-1])] if ids else ["a", "b"]
 
 
 def _load_tower(folder: Path, device: torch.device) -> CLIPTextModelWithProjection:
-    """Laid out without memory, then given the file's tensors: no weight can silently stay at random."""
+    """Builds the model on `meta`, then assigns the file's tensors, so that no weight stays random."""
     config = read_text_config(folder / MODEL_CONFIG_NAME)
     with torch.device("meta"):
         model: Any = CLIPTextModelWithProjection._from_config(config, attn_implementation="sdpa")  # type: ignore[no-untyped-call]

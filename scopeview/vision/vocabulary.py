@@ -1,4 +1,4 @@
-"""The words that features may be named after: a text file, one word or phrase a line."""
+"""The words that features can be named after: a text file, one word or phrase per line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,12 @@ GENERAL = Path(__file__).with_name("vocabulary.txt")
 """The default vocabulary: about 2,700 words for images from the web."""
 
 MAX_WORD_CHARS = 200
-"""A name is shown on a line, CLIP reads some 300 characters, and a feature's names are packed in 64 KB."""
+"""A name fits on a line, CLIP reads some 300 characters, and a feature's names fit into 64 KB."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words in the order of the file, each once."""
+    """The distinct words in the order of the file."""
 
     name: str  # of the file
     sha256: str  # of the file
@@ -23,9 +23,9 @@ class Vocabulary:
 
 
 def read_vocabulary(path: Path | None = None) -> Vocabulary:
-    """The file's words; by default the general ones. Empty lines and those that begin with # do not count.
+    """Reads the file's words, by default the general ones; skips empty lines and those that begin with #.
 
-    Raises `InputError` for a file that cannot be read, holds no word, or one longer than `MAX_WORD_CHARS`.
+    Raises `InputError` for a file that cannot be read, has no word, or has one longer than `MAX_WORD_CHARS`.
     """
     found = path or GENERAL
     try:

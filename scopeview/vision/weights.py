@@ -1,7 +1,7 @@
 """Reads the weights of a model folder, and only safely: safetensors, or `pytorch_model.bin` without its code.
 
-One file or shards with an index. It knows names and tensors, not what they are for: `clip` does. Whatever is
-wrong is a `ModelError` that names the file.
+Weights are one file, or shards with an index. Knows names and tensors, not their purpose, which `clip` knows.
+Any problem is a `ModelError` that names the file.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _HEADER_BYTES = 8
 
 
 def plain_name(name: str) -> str:
-    """A tensor's name without what `torch.compile` (`_orig_mod.`) and parallel training (`module.`) add."""
+    """A tensor's name without prefixes of `torch.compile` (`_orig_mod.`) or parallel training (`module.`)."""
     parts = [part for part in name.split(".") if part != "_orig_mod"]
     while parts[:1] == ["module"]:
         del parts[0]
@@ -35,14 +35,14 @@ def plain_name(name: str) -> str:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether there is a weight file, or an index of shards, to look at."""
+    """True if the folder has a weight file, or an index of shards."""
     return bool(_find(folder))
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Safetensors where there is a choice; shards in order of their names. Raises `ModelError` for none.
+    """The weight files: safetensors if available; shards in order of names. Raises `ModelError` for none.
 
-    A variant such as `model.fp16.safetensors` is taken where there is no other safetensors file.
+    A variant such as `model.fp16.safetensors` is used if there is no other safetensors file.
     """
     found = _find(folder)
     if not found:
@@ -56,7 +56,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _find(folder: Path) -> list[Path]:
-    """The weight file or the index of shards; several where there are only variants to choose from."""
+    """The weight file or the index of shards; several if there are only variants to choose from."""
     choices = (
         [folder / SAFETENSORS],
         [folder / f"{SAFETENSORS}.index.json"],
@@ -78,7 +78,7 @@ def read_tensors(folder: Path, prefixes: Sequence[str]) -> dict[str, Tensor]:
 
 
 def sha256_of(paths: Sequence[Path]) -> str:
-    """One file's own SHA-256, as `sha256sum` prints it; for several, that of their `sha256sum` lines."""
+    """The SHA-256 of a file, as `sha256sum` prints it; for several, that of their `sha256sum` lines."""
     lines = [f"{file_sha256(path)}  {path.name}\n" for path in paths]
     return lines[0].split()[0] if len(lines) == 1 else hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -105,14 +105,14 @@ def _read_safetensors(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor
 
 
 def _check_size(path: Path) -> None:
-    """A file cut short by a broken copy is the usual damage, so the message says by how much."""
+    """Raises `ModelError` for a truncated file, the usual damage of a broken copy, and says by how much."""
     size, expected = path.stat().st_size, _expected_size(path)
     if size != expected:
         raise ModelError(f"{path} has {size:,} bytes, but its header promises {expected:,}: copy it again")
 
 
 def _expected_size(path: Path) -> int:
-    """8 bytes that say how long the header is, the header (JSON), and tensors up to the last offset in it."""
+    """The size of a safetensors file: 8 bytes with the header's length, the header (JSON), the tensors."""
     with path.open("rb") as file:
         n_header = int.from_bytes(file.read(_HEADER_BYTES), "little")
         size = path.stat().st_size
@@ -132,7 +132,7 @@ def _expected_size(path: Path) -> int:
 
 
 def _read_pickle(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
-    """`weights_only` refuses everything but tensors and plain containers; nothing in the file is executed."""
+    """Reads a pickle with `weights_only`: accepts only tensors and plain containers, executes nothing."""
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (
@@ -153,7 +153,7 @@ def _read_pickle(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
 
 
 def check_tensors(folder: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Raises `ModelError` where a weight is missing, unknown, of another shape, or not finite."""
+    """Raises `ModelError` if a weight is missing, unknown, of another shape, or not finite."""
     files = ", ".join(str(path) for path in weight_files(folder))
     if missing := sorted(expected.keys() - found.keys()):
         raise ModelError(f"{files}: {len(missing)} weights are missing, among them {_some(missing)}")
