@@ -1,5 +1,6 @@
 """Style sheet and scripts: read once, served from memory, with a content hash in their URLs."""
 
+import functools
 import hashlib
 import mimetypes
 from dataclasses import dataclass
@@ -34,6 +35,12 @@ class Assets:
     def url(self, name: str) -> str:
         """Returns the versioned URL. Raises `KeyError` for a missing file: a mistake in a template."""
         return Urls().static(name, self._files[name].version)
+
+
+@functools.cache
+def static_assets() -> Assets:
+    """Returns the files of `static/`, read once per process."""
+    return Assets()
 
 
 def _read(path: Path) -> Asset:

@@ -4,7 +4,8 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from starlette.requests import Request
 
-from app.params.common import IndexDep, SiteDep
+from app.assets import static_assets
+from app.params.common import IndexDep
 from app.state import OpenIndex
 from app.web.caching import versioned_response
 from app.web.errors import ProblemError
@@ -15,17 +16,17 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/static/{name:path}", name="static")
-def static(request: Request, site: SiteDep, name: str) -> Response:
-    asset = site.assets.get(name)
+def static(request: Request, name: str) -> Response:
+    asset = static_assets().get(name)
     if asset is None:
         raise ProblemError(404, "not_found", "There is no such file.")
     return versioned_response(request, asset.content, asset.media_type, asset.version, asset.version)
 
 
 @router.get("/favicon.ico", name="favicon")
-def favicon(request: Request, site: SiteDep) -> Response:
+def favicon(request: Request) -> Response:
     """Serves the icon at its default path: JSON and images do not say where the icon is."""
-    return static(request, site, "icon.svg")
+    return static(request, "icon.svg")
 
 
 @router.get("/{index}/thumbs/{name}.webp", name="thumb")

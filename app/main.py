@@ -20,7 +20,6 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
-from jinja2 import Environment
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -40,7 +39,6 @@ from app.api import index as api_index
 from app.api import points as api_points
 from app.api import search as api_search
 from app.api import uploads as api_uploads
-from app.assets import Assets
 from app.engine.budget import TimeBudget
 from app.engine.fair_share import FairLimiter, FairTurns
 from app.engine.preview_cache import Previews
@@ -70,7 +68,7 @@ from app.pages.image import layers as image_layers
 from app.pages.image import overview as image_overview
 from app.pages.image import similar as image_similar
 from app.pages.image import steering as image_steering
-from app.pages.render import environment, render
+from app.pages.render import load_templates, render
 from app.pages.styleguide import routes as styleguide
 from app.settings import Settings, read_settings
 from app.state import AppState, OpenIndex, close_indexes, open_indexes
@@ -163,7 +161,7 @@ def create_app(
 
     In tests, the factories replace the models, and the decoder replaces the decoding processes.
     """
-    assets, metrics = Assets(), Metrics()
+    metrics = Metrics()
     models = ModelStandIns(encoder_factory, text_factory, decoder)
     app = FastAPI(
         title="Scopeview",
@@ -172,10 +170,9 @@ def create_app(
         openapi_url=f"{API}/openapi.json",
         docs_url=None,  # FastAPI's pages load scripts from another host
         redoc_url=None,
-        lifespan=_lifespan(settings, models, assets, metrics),
+        lifespan=_lifespan(settings, models, metrics),
         redirect_slashes=False,
     )
-    app.state.templates = environment(assets)
     app.state.closing_s = None  # nothing here ends a process that is not its own
     for router in ROUTERS:
         # Not `include_router`, which wraps them for prefixes they do not have: 0.3 ms of every request, and
@@ -299,17 +296,17 @@ def _edition(scope: Scope) -> str:
 
 
 def _lifespan(
-    settings: Settings, models: ModelStandIns, assets: Assets, metrics: Metrics
+    settings: Settings, models: ModelStandIns, metrics: Metrics
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        site = await run_in_threadpool(_open_site, settings, models, assets, metrics)
+        site = await run_in_threadpool(_open_site, settings, models, metrics)
         app.state.site = site
         app.state.decode_limiter = FairLimiter(POOL_SIZE, 1, max_waiting=MAX_WAITING_PER_CLIENT)
         metrics.registry.register(health.StateCollector(site))
         site.worker.start()
         tasks = [asyncio.create_task(_sweep(site)), asyncio.create_task(_load_at_start(site))]
-        warming = asyncio.create_task(_warm(site, app.state.templates))
+        warming = asyncio.create_task(_warm(site))
         try:
             yield
         finally:
@@ -348,7 +345,7 @@ def _call_off(timer: threading.Timer) -> None:
     timer.join()
 
 
-def _open_site(settings: Settings, models: ModelStandIns, assets: Assets, metrics: Metrics) -> AppState:
+def _open_site(settings: Settings, models: ModelStandIns, metrics: Metrics) -> AppState:
     """Opens the site. Raises `InputError` for an index, block-list or upload folder that cannot be read."""
     if not settings.index_dirs:
         raise InputError("no index to serve: name at least one index folder")
@@ -387,7 +384,6 @@ def _open_site(settings: Settings, models: ModelStandIns, assets: Assets, metric
         reports=Reports(settings.upload_dir / "reports.jsonl"),
         previews=Previews(),
         metrics=metrics,
-        assets=assets,
     )
 
 
@@ -408,12 +404,12 @@ async def _sweep(site: AppState) -> None:
             site.metrics.note_sweep(1)
 
 
-async def _warm(site: AppState, templates: Environment) -> None:
+async def _warm(site: AppState) -> None:
     """Loads templates and reads indexes ahead, after the start.
 
     The start does not wait for it: until then, or if it fails, the database answers.
     """
-    await run_in_threadpool(lambda: [templates.get_template(name) for name in templates.list_templates()])
+    await run_in_threadpool(load_templates)
     for index in site.indexes.values():
         try:
             await run_in_threadpool(index.reader.warm)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from app.assets import Assets
 from app.engine.fair_share import FairLimiter
 from app.engine.preview_cache import Previews
 from app.engine.text_encoders import TextEncoders
@@ -108,7 +107,6 @@ class AppState:
     reports: Reports
     previews: Previews
     metrics: Metrics
-    assets: Assets
 
     @cached_property
     def json_urls(self) -> Urls:

@@ -4,6 +4,7 @@ A block is named after the id of the element it replaces, which htmx sends as `H
 boosted one and a history restore always get the whole page.
 """
 
+import functools
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 from urllib.parse import urljoin
@@ -14,7 +15,7 @@ from jinja2_fragments import render_block
 from starlette.requests import Request
 
 from app import formatting
-from app.assets import TEMPLATES_DIR, Assets
+from app.assets import TEMPLATES_DIR, static_assets
 from app.pages import macros, numbers
 from app.pages.layout import Frame
 from app.params.common import site_of
@@ -36,8 +37,9 @@ class Page:
     frame: Frame  # what is around the page
 
 
-def environment(assets: Assets) -> jinja2.Environment:
-    """Creates the template environment: autoescaped, and an undeclared name is an error."""
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Returns the template environment, one per process: autoescaped, and an undeclared name is an error."""
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES_DIR),
         autoescape=True,
@@ -46,16 +48,25 @@ def environment(assets: Assets) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.globals.update(fmt=formatting, figures=numbers, components=macros, urls=URLS, asset=assets.url)
+    env.globals.update(
+        fmt=formatting, figures=numbers, components=macros, urls=URLS, asset=static_assets().url
+    )
     # A block that is rendered alone does not run its template's imports, so the components are a global.
     env.globals["parts"] = env.get_template("parts.html").module
     return env
 
 
+def load_templates() -> None:
+    """Compiles every template ahead."""
+    env = environment()
+    for name in env.list_templates():
+        env.get_template(name)
+
+
 def render(
     request: Request, page: Page, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> HTMLResponse:
-    env: jinja2.Environment = request.app.state.templates
+    env = environment()
     block = wanted_block(request, page)
     if block is None:
         html = env.get_template(page.template).render(context_of(_seen_from_outside(request, page)))

@@ -9,7 +9,7 @@ import pytest
 from jinja2 import meta
 from starlette.testclient import TestClient
 
-from app.assets import TEMPLATES_DIR, Assets
+from app.assets import TEMPLATES_DIR
 from app.pages.api_help import ApiPage
 from app.pages.compare import ComparePage
 from app.pages.error import ProblemPage
@@ -107,7 +107,7 @@ def names_used(env: jinja2.Environment, template: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.__name__)
 def test_a_template_uses_exactly_the_fields_its_context_declares(page: type[Page]) -> None:
-    assert names_used(environment(Assets()), page.template) == {field.name for field in fields(page)}
+    assert names_used(environment(), page.template) == {field.name for field in fields(page)}
 
 
 def test_every_page_template_has_a_context() -> None:

@@ -6,7 +6,7 @@ import pytest
 from jinja2 import nodes
 from starlette.testclient import TestClient
 
-from app.assets import TEMPLATES_DIR, Assets
+from app.assets import TEMPLATES_DIR
 from app.pages.render import environment
 from tests.app.conftest import StartSite
 
@@ -41,7 +41,7 @@ def test_each_state_is_there(site: TestClient, state: str) -> None:
 
 @pytest.mark.parametrize("template", ["image/widgets.html", "image/macros.html"])
 def test_no_component_is_forgotten(template: str) -> None:
-    env = environment(Assets())
+    env = environment()
     source = (TEMPLATES_DIR / template).read_text("utf-8")
     made = {macro.name for macro in env.parse(source).find_all(nodes.Macro)}
     shown = (TEMPLATES_DIR / "image/styleguide.html").read_text("utf-8")
