@@ -12,7 +12,7 @@ INSTALLED_DEV = .venv/.installed-dev
 INSTALLED_FROM = pyproject.toml constraints.txt scripts/install
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test coverage lint docs bench conformance retrain-demo clean
+.PHONY: help demo test test-slow coverage lint docs bench conformance retrain-demo clean
 .DELETE_ON_ERROR:
 
 help: ## List the chores
@@ -35,10 +35,13 @@ demo: $(INSTALLED) ## Build the demo index once and serve it on 127.0.0.1:8000
 	$(BIN)/scopeview demo --port $(PORT)
 
 # One thread a worker: two workers with two threads each would fight for the cores.
-test: $(INSTALLED_DEV) ## Run every test; installs Chromium and nginx where they are missing
+test: $(INSTALLED_DEV) ## Run the tests, but for the slow ones; installs Chromium and nginx where they are missing
 	CHROMIUM="$$(scripts/chromium --install)" && export CHROMIUM && \
 	  NGINX="$$(scripts/nginx --install)" && export NGINX && \
-	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(or $(ARGS),-m 'not slow')
+
+test-slow: ## Run the slow tests: every control of every page, runs killed at many moments
+	$(MAKE) test ARGS='-m slow $(ARGS)'
 
 coverage: ## Run every test and print which lines none of them reaches
 	$(MAKE) test ARGS='--cov --cov-report=term:skip-covered $(ARGS)'

@@ -135,6 +135,7 @@ def test_the_manifest_says_which_commits_were_used(indexed: Machine) -> None:
     assert (layer["sae_file"], layer["normalization"]) == (LAYER_FILE, "standardize")
 
 
+@pytest.mark.slow
 def test_offline_the_cache_is_enough_for_another_index_and_for_uploads(indexed: Machine) -> None:
     indexed.hub.requests.clear()
     second = index("second", "--slug", "first", model=f"{MODEL}@v1")
@@ -148,6 +149,7 @@ def test_offline_the_cache_is_enough_for_another_index_and_for_uploads(indexed: 
     assert indexed.hub.requests == []
 
 
+@pytest.mark.slow
 def test_offline_with_an_empty_cache_gives_the_command_that_fills_it(fresh: Machine) -> None:
     (ended,) = fresh.run(index("out"), offline=True)
     refused(ended, 2, "HF_HUB_OFFLINE", f"hf download {MODEL}")
@@ -163,6 +165,7 @@ def test_what_the_hub_does_not_have_is_refused(fresh: Machine) -> None:
     assert not (fresh.folder / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_broken_transfer_fails_and_the_same_command_finishes(fresh: Machine) -> None:
     fresh.hub.cut_at, fresh.hub.n_cuts = 0, 100
     (broken,) = fresh.run(index("out"))

@@ -87,6 +87,7 @@ def stop(process: "subprocess.Popen[str]") -> None:
     assert process.wait(60) == 0
 
 
+@pytest.mark.slow
 def test_a_rolling_restart_drops_nothing(index: SmallIndex, tmp_path: Path) -> None:
     ports = (free_port(), free_port(), free_port())
     config = root_config(tmp_path, ports[0], [ports[1], ports[2]])

@@ -127,6 +127,7 @@ def test_the_matrix_has_every_kind_of_file(index: Path) -> None:
     assert {path.name for path in (index / "shards/00001").iterdir() if "codes" not in path.name} <= in_shards
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_file_is_named_and_changes_no_answer(

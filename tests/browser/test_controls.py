@@ -71,6 +71,7 @@ MIN_CONTROLS = {"feature-embedded": 2, "api": 7, "glossary": 7}
 """Kinds of controls on the pages that have fewest; every other page has at least eight."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hand", HANDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_control_does_what_it_says(

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from indexer import pipeline
+from indexer import on_ray, pipeline
 from indexer.sources import BadSample, Sample, Shard, Source, SourceOptions, open_source
 from scopeview.__main__ import main
 
 _TRIES = 4
+N_RETRIES = 2
+"""Of a lost worker: each takes seconds to start."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def run(commands: list[dict[str, Any]]) -> None:
     try:
         ray.init(address=cluster.address, log_to_driver=False)
         assert len(ray.nodes()) == 2  # type: ignore[no-untyped-call]
-        print(json.dumps([scopeview(**command) for command in commands]))
+        with patch.object(on_ray, "_RETRIES", N_RETRIES):
+            print(json.dumps([scopeview(**command) for command in commands]))
     finally:
         ray.shutdown()
         cluster.shutdown()

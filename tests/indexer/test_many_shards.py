@@ -105,6 +105,7 @@ def words(world: Path, max_bad: float) -> list[object]:
     return [*index_words(world, world / "index"), *few, "--max-bad-fraction", max_bad]
 
 
+@pytest.mark.slow
 def test_exactly_the_readable_images_are_indexed_and_every_damaged_shard_is_named(world: Path) -> None:
     readable = [f"{number:05d}/{name}" for number in range(N_SHARDS) for name in readable_of(number)]
     refused = scopeview(*words(world, 0.01))

@@ -52,6 +52,7 @@ def calls(world: Path) -> dict[str, tuple[int, int]]:
     return calls_by_task(world / "log", *index_words(world, world / "counted"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "which"), KILLS)
 def test_a_run_killed_at_a_random_moment_is_finished_by_the_same_command(
     world: Path,
@@ -86,6 +87,7 @@ def test_a_run_killed_at_this_moment_is_finished_by_the_same_command(
     assert contents(tmp_path / "index") == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_at_its_writes_ends_all_the_same(
     world: Path, uninterrupted: dict[str, object], tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def original(layout: Path, weights: tuple[Path, Path], tmp_path_factory: pytest.
     return index_dir
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [_as_folder, _as_parquet, _as_tar])
 def test_another_layout_of_the_same_images_gives_the_same_features(
     layout: Path,

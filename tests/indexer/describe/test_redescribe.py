@@ -80,6 +80,7 @@ def test_a_run_with_other_words_is_refused_by_name_and_described_again_accepted(
     assert run_index(other) == described
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
     [
