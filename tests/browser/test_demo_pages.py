@@ -15,6 +15,8 @@ from tests.browser.conftest import OpenPage, Watched
 from tests.browser.tour import NOT_THERE, Place, tour
 from tests.conftest import PROJECT_DIR
 
+pytestmark = pytest.mark.slow  # the demo is built first
+
 SCREENSHOTS_DIR = PROJECT_DIR / "artifacts" / "screenshots"
 VARIANTS: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
@@ -55,7 +57,6 @@ def middle_feature(base: str, layer: int) -> int:
     return int(cards[len(cards) // 3]["feature"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_page_of_the_demo_opens_cleanly(
     demo_site: str, addresses: dict[str, str], open_page: OpenPage, variant: str
@@ -137,7 +138,6 @@ def test_neighbors_are_printed_though_one_did_not_scroll_to_them(
     assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
 
 
-@pytest.mark.slow
 def test_every_page_says_what_it_has_without_script(
     demo_site: str, addresses: dict[str, str], open_page: OpenPage
 ) -> None:

@@ -76,6 +76,7 @@ def test_the_random_moments_are_spread_over_all_stages(calls: dict[str, tuple[in
     assert all(end - start > 100 for start, end in calls.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", NAMED, ids=str)
 def test_a_run_killed_at_this_moment_is_finished_by_the_same_command(
     world: Path, uninterrupted: dict[str, object], tmp_path: Path, moment: Moment
@@ -108,8 +109,8 @@ def test_a_run_killed_again_and_again_at_its_writes_ends_all_the_same(
     "function",
     [
         "scopeview.vision.clip.Clip.residual_stream",
-        "indexer.shard_writer.ShardWriter.add",
-        "indexer.build._copy",
+        pytest.param("indexer.shard_writer.ShardWriter.add", marks=pytest.mark.slow),
+        pytest.param("indexer.build._copy", marks=pytest.mark.slow),
     ],
 )
 def test_ctrl_c_and_sigterm_end_with_their_codes_and_say_how_to_go_on(
