@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from scopeview.slots import ANY, Layer, Slot, Token
+from scopeview.slots import ANY, Slot
 from scopeview.store.feature_rows import Sampled
 from scopeview.store.images import ImageReader
 from scopeview.store.index_folder import IN_SLOT, Run, slot_values
-from scopeview.store.records import MIN_GRID_IMAGES, ActivatingImages, ActiveFeature, Interval, TopImage
+from scopeview.store.records import ActivatingImages, ActiveFeature, Interval, TopImage
 
 N_INTERVALS = 5
 PER_INTERVAL = 6
@@ -89,20 +89,6 @@ class ExampleReader(ImageReader):
             )
             for i, n_images in enumerate(found.n_images)
         ]
-
-    def overlap(self, layer: Layer, feature: int) -> dict[Token, list[int]]:
-        """Returns the ids of the feature's top nine images at each of the layer's tokens, in order."""
-        rows = self.sql(
-            f"SELECT token, top_images[:{MIN_GRID_IMAGES}] FROM features"
-            " WHERE layer = $layer AND feature = $feature",
-            {"layer": str(layer), "feature": feature},
-        )
-        found = dict(rows)
-        return {
-            slot.token: list(found[slot.token])
-            for slot in self.manifest.slots
-            if slot.layer == layer and slot.token in found
-        }
 
     def _ranked(
         self,
