@@ -180,7 +180,8 @@ def test_slots_can_be_built_in_any_order_and_parts_are_not_made_twice(tmp_path: 
     plan = plan_of(tmp_path, SHARDS, [CLS, ANY])
     build_slot(plan, ANY)
     before = plan.part(ANY, "features").stat().st_mtime_ns
-    assert ask(built(plan), "SELECT DISTINCT token FROM features") == [("cls",), ("any",)]
+    tokens = ask(built(plan), "SELECT token FROM features")
+    assert list(dict.fromkeys(tokens)) == [("cls",), ("any",)]
     assert plan.part(ANY, "features").stat().st_mtime_ns == before
 
 
