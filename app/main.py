@@ -68,7 +68,7 @@ from app.pages.image import layers as image_layers
 from app.pages.image import overview as image_overview
 from app.pages.image import similar as image_similar
 from app.pages.image import steering as image_steering
-from app.pages.render import load_templates, render
+from app.pages.render import environment, load_templates, render
 from app.pages.styleguide import routes as styleguide
 from app.settings import Settings, read_settings
 from app.state import AppState, OpenIndex, close_indexes, open_indexes
@@ -161,6 +161,7 @@ def create_app(
 
     In tests, the factories replace the models, and the decoder replaces the decoding processes.
     """
+    environment()  # now, so that a fault in it ends the start and no request waits for it
     metrics = Metrics()
     models = ModelStandIns(encoder_factory, text_factory, decoder)
     app = FastAPI(

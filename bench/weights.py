@@ -31,7 +31,7 @@ _PREPROCESSING = {
 
 
 def write_vit_l_14(folder: Path, seed: int = 0) -> Path:
-    """Writes a `CLIPModel` folder of 24 blocks, width 1024, 224 px and patch 14, with a small text tower."""
+    """Writes a `CLIPModel` folder of 24 blocks, width 1024, 224 px, patch 14, with a small text encoder."""
     vision = CLIPVisionConfig(
         hidden_size=D_IN,
         intermediate_size=4 * D_IN,

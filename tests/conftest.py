@@ -64,9 +64,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def upload_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """What uploads per minute are counted by. Stands still; the rest of the process goes by its own."""
-    clock = Clock()
+    clock = Clock(60_000.0)  # a whole minute
     for module in ("limits.storage.memory", "limits.strategies", "app.uploads.rate_limit"):
-        monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=clock.time))
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=clock))
     return clock
 
 

@@ -18,6 +18,7 @@ from app.engine.fair_share import (
     out_of_turn,
 )
 from app.web.client_address import CURRENT, current_client
+from tests.clock import Clock
 from tests.loops import on_a_loop
 
 
@@ -213,14 +214,6 @@ def test_more_than_may_wait_are_refused() -> None:
         assert await asyncio.gather(*tasks) == [[200]] * 2
 
     on_a_loop(story)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def busy(cooldowns: Cooldowns, clock: Clock, *others: str) -> list[float]:

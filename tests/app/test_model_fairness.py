@@ -17,6 +17,7 @@ from app.services.images import thumbnail_ref
 from app.web.client_address import CURRENT
 from tests.app.conftest import StartSite
 from tests.app.encoder import CROP_PX, FakeEncoder, factory_of
+from tests.clock import Clock
 
 INDEX, ONE = Path("an-index"), EncodeRequest((3,))
 CROP = np.full((3, CROP_PX, CROP_PX), 100, np.uint8)
@@ -52,13 +53,6 @@ def test_a_closed_queue_gives_nothing_and_is_drained() -> None:
     assert queue.take() is None
     assert queue.take_matching(lambda _: True, 5) == []
     assert queue.drain() == ["a1", "b1"]
-
-
-class Clock:
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def wait_s(budget: TimeBudget, client: str) -> int | None:
