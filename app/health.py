@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field
 
-from app.params.common import SiteDep
+from app.params.dependencies import SiteDep
 from app.state import AppState, OpenIndex
 from app.web.metrics import CONTENT_TYPE
 from scopeview.slots import Layer

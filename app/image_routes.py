@@ -5,7 +5,7 @@ from fastapi.responses import Response
 from starlette.requests import Request
 
 from app.assets import static_assets
-from app.params.common import IndexDep
+from app.params.dependencies import IndexDep
 from app.state import OpenIndex
 from app.web.caching import versioned_response
 from app.web.errors import ProblemError

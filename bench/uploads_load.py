@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 from anyio.from_thread import start_blocking_portal
 
-from app.params.common import PAGE_SIZE
+from app.params.dependencies import PAGE_SIZE
 from app.urls import Urls
 from bench.measure import Budget, Percentiles, percentiles
 from bench.servers import RunningServer

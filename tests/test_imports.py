@@ -113,7 +113,7 @@ def test_every_module_of_the_server_has_a_layer() -> None:
         ("app/api/compare.py", "from app.pages.compare import NoteQuery\n"),
         ("app/pages/search.py", "def late():\n    from app.api import uploads\n"),
         ("app/state.py", "if TYPE_CHECKING:\n    from .services.search import run_search\n"),
-        ("app/params/common.py", "import app.services.search\n"),
+        ("app/params/dependencies.py", "import app.services.search\n"),
         ("app/engine/worker.py", "from app.state import AppState\n"),
         ("app/engine/jobs.py", "from app.moderation import reader\n"),
         ("app/web/page_cache.py", "from scopeview.store.reader import IndexReader\n"),

@@ -5,8 +5,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.responses import ERRORS, FOUND
 from app.api.serializers.store_records import grid_url
-from app.params.common import IndexDep, SiteDep, TokenQuery
 from app.params.compare_params import FeaturesQuery, NoteQuery, compared_features
+from app.params.dependencies import IndexDep, SiteDep, TokenQuery
 from app.params.view_params import slot_filter
 from app.services.compare_features import FeatureComparison, FeatureEntry, compare
 from app.services.feature_details import finite

@@ -4,9 +4,9 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from app.api.responses import ERRORS, FOUND
-from app.api.schemas import feature as models
+from app.api.schemas.feature import FeatureImagesOut, FeatureOut
 from app.api.serializers.feature import CSV, feature_images_out, feature_out, images_csv
-from app.params.common import FeaturePath, IndexDep, LimitQuery, OffsetQuery, SiteDep, SlotDep
+from app.params.dependencies import FeaturePath, IndexDep, LimitQuery, OffsetQuery, SiteDep, SlotDep
 from app.services.feature_details import read_feature_details
 from app.urls import API
 
@@ -19,7 +19,7 @@ router = APIRouter(tags=["index"])
     response_description=FOUND,
     responses=ERRORS,
 )
-def feature(site: SiteDep, index: IndexDep, slot: SlotDep, feature: FeaturePath) -> models.FeatureOut:
+def feature(site: SiteDep, index: IndexDep, slot: SlotDep, feature: FeaturePath) -> FeatureOut:
     return feature_out(index, read_feature_details(index, slot, feature), site.json_urls)
 
 
@@ -36,7 +36,7 @@ def feature_images(
     feature: FeaturePath,
     limit: LimitQuery = 50,
     offset: OffsetQuery = 0,
-) -> models.FeatureImagesOut:
+) -> FeatureImagesOut:
     record = index.reader.feature(slot.layer, feature, slot.token)
     found = index.reader.activating_images(slot, feature, limit=limit, offset=offset)
     following = None

@@ -10,9 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.api.responses import ENCODER, ERRORS, FOUND
-from app.api.schemas import common
+from app.api.schemas.base import Schema
 from app.engine.worker import EncodeRequest
-from app.params.common import FeaturePath, IndexDep, LayerPath, SiteDep, slot_of
+from app.params.dependencies import FeaturePath, IndexDep, LayerPath, SiteDep, slot_of
 from app.services.images import thumbnail_ref
 from app.services.model_requests import decompose
 from app.state import OpenIndex
@@ -46,7 +46,7 @@ ImagesDep = Annotated[list[int], Depends(known_images)]
 router = APIRouter(tags=["index"])
 
 
-class HeatOut(common._Model):
+class HeatOut(Schema):
     """One image. Each value is the activation that the SAE keeps at that token, 0 where it keeps none."""
 
     image_id: int
@@ -55,7 +55,7 @@ class HeatOut(common._Model):
     max: float = Field(description="maximum over all tokens, CLS included")
 
 
-class HeatsOut(common._Model):
+class HeatsOut(Schema):
     index: str
     layer: Layer
     feature: int

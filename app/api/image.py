@@ -14,10 +14,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.api.responses import ENCODER, ERRORS, FOUND, GONE
-from app.api.schemas import image as models
+from app.api.schemas.image_view import ActivationsOut, GroupsOut, ImageHeatmapOut, SteeringOut
 from app.api.serializers.image import activations_out, groups_out, heatmap_out, steering_out
 from app.engine.fair_share import FairLimiter
-from app.params.common import IndexDep, SiteDep
+from app.params.dependencies import IndexDep, SiteDep
 from app.params.view_params import (
     EditsQuery,
     FeaturesQuery,
@@ -140,7 +140,7 @@ def add_routes(kind: ImageRoutes) -> None:
     )
     async def activations(
         image: Annotated[ImageRef, Depends(kind.read)], view: ViewDep, listing: ListingDep
-    ) -> models.ActivationsOut:
+    ) -> ActivationsOut:
         return await _activations(image, view, listing)
 
     @router.get(
@@ -151,7 +151,7 @@ def add_routes(kind: ImageRoutes) -> None:
     )
     async def heat(
         image: Annotated[ImageRef, Depends(kind.read)], view: ViewDep, features: FeaturesQuery
-    ) -> models.ImageHeatmapOut:
+    ) -> ImageHeatmapOut:
         numbers = known_features(view.index, view.layer, features)
         found = await view.found(image, numbers)
         return heatmap_out(view.place(image, approximate=found.stored is not None), found, numbers)
@@ -164,7 +164,7 @@ def add_routes(kind: ImageRoutes) -> None:
     )
     async def groups(
         image: Annotated[ImageRef, Depends(kind.read)], view: ViewDep, threshold: ThresholdQuery = THRESHOLD
-    ) -> models.GroupsOut:
+    ) -> GroupsOut:
         return await _groups(image, view, threshold)
 
     @router.get(
@@ -178,16 +178,14 @@ def add_routes(kind: ImageRoutes) -> None:
         view: ViewDep,
         edit: EditsQuery = (),
         prompt: PromptsQuery = (),
-    ) -> models.SteeringOut:
+    ) -> SteeringOut:
         return await _steering(image, view, edit, prompt)
 
 
-async def _activations(
-    image: ImageRef, view: LayerSelection, listing: ActiveListing
-) -> models.ActivationsOut:
+async def _activations(image: ImageRef, view: LayerSelection, listing: ActiveListing) -> ActivationsOut:
     found = await view.found(image)
 
-    def answer() -> models.ActivationsOut:
+    def answer() -> ActivationsOut:
         here = summarize(found, view.selection, order=listing.order, least=listing.least, top=listing.top)
         place = view.place(image, approximate=found.stored is not None)
         return activations_out(place, view.index, view.layer, found, here, view.site.json_urls)
@@ -195,7 +193,7 @@ async def _activations(
     return await run_in_threadpool(answer)
 
 
-async def _groups(image: ImageRef, view: LayerSelection, threshold: float) -> models.GroupsOut:
+async def _groups(image: ImageRef, view: LayerSelection, threshold: float) -> GroupsOut:
     found = await view.found(image)
     encoder = await run_in_threadpool(view.site.worker.encoder, view.index.reader.index_dir)
     place = view.place(image, approximate=not found.is_exact_at(view.selection.positions))
@@ -204,7 +202,7 @@ async def _groups(image: ImageRef, view: LayerSelection, threshold: float) -> mo
 
 async def _steering(
     image: ImageRef, view: LayerSelection, edit: Sequence[str], prompt: Sequence[str]
-) -> models.SteeringOut:
+) -> SteeringOut:
     site, index = view.site, view.index
     edits = FeatureEdits(view.layer, known_edits(index, view.layer, edit), view.selection.positions)
     texts = known_prompts(prompt)

@@ -12,10 +12,10 @@ from starlette.requests import Request
 
 from app.api.image import KINDS, RESPONSES, ImageRoutes, image_id_of
 from app.api.responses import FOUND
-from app.api.schemas.common import _Model
-from app.api.schemas.image import TOKENS, ImageIdOut
+from app.api.schemas.base import Schema
+from app.api.schemas.image_view import TOKENS, ImageIdOut
 from app.engine.fair_share import FairLimiter
-from app.params.common import WHOLE, IndexDep, SiteDep
+from app.params.dependencies import WHOLE, IndexDep, SiteDep
 from app.params.view_params import TokensQuery, known_selection
 from app.services.decomposition import layers_of
 from app.services.images import ImageRef
@@ -39,7 +39,7 @@ MembersQuery = Annotated[
 router = APIRouter(tags=["images"])
 
 
-class NodeOut(_Model):
+class NodeOut(Schema):
     feature: int
     name: str | None = Field(description="best name; null without names")
     activation: float = Field(description="maximum over the selected tokens")
@@ -47,7 +47,7 @@ class NodeOut(_Model):
     url: str
 
 
-class NodeGroupOut(_Model):
+class NodeGroupOut(Schema):
     name: str = Field(description="name with the most mass")
     share: float = Field(description="share of the mass of all features active here")
     mass: float
@@ -55,14 +55,14 @@ class NodeGroupOut(_Model):
     features: list[NodeOut] = Field(description="largest mass first")
 
 
-class LinkOut(_Model):
+class LinkOut(Schema):
     kind: NeighborKind = Field(description="decoder: cosine of decoder rows; cofiring: Jaccard over images")
     feature: int = Field(description="feature of this layer")
     other: int = Field(description="feature of the next layer")
     score: float
 
 
-class ColumnOut(_Model):
+class ColumnOut(Schema):
     layer: Layer
     token: str = Field(description="token whose names are used")
     n_features: int = Field(description="features active at the selected tokens")

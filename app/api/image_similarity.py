@@ -11,10 +11,10 @@ from starlette.requests import Request
 
 from app.api.image import KINDS, RESPONSES, ImageRoutes, image_id_of
 from app.api.responses import FOUND
-from app.api.schemas.common import _Model
-from app.api.schemas.image import ImageIdOut, NearImageOut
+from app.api.schemas.base import Schema
+from app.api.schemas.image_view import ImageIdOut, NearImageOut
 from app.api.serializers.image import near_image
-from app.params.common import IndexDep, SiteDep, TokenQuery, slot_of
+from app.params.dependencies import IndexDep, SiteDep, TokenQuery, slot_of
 from app.params.view_params import AnyLayerQuery, DeepLayerQuery, OtherImageQuery, deep_layer, slot_filter
 from app.services.compare_images import CodeOverlap, compare_images
 from app.services.images import ImageRef, other_image
@@ -42,18 +42,18 @@ class SimilarOut(ImageIdOut):
     why_no_code: str | None
 
 
-class OnlyOut(_Model):
+class OnlyOut(Schema):
     feature: int
     activation: float
 
 
-class SharedOut(_Model):
+class SharedOut(Schema):
     feature: int
     here: float = Field(description="activation on this image")
     there: float = Field(description="activation on the other image")
 
 
-class OverlapOut(_Model):
+class OverlapOut(Schema):
     layer: Layer
     token: str
     likeness: float = Field(description="overlap: features of both / features of either")

@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from app.api.responses import ANY_GET, ERRORS, FOUND, REMOVED
-from app.api.schemas import common
+from app.api.schemas.image import ImageOut, ImagesOut
+from app.api.schemas.index import GalleryOut, IndexesOut, IndexOut
 from app.api.serializers import store_records
-from app.params.common import (
+from app.params.dependencies import (
     PAGE_SIZE,
     ImagePath,
     IndexDep,
@@ -27,9 +28,9 @@ router = APIRouter(tags=["index"])
 
 
 @router.get(f"{API}/indexes", summary="List the indexes", response_description=FOUND, responses=ANY_GET)
-def indexes(site: SiteDep) -> common.IndexesOut:
+def indexes(site: SiteDep) -> IndexesOut:
     found = [store_records.index_summary(index, site.json_urls) for index in site.indexes.values()]
-    return common.IndexesOut(indexes=found)
+    return IndexesOut(indexes=found)
 
 
 @router.get(
@@ -38,7 +39,7 @@ def indexes(site: SiteDep) -> common.IndexesOut:
     response_description=FOUND,
     responses=ERRORS,
 )
-def index_overview(site: SiteDep, index: IndexDep) -> common.IndexOut:
+def index_overview(site: SiteDep, index: IndexDep) -> IndexOut:
     return store_records.index_out(index, site.json_urls)
 
 
@@ -48,12 +49,12 @@ def images(
     index: IndexDep,
     limit: LimitQuery = 100,
     after: Annotated[Number | None, Query(description="start after this image_id")] = None,
-) -> common.ImagesOut:
+) -> ImagesOut:
     rows = index.reader.images(limit=limit + 1, after=-1 if after is None else after)
     following = None
     if len(rows) > limit:
         following = site.json_urls.images(index.slug, limit=limit, after=rows[limit - 1].image_id)
-    return common.ImagesOut(
+    return ImagesOut(
         index=index.slug,
         n_images=index.manifest.n_images,
         images=[store_records.image_row(index, row, site.json_urls) for row in rows[:limit]],
@@ -67,7 +68,7 @@ def images(
     response_description=FOUND,
     responses={**ERRORS, **REMOVED},
 )
-def image(site: SiteDep, index: IndexDep, image_id: ImagePath) -> common.ImageOut:
+def image(site: SiteDep, index: IndexDep, image_id: ImagePath) -> ImageOut:
     return store_records.image_out(index, index.reader.image(image_id), site.json_urls)
 
 
@@ -86,7 +87,7 @@ def gallery(
     seed: SeedQuery = 0,
     limit: LimitQuery = PAGE_SIZE,
     offset: OffsetQuery = 0,
-) -> common.GalleryOut:
+) -> GalleryOut:
     found = index.reader.gallery(
         slot, sort=known_sort(sort), **filters.gallery_keywords(), seed=seed, limit=limit, offset=offset
     )

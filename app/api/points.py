@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from app.api.responses import ERRORS, FOUND
-from app.params.common import IndexDep, SlotDep
+from app.params.dependencies import IndexDep, SlotDep
 from app.params.filters import NameQuery
 from app.services.map_points import packed
 from app.state import OpenIndex

@@ -5,9 +5,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from app.api.responses import ENCODER, ERRORS, FOUND, GONE
-from app.api.schemas import search as schemas
+from app.api.schemas.search import FeatureRefOut, FoundFeatureOut, FoundImageOut, SearchOut
 from app.api.serializers import store_records
-from app.params.common import IndexDep, SiteDep
+from app.params.dependencies import IndexDep, SiteDep
 from app.params.search_params import SearchQuery, SearchQueryDep
 from app.services.retrieval import FoundFeature, SearchResults
 from app.services.search import run_search, target_of
@@ -27,17 +27,17 @@ router = APIRouter(tags=["index"])
 )
 async def search(
     request: Request, response: Response, site: SiteDep, index: IndexDep, query: SearchQueryDep
-) -> schemas.SearchOut:
+) -> SearchOut:
     if query.upload_id is not None:
         response.headers.update(PRIVATE)
     found = await run_search(site, index, query, request.app.state.decode_limiter)
     return await run_in_threadpool(search_out, index, query, found, site.json_urls)
 
 
-def search_out(index: OpenIndex, query: SearchQuery, found: SearchResults, urls: Urls) -> schemas.SearchOut:
+def search_out(index: OpenIndex, query: SearchQuery, found: SearchResults, urls: Urls) -> SearchOut:
     target = target_of(index, query)
     jump = urls.feature(index.slug, target.slot.layer, target.feature, target.slot.token) if target else None
-    return schemas.SearchOut(
+    return SearchOut(
         index=index.slug,
         text=query.text,
         image_id=query.image_id,
@@ -50,9 +50,7 @@ def search_out(index: OpenIndex, query: SearchQuery, found: SearchResults, urls:
         features=[_found(index, each, urls) for each in found.features],
         also_named=[_found(index, each, urls) for each in found.also_named],
         images=[
-            schemas.FoundImageOut(
-                **store_records.image_row(index, each.row, urls).model_dump(), score=each.score
-            )
+            FoundImageOut(**store_records.image_row(index, each.row, urls).model_dump(), score=each.score)
             for each in found.images
         ],
         unknown_words=list(found.unknown_words),
@@ -61,8 +59,8 @@ def search_out(index: OpenIndex, query: SearchQuery, found: SearchResults, urls:
     )
 
 
-def feature_ref(index: OpenIndex, card: FeatureCard, urls: Urls) -> schemas.FeatureRefOut:
-    return schemas.FeatureRefOut(
+def feature_ref(index: OpenIndex, card: FeatureCard, urls: Urls) -> FeatureRefOut:
+    return FeatureRefOut(
         layer=card.layer,
         token=card.token,
         feature=card.feature,
@@ -75,6 +73,6 @@ def feature_ref(index: OpenIndex, card: FeatureCard, urls: Urls) -> schemas.Feat
     )
 
 
-def _found(index: OpenIndex, found: FoundFeature, urls: Urls) -> schemas.FoundFeatureOut:
+def _found(index: OpenIndex, found: FoundFeature, urls: Urls) -> FoundFeatureOut:
     reference = feature_ref(index, found.card, urls)
-    return schemas.FoundFeatureOut(**reference.model_dump(), score=found.score, matched=found.word)
+    return FoundFeatureOut(**reference.model_dump(), score=found.score, matched=found.word)

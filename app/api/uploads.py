@@ -7,9 +7,9 @@ from fastapi.responses import Response
 from starlette.requests import Request
 
 from app.api.responses import ERRORS, FOUND, GONE, NOT_FOUND, Responses, problem
-from app.api.schemas import common
+from app.api.schemas.image import NewUploadOut, UploadOut
 from app.api.serializers.store_records import upload_out
-from app.params.common import IndexDep, SiteDep
+from app.params.dependencies import IndexDep, SiteDep
 from app.services.images import UploadPath
 from app.services.receive_upload import created_response, receive_upload
 from app.uploads.multipart import FIELD
@@ -19,7 +19,7 @@ from app.web.security import refuse_cross_site
 
 CREATED: Responses = {
     **NOT_FOUND,
-    201: {"model": common.NewUploadOut, "description": "stored; Location is its page"},
+    201: {"model": NewUploadOut, "description": "stored; Location is its page"},
     400: problem("the connection broke off"),
     403: problem("sent from another site, or an image that the operator blocked"),
     408: problem("the image did not arrive in time"),
@@ -67,7 +67,7 @@ async def create(request: Request, site: SiteDep, index: IndexDep) -> Response:
     response_description=FOUND,
     responses={**ERRORS, **GONE},
 )
-def read(site: SiteDep, index: IndexDep, upload_id: UploadPath, response: Response) -> common.UploadOut:
+def read(site: SiteDep, index: IndexDep, upload_id: UploadPath, response: Response) -> UploadOut:
     response.headers.update(PRIVATE)
     return upload_out(site.uploads.get(index.slug, upload_id), site.json_urls)
 

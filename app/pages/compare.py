@@ -11,7 +11,6 @@ from app.formatting import feature_name, token_name, token_words
 from app.pages.cards import FeatureView, ImageView, feature_view, image_view
 from app.pages.layout import Frame, Link, frame_for
 from app.pages.render import Page, render
-from app.params.common import IndexDep, TokenQuery
 from app.params.compare_params import (
     MAX_FEATURES,
     MAX_NOTE_CHARS,
@@ -21,6 +20,7 @@ from app.params.compare_params import (
     NoteQuery,
     compared_features,
 )
+from app.params.dependencies import IndexDep, TokenQuery
 from app.params.view_params import slot_filter
 from app.services.compare_features import FeatureComparison, FeatureEntry, FeaturePair, compare
 from app.services.feature_details import description_metrics, finite, indexed

@@ -20,7 +20,7 @@ from app.pages.layout import Link, frame_for, slot_name
 from app.pages.paging import Paging, paged
 from app.pages.plots import PlotView, plot_view
 from app.pages.render import Page, render, wanted_block
-from app.params.common import (
+from app.params.dependencies import (
     PAGE_SIZE,
     FirstQuery,
     IndexDep,

@@ -5,7 +5,7 @@ from typing import Any
 
 from app.formatting import count
 from app.pages.layout import Link, slot_name
-from app.params.common import PAGE_SIZE
+from app.params.dependencies import PAGE_SIZE
 from app.params.filters import Filters
 from app.state import OpenIndex
 from app.urls import URLS

@@ -13,7 +13,7 @@ from app.pages.densities import DensityBar, density_bars
 from app.pages.layout import Frame, Link, frame_for
 from app.pages.render import Page, render
 from app.pages.social_card import preview_of_index
-from app.params.common import IndexDep, SiteDep
+from app.params.dependencies import IndexDep, SiteDep
 from app.services.highlights import N_HIGHLIGHTS, densities, highlights
 from app.services.map_points import has_map
 from app.state import OpenIndex

@@ -11,7 +11,7 @@ from app.pages.cards import FeatureView, feature_views
 from app.pages.layout import Link, frame_for, slot_name
 from app.pages.plots import PlotView, plot_view
 from app.pages.render import Page, render, wanted_block
-from app.params.common import IndexDep, Number, SlotDep
+from app.params.dependencies import IndexDep, Number, SlotDep
 from app.params.filters import NameQuery
 from app.services.map_points import has_map
 from app.state import OpenIndex

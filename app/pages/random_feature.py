@@ -5,7 +5,7 @@ import secrets
 from fastapi import APIRouter
 from fastapi.responses import RedirectResponse
 
-from app.params.common import IndexDep, TokenQuery
+from app.params.dependencies import IndexDep, TokenQuery
 from app.params.view_params import AnyLayerQuery, slot_filter
 from app.state import OpenIndex
 from app.urls import URLS

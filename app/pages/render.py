@@ -18,7 +18,7 @@ from app import formatting
 from app.assets import TEMPLATES_DIR, static_assets
 from app.pages import macros, numbers
 from app.pages.layout import Frame
-from app.params.common import site_of
+from app.params.dependencies import site_of
 from app.urls import PATH_PREFIX, URLS
 from app.web.caching import FOR_EVERYONE
 

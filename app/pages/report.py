@@ -15,7 +15,7 @@ from app.pages.cards import ImageView
 from app.pages.image.header import image_ref_view
 from app.pages.layout import Link, frame_for
 from app.pages.render import Page, base_url_of, render
-from app.params.common import IndexDep, SiteDep
+from app.params.dependencies import IndexDep, SiteDep
 from app.services.images import ImageDep, ImageRef
 from app.state import OpenIndex
 from app.urls import Urls

@@ -17,7 +17,7 @@ from app.pages.image.overview import overview_page_frame
 from app.pages.layout import Frame, Link, SearchBox, slot_name
 from app.pages.render import Page, render
 from app.pages.uploads import remember
-from app.params.common import IndexDep, SiteDep
+from app.params.dependencies import IndexDep, SiteDep
 from app.params.search_params import SearchQuery, SearchQueryDep, TextQuery
 from app.params.view_params import SlotFilter
 from app.services.receive_upload import created_response, receive_upload

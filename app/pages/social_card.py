@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from app.formatting import days, feature_name, percent, token_name
 from app.pages.layout import Preview
-from app.params.common import FeaturePath, IndexDep, SiteDep, SlotDep
+from app.params.dependencies import FeaturePath, IndexDep, SiteDep, SlotDep
 from app.services.social_card.select import feature_png, index_png, safe_nine
 from app.state import OpenIndex
 from app.urls import URLS

@@ -15,7 +15,7 @@ from app.pages.image.patch_grid import GridView
 from app.pages.image_slots import ImageSlotView, image_slot_views
 from app.pages.layout import Link, frame_for
 from app.pages.render import Page, base_url_of, render
-from app.params.common import IndexDep, SiteDep, TokenQuery
+from app.params.dependencies import IndexDep, SiteDep, TokenQuery
 from app.params.view_params import AnyLayerQuery, slot_filter
 from app.services.images import ImageRef, uploaded_image
 from app.services.receive_upload import created_response, receive_upload, time_left_s

@@ -4,7 +4,7 @@ from typing import Annotated, NamedTuple
 
 from fastapi import Query
 
-from app.params.common import known_token
+from app.params.dependencies import known_token
 from app.state import OpenIndex
 from app.web.errors import listed, unprocessable
 from scopeview.errors import InputError

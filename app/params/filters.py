@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Query
 from pydantic import BeforeValidator
 
-from app.params.common import whole_number
+from app.params.dependencies import whole_number
 from scopeview.store.records import MIN_GRID_IMAGES
 
 MAX_NAME_LETTERS = 80

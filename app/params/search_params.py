@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
-from app.params.common import IndexDep, Number, TokenQuery
+from app.params.dependencies import IndexDep, Number, TokenQuery
 from app.params.query_text import MAX_CHARS
 from app.params.view_params import AnyLayerQuery, slot_filter
 from scopeview.slots import Layer, Token

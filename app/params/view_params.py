@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import Field
 
-from app.params.common import WHOLE, known_token
+from app.params.dependencies import WHOLE, known_token
 from app.state import OpenIndex
 from app.web.errors import ProblemError, listed, unprocessable
 from scopeview.analysis.feature_edits import Edit, parse_edit

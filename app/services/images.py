@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import Depends, Path
 from PIL import Image
 
-from app.params.common import ImagePath, IndexDep, SiteDep, whole_number
+from app.params.dependencies import ImagePath, IndexDep, SiteDep, whole_number
 from app.state import AppState, OpenIndex
 from app.uploads.store import Upload
 from app.urls import ImageAddress

@@ -19,7 +19,7 @@ MODEL_DIR = Path(__file__).resolve().parents[2] / "data" / "demo-model"
 WORLD_SEED = 0
 """The seed of the indexed scenes. CLIP was trained on worlds below zero, the SAEs on another above it."""
 
-N_IMAGES = 1500
+N_IMAGES = 1000
 """Small enough for the site to be up within two minutes on two cores. The model card's metrics used 5,000."""
 
 _BATCH_SIZE = 32

@@ -17,7 +17,7 @@ from scopeview.analysis.heatmap import feature_heatmaps
 from scopeview.errors import InputError
 from scopeview.slots import Layer, parse_number
 
-Turn = Literal["set", "scale"]
+EditKind = Literal["set", "scale"]
 
 _NUMBER = re.compile(r"-?[0-9]{1,6}(\.[0-9]{1,6})?")
 
@@ -30,7 +30,7 @@ class Edit:
     """
 
     features: tuple[int, ...]
-    turn: Turn
+    kind: EditKind
     amount: float
 
 
@@ -61,19 +61,19 @@ def parse_edit(text: str) -> Edit:
     """`12,55:x0.5` halves features 12 and 55, `12:0` sets feature 12 to 0. Raises `InputError`."""
     numbers, _, amount = text.partition(":")
     features = [parse_number(number) for number in numbers.split(",")]
-    turn: Turn = "scale" if amount.startswith("x") else "set"
+    kind: EditKind = "scale" if amount.startswith("x") else "set"
     value = _amount(amount.removeprefix("x"))
     if None in features or value is None:
         raise InputError(
             f"Invalid edit {text[:80]!r}. Expected for example 12:0 (set feature 12 to 0), 12:4.5,"
             " or 12,55:x0.5 (halve features 12 and 55)."
         )
-    return Edit(tuple(dict.fromkeys(number for number in features if number is not None)), turn, value)
+    return Edit(tuple(dict.fromkeys(number for number in features if number is not None)), kind, value)
 
 
 def format_edit(edit: Edit) -> str:
     """The inverse of `parse_edit`."""
-    factor = "x" if edit.turn == "scale" else ""
+    factor = "x" if edit.kind == "scale" else ""
     return f"{','.join(map(str, edit.features))}:{factor}{edit.amount:g}"
 
 
@@ -87,7 +87,7 @@ def code_change(layer: LayerDecomposition, edits: FeatureEdits) -> CodeChange:
     for edit in edits.edits:
         rows = np.searchsorted(features, edit.features)
         at = np.ix_(rows, chosen)
-        after[at] = edit.amount if edit.turn == "set" else after[at] * np.float32(edit.amount)
+        after[at] = edit.amount if edit.kind == "set" else after[at] * np.float32(edit.amount)
     return CodeChange(np.asarray(features, dtype=np.int64), (after - before).T)
 
 

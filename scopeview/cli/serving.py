@@ -29,7 +29,7 @@ def demo(
     images: Annotated[
         int | None,
         typer.Option(
-            min=100, help="Scenes to draw and index.", show_default="1500, or as the demo there has"
+            min=100, help="Scenes to draw and index.", show_default="1000, or as the demo there has"
         ),
     ] = None,
     build_only: Annotated[

@@ -21,7 +21,7 @@ from indexer.sources import BadSample, Sample, Shard, Source, SourceOptions, ope
 from scopeview.__main__ import main
 
 _TRIES = 4
-N_RETRIES = 2
+N_RETRIES = 1
 """Of a lost worker: each takes seconds to start."""
 
 

@@ -2,22 +2,24 @@
 
 from pydantic import Field
 
-from app.api.schemas.common import ProvenanceOut, TopImageOut, _Model
+from app.api.schemas.base import Schema
+from app.api.schemas.image import TopImageOut
+from app.api.schemas.index import ProvenanceOut
 from scopeview.slots import Layer
 from scopeview.store.records import NeighborKind
 
 
-class HistogramOut(_Model):
+class HistogramOut(Schema):
     edges: list[float] = Field(description="equal intervals of (0, max]; one more than counts")
     counts: list[int] = Field(description="counts[i]: images with edges[i] < activation <= edges[i + 1]")
 
 
-class NameOut(_Model):
+class NameOut(Schema):
     word: str
     score: float = Field(description="cosine of the word's text embedding and the feature's vector")
 
 
-class NeighborOut(_Model):
+class NeighborOut(Schema):
     kind: NeighborKind = Field(
         description="decoder: cosine of decoder rows; cofiring: images on which both fire / images on which"
         " either fires; vector: cosine of feature vectors"
@@ -32,7 +34,7 @@ class NeighborOut(_Model):
     url: str
 
 
-class AtTokenOut(_Model):
+class AtTokenOut(Schema):
     token: str
     n_active: int
     density: float
@@ -42,14 +44,14 @@ class AtTokenOut(_Model):
     url: str
 
 
-class ExampleOut(_Model):
+class ExampleOut(Schema):
     rank: int = Field(description="rank among all images on which it fires")
     image_id: int
     activation: float
     thumb_url: str
 
 
-class IntervalOut(_Model):
+class IntervalOut(Schema):
     low: float
     high: float
     n_images: int = Field(description="images with low < activation <= high")
@@ -58,7 +60,7 @@ class IntervalOut(_Model):
     images: list[ExampleOut] = Field(description="evenly spaced sample by rank")
 
 
-class PositionsOut(_Model):
+class PositionsOut(Schema):
     """Images by the position of the feature's maximum over all tokens; equal at every token of the layer."""
 
     grid: int = Field(description="patches per side")
@@ -66,7 +68,7 @@ class PositionsOut(_Model):
     at_cls: int | None = Field(description="images whose maximum is at CLS")
 
 
-class DescriptionOut(_Model):
+class DescriptionOut(Schema):
     clarity: float | None = Field(
         description="mean pairwise cosine of the CLIP embeddings of its top nine images, without self-pairs"
     )
@@ -79,7 +81,7 @@ class DescriptionOut(_Model):
     failed: list[str] = Field(description="metrics whose computation failed; null here")
 
 
-class FeatureOut(_Model):
+class FeatureOut(Schema):
     index: str
     layer: Layer
     token: str
@@ -110,7 +112,7 @@ class FeatureOut(_Model):
     provenance: ProvenanceOut
 
 
-class FeatureImagesOut(_Model):
+class FeatureImagesOut(Schema):
     index: str
     layer: Layer
     token: str

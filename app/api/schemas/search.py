@@ -2,15 +2,15 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.schemas.common import ImageRowOut
+from app.api.schemas.image import ImageRowOut
 from scopeview.slots import Layer
 
 
-class _Model(BaseModel):
+class Schema(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
-class FeatureRefOut(_Model):
+class FeatureRefOut(Schema):
     layer: Layer
     token: str
     feature: int
@@ -33,7 +33,7 @@ class FoundImageOut(ImageRowOut):
     score: float = Field(description="cosine of the query with the image's CLIP embedding")
 
 
-class SearchOut(_Model):
+class SearchOut(Schema):
     index: str
     text: str = Field(description="the words of the query; empty for a search by image")
     image_id: int | None

@@ -5,8 +5,19 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from app.api.schemas import feature as models
-from app.api.schemas.common import ProvenanceOut
+from app.api.schemas.feature import (
+    AtTokenOut,
+    DescriptionOut,
+    ExampleOut,
+    FeatureImagesOut,
+    FeatureOut,
+    HistogramOut,
+    IntervalOut,
+    NameOut,
+    NeighborOut,
+    PositionsOut,
+)
+from app.api.schemas.index import ProvenanceOut
 from app.api.serializers.store_records import grid_url, top_image
 from app.formatting import safe_link
 from app.services.feature_details import (
@@ -23,9 +34,9 @@ from scopeview.slots import Slot
 from scopeview.store.records import Description, FeatureRecord, Interval, TopImage
 
 
-def feature_out(index: OpenIndex, details: FeatureDetails, urls: Urls) -> models.FeatureOut:
+def feature_out(index: OpenIndex, details: FeatureDetails, urls: Urls) -> FeatureOut:
     feature, described = details.record, details.description
-    return models.FeatureOut(
+    return FeatureOut(
         index=index.slug,
         layer=feature.layer,
         token=feature.token,
@@ -36,13 +47,11 @@ def feature_out(index: OpenIndex, details: FeatureDetails, urls: Urls) -> models
         density=feature.density,
         max_activation=feature.max_activation,
         mean_activation=feature.mean_activation,
-        histogram=models.HistogramOut(edges=feature.histogram.edges, counts=feature.histogram.counts),
+        histogram=HistogramOut(edges=feature.histogram.edges, counts=feature.histogram.counts),
         grid_url=grid_url(index, feature, urls),
         top_images=[top_image(index, image, urls) for image in feature.top_images],
         folds=described.folds if described else [],
-        names=[models.NameOut(word=each.word, score=each.score) for each in described.names]
-        if described
-        else [],
+        names=[NameOut(word=each.word, score=each.score) for each in described.names] if described else [],
         neighbors=[_neighbor(index, near, urls) for near in [*details.within, *details.across]],
         description=_description(described) if described else None,
         tokens=[_at_token(index, at, urls) for at in details.tokens],
@@ -61,8 +70,8 @@ def feature_images_out(
     found: Sequence[TopImage],
     urls: Urls,
     following: str | None,
-) -> models.FeatureImagesOut:
-    return models.FeatureImagesOut(
+) -> FeatureImagesOut:
+    return FeatureImagesOut(
         index=index.slug,
         layer=slot.layer,
         token=slot.token,
@@ -73,24 +82,24 @@ def feature_images_out(
     )
 
 
-def _description(described: Description) -> models.DescriptionOut:
+def _description(described: Description) -> DescriptionOut:
     figures = description_metrics(described)
-    return models.DescriptionOut(
+    return DescriptionOut(
         **{name: finite(value) for name, value in figures.items()},
         failed=[name for name, value in figures.items() if value is not None and finite(value) is None],
     )
 
 
-def _positions(index: OpenIndex, described: Description) -> models.PositionsOut | None:
+def _positions(index: OpenIndex, described: Description) -> PositionsOut | None:
     if described.positions is None:
         return None
     grid = index.manifest.model.grid_size
-    return models.PositionsOut(grid=grid, counts=described.positions, at_cls=described.at_cls)
+    return PositionsOut(grid=grid, counts=described.positions, at_cls=described.at_cls)
 
 
-def _neighbor(index: OpenIndex, near: SimilarFeature, urls: Urls) -> models.NeighborOut:
+def _neighbor(index: OpenIndex, near: SimilarFeature, urls: Urls) -> NeighborOut:
     neighbor, card = near.neighbor, near.card
-    return models.NeighborOut(
+    return NeighborOut(
         kind=neighbor.kind,
         layer=neighbor.layer,
         feature=neighbor.feature,
@@ -103,9 +112,9 @@ def _neighbor(index: OpenIndex, near: SimilarFeature, urls: Urls) -> models.Neig
     )
 
 
-def _at_token(index: OpenIndex, at: AtToken, urls: Urls) -> models.AtTokenOut:
+def _at_token(index: OpenIndex, at: AtToken, urls: Urls) -> AtTokenOut:
     card = at.card
-    return models.AtTokenOut(
+    return AtTokenOut(
         token=card.token,
         n_active=card.n_active,
         density=card.density,
@@ -116,15 +125,15 @@ def _at_token(index: OpenIndex, at: AtToken, urls: Urls) -> models.AtTokenOut:
     )
 
 
-def _interval(index: OpenIndex, each: Interval, record: FeatureRecord, urls: Urls) -> models.IntervalOut:
-    return models.IntervalOut(
+def _interval(index: OpenIndex, each: Interval, record: FeatureRecord, urls: Urls) -> IntervalOut:
+    return IntervalOut(
         low=each.low,
         high=each.high,
         n_images=each.n_images,
         of_firing=each.n_images / record.n_active,
         of_all=each.n_images / record.n_images,
         images=[
-            models.ExampleOut(
+            ExampleOut(
                 rank=top.rank,
                 image_id=top.image_id,
                 activation=top.activation,

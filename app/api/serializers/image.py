@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from app.api.schemas import image as models
+from app.api.schemas.image_view import (
+    ActivationsOut,
+    ActiveFeatureHereOut,
+    GroupOut,
+    GroupsOut,
+    ImageHeatmapOut,
+    NearImageOut,
+    PromptOut,
+    ReconstructionOut,
+    ResidualOut,
+    SteeringOut,
+)
 from app.engine.encoders import EncoderProtocol
 from app.services.groups import group_features
 from app.services.steering import PromptEmbeddings, nearest_images
@@ -25,16 +36,14 @@ def activations_out(
     found: LayerDecomposition,
     here: SelectionSummary,
     urls: Urls,
-) -> models.ActivationsOut:
+) -> ActivationsOut:
     token = index.tokens(layer)[0]
     listed = [
-        models.ActiveFeatureHereOut(
-            **active._asdict(), url=urls.feature(index.slug, layer, active.feature, token)
-        )
+        ActiveFeatureHereOut(**active._asdict(), url=urls.feature(index.slug, layer, active.feature, token))
         for active in here.features
     ]
     n_first = here.n_stored or len(listed)
-    return models.ActivationsOut(
+    return ActivationsOut(
         **place,
         n_tokens=here.n_tokens,
         n_active=here.n_active,
@@ -42,10 +51,8 @@ def activations_out(
         features=listed[:n_first],
         activations="approximate" if here.n_stored == 0 and listed else "stored",
         approximate_features=listed[n_first:],
-        explained=models.ReconstructionOut(
-            explained_variance=here.explained_variance, mse=here.mse, l0=here.l0
-        ),
-        residual=models.ResidualOut(
+        explained=ReconstructionOut(explained_variance=here.explained_variance, mse=here.mse, l0=here.l0),
+        residual=ResidualOut(
             explained_variance=[finite_or_none(value) for value in found.explained_variance.tolist()],
             mse=[finite_or_none(value) for value in found.mse.tolist()],
             l0=found.l0.tolist(),
@@ -53,12 +60,10 @@ def activations_out(
     )
 
 
-def heatmap_out(
-    place: dict[str, Any], found: LayerDecomposition, features: Sequence[int]
-) -> models.ImageHeatmapOut:
+def heatmap_out(place: dict[str, Any], found: LayerDecomposition, features: Sequence[int]) -> ImageHeatmapOut:
     alone = len(features) == 1
     cls, *patches = (feature_heatmaps(found, features)[0] if alone else mass_heat(found, features)).tolist()
-    return models.ImageHeatmapOut(
+    return ImageHeatmapOut(
         **place,
         features=list(features),
         unit="activation" if alone else "mass",
@@ -75,13 +80,13 @@ def groups_out(
     found: LayerDecomposition,
     selection: Selection,
     threshold: float,
-) -> models.GroupsOut:
+) -> GroupsOut:
     groups = group_features(encoder, layer, found, selection, threshold)
-    return models.GroupsOut(
+    return GroupsOut(
         **place,
         threshold=threshold,
         groups=[
-            models.GroupOut(
+            GroupOut(
                 share=group.share,
                 mass=float(group.masses.sum()),
                 features=group.features.tolist(),
@@ -99,13 +104,13 @@ def steering_out(
     steered: SteeredEmbeddings,
     prompts: PromptEmbeddings,
     urls: Urls,
-) -> models.SteeringOut:
+) -> SteeringOut:
     before, after = nearest_images(index, steered, place["image_id"])
-    return models.SteeringOut(
+    return SteeringOut(
         **place,
         edits=[format_edit(edit) for edit in edits.edits],
         cosine=cosine(steered.before, steered.after),
-        prompts=[models.PromptOut(**asdict(change)) for change in prompts.changes(steered)],
+        prompts=[PromptOut(**asdict(change)) for change in prompts.changes(steered)],
         unknown_words=list(prompts.unknown_words),
         why_no_prompts=prompts.why_not,
         nearest_before=[near_image(index, each.row, each.score, urls) for each in before],
@@ -113,8 +118,8 @@ def steering_out(
     )
 
 
-def near_image(index: OpenIndex, row: ImageRow, cosine: float, urls: Urls) -> models.NearImageOut:
-    return models.NearImageOut(
+def near_image(index: OpenIndex, row: ImageRow, cosine: float, urls: Urls) -> NearImageOut:
+    return NearImageOut(
         image_id=row.image_id,
         cosine=cosine,
         url=urls.image(index.slug, row.image_id),

@@ -2,7 +2,17 @@
 
 from dataclasses import asdict
 
-from app.api.schemas import common
+from app.api.schemas.image import ActiveFeatureOut, CodeOut, ImageOut, ImageRowOut, TopImageOut, UploadOut
+from app.api.schemas.index import (
+    DensityBinOut,
+    FeatureCardOut,
+    GalleryOut,
+    IndexOut,
+    IndexSummaryOut,
+    LayerOut,
+    ModelOut,
+    SlotOut,
+)
 from app.formatting import safe_link
 from app.services.feature_details import finite
 from app.services.highlights import N_HIGHLIGHTS, densities, highlights
@@ -25,9 +35,9 @@ from scopeview.store.records import (
 )
 
 
-def index_summary(index: OpenIndex, urls: Urls) -> common.IndexSummaryOut:
+def index_summary(index: OpenIndex, urls: Urls) -> IndexSummaryOut:
     manifest = index.manifest
-    return common.IndexSummaryOut(
+    return IndexSummaryOut(
         index=index.slug,
         url=urls.index(index.slug),
         n_images=manifest.n_images,
@@ -37,34 +47,34 @@ def index_summary(index: OpenIndex, urls: Urls) -> common.IndexSummaryOut:
     )
 
 
-def index_out(index: OpenIndex, urls: Urls) -> common.IndexOut:
+def index_out(index: OpenIndex, urls: Urls) -> IndexOut:
     manifest = index.manifest
-    return common.IndexOut(
+    return IndexOut(
         **index_summary(index, urls).model_dump(),
         skipped=manifest.skipped,
         dtype=manifest.dtype,
-        model=common.ModelOut(**manifest.model.model_dump(exclude={"projection_dim", "preprocessing"})),
+        model=ModelOut(**manifest.model.model_dump(exclude={"projection_dim", "preprocessing"})),
         layers=[_layer(index, record, urls) for record in manifest.layers],
     )
 
 
-def _layer(index: OpenIndex, record: LayerRecord, urls: Urls) -> common.LayerOut:
+def _layer(index: OpenIndex, record: LayerRecord, urls: Urls) -> LayerOut:
     at = [Slot(record.layer, token) for token in index.tokens(record.layer)]
     published = published_metrics(record)
     tokens = [
-        common.SlotOut(
+        SlotOut(
             token=summary.token,
             n_features=summary.n_features,
             n_live=summary.n_live,
             n_active=summary.n_active,
             n_dead=summary.n_features - summary.n_live,
-            densities=[common.DensityBinOut(**asdict(each)) for each in densities(index.reader, slot)],
+            densities=[DensityBinOut(**asdict(each)) for each in densities(index.reader, slot)],
             url=urls.gallery(index.slug, slot.layer, token=slot.token),
         )
         for slot in at
         for summary in [index.summaries[slot]]
     ]
-    return common.LayerOut.model_validate(
+    return LayerOut.model_validate(
         {
             **record.model_dump(),
             "published": published and published._asdict(),
@@ -76,8 +86,8 @@ def _layer(index: OpenIndex, record: LayerRecord, urls: Urls) -> common.LayerOut
     )
 
 
-def top_image(index: OpenIndex, image: TopImage, urls: Urls) -> common.TopImageOut:
-    return common.TopImageOut(
+def top_image(index: OpenIndex, image: TopImage, urls: Urls) -> TopImageOut:
+    return TopImageOut(
         rank=image.rank,
         image_id=image.image_id,
         key=image.key,
@@ -105,9 +115,9 @@ def grid_url(index: OpenIndex, feature: FeatureRecord | FeatureCard, urls: Urls)
 
 def gallery_out(
     index: OpenIndex, slot: Slot, gallery: Gallery, urls: Urls, following: str | None
-) -> common.GalleryOut:
+) -> GalleryOut:
     summary = index.summaries[slot]
-    return common.GalleryOut(
+    return GalleryOut(
         index=index.slug,
         layer=slot.layer,
         token=slot.token,
@@ -121,8 +131,8 @@ def gallery_out(
     )
 
 
-def feature_card(index: OpenIndex, card: FeatureCard, urls: Urls) -> common.FeatureCardOut:
-    return common.FeatureCardOut(
+def feature_card(index: OpenIndex, card: FeatureCard, urls: Urls) -> FeatureCardOut:
+    return FeatureCardOut(
         feature=card.feature,
         n_active=card.n_active,
         density=card.density,
@@ -137,8 +147,8 @@ def feature_card(index: OpenIndex, card: FeatureCard, urls: Urls) -> common.Feat
     )
 
 
-def image_row(index: OpenIndex, row: ImageRow, urls: Urls) -> common.ImageRowOut:
-    return common.ImageRowOut(
+def image_row(index: OpenIndex, row: ImageRow, urls: Urls) -> ImageRowOut:
+    return ImageRowOut(
         image_id=row.image_id,
         key=row.key,
         caption=row.caption,
@@ -148,9 +158,9 @@ def image_row(index: OpenIndex, row: ImageRow, urls: Urls) -> common.ImageRowOut
     )
 
 
-def image_out(index: OpenIndex, image: ImageRecord, urls: Urls) -> common.ImageOut:
+def image_out(index: OpenIndex, image: ImageRecord, urls: Urls) -> ImageOut:
     row = image.row
-    return common.ImageOut(
+    return ImageOut(
         **image_row(index, row, urls).model_dump(),
         index=index.slug,
         source_url=safe_link(row.source_url),
@@ -162,16 +172,14 @@ def image_out(index: OpenIndex, image: ImageRecord, urls: Urls) -> common.ImageO
     )
 
 
-def codes_out(codes: list[Code]) -> list[common.CodeOut]:
+def codes_out(codes: list[Code]) -> list[CodeOut]:
     return [
-        common.CodeOut(
+        CodeOut(
             layer=code.layer,
             token=code.token,
             n_active=code.n_active,
             features=[
-                common.ActiveFeatureOut(
-                    feature=pair.feature, activation=pair.activation, position=pair.position
-                )
+                ActiveFeatureOut(feature=pair.feature, activation=pair.activation, position=pair.position)
                 for pair in code.features
             ],
         )
@@ -179,5 +187,5 @@ def codes_out(codes: list[Code]) -> list[common.CodeOut]:
     ]
 
 
-def upload_out(upload: Upload, urls: Urls) -> common.UploadOut:
-    return common.UploadOut.model_validate(upload_fields(upload, urls))
+def upload_out(upload: Upload, urls: Urls) -> UploadOut:
+    return UploadOut.model_validate(upload_fields(upload, urls))

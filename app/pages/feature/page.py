@@ -38,7 +38,7 @@ from app.pages.feature.url_state import (
 from app.pages.layout import Frame, Link, frame_for
 from app.pages.render import Page, base_url_of, render, wanted_block
 from app.pages.social_card import preview_of_feature
-from app.params.common import FeaturePath, IndexDep, PageQuery, SiteDep, SlotDep
+from app.params.dependencies import FeaturePath, IndexDep, PageQuery, SiteDep, SlotDep
 from app.services.feature_details import FeatureDetails, indexed, read_feature_details
 from app.state import AppState, OpenIndex
 from app.urls import URLS

@@ -12,7 +12,7 @@ from app.pages.cards import Bar, ImageView, bar
 from app.pages.image.active_features import MarkedHistogram, marked, where_words
 from app.pages.image.header import image_ref_view
 from app.pages.image.patch_grid import HeatmapView, heat_over
-from app.params.common import Number
+from app.params.dependencies import Number
 from app.services.decomposition import layer_of
 from app.services.images import ImageRef, indexed_image, uploaded_image
 from app.state import AppState, OpenIndex

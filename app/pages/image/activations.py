@@ -19,7 +19,7 @@ from app.pages.image.selected_feature import SelectedFeatureView, selected_featu
 from app.pages.image.view_state import TOP, ViewState, selection_words
 from app.pages.layout import Frame, Link
 from app.pages.render import Page, render
-from app.params.common import IndexDep, Number, SiteDep
+from app.params.dependencies import IndexDep, Number, SiteDep
 from app.params.view_params import (
     LayerQuery,
     LeastQuery,

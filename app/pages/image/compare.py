@@ -16,7 +16,7 @@ from app.pages.image.header import HeaderView, header_view, image_ref_view
 from app.pages.image.overview import overview_page_frame
 from app.pages.layout import Frame, Link
 from app.pages.render import Page, render
-from app.params.common import IndexDep, SiteDep, TokenQuery
+from app.params.dependencies import IndexDep, SiteDep, TokenQuery
 from app.params.view_params import LayerQuery, OtherImageQuery, SlotFilter, slot_filter
 from app.services.compare_images import CodeOverlap, SharedFeature, compare_images
 from app.services.feature_cards import FeatureCards, read_cards

@@ -18,7 +18,7 @@ from app.pages.image.patch_grid import GridView
 from app.pages.image.view_state import ViewState, selection_words
 from app.pages.layout import Link
 from app.pages.render import Page, render
-from app.params.common import IndexDep, Positive, SiteDep
+from app.params.dependencies import IndexDep, Positive, SiteDep
 from app.params.view_params import (
     LayerQuery,
     ThresholdQuery,

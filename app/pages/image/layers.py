@@ -20,7 +20,7 @@ from app.pages.image.header import HeaderView, header_view, image_frame
 from app.pages.image.patch_grid import GridView
 from app.pages.image.view_state import ViewState, selection_words
 from app.pages.render import Page, render
-from app.params.common import IndexDep, SiteDep
+from app.params.dependencies import IndexDep, SiteDep
 from app.params.view_params import TokensQuery, known_selection
 from app.services.decomposition import layers_of
 from app.services.images import ImageDep, ImageRef

@@ -16,7 +16,7 @@ from app.pages.image.view_state import tokens_there
 from app.pages.image_slots import ImageSlotView, image_link, image_slot_views
 from app.pages.layout import Frame, Link, LinkTo, frame_for
 from app.pages.render import Page, render
-from app.params.common import ImagePath, IndexDep, SiteDep, TokenQuery
+from app.params.dependencies import ImagePath, IndexDep, SiteDep, TokenQuery
 from app.params.view_params import AnyLayerQuery, SlotFilter, slot_filter
 from app.services.images import indexed_image
 from app.state import OpenIndex

@@ -14,7 +14,7 @@ from app.pages.cards import ImageView, image_view
 from app.pages.image.activations import cache_headers
 from app.pages.image.header import HeaderView, header_view, image_frame
 from app.pages.render import Page, render
-from app.params.common import IndexDep, SiteDep, TokenQuery, slot_of
+from app.params.dependencies import IndexDep, SiteDep, TokenQuery, slot_of
 from app.params.view_params import LayerQuery, deep_layer
 from app.services.images import ImageDep, ImageRef
 from app.services.similar_images import SimilarImage, embedding_of, similar_images

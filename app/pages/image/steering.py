@@ -21,7 +21,7 @@ from app.pages.image.steering_state import SteeringState, edit_links, edit_words
 from app.pages.image.view_state import ViewState, selection_words, tokens_there
 from app.pages.layout import Link
 from app.pages.render import Page, render
-from app.params.common import IndexDep, SiteDep
+from app.params.dependencies import IndexDep, SiteDep
 from app.params.view_params import (
     MAX_PROMPTS,
     EditsQuery,
@@ -231,7 +231,7 @@ def edit_view(
     """Builds the view of an edit; `value` is the activation of its first feature."""
     first = edit.features[0]
     found = ActiveFeature(first, value, None)
-    factor = "x" if edit.turn == "scale" else ""
+    factor = "x" if edit.kind == "scale" else ""
     return FeatureEditView(
         features=",".join(map(str, edit.features)),
         first=view_of(index, state.at, cards, first, found) if first in cards.cards else None,

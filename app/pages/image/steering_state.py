@@ -74,6 +74,6 @@ def edit_links(state: SteeringState, features: Sequence[int]) -> list[Link]:
 
 def edit_words(edit: Edit) -> str:
     """`set to 4.5`, `halved`, `scaled by 2`"""
-    if edit.turn == "set":
+    if edit.kind == "set":
         return "removed" if edit.amount == 0 else f"set to {significant(edit.amount)}"
     return "halved" if edit.amount == 0.5 else f"scaled by {significant(edit.amount)}"

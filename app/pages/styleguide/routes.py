@@ -21,7 +21,7 @@ from app.pages.layout import Frame, Link
 from app.pages.paging import Paging
 from app.pages.render import Page, render
 from app.pages.styleguide.samples import ImageSamples, image_samples
-from app.params.common import SiteDep
+from app.params.dependencies import SiteDep
 from app.state import OpenIndex
 from app.urls import URLS
 from scopeview.slots import Slot

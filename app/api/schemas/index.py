@@ -1,17 +1,12 @@
-"""Shared schemas. A layer is an int or "embed", a token always a string, and every float is finite."""
+"""Schemas for an index: its model, layers, slots and gallery."""
 
-from typing import Literal
+from pydantic import Field
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from app.api.schemas.base import Schema
 from scopeview.slots import Layer
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-
-class ModelOut(_Model):
+class ModelOut(Schema):
     ref: str = Field(description="Hugging Face id or local folder, as given to the indexer")
     revision: str | None = Field(description="commit hash; null for a local folder")
     sha256: str = Field(description="hash of the weight file")
@@ -22,7 +17,7 @@ class ModelOut(_Model):
     random_weights: bool = Field(description="true for untrained weights: features have no meaning")
 
 
-class FiguresOut(_Model):
+class FiguresOut(Schema):
     explained_variance: float = Field(
         description="1 − squared error / variance over the dimensions of a token, mean over tokens"
     )
@@ -33,7 +28,7 @@ class FiguresOut(_Model):
     n_tokens: int = Field(description="tokens on which this was measured")
 
 
-class FeatureCardOut(_Model):
+class FeatureCardOut(Schema):
     feature: int
     n_active: int
     density: float
@@ -49,18 +44,18 @@ class FeatureCardOut(_Model):
     url: str
 
 
-class DensityBinOut(_Model):
+class DensityBinOut(Schema):
     low: int = Field(description="minimum number of images")
     high: int = Field(description="maximum number of images")
     n_features: int = Field(description="features in this range")
 
 
-class PublishedOut(_Model):
+class PublishedOut(Schema):
     explained_variance: float
     mse: float
 
 
-class SlotOut(_Model):
+class SlotOut(Schema):
     token: str
     n_features: int
     n_live: int = Field(description="features that fire on at least one image")
@@ -72,7 +67,7 @@ class SlotOut(_Model):
     url: str = Field(description="URL of the gallery")
 
 
-class LayerOut(_Model):
+class LayerOut(Schema):
     layer: Layer
     sae: str = Field(description="Hugging Face id or local folder of the suite")
     sae_revision: str | None
@@ -93,7 +88,7 @@ class LayerOut(_Model):
     )
 
 
-class IndexSummaryOut(_Model):
+class IndexSummaryOut(Schema):
     index: str = Field(description="index name, the first path segment of its URLs")
     url: str
     n_images: int
@@ -102,7 +97,7 @@ class IndexSummaryOut(_Model):
     random_weights: bool
 
 
-class IndexesOut(_Model):
+class IndexesOut(Schema):
     indexes: list[IndexSummaryOut]
 
 
@@ -113,21 +108,7 @@ class IndexOut(IndexSummaryOut):
     layers: list[LayerOut]
 
 
-class TopImageOut(_Model):
-    rank: int = Field(description="1 is the highest activation; ties by image_id")
-    image_id: int
-    key: str = Field(description="the file's stem in its source, or its shard and key")
-    activation: float
-    position: int | None = Field(description="for the token any: the token number with the maximum")
-    caption: str | None
-    source_url: str | None = Field(description="http or https only; null when it is anything else")
-    punsafe: float | None = Field(description="probability of being unsafe, where the source states it")
-    removed: bool = Field(description="on the operator's block-list: image and caption are withheld")
-    url: str
-    thumb_url: str
-
-
-class ProvenanceOut(_Model):
+class ProvenanceOut(Schema):
     model: str
     model_revision: str | None
     sae: str = Field(description="suite and checkpoint file")
@@ -137,7 +118,7 @@ class ProvenanceOut(_Model):
     created: str
 
 
-class GalleryOut(_Model):
+class GalleryOut(Schema):
     index: str
     layer: Layer
     token: str
@@ -148,67 +129,3 @@ class GalleryOut(_Model):
     n_images: int
     features: list[FeatureCardOut]
     next: str | None = Field(description="URL of the next page; null on the last")
-
-
-class ImageRowOut(_Model):
-    image_id: int
-    key: str
-    caption: str | None
-    removed: bool = Field(description="on the operator's block-list: image and caption are withheld")
-    url: str
-    thumb_url: str
-
-
-class ImagesOut(_Model):
-    index: str
-    n_images: int
-    images: list[ImageRowOut] = Field(description="by image_id, after `after`")
-    next: str | None = Field(description="URL of the next page; null on the last")
-
-
-class ActiveFeatureOut(_Model):
-    feature: int
-    activation: float
-    position: int | None = Field(description="for the token any: the token number with the maximum")
-
-
-class CodeOut(_Model):
-    layer: Layer
-    token: str
-    n_active: int = Field(description="features that fire here; for the token any it may exceed the list")
-    features: list[ActiveFeatureOut] = Field(
-        description="top k, highest first; a TopK SAE may keep values that are not above zero"
-    )
-
-
-class ImageOut(_Model):
-    index: str
-    image_id: int
-    key: str
-    caption: str | None
-    source_url: str | None
-    label: str | None
-    width: int = Field(description="width of the original in pixels")
-    height: int
-    punsafe: float | None
-    removed: bool = Field(description="on the operator's block-list: image and caption are withheld")
-    url: str
-    thumb_url: str
-    codes: list[CodeOut]
-
-
-class UploadOut(_Model):
-    index: str
-    upload_id: str
-    url: str = Field(description="the page to share")
-    picture_url: str = Field(description="WebP of the square that the model saw, without metadata")
-    created: str
-    expires: str = Field(description="UTC, ISO 8601; afterwards 410")
-    grey_16_bit: Literal["scaled", "clipped"] | None = Field(
-        description="how a 16-bit grayscale file became 8-bit; null for all other files"
-    )
-    codes: list[CodeOut]
-
-
-class NewUploadOut(UploadOut):
-    delete_key: str = Field(description="given once; send it as the header Delete-Key with DELETE")
