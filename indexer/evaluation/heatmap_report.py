@@ -36,10 +36,11 @@ def table(found: HeatmapMetrics) -> Iterator[str]:
 
 def _located(found: HeatmapMetrics) -> Iterator[str]:
     n_scenes = f"{found.n_scenes:,}"
-    yield "Heat: the feature at any that stands for each thing was chosen on the index's own scenes. In how"
-    yield f"many of {n_scenes} fresh scenes, of those with that thing, has the strongest patch of its heat"
-    yield "the thing at its middle? One that does not fire is a miss. Beside it: another feature of the same"
-    yield f"scene, and a patch at random. Goal by kind, at some layer: {GOAL:.0%}"
+    yield "Heatmaps: for each object, the feature at any that stands for it was chosen on the index's own"
+    yield f"scenes. Counted are those of {n_scenes} fresh scenes that show it: the share of them where the"
+    yield "strongest patch of the feature's heatmap has its centre inside the object. A feature that does"
+    yield "not fire is a miss. Beside it: another feature of the same scene, and a random patch."
+    yield f"Goal by kind, at some layer: {GOAL:.0%}"
     yield ""
     heads = ("inside", "another", "chance", "fires", "if it fires", "touching")
     yield f"{'layer':7}{'by':17}{'have one':>11}{'pairs':>8}" + "".join(f"{head:>12}" for head in heads)
@@ -49,9 +50,10 @@ def _located(found: HeatmapMetrics) -> Iterator[str]:
 
 
 def _removed(found: HeatmapMetrics) -> Iterator[str]:
-    yield f"Groups: in how many of {found.n_single:,} fresh scenes with one thing does the right prompt get"
-    yield "less likely (and less than half as likely) when the heaviest group of features is set to 0? Beside"
-    yield f"as much mass of others at random. Goal at some layer: {GOAL:.0%}, and far fewer at random"
+    yield f"Ablation: {found.n_single:,} fresh scenes with one object, and the share of them where the right"
+    yield "prompt becomes less likely (and less than half as likely) when the group of features with the"
+    yield "largest mass is set to 0. Beside it: random other features of the same mass."
+    yield f"Goal at some layer: {GOAL:.0%}, and far fewer at random"
     yield ""
     yield f"{'':28}{'less likely':>18}{'half as likely':>18}{'of the mass':>18}{'probability':>18}"
     heads = ("group", "random", "group", "random", "group", "random", "before", "group", "random", "right")

@@ -22,22 +22,24 @@ def table(found: FeatureMetrics) -> Iterator[str]:
     """Yields the table line by line."""
     yield f"{found.index}: {found.model} on {found.n_scenes:,} scenes of world {found.seed}"
     yield ""
-    yield "One thing: features that fire on at least 9 scenes; the share of them with a concept true of all"
-    yield f"their 9 top scenes (or of 8 and more), of {found.n_concepts} concepts; the former by group"
+    yield "Features with one concept: of the features that fire on at least 9 scenes, the share whose 9 top"
+    yield f"scenes all show the same one of {found.n_concepts} concepts, and the share where at least 8 do."
+    yield "To the right, the first share by group of concepts."
     yield ""
     groups = "".join(f"{group:>{_WIDTH}.{_WIDTH - 1}}" for group in _HEADINGS)
     yield f"{'layer':6}{'token':6}{'of':11}{'features':>9}{'all 9':>8}{'8 or 9':>8}{groups}"
     for line in found.scores:
         yield _line(line)
     yield ""
-    yield "The world is covered: concepts with a feature whose 9 top scenes all show them, at cls or any"
+    yield "Concepts with a feature: the concepts that all 9 top scenes of some feature show, at cls or any."
     yield ""
     for coverage in found.coverage:
         missing = f"   none for {_some(coverage.missing)}" if coverage.missing else ""
         share = f"{coverage.n_covered} of {coverage.n_concepts}"
         yield f"{coverage.layer!s:6}{coverage.group:12}{share:10}{missing}"
     yield ""
-    yield "Located: features at any that stand for a kind of thing (in one colour or in all); where they peak"
+    yield "Location: features at any that stand for a kind of object, in one colour or in all, and where they"
+    yield "have their maximum."
     yield ""
     yield (
         f"{'layer':6}{'features':>9}{'inside':>9}{'touching':>9}{'at cls':>9}{'chance':>9}"

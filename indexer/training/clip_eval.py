@@ -162,11 +162,11 @@ def print_figures(found: ClipMetrics, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found.as_json(), indent=1))
         return
-    print(f"{found.model} on world {found.seed}, never trained on")
+    print(f"{found.model} on scenes of world {found.seed}, which it has not seen")
     print(f"{'':44}{'right':>8}{'chance':>8}{'scenes':>8}")
     rows = (
-        ("kind of the thing, by prompt", found.kind),
-        ("colour of the thing, by prompt", found.colour),
+        ("kind of the object, by prompt", found.kind),
+        ("colour of the object, by prompt", found.colour),
         ("kind of background, by prompt", found.background),
         (f"own caption among {AMONG}, by image", found.retrieval),
     )

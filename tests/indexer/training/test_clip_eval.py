@@ -42,7 +42,7 @@ def test_figures_are_printed_as_a_table_and_as_json(
     assert (printed["seed"], len(printed["by_kind"])) == (3, 26)
     print_figures(untrained, as_json=False)
     table = capsys.readouterr().out
-    assert "kind of the thing, by prompt" in table
+    assert "kind of the object, by prompt" in table
     assert "hardest kinds: " in table
 
 
