@@ -1,4 +1,4 @@
-"""Tiny random CLIPs on disk, in the layout of a Hugging Face `CLIPModel` repository.
+"""Tiny random models on disk, in the layout of their repositories on Hugging Face: CLIPs and other families.
 
 They know nothing of what they see: for tests of plumbing, shapes and exactness.
 """
@@ -9,7 +9,17 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPVisionConfig,
+    DeiTForImageClassificationWithTeacher,
+    ViTForImageClassification,
+    ViTMAEForPreTraining,
+)
 
 WORDS = [
     "<|startoftext|>",
@@ -50,6 +60,67 @@ def save_random_clip(
     model.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor_config(image_px), indent=2))
     _save_tokenizer(folder)
+    return folder
+
+
+IMAGE_PX = 112
+_EXACT = {"height": IMAGE_PX, "width": IMAGE_PX}
+_LARGER = {"height": 128, "width": 128}
+_PROCESSORS: dict[str, dict[str, Any]] = {
+    "vit": {"image_processor_type": "ViTImageProcessor", "size": _EXACT},
+    "vit_mae": {"image_processor_type": "ViTImageProcessor", "size": _EXACT},
+    "deit": {"image_processor_type": "DeiTImageProcessor", "size": _LARGER, "crop_size": _EXACT},
+    "dinov2": {
+        "image_processor_type": "BitImageProcessor",
+        "size": {"shortest_edge": 128},
+        "crop_size": _EXACT,
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+    },
+    "dinov3_vit": {"image_processor_type": "DINOv3ViTImageProcessorFast", "size": _EXACT},
+}
+_PROCESSORS["dinov2_with_registers"] = _PROCESSORS["dinov2"]
+# As the repositories of these families hold them: with what the vision tower has no use for.
+_WITH_HEADS: dict[str, Any] = {
+    "vit": ViTForImageClassification,
+    "vit_mae": ViTMAEForPreTraining,
+    "deit": DeiTForImageClassificationWithTeacher,
+}
+OTHER_FAMILIES = tuple(_PROCESSORS)
+"""Each `model_type` but CLIP's that Scopeview opens."""
+
+
+def save_random_vit(
+    folder: Path, model_type: str, *, width: int = 64, n_layers: int = 4, seed: int = 0
+) -> Path:
+    """Writes a model of this family into `folder`: 8 x 8 patches of DINOv2 on 112 px, else 7 x 7.
+
+    As DINOv2's own, its config says 518 px, and its preprocessing the size that is used.
+    """
+    settings: dict[str, Any] = {
+        "hidden_size": width,
+        "num_hidden_layers": n_layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 2 * width,
+        "image_size": 518 if model_type == "dinov2" else IMAGE_PX,
+        "patch_size": 14 if model_type.startswith("dinov2") else 16,
+    }
+    if model_type in ("dinov2_with_registers", "dinov3_vit"):
+        settings["num_register_tokens"] = 4
+    if model_type == "vit_mae":
+        settings |= {f"decoder_{name}": settings[name] for name in ("hidden_size", "intermediate_size")}
+        settings |= {"decoder_num_hidden_layers": 1, "decoder_num_attention_heads": 4}
+    config = AutoConfig.for_model(model_type, **settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = _WITH_HEADS.get(model_type)
+        model: Any = AutoModel.from_config(config) if head is None else head(config)  # type: ignore[no-untyped-call]
+        _spread(model)
+        for name, parameter in model.named_parameters():
+            if "layer_scale" in name:
+                torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    model.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(_PROCESSORS[model_type]))
     return folder
 
 
@@ -98,7 +169,7 @@ def _config(
     )
 
 
-def _spread(model: CLIPModel) -> None:
+def _spread(model: torch.nn.Module) -> None:
     """Larger weights than CLIP's initialiser gives, so that different images look different to the model."""
     for parameter in model.parameters():
         if parameter.ndim >= 2:

@@ -142,7 +142,6 @@ def decoder_logit_lens(clip: Clip, sae: Sae) -> Float32[np.ndarray, "feature pro
     if stats is not None:
         rows = rows * (stats.to(rows.device).std + stats.eps)
     if sae.config.layer != EMBED:
-        tower = clip.model
-        rows = tower.visual_projection(tower.vision_model.post_layernorm(rows.to(clip.dtype)))
+        rows = clip.tower.embed(rows.to(clip.dtype)[:, None])
     found: Float32[np.ndarray, "feature projection"] = normalize(rows.float(), dim=1).cpu().numpy()
     return found

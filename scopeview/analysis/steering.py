@@ -37,7 +37,8 @@ def steer(
     else:
         activations = clip.forward(pixels, [edits.layer])
         before = activations.embedding
-        after = clip.resume(activations.residuals[edits.layer] + change[None], edits.layer)
+        edited, registers = activations.residuals[edits.layer] + change[None], activations.registers
+        after = clip.resume(edited, edits.layer, registers.get(edits.layer))
     return SteeredEmbeddings(before[0].cpu().numpy(), after[0].cpu().numpy())
 
 

@@ -1,21 +1,22 @@
-"""CLIP's vision tower with taps on its residual stream, and the final image embedding.
+"""A vision transformer with taps on its residual stream, and the final image embedding.
 
 A *tap* at layer L is the residual stream after block L, 0-based: `hidden_states[L + 1]` of transformers,
-neither before the block nor layer-normed. Loads folders of Hugging Face's `CLIPModel`. Knows nothing of SAEs.
+neither before the block nor layer-normed. Loads folders of Hugging Face models of the families in `towers`.
+Taps hold CLS and the patches, whatever else a family has between them. Knows nothing of SAEs.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
-from torch.nn import functional
 from transformers import CLIPVisionModelWithProjection
 
 from scopeview import hub
@@ -28,6 +29,7 @@ from scopeview.vision.clip_info import read_vision_config as _read_vision_config
 from scopeview.vision.matmul_attention import MATMUL_ATTENTION
 from scopeview.vision.onednn_linear import is_worth_packing, pack_blocks
 from scopeview.vision.preprocess import CONFIG_NAME, PROCESSOR_CONFIG_NAME, Preprocessing
+from scopeview.vision.towers import TOWERS, ClipTower, Tower, load_pretrained
 
 __all__ = [
     "Clip",
@@ -52,10 +54,14 @@ _POSITION_IDS = "vision_model.embeddings.position_ids"
 
 
 class ResidualActivations(NamedTuple):
-    """`residuals` by layer, as requested; `embedding` as projected, not normalised. All float32."""
+    """`residuals` by layer, as requested; `embedding` as projected, not normalised. All float32.
+
+    `registers` has the rows that `residuals` leave out, by layer; nothing for a model without registers.
+    """
 
     residuals: dict[int, Float[Tensor, "batch token width"]]
     embedding: Float[Tensor, "batch projection"]
+    registers: Mapping[int, Float[Tensor, "batch register width"]] = MappingProxyType({})
 
 
 class TokenActivations(NamedTuple):
@@ -98,19 +104,14 @@ def normalization_table(preprocessing: Preprocessing) -> Float[Tensor, "colour=3
 class Clip:
     """A vision tower on its device. `forward` keeps no state, so threads may share one."""
 
-    def __init__(
-        self,
-        model: CLIPVisionModelWithProjection,
-        info: ClipInfo,
-        preprocessing: Preprocessing,
-        folder: Path,
-    ) -> None:
-        self.model = model
+    def __init__(self, tower: Tower, info: ClipInfo, preprocessing: Preprocessing, folder: Path) -> None:
+        self.tower = tower
+        self.model: Any = tower.model
         self.info = info
         self.preprocessing = preprocessing
         self.folder = folder
-        self.device: torch.device = model.visual_projection.weight.device
-        self.dtype: torch.dtype = model.visual_projection.weight.dtype
+        self.device: torch.device = tower.weight.device
+        self.dtype: torch.dtype = tower.weight.dtype
         self._table = normalization_table(preprocessing).to(self.device)
 
     @classmethod
@@ -136,12 +137,8 @@ class Clip:
                 f"{resolved.path / CONFIG_NAME} gives images of {preprocessing.output_px()} pixels (height, "
                 f"width), but {MODEL_CONFIG_NAME} expects {(info.image_px, info.image_px)}"
             )
-        packs = is_worth_packing(checked_device, dtype)
-        model = _load_tower(resolved.path, checked_device, dtype, MATMUL_ATTENTION if packs else "sdpa")
-        if packs:
-            tower: Any = model.vision_model
-            pack_blocks(tower.encoder.layers, tower.config.hidden_act)
-        return cls(model, info, preprocessing, resolved.path)
+        tower = _load_tower(resolved.path, info, checked_device, dtype)
+        return cls(tower, info, preprocessing, resolved.path)
 
     @cached_property
     def sha256(self) -> str:
@@ -160,8 +157,11 @@ class Clip:
         self, pixels: UInt8[Tensor, "batch 3 height width"], layers: Sequence[int]
     ) -> ResidualActivations:
         """Runs the tower on pixels of `Preprocessing.crop`; `layers` are block numbers in any order."""
-        residuals, last = self._run(self._embed(pixels), range(self.info.n_layers), frozenset(layers))
-        return ResidualActivations({layer: residuals[layer] for layer in layers}, self._project(last))
+        rows, last = self._run(self._embed(pixels), range(self.info.n_layers), frozenset(layers))
+        residuals = {layer: self._tokens(rows[layer]) for layer in layers}
+        first_patch = 1 + self.info.n_registers
+        registers = {layer: rows[layer][:, 1:first_patch] for layer in layers if first_patch > 1}
+        return ResidualActivations(residuals, self.tower.embed(last), registers)
 
     @torch.inference_mode()
     def residual_stream(
@@ -190,20 +190,37 @@ class Clip:
     ) -> dict[int, Float[Tensor, "batch token d_in"]]:
         """Only the taps of `forward`: no block after the last of these is run."""
         blocks = range(max(layers, default=-1) + 1)
-        residuals, _ = self._run(self._embed(pixels), blocks, frozenset(layers))
-        return {layer: residuals[layer] for layer in layers}
+        rows, _ = self._run(self._embed(pixels), blocks, frozenset(layers))
+        return {layer: self._tokens(rows[layer]) for layer in layers}
 
     @torch.inference_mode()
     def resume(
-        self, residual: Float[Tensor, "batch token d_in"], from_layer: int
+        self,
+        residual: Float[Tensor, "batch token d_in"],
+        from_layer: int,
+        registers: Float[Tensor, "batch register d_in"] | None = None,
     ) -> Float[Tensor, "batch projection"]:
-        """The embedding that follows from a residual stream after block `from_layer`; a tap gives its own."""
+        """The embedding that follows from a residual stream after block `from_layer`; a tap gives its own.
+
+        A model with registers needs those of `forward` beside the tap.
+        """
+        if registers is not None:
+            residual = torch.cat([residual[:, :1], registers, residual[:, 1:]], dim=1)
         entered = residual.to(device=self.device, dtype=self.dtype)
-        return self._project(self._run(entered, range(from_layer + 1, self.info.n_layers), frozenset())[1])
+        _, last = self._run(entered, range(from_layer + 1, self.info.n_layers), frozenset())
+        return self.tower.embed(last)
 
     def _embed(self, pixels: Tensor) -> Tensor:
-        tower = self.model.vision_model
-        return cast(Tensor, tower.pre_layrnorm(tower.embeddings(self.normalize(pixels))))
+        return self.tower.enter(self.normalize(pixels))
+
+    def _tokens(self, rows: Tensor) -> Tensor:
+        """CLS and the patches, of all rows of a tower."""
+        n_registers = self.info.n_registers
+        return torch.cat([rows[:, :1], rows[:, 1 + n_registers :]], dim=1) if n_registers else rows
+
+    def _row(self, token: int) -> int:
+        """The row of a token in the tower, where registers stand between CLS and the patches."""
+        return token + self.info.n_registers if token else 0
 
     def _run(
         self, residual: Tensor, blocks: range, wanted: frozenset[int]
@@ -211,9 +228,7 @@ class Clip:
         """The outputs of the requested blocks, in float32, and the output of the last block."""
         residuals: dict[int, Tensor] = {}
         for number in blocks:
-            output = self.model.vision_model.encoder.layers[number](residual, None)
-            # A tensor in transformers 5; a tuple in 4, of which `output[0]` must not be taken from a tensor.
-            residual = output[0] if isinstance(output, tuple) else output
+            residual = self.tower.run_block(number, residual)
             if number in wanted:
                 residuals[number] = residual.float()
         return residuals, residual
@@ -222,43 +237,23 @@ class Clip:
         self, residual: Tensor, layers: tuple[int, ...], tokens: tuple[int, ...] | None
     ) -> TokenActivations:
         last = self.info.n_layers - 1
-        rows = list(range(residual.shape[1]) if tokens is None else tokens)
+        rows = [self._row(token) for token in (range(self.info.n_tokens) if tokens is None else tokens)]
+        all_rows = tokens is None and not self.info.n_registers
         found: dict[int, Tensor] = {}
         finite = torch.ones(len(residual), dtype=torch.bool, device=residual.device)
         for number in range(last):
             _, residual = self._run(residual, range(number, number + 1), frozenset())
             if number in layers:
                 finite = finite & all_finite(residual)
-                found[number] = residual.float() if tokens is None else residual[:, rows].float()
+                found[number] = residual.float() if all_rows else residual[:, rows].float()
         needed = [0, *(row for row in rows if row != 0 and last in layers)]
-        residual = block_at(self.model.vision_model.encoder.layers[last], residual, needed)
+        residual = self.tower.run_block_at(last, residual, needed)
         if last in layers:
             finite = finite & all_finite(residual)
             found[last] = residual[:, [needed.index(row) for row in rows]].float()
-        embedding = self._project(residual)
+        embedding = self.tower.embed(residual)
         finite = finite & all_finite(embedding)
         return TokenActivations({layer: found[layer] for layer in layers}, embedding, finite)
-
-    def _project(self, residual: Tensor) -> Tensor:
-        cls = self.model.vision_model.post_layernorm(residual[:, 0])
-        return cast(Tensor, self.model.visual_projection(cls).float())
-
-
-def block_at(
-    block: Any, residual: Float[Tensor, "batch token width"], rows: Sequence[int]
-) -> Float[Tensor, "batch row width"]:
-    """Computes the output of a transformer block for these tokens only; attention still reads all tokens."""
-    attention = block.self_attn
-    normed, at = block.layer_norm1(residual), residual[:, list(rows)]
-    queries = attention.q_proj(normed[:, list(rows)])
-    keys, values = attention.k_proj(normed), attention.v_proj(normed)
-    heads = [
-        part.unflatten(2, (attention.num_heads, attention.head_dim)).transpose(1, 2)
-        for part in (queries, keys, values)
-    ]
-    mixed = functional.scaled_dot_product_attention(heads[0], heads[1], heads[2], scale=attention.scale)
-    at = at + attention.out_proj(mixed.transpose(1, 2).flatten(2))
-    return cast(Tensor, at + block.mlp(block.layer_norm2(at)))
 
 
 def all_finite(numbers: Float[Tensor, "batch *rest"]) -> Bool[Tensor, " batch"]:
@@ -277,7 +272,19 @@ def check_device(device: str) -> torch.device:
     return checked
 
 
-def _load_tower(
+def _load_tower(folder: Path, info: ClipInfo, device: torch.device, dtype: torch.dtype) -> Tower:
+    config = _read_vision_config(folder / MODEL_CONFIG_NAME)
+    kind = TOWERS[config.model_type]
+    if kind is not ClipTower:
+        return kind(load_pretrained(folder, kind, config, device, dtype), info.image_px)
+    packs = is_worth_packing(device, dtype)
+    tower = ClipTower(_load_clip(folder, device, dtype, MATMUL_ATTENTION if packs else "sdpa"), info.image_px)
+    if packs:
+        pack_blocks(tower.blocks, config.hidden_act)
+    return tower
+
+
+def _load_clip(
     folder: Path, device: torch.device, dtype: torch.dtype, attention: str
 ) -> CLIPVisionModelWithProjection:
     """Builds the model on `meta`, then assigns the file's tensors, so that no weight stays random."""

@@ -1,4 +1,4 @@
-"""A CLIP's sizes, from its `config.json` alone, and whether requested layers and tokens exist in it.
+"""A model's sizes, from its configs alone, and whether requested layers and tokens exist in it.
 
 This allows refusing a wrong layer before any weight is fetched or read. Knows no weights.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import CLIPConfig
+from transformers import AutoConfig, CLIPConfig
 from transformers.activations import ACT2FN
 
 from scopeview.errors import InputError, ModelError
@@ -16,14 +16,33 @@ from scopeview.hub import Resolved
 from scopeview.slots import CLS, EMBED, Layer, Token, token_number
 from scopeview.store.files import read_json
 from scopeview.vision.patches import center_token
+from scopeview.vision.preprocess import Preprocessing
 
 MODEL_CONFIG_NAME = "config.json"
 _EXPECTED = "a CLIPModel of transformers"
+_CLIP = ("clip", "clip_vision_model")
+# Models whose positions fit images of any size: the preprocessing says the size, not `image_size`.
+_ANY_SIZE = ("dinov2", "dinov2_with_registers", "dinov3_vit")
+FAMILIES = {
+    "clip": "CLIP",
+    "clip_vision_model": "CLIP",
+    "vit": "ViT",
+    "vit_mae": "MAE",
+    "deit": "DeiT",
+    "dinov2": "DINOv2",
+    "dinov2_with_registers": "DINOv2",
+    "dinov3_vit": "DINOv3",
+}
+"""The families that Scopeview opens, by `model_type` of transformers."""
 
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """A CLIP's sizes, from its config alone. `revision` is the hub's commit hash, None for a local folder."""
+    """A model's sizes, from its configs alone. `revision` is the hub's commit hash, None for a local folder.
+
+    `projection_dim` is the width of the image embedding. `n_registers` counts the tokens that are neither CLS
+    nor patches (registers, DeiT's distillation token): they are run, and no layer shows them.
+    """
 
     ref: str
     revision: str | None
@@ -32,6 +51,8 @@ class ClipInfo:
     projection_dim: int
     image_px: int
     patch_px: int
+    family: str = "CLIP"
+    n_registers: int = 0
 
     @property
     def grid(self) -> int:
@@ -49,7 +70,7 @@ class ClipInfo:
 
 
 def read_info(model: Resolved | Path) -> ClipInfo:
-    """Reads the sizes from `config.json` alone, before any weight is read. Raises `ModelError`."""
+    """Reads the sizes from the configs alone, before any weight is read. Raises `ModelError`."""
     folder = model if isinstance(model, Path) else model.path
     vision = read_vision_config(folder / MODEL_CONFIG_NAME)
     return ClipInfo(
@@ -58,9 +79,28 @@ def read_info(model: Resolved | Path) -> ClipInfo:
         n_layers=vision.num_hidden_layers,
         width=vision.hidden_size,
         projection_dim=vision.projection_dim,
-        image_px=vision.image_size,
+        image_px=_image_px(folder, vision),
         patch_px=vision.patch_size,
+        family=vision.family,
+        n_registers=_n_registers(vision),
     )
+
+
+def _image_px(folder: Path, vision: Any) -> int:
+    if vision.model_type not in _ANY_SIZE:
+        return int(vision.image_size)
+    size = Preprocessing.from_folder(folder).output_px()
+    if size is None or size[0] != size[1] or size[0] < vision.patch_size:
+        raise ModelError(
+            f"{folder}: its preprocessing gives images of {size or 'any'} pixels (height, width); expected a"
+            f" square of at least {vision.patch_size} pixels, the size of a patch"
+        )
+    return size[0]
+
+
+def _n_registers(vision: Any) -> int:
+    """The number of tokens between CLS and the patches."""
+    return 1 if vision.model_type == "deit" else int(getattr(vision, "num_register_tokens", 0))
 
 
 def check_layers(info: ClipInfo, layers: Sequence[Layer]) -> None:
@@ -88,18 +128,38 @@ def default_tokens(info: ClipInfo) -> list[Token]:
 
 
 def read_vision_config(path: Path) -> Any:
-    """The vision half of a `CLIPModel`'s config, with the projection of the whole model."""
+    """The config of the vision tower; `projection_dim` is the width of its image embedding."""
     if not path.is_file():
         raise ModelError(f"{path} is missing: {_expected_folder(path.parent)}")
     try:
-        config = CLIPConfig(**_clip_values(read_json(path)))
-        vision: Any = config.vision_config
-        vision.projection_dim = config.projection_dim
+        values = read_json(path)
+        kind = values.get("model_type")
+        vision = _clip_vision(values) if kind not in FAMILIES or kind in _CLIP else _plain_vision(values)
         _check_sizes(vision)
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: {error}") from error
     except Exception as error:  # huggingface_hub's own validation errors share no narrower base
-        raise ModelError(f"{path} is not a CLIP config: {error}") from error
+        raise ModelError(f"{path} is not a config of a vision model: {error}") from error
+    return vision
+
+
+def _clip_vision(values: dict[str, Any]) -> Any:
+    config = CLIPConfig(**_clip_values(values))
+    vision: Any = config.vision_config
+    vision.projection_dim = config.projection_dim
+    vision.family = FAMILIES["clip"]
+    return vision
+
+
+def _plain_vision(values: dict[str, Any]) -> Any:
+    """The config of a model whose image embedding is the layer-normed CLS token after the last block."""
+    kind = values["model_type"]
+    if kind == "vit_mae":  # its encoder is a ViT, which masks nothing
+        values = {**values, "model_type": "vit"}
+    settings = {name: value for name, value in values.items() if name != "model_type"}
+    vision: Any = AutoConfig.for_model(values["model_type"], **settings)
+    vision.projection_dim = vision.hidden_size
+    vision.family = FAMILIES[kind]
     return vision
 
 
@@ -121,7 +181,7 @@ def _clip_values(values: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"it is a timm model ({name}); expected {_EXPECTED}, whose weights have other names")
     if kind is None and "_class_name" in values:
         raise ValueError(f"it is a diffusers model ({values['_class_name']}); expected {_EXPECTED}")
-    raise ValueError(f"model_type is {kind!r}, expected 'clip' ({_EXPECTED})")
+    raise ValueError(f"model_type is {kind!r}; expected one of {', '.join(map(repr, FAMILIES))}")
 
 
 def _expected_folder(folder: Path) -> str:
@@ -133,9 +193,15 @@ def _expected_folder(folder: Path) -> str:
 
 
 def read_text_config(path: Path) -> Any:
-    """The text half of a `CLIPModel`'s config, with the projection of the whole model."""
-    read_vision_config(path)  # what is wrong with the file is said there
-    config = CLIPConfig(**_clip_values(read_json(path)))
+    """The text half of a `CLIPModel`'s config, with the projection of the whole model.
+
+    Raises `ModelError` for a model of another family, which has no text encoder.
+    """
+    vision = read_vision_config(path)  # what is wrong with the file is said there
+    values = read_json(path)
+    if values.get("model_type") not in _CLIP:
+        raise ModelError(f"{path}: {vision.family} models have no text encoder; expected {_EXPECTED}")
+    config = CLIPConfig(**_clip_values(values))
     text: Any = config.text_config
     text.projection_dim = config.projection_dim
     return text

@@ -1,11 +1,14 @@
-"""From an upright RGB image to the uint8 square a CLIP sees, as its own `preprocessor_config.json` says.
+"""From an upright RGB image to the uint8 square a model sees, as its own `preprocessor_config.json` says.
 
-Uses Pillow and NumPy only, and gives bit for bit the pixels that transformers' `CLIPImageProcessorPil` has
-between its crop and its rescaling. The device does scaling and normalising (`clip.normalization_table`).
-Knows nothing of file formats (`images` does) and nothing of the model.
+Uses Pillow and NumPy only, and gives bit for bit the pixels that transformers' Pillow processors of CLIP,
+ViT, DeiT and BiT (which DINOv2 takes) have between their crop and their rescaling. DINOv3's processor, which
+exists on torchvision alone, resizes unrounded colours: its pixels differ from these by a level or two. The
+device does scaling and normalising (`clip.normalization_table`). Knows nothing of file formats (`images`
+does) and nothing of the model.
 """
 
 import math
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,19 +28,30 @@ PROCESSOR_CONFIG_NAME = "processor_config.json"
 # An image 20,000 pixels wide and 1 high would be resized to a billion pixels for the sake of its middle.
 MAX_RESIZED_PIXELS = 50_000_000
 
-# What transformers assumes where a CLIP's config is silent.
-_DEFAULTS: dict[str, Any] = {
+_SQUARE = {"height": 224, "width": 224}
+_CLIP: dict[str, Any] = {
     "do_resize": True,
     "size": {"shortest_edge": 224},
     "resample": int(Image.Resampling.BICUBIC),
     "do_center_crop": True,
-    "crop_size": {"height": 224, "width": 224},
+    "crop_size": _SQUARE,
     "do_rescale": True,
     "rescale_factor": 1 / 255,
     "do_normalize": True,
     "image_mean": [0.48145466, 0.4578275, 0.40821073],
     "image_std": [0.26862954, 0.26130258, 0.27577711],
 }
+_HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+_VIT = _CLIP | _HALF | {"size": _SQUARE, "resample": int(Image.Resampling.BILINEAR), "do_center_crop": False}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "CLIP": _CLIP,
+    "Bit": _CLIP,
+    "ViT": _VIT,
+    "DeiT": _CLIP | _HALF | {"size": {"height": 256, "width": 256}},
+    "DINOv3ViT": _VIT | _IMAGENET,
+}
+"""What transformers assumes where a config is silent, by the beginning of the image processor's name."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +93,7 @@ class Preprocessing:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
         """Reads the keys of a Hugging Face image processor. Raises `ValueError` or `TypeError`."""
-        _check_kind(config)
-        full = _DEFAULTS | {key: value for key, value in config.items() if value is not None}
+        full = _defaults(config) | {key: value for key, value in config.items() if value is not None}
         shortest, exact = _resize_size(full["size"]) if full["do_resize"] else (None, None)
         return cls(
             shortest_edge_px=shortest,
@@ -158,10 +171,14 @@ def _center_crop(image: Image.Image, size_px: tuple[int, int]) -> Image.Image:
     return image.crop((left, top, left + size_px[1], top + size_px[0]))
 
 
-def _check_kind(config: dict[str, Any]) -> None:
-    kind = config.get("image_processor_type") or config.get("feature_extractor_type") or "CLIPImageProcessor"
-    if not str(kind).startswith("CLIP"):
-        raise ValueError(f"the image processor is {kind!r}, expected CLIPImageProcessor")
+def _defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """What the config's image processor assumes. Raises `ValueError` for one that is not known."""
+    name = config.get("image_processor_type") or config.get("feature_extractor_type") or "CLIPImageProcessor"
+    kind = re.sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", str(name))
+    if kind not in DEFAULTS:
+        accepted = ", ".join(f"{kind}ImageProcessor" for kind in DEFAULTS)
+        raise ValueError(f"the image processor is {name!r}, expected one of {accepted}")
+    return DEFAULTS[kind]
 
 
 def _resize_size(size: object) -> tuple[int | None, tuple[int, int] | None]:

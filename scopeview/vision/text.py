@@ -71,6 +71,7 @@ class TextEncoder:
     def load(cls, folder: Path, *, device: str | torch.device = "cpu") -> "TextEncoder":
         """Loads it in float32. Raises `NoTextError` if encoder or tokenizer is missing or does not fit."""
         checked = check_device(str(device))
+        read_text_config(folder / MODEL_CONFIG_NAME)  # a family without text is said before files it lacks
         _check_files(folder)
         tokenizer = _load_tokenizer(folder)
         model = _load_tower(folder, checked)

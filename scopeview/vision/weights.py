@@ -95,7 +95,7 @@ def _shards(index: Path) -> list[Path]:
 
 
 def _read_safetensors(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
-    _check_size(path)
+    check_size(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as opened:
             stored = {plain_name(name): name for name in opened.keys()}  # noqa: SIM118
@@ -104,8 +104,8 @@ def _read_safetensors(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor
         raise ModelError(f"{path} is not a readable safetensors file: {error}") from error
 
 
-def _check_size(path: Path) -> None:
-    """Raises `ModelError` for a truncated file, the usual damage of a broken copy, and says by how much."""
+def check_size(path: Path) -> None:
+    """Raises `ModelError` for a truncated safetensors file, the usual damage of a copy; says by how much."""
     size, expected = path.stat().st_size, _expected_size(path)
     if size != expected:
         raise ModelError(f"{path} has {size:,} bytes, but its header promises {expected:,}: copy it again")
@@ -156,9 +156,11 @@ def check_tensors(folder: Path, expected: Mapping[str, Tensor], found: Mapping[s
     """Raises `ModelError` if a weight is missing, unknown, of another shape, or not finite."""
     files = ", ".join(str(path) for path in weight_files(folder))
     if missing := sorted(expected.keys() - found.keys()):
-        raise ModelError(f"{files}: {len(missing)} weights are missing, among them {_some(missing)}")
+        raise ModelError(f"{files}: {len(missing)} weights are missing, among them {first_names(missing)}")
     if unknown := sorted(found.keys() - expected.keys()):
-        raise ModelError(f"{files}: {len(unknown)} weights have no place in the model: {_some(unknown)}")
+        raise ModelError(
+            f"{files}: {len(unknown)} weights have no place in the model: {first_names(unknown)}"
+        )
     for name, tensor in found.items():
         if tensor.shape != expected[name].shape:
             shapes = f"{tuple(tensor.shape)}, expected {tuple(expected[name].shape)} by config.json"
@@ -178,7 +180,7 @@ def tensor_names(folder: Path) -> set[str]:
 def _names_in(path: Path) -> set[str]:
     if path.suffix != ".safetensors":
         return set(_read_pickle(path, ("",)))
-    _check_size(path)
+    check_size(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as opened:
             return {plain_name(name) for name in opened.keys()}  # noqa: SIM118
@@ -186,5 +188,6 @@ def _names_in(path: Path) -> set[str]:
         raise ModelError(f"{path} is not a readable safetensors file: {error}") from error
 
 
-def _some(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
+    """The first four names, for a message."""
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

@@ -12,6 +12,7 @@ import pytest
 from scopeview.errors import BadReason
 from scopeview.store.reader import IndexReader
 from scopeview.vision.clip import Clip
+from scopeview.vision.towers import ClipTower
 from tests.command import scopeview
 from tests.indexer.sources.tars import write_tar
 from tests.indexer.tiny import index_words, jpeg, write_model, write_suite
@@ -146,7 +147,7 @@ def test_a_set_without_one_usable_image_says_why(world: Path, tmp_path: Path) ->
 
 def test_images_whose_activations_overflow_are_left_out(world: Path, tmp_path: Path) -> None:
     words = index_words(world, tmp_path / "index")
-    project = Clip._project
+    embed = ClipTower.embed
     enter = Clip._embed
     dark: list[Any] = []
 
@@ -154,12 +155,12 @@ def test_images_whose_activations_overflow_are_left_out(world: Path, tmp_path: P
         dark[:] = [pixels.float().mean(dim=(1, 2, 3)) < 125]
         return enter(self, pixels)
 
-    def overflowing(self: Clip, residual: Any) -> Any:
-        return project(self, residual).masked_fill(dark[0][:, None], float("inf"))
+    def overflowing(self: ClipTower, residual: Any) -> Any:
+        return embed(self, residual).masked_fill(dark[0][:, None], float("inf"))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Clip, "_embed", entering)
-        patch.setattr(Clip, "_project", overflowing)
+        patch.setattr(ClipTower, "embed", overflowing)
         assert scopeview(*words, "--max-bad-fraction", "0.9").code == 0
     found = report(tmp_path / "index")
     assert found["skipped"][BadReason.NON_FINITE] > 0

@@ -34,8 +34,8 @@ class MatrixClip(Clip):
         assert pixels.shape == (1, *CROP.shape)
         return ResidualActivations(dict.fromkeys(layers, RESIDUAL), self.resume(RESIDUAL, 0))
 
-    def resume(self, residual: Tensor, from_layer: int) -> Tensor:
-        del from_layer
+    def resume(self, residual: Tensor, from_layer: int, registers: Tensor | None = None) -> Tensor:
+        del from_layer, registers
         return residual.sum(dim=1) @ torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
 
 

@@ -222,7 +222,7 @@ def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
     [
         ("{", "config.json"),
         ("[1]", "config.json"),
-        ('{"model_type": "siglip"}', "model_type is 'siglip', expected 'clip'"),
+        ('{"model_type": "siglip"}', "model_type is 'siglip'; expected one of 'clip', "),
         (
             '{"architecture": "vit_base", "pretrained_cfg": {}}',
             "a timm model (vit_base); expected a",
