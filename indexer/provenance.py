@@ -73,6 +73,7 @@ def _layer(recipe: Recipe, layer: Layer, figures: SaeFigures | None) -> LayerRec
         d_in=sae.d_in,
         n_features=sae.n_features,
         k=sae.k,
+        max_active=sae.max_active,
         normalization=recipe.normalization[layer],
         trained_on=_trained_on(recipe, layer),
         figures=figures,

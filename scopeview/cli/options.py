@@ -20,6 +20,9 @@ _Value = TypeVar("_Value", bound=Hashable)
 class NormalizationChoice(StrEnum):
     none = "none"
     standardize = "standardize"
+    center_scale = "center_scale"
+    layer_norm = "layer_norm"
+    constant_norm = "constant_norm"
 
 
 class DtypeChoice(StrEnum):

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scopeview.sae import two_stage_topk as rescored_module
-from scopeview.sae.autoencoder import Sae, SaeConfig, Standardization, Weights
+from scopeview.sae.autoencoder import Sae, SaeConfig, Weights
+from scopeview.sae.normalization import Standardization
 from scopeview.sae.two_stage_topk import RescoredSae
 
 CONFIG = SaeConfig("topk", 3, d_in=24, n_features=400, k=8, normalization="none", source="3.pt", sha256="")
