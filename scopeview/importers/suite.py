@@ -15,9 +15,18 @@ from scopeview.errors import CheckpointError
 from scopeview.hub import resolve
 from scopeview.importers import (
     clipscope,
+    daujotas,
+    dictionary_learning,
+    dncbm,
+    msae,
     native,
+    overcomplete,
+    prisma,
     saelens,
     saev,
+    sparsify,
+    visaebench,
+    vit_sae,
 )
 from scopeview.importers.file_kind import file_kind
 from scopeview.importers.source import (
@@ -56,7 +65,16 @@ READERS: dict[Format, Reader] = {
     "clip-scope": clipscope,
     "scopeview-sae": native,
     "saelens": saelens,
+    "dictionary-learning": dictionary_learning,
+    "prisma": prisma,
     "saev": saev,
+    "sparsify": sparsify,
+    "visaebench": visaebench,
+    "vit-sae": vit_sae,
+    "daujotas": daujotas,
+    "msae": msae,
+    "dn-cbm": dncbm,
+    "overcomplete": overcomplete,
 }
 _CONFIG_NAMES = (CONFIG_NAME, "config.json")
 _WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors", ".bin", ".pkl", ".gz", ".npz")
