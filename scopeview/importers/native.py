@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from scopeview.errors import CheckpointError
 from scopeview.importers.source import (
     CONFIG_NAME,
+    SIGNED,
     Loaded,
     SaeSource,
     Stated,
@@ -145,7 +146,8 @@ def read(found: WeightFile, stated: Stated) -> SaeSource:
     check_tensors(path, header, shapes)
     k = _k_of(path.with_name(CONFIG_NAME), config, stated)
     trained_on = config.model.trained_on if config.model else None
-    return SaeSource(FORMAT, path, _sae_config(config, found, k), trained_on)
+    remarks = (SIGNED,) if config.architecture == "abstopk" else ()
+    return SaeSource(FORMAT, path, _sae_config(config, found, k), trained_on, remarks=remarks)
 
 
 def _k_of(path: Path, config: NativeConfig, stated: Stated) -> int | None:

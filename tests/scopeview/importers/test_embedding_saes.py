@@ -112,9 +112,9 @@ def test_msae_says_its_architecture_in_its_name(tmp_path: Path, name: str, soft_
     more = {"activation.log_threshold": limits} if name.startswith("Jump") else {}
     save_msae(tmp_path, name, model={**MSAE, **more})
     pre = msae_pre((raw() - MEAN) * 2.5)
-    codes = {"ReLU": relu, "TopK": topk, "TopKReLU": lambda pre: relu(topk(pre))}.get(
-        name.split("_")[0], relu
-    )(pre)
+    codes = topk(pre) if name.startswith("TopK") else relu(pre)
+    if name.startswith("TopKReLU"):
+        codes = relu(codes)
     if more:
         codes = np.where(codes > np.exp(limits.double().numpy()), codes, 0)
     if soft_cap is not None:

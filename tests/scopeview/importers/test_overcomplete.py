@@ -48,12 +48,14 @@ def save(path: Path, kind: str, state: dict[str, torch.Tensor] | None = None, **
 def dictionary(kind: str, delta: float = 1.0) -> Dense:
     if not kind.startswith("RA"):
         rows = wide(TABLE)["dictionary._weights"]
-        return np.exp(0.5) * rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-8)
+        normal: Dense = np.exp(0.5) * rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-8)
+        return normal
     c, w, offset = wide(RELAXED).values()
     mixture = relu(w)
     mixture = mixture / (mixture.sum(axis=1, keepdims=True) + 1e-8)
     offset = offset * np.minimum(delta / np.linalg.norm(offset, axis=1, keepdims=True), 1)
-    return np.exp(0.5) * (mixture @ c + offset)
+    relaxed: Dense = np.exp(0.5) * (mixture @ c + offset)
+    return relaxed
 
 
 def pre() -> Dense:

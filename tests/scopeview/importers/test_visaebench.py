@@ -34,7 +34,7 @@ LIMITS = torch.linspace(0.1, 2, N_FEATURES)
 W = wide(STATE)
 
 
-def save(path: Path, activation: str, *, as_safetensors: bool = False, **more: torch.Tensor) -> Path:
+def save(path: Path, activation: str, as_safetensors: bool = False, **more: torch.Tensor) -> Path:
     folder = path / f"{activation}_16x_k{K}"
     folder.mkdir(parents=True)
     state = {**STATE, **{name.replace("__", "."): tensor for name, tensor in more.items()}}
@@ -87,7 +87,8 @@ def test_the_threshold_may_be_among_the_tensors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["jump_thresholds", "thresholds"])
 def test_jumprelu_has_a_threshold_of_each_feature(tmp_path: Path, name: str) -> None:
-    save(tmp_path, "jumprelu", **{name: LIMITS})
+    state = {"jump_thresholds": LIMITS} if name == "jump_thresholds" else {"thresholds": LIMITS}
+    save(tmp_path, "jumprelu", False, **state)
     expected = np.where(pre() > LIMITS.double().numpy(), pre(), 0)
     assert_equal(on_raw(tmp_path), expected, expected @ W["decoder.weight"])
 
