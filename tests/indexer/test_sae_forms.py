@@ -90,8 +90,8 @@ def test_an_upload_has_the_codes_that_the_index_stores(index: Path, encoder: Enc
                 kept = stored[Slot(code.layer, code.token)]
                 assert code.n_active == kept.n_active
                 assert [pair.feature for pair in code.features] == [pair.feature for pair in kept.features]
-                values = [[pair.activation for pair in one.features] for one in (code, kept)]
-                np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
+                mine, theirs = ([pair.activation for pair in one.features] for one in (code, kept))
+                np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_negative_activations_are_stored_at_single_tokens_alone(index: Path) -> None:
