@@ -96,7 +96,10 @@ def command_class(old_options: Mapping[str, str]) -> type[TyperCommand]:
 
 
 Model = Annotated[str, typer.Option(help="CLIP: Hugging Face id (@revision optional) or local folder.")]
-Sae = Annotated[str, typer.Option(help="SAE suite: Hugging Face id (@revision optional), folder or file.")]
+Sae = Annotated[
+    str,
+    typer.Option(help="SAE suite: Hugging Face id (@revision and :folder optional), folder or file."),
+]
 Layers = Annotated[
     str | None,
     typer.Option(

@@ -63,7 +63,7 @@ class _Name(NamedTuple):
 
 
 def patterns(layers: Sequence[Layer] | None) -> list[str]:
-    """None: a repository holds dozens for one layer, so that one is named (`org/name/folder/file.pth`)."""
+    """None: a repository holds dozens for one layer, so that one is named (`org/name:folder/file.pth`)."""
     del layers
     return []
 

@@ -87,12 +87,16 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class Suite:
-    """The SAEs of a run, in the requested order. `repo_id` and `revision` are None for a local folder."""
+    """The SAEs of a run, in the requested order. `repo_id` and `revision` are None for a local folder.
+
+    `within` is the part of the repository that they were found in, if it was named.
+    """
 
     ref: str
     repo_id: str | None
     revision: str | None
     sources: tuple[SaeSource, ...]
+    within: str | None = None
 
     @property
     def layers(self) -> list[Layer]:
@@ -102,16 +106,16 @@ class Suite:
 def read_suite(ref: str, layers: Sequence[Layer] | None = None, stated: Stated = NOTHING_STATED) -> Suite:
     """The SAEs for these layers (None: all in order of layers, `embed` last), checked but not loaded.
 
-    `ref` is a folder, one file, or a Hugging Face id with an optional `@revision`, of which only the files
-    for the layers are downloaded. `stated` supplies what a file does not state. Reads every chosen file once,
-    for its sha256. Raises `CheckpointError`.
+    `ref` is a folder, one file, or a Hugging Face id with an optional `@revision` and `:folder` or `:file`,
+    of which only the files for the layers are downloaded. `stated` supplies what a file does not state. Reads
+    every chosen file once, for its sha256. Raises `CheckpointError`.
     """
     patterns = dict.fromkeys(p for reader in READERS.values() for p in reader.patterns(layers))
     resolved = resolve(ref, patterns=list(patterns))
     found = list(_find(resolved.path, layers))
     chosen = _choose(ref, resolved.path, found, layers)
     sources = tuple(READERS[one.format].read(one, stated) for one in chosen)
-    return Suite(ref, resolved.repo_id, resolved.revision, sources)
+    return Suite(ref, resolved.repo_id, resolved.revision, sources, resolved.within)
 
 
 def load_sae(source: SaeSource, device: str | torch.device = "cpu") -> Sae:
