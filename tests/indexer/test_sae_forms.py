@@ -18,7 +18,7 @@ from scopeview.store.reader import IndexReader
 from scopeview.vision.encoder import Encoder
 from tests.command import scopeview
 from tests.indexer.tiny import N_FEATURES, PROJECTION, WIDTH, K, index_words, jpeg, write_model, write_source
-from tests.saes import random_tensors
+from tests.saes import random_tensors, save_random_saelens
 
 LAYERS: list[Layer] = [0, 1, 2, "embed"]
 
@@ -123,3 +123,25 @@ def test_calibrate_measures_each_as_it_was_trained(index: Path) -> None:
     found = json.loads(ended.out)
     own = {str(line["layer"]): line["figures"]["normalization"] for line in reversed(found)}
     assert own == {"0": "layer_norm", "1": "constant_norm", "2": "center_scale", "embed": "center_scale"}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"architecture": "temporal"}, "architecture is 'temporal'; supported: 'standard', 'topk'"),
+        ({"architecture": "skip_transcoder"}, "architecture is 'skip_transcoder'; supported"),
+        ({"metadata": {"hook_name": "blocks.1.hook_mlp_out"}}, "hook_name is 'blocks.1.hook_mlp_out'; supp"),
+        ({"d_in": WIDTH + 1}, f"tensor W_enc has shape [{WIDTH}, {N_FEATURES}]; expected [{WIDTH + 1}"),
+    ],
+)
+def test_what_is_refused_ends_the_command_with_code_2_and_leaves_nothing(
+    index: Path, tmp_path: Path, config: dict[str, object], expected: str
+) -> None:
+    suite = tmp_path / "suite"
+    folder = save_random_saelens(suite, layer=1, d_in=WIDTH, n_features=N_FEATURES, config=config)
+    words = ["index", index.parent / "source", "--model", index.parent / "model"]
+    ended = scopeview(*words, "--sae", suite, "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert str(folder) in ended.err
+    assert expected in ended.err
+    assert not (tmp_path / "out").exists()

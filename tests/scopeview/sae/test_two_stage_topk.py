@@ -55,6 +55,14 @@ def test_rows_are_sure_where_features_are_apart() -> None:
     assert rescored.n_unsure <= 4  # of 40
 
 
+def test_what_becomes_of_kept_values_is_the_same() -> None:
+    sae = random_sae(1, relu_after_topk=True, soft_cap=2.0, k=200)
+    found, expected = RescoredSae(sae).encode(inputs(2)), sae.encode(inputs(2))
+    torch.testing.assert_close(found.values, expected.values, rtol=1e-5, atol=1e-5)
+    assert found.values.min() == 0
+    assert 1 < found.values.max() <= 2
+
+
 def test_equal_values_go_to_the_lower_feature() -> None:
     enc = torch.zeros(CONFIG.d_in, CONFIG.n_features)
     enc[0, 100:300] = 1.0  # two hundred features that are one and the same
