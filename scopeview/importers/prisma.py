@@ -1,9 +1,9 @@
 """Prisma (ViT-Prisma) SAEs: `config.json` and a state dict such as `n_images_2600058.pt`, or both in one.
 
-In files of the older kind the config is a pickled instance of Prisma's class, read by a stand-in. ReLU, TopK
-with ReLU, and gated; the input is layer-normed by default. The site is `blocks.{hook_point_layer}.
-{layer_subtype}`; `cached_activations_path` often names another layer and is not looked at. Transcoders and
-other sites than the residual stream are refused by name.
+In files of the older kind the config is a dict, or a pickled instance of Prisma's class, which a stand-in
+reads. ReLU, TopK with ReLU, and gated; the input is layer-normed by default. The site is
+`blocks.{hook_point_layer}.{layer_subtype}`; `cached_activations_path` often names another layer and is not
+looked at. Transcoders and other sites than the residual stream are refused by name.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -143,23 +143,30 @@ def _values(path: Path) -> Mapping[str, object] | None:
     config = path.with_name(CONFIG)
     if config.is_file() and "hook_point_layer" in (beside := read_json(config)):
         return beside
-    found = _pickled(path)
-    return None if found is None else vars(found["cfg"])
+    found = _in_one_file(path)
+    return None if found is None else _as_dict(found["cfg"])
 
 
-def _pickled(path: Path) -> dict[str, Any] | None:
+def _in_one_file(path: Path) -> dict[str, Any] | None:
+    """The content of a file that has both config and state dict; None for any other."""
     try:
         content = read_torch(path, _STAND_INS)
     except (CheckpointError, OSError):
         return None
-    whole = isinstance(content, dict) and isinstance(content.get("cfg"), Record) and "state_dict" in content
-    return content if whole else None
+    whole = isinstance(content, dict) and "state_dict" in content
+    return content if whole and "hook_point_layer" in _as_dict(content.get("cfg")) else None
+
+
+def _as_dict(config: object) -> Mapping[str, object]:
+    if isinstance(config, dict):
+        return config
+    return vars(config) if isinstance(config, Record) else {}
 
 
 def _read(path: Path) -> tuple[PrismaConfig, dict[str, Tensor]]:
-    values, pickled = _values(path), _pickled(path)
+    values, whole = _values(path), _in_one_file(path)
     assert values is not None
-    state = read_torch(path) if pickled is None else pickled["state_dict"]
+    state = read_torch(path) if whole is None else whole["state_dict"]
     return validate(path, values, PrismaConfig), tensors_of(path, state)
 
 

@@ -105,6 +105,12 @@ def test_an_old_file_with_its_config_pickled_is_read_by_a_stand_in(tmp_path: Pat
     assert_equal(load(path), codes, (codes @ w["W_dec"] + w["b_dec"]) * scale + shift)
 
 
+def test_an_old_file_may_have_its_config_as_a_dict(tmp_path: Path) -> None:
+    torch.save({"cfg": {**CONFIG, "hook_point_layer": 5}, "state_dict": STATE}, tmp_path / "sae.pt")
+    assert source_of(tmp_path).config.layer == 5
+    assert load(tmp_path / "sae.pt").config.normalization == "layer_norm"
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
