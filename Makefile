@@ -12,12 +12,12 @@ INSTALLED_DEV = .venv/.installed-dev
 INSTALLED_FROM = pyproject.toml constraints.txt scripts/install
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-slow coverage lint docs bench conformance retrain-demo clean
+.PHONY: help demo test test-slow coverage lint docs bench conformance conformance-saes retrain-demo clean
 .DELETE_ON_ERROR:
 
 help: ## List the chores
 	@echo 'make CHORE [VARIABLE=value ...]'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
 	@echo 'Variables: PYTHON (3.11 or later), PORT of the demo, ARGS for pytest or the benchmarks,'
 	@echo '  TORCH=cpu for the small PyTorch on Linux, PIP_ARGS for pip (CONTRIBUTING.md has examples)'
 
@@ -62,6 +62,9 @@ bench: $(INSTALLED_DEV) ## Run a benchmark: ARGS=build, ARGS=serving, ...; witho
 
 conformance: $(INSTALLED_DEV) ## Compare with the CLIP-Scope authors' own package
 	scripts/conformance
+
+conformance-saes: $(INSTALLED_DEV) ## Compare with sae-lens, sparsify and others on the SAE files that they write
+	scripts/conformance-saes
 
 retrain-demo: $(INSTALLED_DEV) ## Make the demo's model and its card again from nothing (an hour on a CPU)
 	scripts/retrain-demo

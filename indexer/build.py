@@ -39,7 +39,7 @@ class LayerWidth:
     """The properties of a layer's SAE that the build needs."""
 
     n_features: int
-    k: int | None  # None: a ReLU SAE, whose codes are kept whole
+    k: int | None  # None: a ReLU or JumpReLU SAE, whose codes are kept whole
 
 
 def work_dir(index_dir: Path) -> Path:

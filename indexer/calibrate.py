@@ -69,7 +69,7 @@ def calibrated_saes(
         return recipe.normalized(saes, load_standardizations(index_dir / NORMALIZATION), clip.device)
     calibration = run_calibration(images, recipe, clip, batch_size=batch_size)
     waiting = [layer for layer, sae in saes.items() if recipe.needs_statistics(sae)]
-    stats = {layer: calibration.statistics[layer] for layer in waiting}
+    stats = {layer: calibration.statistics[layer].fitted_to(recipe.normalization[layer]) for layer in waiting}
     save_standardizations(index_dir / NORMALIZATION, stats, n_images=calibration.n_images)
     ready = recipe.normalized(saes, stats, clip.device)
     _write_figures(index_dir, {layer: _figures(sae, calibration) for layer, sae in ready.items()})

@@ -1,6 +1,7 @@
-"""`scopeview calibrate`: each SAE's reconstruction under both normalisations, beside the published metrics.
+"""`scopeview calibrate`: each SAE's reconstruction standardised and raw, beside the published metrics.
 
-This shows which normalisation an SAE was trained with: only the right one reconstructs its input.
+An SAE of another normalisation is measured with that first. This shows which one an SAE was trained with:
+only the right one reconstructs its input.
 """
 
 import json
@@ -35,7 +36,7 @@ def compare_normalizations(
     stated: Stated = NOTHING_STATED,
     force_model: bool = False,
 ) -> list[NormalizationComparison]:
-    """Two comparisons per layer, `standardize` first. Raises as the indexer does for wrong input."""
+    """Two or three comparisons per layer, as `compare` makes them. Raises as the indexer for wrong input."""
     images = CalibrationSet(open_source(source, options=reading), n_images)
     recipe = plan_recipe(model, sae, layers=layers, stated=stated, force_model=force_model)
     saes = recipe.load_saes()

@@ -54,7 +54,8 @@ from scopeview.errors import InputError
 from scopeview.importers import NOTHING_STATED, Stated
 from scopeview.model_spec import Dtype, Recipe, pick_batch_size, pick_device, plan_recipe
 from scopeview.progress import log_event, task
-from scopeview.sae.autoencoder import Normalization, Sae
+from scopeview.sae.autoencoder import Sae
+from scopeview.sae.forms import Normalization
 from scopeview.slots import Layer, Slot, Token, slots_of
 from scopeview.store.manifest import Manifest, read_manifest, write_manifest
 from scopeview.store.reader import IndexReader

@@ -11,6 +11,7 @@ from indexer.build import N_BINS, TOP_N
 from indexer.report import RunReport
 from indexer.run_config import RunConfig
 from scopeview import __version__
+from scopeview.importers import Suite
 from scopeview.model_spec import Recipe
 from scopeview.slots import Layer
 from scopeview.store.manifest import LayerRecord, Manifest, ModelRecord, SaeFigures, TrainedOnRecord
@@ -67,16 +68,24 @@ def _layer(recipe: Recipe, layer: Layer, figures: SaeFigures | None) -> LayerRec
         layer=layer,
         sae=recipe.suite.repo_id or Path(recipe.suite.ref).resolve().name,
         sae_revision=recipe.suite.revision,
-        sae_file=sae.source,
+        sae_file=_within_repository(recipe.suite, sae.source),
         sae_sha256=sae.sha256,
         architecture=sae.architecture,
         d_in=sae.d_in,
         n_features=sae.n_features,
         k=sae.k,
+        max_active=sae.max_active,
         normalization=recipe.normalization[layer],
         trained_on=_trained_on(recipe, layer),
         figures=figures,
     )
+
+
+def _within_repository(suite: Suite, source: str) -> str:
+    """The file's name in its repository, of which perhaps only a folder or this file was named."""
+    if suite.within is None or suite.within.rpartition("/")[2] == source:
+        return suite.within or source
+    return f"{suite.within}/{source}"
 
 
 def _trained_on(recipe: Recipe, layer: Layer) -> TrainedOnRecord | None:

@@ -25,7 +25,8 @@ from scopeview.images import Grey16
 from scopeview.importers import NOTHING_STATED, Stated
 from scopeview.model_spec import Dtype, Recipe, pick_device, plan_recipe
 from scopeview.progress import NullTask
-from scopeview.sae.autoencoder import Normalization, Standardization
+from scopeview.sae.forms import Normalization
+from scopeview.sae.normalization import Standardization
 from scopeview.slots import Layer, Slot, Token
 from scopeview.store.files import codes_file, shard_dir
 from scopeview.vision.encoder import Encoder

@@ -60,9 +60,10 @@ class WeightRefs:
 def weight_refs(recipe: Recipe) -> WeightRefs:
     """Hub ids pinned to the commit that was used, local folders as absolute paths."""
     suite = recipe.suite
+    pinned = _pinned(suite.repo_id, suite.revision, suite.within)
     return WeightRefs(
         model=_pinned(recipe.model.repo_id, recipe.model.revision) or str(recipe.model.path.resolve()),
-        sae=_pinned(suite.repo_id, suite.revision) or str(Path(suite.ref).expanduser().resolve()),
+        sae=pinned or str(Path(suite.ref).expanduser().resolve()),
     )
 
 
@@ -71,8 +72,9 @@ def stated_of(recipe: Recipe) -> dict[str, Any] | None:
     return {name: value for name, value in recipe.stated._asdict().items() if value is not None} or None
 
 
-def _pinned(repo_id: str | None, revision: str | None) -> str | None:
-    return f"{repo_id}@{revision}" if repo_id else None
+def _pinned(repo_id: str | None, revision: str | None, within: str | None = None) -> str | None:
+    part = f":{within}" if within else ""
+    return f"{repo_id}@{revision}{part}" if repo_id else None
 
 
 def reading_of(options: SourceOptions) -> dict[str, str]:

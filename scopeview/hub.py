@@ -1,4 +1,4 @@
-"""Finds the local path of a model or SAE suite, given a path or a hub id `org/name[@revision]`.
+"""Finds the local path of a model or SAE suite, given a path or a hub id `org/name[@revision][:folder]`.
 
 Knows no file formats. Downloads go through huggingface_hub, so its cache, `HF_HOME`, `HF_ENDPOINT`,
 `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they mean everywhere else.
@@ -26,19 +26,25 @@ from huggingface_hub.utils.tqdm import tqdm
 
 from scopeview.errors import RevisionError, ScopeviewError, TransferError
 
-_HUB_ID = re.compile(r"(?P<repo_id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+_HUB_ID = re.compile(
+    r"(?P<repo_id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?(?::(?P<within>[\w~-][\w.~-]*(?:/[\w~-][\w.~-]*)*))?"
+)
 _CACHE_FOLDER = re.compile(r"models--(?P<organisation>[\w.-]+?)--(?P<name>[\w.-]+)")
 _MAX_NAMES_SHOWN = 8
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """`ref` as given, the local `path`, and, for the hub, the repository and the full commit hash."""
+    """`ref` as given, the local `path`, and, for the hub, the repository and the full commit hash.
+
+    `within` is the folder or file of the repository that `path` is; None: all of it.
+    """
 
     ref: str
     path: Path
     repo_id: str | None
     revision: str | None
+    within: str | None = None
 
 
 def resolve(ref: str, *, patterns: Sequence[str]) -> Resolved:
@@ -55,9 +61,12 @@ def resolve(ref: str, *, patterns: Sequence[str]) -> Resolved:
     match = _HUB_ID.fullmatch(ref)
     if match is None:
         raise RevisionError(
-            f"{ref!r} is neither an existing folder nor a Hugging Face id (org/name or org/name@revision)"
+            f"{ref!r} is neither an existing folder nor a Hugging Face id (org/name or org/name@revision, "
+            "and :folder for a part of it)"
         )
-    repo_id, revision = match["repo_id"], match["revision"]
+    repo_id, revision, within = match["repo_id"], match["revision"], match["within"]
+    if within is not None:
+        patterns = [within, *(f"{within}/{pattern}" for pattern in patterns)]
     try:
         folder = snapshot_download(
             repo_id, revision=revision, allow_patterns=list(patterns), tqdm_class=_TerminalBar
@@ -66,7 +75,7 @@ def resolve(ref: str, *, patterns: Sequence[str]) -> Resolved:
         raise _translate_error(ref, repo_id, revision, patterns, error) from error
     snapshot = Path(folder)
     _check_something_matched(ref, repo_id, snapshot, patterns)
-    return Resolved(ref, snapshot, repo_id, snapshot.name)
+    return Resolved(ref, snapshot / (within or ""), repo_id, snapshot.name, within)
 
 
 def cached_repo_id(path: Path) -> str | None:
@@ -127,7 +136,9 @@ def _check_something_matched(ref: str, repo_id: str, snapshot: Path, patterns: S
         names = []
     more = ", ..." if len(names) > _MAX_NAMES_SHOWN else ""
     there = f"; it has {', '.join(names[:_MAX_NAMES_SHOWN])}{more}" if names else ""
-    raise RevisionError(f"{ref} has no file that matches {' or '.join(patterns)}{there}")
+    wanted = " or ".join(patterns[:_MAX_NAMES_SHOWN])
+    others = " or others" if len(patterns) > _MAX_NAMES_SHOWN else ""
+    raise RevisionError(f"{ref} has no file that matches {wanted}{others}{there}")
 
 
 def _known_revisions(repo_id: str) -> str:

@@ -17,9 +17,11 @@ from scopeview.errors import CheckpointError, ConfigMismatchError, IndexFormatEr
 from scopeview.hub import Resolved, cached_repo_id
 from scopeview.images import Grey16
 from scopeview.importers import NOTHING_STATED, SaeSource, Stated, Suite, check_fits, load_sae, read_suite
-from scopeview.sae.autoencoder import Normalization, Sae, Standardization
+from scopeview.sae.autoencoder import Sae
 from scopeview.sae.calibration import load_standardizations
+from scopeview.sae.forms import MEASURED, Normalization
 from scopeview.sae.model_match import ModelIdentity, ModelMatch, match_model
+from scopeview.sae.normalization import Standardization
 from scopeview.slots import Layer, Token
 from scopeview.store.checksums import IndexFiles
 from scopeview.store.files import NORMALIZATION, RUN, read_sealed_json
@@ -102,7 +104,7 @@ class Recipe:
         found: dict[str, list[str]] = {}
         for source in self.suite.sources:
             notes = source.notes if self.normalization[source.layer] == source.config.normalization else ()
-            for note in [*notes, *self._model_warnings(source)]:
+            for note in [*notes, *source.remarks, *self._model_warnings(source)]:
                 found.setdefault(note, []).append(source.config.source)
         return [f"{', '.join(names)}: {note}" for note, names in found.items()]
 
@@ -132,8 +134,9 @@ class Recipe:
         return {source.layer: load_sae(source) for source in self.suite.sources}
 
     def needs_statistics(self, sae: Sae) -> bool:
-        """True if the SAE's input is to be standardised and its file has no mean and std."""
-        return self.normalization[sae.config.layer] == "standardize" and sae.standardization is None
+        """True if the SAE's normalisation needs a mean and std that its file does not have."""
+        chosen = self.normalization[sae.config.layer]
+        return chosen in MEASURED and (sae.standardization is None or chosen != sae.config.normalization)
 
     def normalized(
         self, saes: Mapping[Layer, Sae], stats: Mapping[Layer, Standardization], device: str | torch.device
@@ -145,11 +148,12 @@ class Recipe:
         return {layer: self._normalized(sae, stats.get(layer)).to(device) for layer, sae in saes.items()}
 
     def _normalized(self, sae: Sae, stats: Standardization | None) -> Sae:
-        if self.normalization[sae.config.layer] == "none":
-            return sae.without_standardization()
+        chosen = self.normalization[sae.config.layer]
+        if chosen not in MEASURED:
+            return sae.with_normalization(chosen)
         if stats is None and self.needs_statistics(sae):
             raise CheckpointError(f"{sae.config.source} waits for a mean and std that were not calibrated")
-        return sae if stats is None else sae.with_standardization(stats)
+        return sae if stats is None else sae.with_normalization(chosen, stats)
 
 
 def plan_recipe(

@@ -4,7 +4,7 @@ The same arguments give the same weights. They know nothing: for tests of plumbi
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scopeview.importers import native
-from scopeview.sae.autoencoder import Architecture, Sae, SaeConfig, Standardization, Weights
+from scopeview.sae.autoencoder import Sae, SaeConfig, Weights
+from scopeview.sae.forms import Architecture
+from scopeview.sae.normalization import Standardization
 from scopeview.slots import Layer
 
 SEEN_TOKENS = 1_200_013_184
@@ -82,17 +84,20 @@ def save_random_saelens(
     n_features: int,
     seed: int = 0,
     config: Mapping[str, object] | None = None,
+    instead_of_b_enc: Sequence[str] = ("b_enc",),
 ) -> Path:
     """Writes `{path}/blocks.{layer}.hook_resid_post/` in SAELens' format and returns it.
 
-    `config` adds to or replaces fields of `cfg.json`, as version 6 writes it (None removes one).
+    `config` adds to or replaces fields of `cfg.json`, as version 6 writes it (None removes one). Other
+    architectures have other tensors than `b_enc` of one number per feature.
     """
     tensors = random_tensors(d_in, n_features, seed)
-    enc_b = 0.1 * torch.randn(n_features, generator=torch.Generator().manual_seed(seed + 1))
+    random = torch.Generator().manual_seed(seed + 1)
+    by_feature = {name: 0.1 * torch.randn(n_features, generator=random) for name in instead_of_b_enc}
     hook_name = f"blocks.{layer}.hook_resid_post"
     folder = path / hook_name
     folder.mkdir(parents=True, exist_ok=True)
-    renamed = {"W_enc": tensors["enc"], "W_dec": tensors["dec"], "b_dec": tensors["pre_b"], "b_enc": enc_b}
+    renamed = {"W_enc": tensors["enc"], "W_dec": tensors["dec"], "b_dec": tensors["pre_b"], **by_feature}
     save_file(renamed, folder / "sae_weights.safetensors")
     fields: dict[str, object] = {
         "architecture": "standard",

@@ -140,8 +140,10 @@ def _ablate_at(
         return Ablation(whole, whole, whole, 0.0, 0.0)
     heaviest = groups[0]
     others = random_features(peaks, heaviest.features, float(heaviest.masses.sum()), random)
+    at = place.layer
+    stream = activations.embedding if at == EMBED else activations.residuals[at][0]
     changes = [
-        _change(encoder, layer, place.layer, features, tokens)
+        _change(encoder, layer, at, features, tokens, stream)
         for features in (heaviest.features.tolist(), others)
     ]
     whole, without_group, without_random = _run(encoder, activations, place.layer, changes)
@@ -155,9 +157,10 @@ def _change(
     at: Layer,
     features: Sequence[int],
     tokens: tuple[int, ...] | None,
+    stream: Float[Tensor, "token d_in"],
 ) -> Float[Tensor, "token d_in"]:
     edits = FeatureEdits(at, (Edit(tuple(features), "set", 0.0),), tokens)
-    return residual_change(encoder.saes[at], code_change(layer, edits))
+    return residual_change(encoder.saes[at], code_change(layer, edits), stream)
 
 
 def _run(

@@ -19,8 +19,8 @@ from indexer.training.image_stream import ImageStream, StreamedImage
 from indexer.training.sae_config import EMBED_BATCH, Plan
 from indexer.training.seeds import seeded
 from scopeview.errors import InputError
-from scopeview.sae.autoencoder import Standardization
 from scopeview.sae.calibration import CalibrationModel
+from scopeview.sae.normalization import Standardization
 from scopeview.slots import EMBED, Layer
 from scopeview.vision.clip import ResidualActivations
 

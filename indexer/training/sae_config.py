@@ -12,7 +12,7 @@ from typing import Any, Literal
 from indexer.training.schedule import Decay, Schedule
 from scopeview.errors import InputError
 from scopeview.model_spec import Dtype
-from scopeview.sae.autoencoder import Architecture
+from scopeview.sae.forms import Architecture
 from scopeview.slots import EMBED, Layer
 
 MAX_DEAD_AFTER = 10_000_000

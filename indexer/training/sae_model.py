@@ -11,7 +11,8 @@ from torch.nn.functional import normalize
 
 from indexer.training.sae_config import SaeSettings
 from indexer.training.seeds import seeded
-from scopeview.sae.autoencoder import Sae, SaeConfig, Standardization, Weights
+from scopeview.sae.autoencoder import Sae, SaeConfig, Weights
+from scopeview.sae.normalization import Standardization
 from scopeview.slots import EMBED
 
 _EMBED_NUMBER = 1_000_000  # for seeds: beyond any block's

@@ -30,8 +30,8 @@ from scopeview.errors import InputError, ScopeviewError
 from scopeview.hub import Resolved
 from scopeview.model_spec import DTYPES, pick_device, pick_dtype
 from scopeview.progress import Task, task
-from scopeview.sae.autoencoder import Standardization
 from scopeview.sae.calibration import Calibration, calibrate
+from scopeview.sae.normalization import Standardization
 from scopeview.signals import pausable
 from scopeview.slots import EMBED, Layer
 from scopeview.vision import weights

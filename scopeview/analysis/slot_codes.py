@@ -12,16 +12,18 @@ import torch
 from jaxtyping import Bool, Float, Float16, Float32, Int, Int16, Int32
 from torch import Tensor
 
-from scopeview.sae.autoencoder import Codes, SaeConfig
+from scopeview.sae.autoencoder import MAX_DENSE_BYTES, Codes, SaeConfig
 from scopeview.slots import Slot
+
+_BYTES_PER_VALUE = 24  # what `any_token` needs while it works, beside the codes themselves
 
 
 class SlotCodes(NamedTuple):
     """The codes of a batch at one slot, laid end to end: image i owns the next `lengths[i]` pairs.
 
-    A fixed token gives the SAE's k pairs per image. `any` gives every feature that fires at some token, with
-    its maximum over the tokens and the first token that reaches it. In descending order of value; equal
-    values by ascending feature.
+    A fixed token gives the SAE's k pairs per image, or those above 0 if it has no k. `any` gives every
+    feature that fires at some token, with its maximum over the tokens and the first token that reaches it. In
+    descending order of value; equal values by ascending feature.
     """
 
     lengths: Int32[np.ndarray, " batch"]
@@ -103,7 +105,7 @@ def per_image(codes: Codes, batch: int) -> TokenCodes:
 
 
 def fixed_token(codes: Codes, config: SaeConfig) -> SlotTensors:
-    """The codes at one token. A TopK SAE keeps its k values whatever their sign; a ReLU SAE no zeros."""
+    """The codes at one token. With a k, all k values are kept whatever their sign; else those above 0."""
     batch, width = codes.values.shape
     if config.k is not None:
         lengths = torch.full((batch,), width, dtype=torch.int32, device=codes.values.device)
@@ -113,8 +115,15 @@ def fixed_token(codes: Codes, config: SaeConfig) -> SlotTensors:
 
 
 def any_token(codes: TokenCodes, config: SaeConfig) -> SlotTensors:
-    """The maximum over the tokens of every feature that fires at any, and the first token that reaches it."""
+    """The maximum over the tokens of every feature that fires at any, and the first token that reaches it.
+
+    Values below 0 (of TopK and AbsTopK SAEs) do not fire and are left out.
+    """
     batch, n_tokens, k = codes.values.shape
+    at_once = max(1, MAX_DENSE_BYTES // max(1, _BYTES_PER_VALUE * n_tokens * k))
+    if batch > at_once:  # of dense SAEs alone: thousands of features at every token
+        parts = zip(*(torch.split(part, at_once) for part in codes), strict=True)
+        return concatenate_slots([any_token(TokenCodes(*part), config) for part in parts])
     features, values = codes.features.flatten(1), codes.values.flatten(1)
     token = torch.arange(n_tokens, device=values.device, dtype=torch.int32).repeat_interleave(k)
     highest = torch.zeros(batch, config.n_features, device=values.device)

@@ -30,23 +30,25 @@ def steer(
 ) -> SteeredEmbeddings:
     """Runs the network on the edited image; `decomposition` is the image at the edits' layer, by this SAE."""
     pixels = torch.from_numpy(crop)[None]
-    change = residual_change(sae, code_change(decomposition, edits))
+    changed = code_change(decomposition, edits)
     if edits.layer == EMBED:
         before = clip.forward(pixels, []).embedding
-        after = before + change
+        after = before + residual_change(sae, changed, before)
     else:
         activations = clip.forward(pixels, [edits.layer])
-        before = activations.embedding
-        edited, registers = activations.residuals[edits.layer] + change[None], activations.registers
-        after = clip.resume(edited, edits.layer, registers.get(edits.layer))
+        before, tokens = activations.embedding, activations.residuals[edits.layer]
+        edited = tokens + residual_change(sae, changed, tokens[0])[None]
+        after = clip.resume(edited, edits.layer, activations.registers.get(edits.layer))
     return SteeredEmbeddings(before[0].cpu().numpy(), after[0].cpu().numpy())
 
 
-def residual_change(sae: Sae, change: CodeChange) -> Float[Tensor, "token d_in"]:
-    """The change of the SAE's raw input caused by a change of its codes."""
+def residual_change(
+    sae: Sae, change: CodeChange, x: Float[Tensor, "token d_in"]
+) -> Float[Tensor, "token d_in"]:
+    """The change of the SAE's raw input `x` caused by a change of its codes."""
     features = torch.from_numpy(change.features).to(sae.dec.device)
     decoded = torch.from_numpy(change.difference).to(sae.dec.device) @ sae.dec[features]
-    return sae.in_raw_units(decoded)
+    return sae.in_raw_units(decoded, x)
 
 
 def read_logit_scale(clip: Clip) -> float:

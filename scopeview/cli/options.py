@@ -20,6 +20,9 @@ _Value = TypeVar("_Value", bound=Hashable)
 class NormalizationChoice(StrEnum):
     none = "none"
     standardize = "standardize"
+    center_scale = "center_scale"
+    layer_norm = "layer_norm"
+    constant_norm = "constant_norm"
 
 
 class DtypeChoice(StrEnum):
@@ -93,7 +96,10 @@ def command_class(old_options: Mapping[str, str]) -> type[TyperCommand]:
 
 
 Model = Annotated[str, typer.Option(help="CLIP: Hugging Face id (@revision optional) or local folder.")]
-Sae = Annotated[str, typer.Option(help="SAE suite: Hugging Face id (@revision optional), folder or file.")]
+Sae = Annotated[
+    str,
+    typer.Option(help="SAE suite: Hugging Face id (@revision and :folder optional), folder or file."),
+]
 Layers = Annotated[
     str | None,
     typer.Option(

@@ -10,14 +10,10 @@ state, is ignored. The metrics that the authors published are in `scopeview.sae.
 
 import re
 import tempfile
-import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -25,22 +21,23 @@ from torch import Tensor
 from scopeview.errors import CheckpointError
 from scopeview.hub import cached_repo_id
 from scopeview.importers.file_kind import file_kind
+from scopeview.importers.sites import CLIP_SCOPE_FOLDER, requested_layer
 from scopeview.importers.source import (
     Loaded,
     SaeSource,
     Stated,
-    TensorSpec,
     WeightFile,
     check_finite,
     check_k,
     check_stated,
     check_tensors,
     check_widths,
-    plain_names,
     read_tensors,
     whole_number,
 )
-from scopeview.sae.autoencoder import Architecture, SaeConfig, Weights
+from scopeview.importers.torch_file import read_torch, specs_of, tensors_of
+from scopeview.sae.autoencoder import SaeConfig, Weights
+from scopeview.sae.forms import Architecture
 from scopeview.sae.model_match import TrainedOn
 from scopeview.slots import Layer, parse_layer
 from scopeview.store.files import cache_dir, file_sha256
@@ -53,12 +50,11 @@ SUITE_K = 32
 _SUITE_FILE = re.compile(r"(2|5|8|11|14|17|20|22)_resid/1200013184\.pt")
 _SUITE_WIDTHS = (1024, 65_536)
 TENSORS = ("pre_b", "enc", "dec")
-_CONVERT = "docs/sae-format.md says how to write an SAE in a format that is read"
+_CONVERT = "docs/sae-format.md lists what is read, and how to write an SAE in a format that is"
 _STANDARDIZED = (
     "does not say how its inputs were normalised: they are standardised, as CLIP-Scope's training code does; "
     "--normalization none where that is wrong"
 )
-_FOLDER = re.compile(r"(0|[1-9][0-9]*)_resid")
 
 
 class Sizes(NamedTuple):
@@ -74,29 +70,23 @@ def patterns(layers: Sequence[Layer] | None) -> list[str]:
     return [f"{layer}_resid/*.pt" for layer in layers] if layers is not None else ["*_resid/*.pt"]
 
 
-def find(root: Path) -> Iterator[WeightFile]:
-    """The `.pt` files of a suite folder or of one layer's folder."""
-    for path in [*sorted(root.glob("*_resid/*.pt")), *sorted(root.glob("*.pt"))]:
+def find(root: Path, layers: Sequence[Layer] | None) -> Iterator[WeightFile]:
+    """The `.pt` files of a suite folder or of one layer's folder; a single one in such a folder."""
+    del layers  # the folder's name has it
+    paths = [root] if root.is_file() else [*sorted(root.glob("*_resid/*.pt")), *sorted(root.glob("*.pt"))]
+    for path in paths:
         if (found := _by_folder(path)) is not None:
             yield found
 
 
 def find_file(path: Path, layers: Sequence[Layer] | None) -> WeightFile:
-    """A single file. Its layer is the one its folder's name states, or else the only one requested."""
-    found = _by_folder(path)
-    if found is not None:
-        return found
+    """A single file of no other format, in any folder: its layer is the only one requested."""
     _checked_sizes(path)  # whatever else is wrong with it is said first
-    if layers is None or len(layers) != 1:
-        raise CheckpointError(
-            f"cannot tell which layer {path} is for; expected --layers with its one layer, such as --layers "
-            "22, or the file in a folder such as 22_resid"
-        )
-    return WeightFile("clip-scope", layers[0], path, path.name)
+    return WeightFile("clip-scope", requested_layer(path, layers, folder="22_resid"), path, path.name)
 
 
 def _by_folder(path: Path) -> WeightFile | None:
-    folder = _FOLDER.fullmatch(path.absolute().parent.name)
+    folder = CLIP_SCOPE_FOLDER.fullmatch(path.absolute().parent.name)
     if folder is None:
         return None
     return WeightFile("clip-scope", parse_layer(folder[1]), path, f"{folder[0]}/{path.name}")
@@ -157,63 +147,25 @@ def load(source: SaeSource) -> Loaded:
 
 
 def _load_pt(path: Path) -> Mapping[str, object]:
-    if not zipfile.is_zipfile(path):
-        raise CheckpointError(
-            f"{path} ({path.stat().st_size:,} bytes) is not a complete torch checkpoint: it is "
-            f"{file_kind(path)}. Expected the zip archive that torch.save writes, not truncated"
-        )
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(_number_types()):
-            warnings.simplefilter("ignore")  # torch's advice to load TorchScript by other means
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # a hostile or damaged archive makes torch raise almost anything
-        if (kind := file_kind(path)).startswith("an SAE of saev"):
-            raise CheckpointError(f"{path} is {kind}, which is not read here. {_CONVERT}") from None
-        raise CheckpointError(
-            f"{path} cannot be read as plain weights (nothing in it was executed): found {_reason(error)}; "
-            "expected a dict of tensors and numbers"
-        ) from None
+    checkpoint = read_torch(path)
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path} holds a {type(checkpoint).__name__}; expected a dict")
     return checkpoint
 
 
-def _number_types() -> list[Any]:
-    """The types in pickles of NumPy scalars: they contain the bytes of a number, and no code."""
-    made_by = np.int64(0).__reduce__()[0]
-    kinds = [type(np.dtype(kind)) for kind in ("int32", "int64", "float32", "float64")]
-    return [made_by, (made_by, "numpy.core.multiarray.scalar"), np.dtype, *kinds]
-
-
-def _reason(error: Exception) -> str:
-    """The useful part of torch's message, which otherwise recommends loading the file unsafely."""
-    forbidden = re.search(r"GLOBAL (\S+)", str(error))
-    if forbidden:
-        return f"a pickled {forbidden[1]}"
-    return f"a damaged archive ({type(error).__name__}: {str(error).splitlines()[0][:160]})"
-
-
-def _weights_in(path: Path, checkpoint: Mapping[str, object]) -> list[tuple[str, object]]:
+def _weights_in(path: Path, checkpoint: Mapping[str, object]) -> dict[str, Tensor]:
     state = checkpoint.get("model_state_dict")
     if not isinstance(state, dict):
         raise CheckpointError(
             f"{path} is {file_kind(path)}; its keys are {sorted(map(str, checkpoint))}, expected "
             f"model_state_dict, a dict with {', '.join(TENSORS)}. {_CONVERT}"
         )
-    return list(zip(plain_names(path, map(str, state)), state.values(), strict=True))
-
-
-def _spec(path: Path, name: str, value: object) -> TensorSpec:
-    if not isinstance(value, Tensor) or value.layout != torch.strided:
-        raise CheckpointError(
-            f"{path}: model_state_dict[{name!r}] is a {type(value).__name__}; expected a tensor"
-        )
-    return TensorSpec(tuple(value.shape), str(value.dtype).removeprefix("torch."))
+    return tensors_of(path, state, "model_state_dict")
 
 
 def _checked_sizes(path: Path) -> Sizes:
     checkpoint = _load_pt(path)
-    specs = {name: _spec(path, name, value) for name, value in _weights_in(path, checkpoint)}
+    specs = specs_of(_weights_in(path, checkpoint))
     # Where one is missing, check_tensors says which.
     d_in, n_features = (
         check_widths(path, specs["enc"], specs["dec"]) if {"enc", "dec"} <= set(specs) else (0, 0)
@@ -247,10 +199,8 @@ def _convert(source: SaeSource, converted: Path) -> None:
     """Writes the converted copy to a temporary place and renames it, so that no process sees half a file."""
     checkpoint = _load_pt(source.path)
     stated_k = str(whole_number(checkpoint.get("k")) or "")
-    state = dict(_weights_in(source.path, checkpoint))
-    weights = {
-        name: tensor.float().contiguous() for name, tensor in state.items() if isinstance(tensor, Tensor)
-    }
+    state = _weights_in(source.path, checkpoint)
+    weights = {name: tensor.float().contiguous() for name, tensor in state.items()}
     check_finite(source.path, weights)
     try:
         converted.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
@@ -13,14 +14,35 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from scopeview.errors import CheckpointError
-from scopeview.sae.autoencoder import Architecture, SaeConfig, Standardization, Weights
+from scopeview.sae.autoencoder import SaeConfig, Weights
+from scopeview.sae.forms import Architecture, Normalization
 from scopeview.sae.model_match import TrainedOn
+from scopeview.sae.normalization import Standardization
 from scopeview.slots import Layer
+from scopeview.store.files import file_sha256
 from scopeview.vision.weights import plain_name
 
-Format = Literal["clip-scope", "scopeview-sae", "saelens"]
+Format = Literal[
+    "clip-scope",
+    "scopeview-sae",
+    "saelens",
+    "dictionary-learning",
+    "prisma",
+    "saev",
+    "sparsify",
+    "visaebench",
+    "vit-sae",
+    "daujotas",
+    "msae",
+    "dn-cbm",
+    "overcomplete",
+]
 WEIGHT_DTYPES = ("float32", "float16", "bfloat16", "float64")
 CONFIG_NAME = "cfg.json"
+SIGNED = (
+    "its activations can be negative: these count for reconstruction and steering and are kept at single "
+    "tokens, but only those above zero fire, so `any`, grids and counts are of these"
+)
 Model = TypeVar("Model", bound=BaseModel)
 # safetensors' names for dtypes, as its header spells them.
 _HEADER_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
@@ -30,8 +52,8 @@ _HEADER_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64":
 class SaeSource:
     """One SAE on disk, checked but not loaded. `path` is its weight file.
 
-    `trained_on` is the model that the file names. `notes` lists assumptions made for what the file does not
-    state.
+    `trained_on` is the model that the file names. `notes` lists what is assumed of the input normalisation
+    because the file does not state it; `remarks`, what else there is to know, whatever the normalisation.
     """
 
     format: Format
@@ -39,6 +61,7 @@ class SaeSource:
     config: SaeConfig
     trained_on: TrainedOn | None = None
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def layer(self) -> Layer:
@@ -64,6 +87,17 @@ class Stated(NamedTuple):
 NOTHING_STATED = Stated()
 
 
+class Form(NamedTuple):
+    """How an SAE computes, as the reader of its format found it; the command line may say a missing `k`."""
+
+    architecture: Architecture
+    k: int | None = None
+    normalization: Normalization = "none"
+    relu_after_topk: bool = False
+    subtract_pre_b: bool = True
+    soft_cap: float | None = None
+
+
 class Loaded(NamedTuple):
     """Weights on the CPU in fp32, and the mean and std if the file has them."""
 
@@ -79,6 +113,50 @@ class TensorSpec(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.dtype} {list(self.shape)}"
+
+
+def files(root: Path, *patterns: str) -> list[Path]:
+    """The files with such names anywhere below `root`; `root` itself if it is such a file."""
+    if root.is_file():
+        return [root] if any(fnmatch(root.name, pattern) for pattern in patterns) else []
+    return sorted({path for pattern in patterns for path in root.rglob(pattern) if path.is_file()})
+
+
+def weight_file(fmt: Format, root: Path, path: Path, layer: Layer) -> WeightFile:
+    """A weight file found at or below `root`."""
+    name = path.relative_to(root if root.is_dir() else root.parent).as_posix()
+    return WeightFile(fmt, layer, path, name)
+
+
+def sae_source(
+    found: WeightFile,
+    stated: Stated,
+    form: Form,
+    widths: tuple[int, int],
+    *,
+    trained_on: str | None = None,
+    notes: Iterable[str] = (),
+    remarks: Iterable[str] = (),
+) -> SaeSource:
+    """The source of an SAE with these `widths` (d_in, n_features), and checks of k and the command line."""
+    d_in, n_features = widths
+    k = None
+    if form.architecture not in ("relu", "jumprelu"):
+        k = check_k(found.path, stated.k if form.k is None else form.k, n_features)
+    check_stated(found.path, stated, form.architecture, k)
+    if form.architecture == "groupmax" and k is not None:
+        check_groups(found.path, k, n_features)
+    config = SaeConfig(
+        **{**form._asdict(), "k": k},
+        layer=found.layer,
+        d_in=d_in,
+        n_features=n_features,
+        source=found.name,
+        sha256=file_sha256(found.path),
+    )
+    signed = (SIGNED,) if form.architecture == "abstopk" else ()
+    model = TrainedOn(trained_on) if trained_on else None
+    return SaeSource(found.format, found.path, config, model, tuple(notes), (*signed, *remarks))
 
 
 def folder_patterns(layers: Sequence[Layer] | None, names: Sequence[str]) -> list[str]:
@@ -99,9 +177,14 @@ def folder_patterns(layers: Sequence[Layer] | None, names: Sequence[str]) -> lis
 
 
 def read_config(path: Path, model: type[Model]) -> Model:
-    """Reads a `cfg.json` as `model`. Raises `CheckpointError` naming the fields that are wrong."""
+    """Reads a config file as `model`. Raises `CheckpointError` naming the fields that are wrong."""
+    return validate(path, read_json(path), model)
+
+
+def validate(path: Path, values: Mapping[str, object], model: type[Model]) -> Model:
+    """Reads the values of a config as `model`. Raises `CheckpointError` naming the fields that are wrong."""
     try:
-        return model.model_validate(read_json(path))
+        return model.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}, found {e['input']!r}"
@@ -215,6 +298,12 @@ def check_k(path: Path, k: object, n_features: int) -> int:
     return number
 
 
+def check_groups(path: Path, k: int, n_features: int) -> None:
+    """Raises `CheckpointError` unless the features make k groups of one size."""
+    if n_features % k:
+        raise CheckpointError(f"{path}: {n_features} features do not make k = {k} groups of one size")
+
+
 def check_stated(path: Path, stated: Stated, architecture: Architecture, k: int | None) -> None:
     """Raises `CheckpointError` if the command line contradicts what is known of the file."""
     if stated.architecture not in (None, architecture):
@@ -222,8 +311,19 @@ def check_stated(path: Path, stated: Stated, architecture: Architecture, k: int 
             f"{path} is a {architecture} SAE, but --architecture says {stated.architecture}; leave it out"
         )
     if stated.k not in (None, k):
-        has = "has no k (it is a ReLU SAE)" if k is None else f"has k = {k}"
+        kind = {"relu": "ReLU", "jumprelu": "JumpReLU"}.get(architecture, architecture)
+        has = f"has no k (it is a {kind} SAE)" if k is None else f"has k = {k}"
         raise CheckpointError(f"{path} {has}, but --k says {stated.k}; leave it out")
+
+
+def check_supported(
+    path: Path, values: Mapping[str, object], supported: Mapping[str, Iterable[object]]
+) -> None:
+    """Raises `CheckpointError` for the first setting whose value is not among the supported ones."""
+    for name, accepted in supported.items():
+        if values[name] not in accepted:
+            names = ", ".join(repr(a) for a in accepted if a is not None)
+            raise CheckpointError(f"{path}: {name} is {values[name]!r}; supported: {names or 'absent'}")
 
 
 def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -3,16 +3,31 @@
 Chooses the requested layers and the module that reads each format; those modules know the rest.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
 from scopeview.errors import CheckpointError
 from scopeview.hub import resolve
-from scopeview.importers import clipscope, native, saelens
+from scopeview.importers import (
+    clipscope,
+    daujotas,
+    dictionary_learning,
+    dncbm,
+    msae,
+    native,
+    overcomplete,
+    prisma,
+    saelens,
+    saev,
+    sparsify,
+    visaebench,
+    vit_sae,
+)
 from scopeview.importers.file_kind import file_kind
 from scopeview.importers.source import (
     CONFIG_NAME,
@@ -26,32 +41,62 @@ from scopeview.importers.source import (
 from scopeview.sae.autoencoder import Sae, SaeConfig
 from scopeview.slots import EMBED, Layer
 
-_READ: dict[Format, Callable[[WeightFile, Stated], SaeSource]] = {
-    "clip-scope": clipscope.read,
-    "scopeview-sae": native.read,
-    "saelens": saelens.read,
+
+class Reader(Protocol):
+    """The functions of a module that reads one format."""
+
+    def patterns(self, layers: Sequence[Layer] | None) -> list[str]:
+        """Patterns for the files of these layers in a repository of the Hugging Face Hub."""
+
+    def find(self, root: Path, layers: Sequence[Layer] | None) -> Iterator[WeightFile]:
+        """The SAEs of this format at or below a folder, or the one that `root` is the weight file of.
+
+        `layers` are those asked for: the layer of a file that does not say its own.
+        """
+
+    def read(self, found: WeightFile, stated: Stated) -> SaeSource:
+        """Checks a file without loading its weights. Raises `CheckpointError`."""
+
+    def load(self, source: SaeSource) -> Loaded:
+        """The weights. Raises `CheckpointError` for values that are not finite."""
+
+
+READERS: dict[Format, Reader] = {
+    "clip-scope": clipscope,
+    "scopeview-sae": native,
+    "saelens": saelens,
+    "dictionary-learning": dictionary_learning,
+    "prisma": prisma,
+    "saev": saev,
+    "sparsify": sparsify,
+    "visaebench": visaebench,
+    "vit-sae": vit_sae,
+    "daujotas": daujotas,
+    "msae": msae,
+    "dn-cbm": dncbm,
+    "overcomplete": overcomplete,
 }
-_LOAD: dict[Format, Callable[[SaeSource], Loaded]] = {
-    "clip-scope": clipscope.load,
-    "scopeview-sae": native.load,
-    "saelens": saelens.load,
-}
-_WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors", ".bin", ".pkl", ".npz")
+_CONFIG_NAMES = (CONFIG_NAME, "config.json")
+_WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors", ".bin", ".pkl", ".gz", ".npz")
 _SHOWN_FILES = 3
 _EXPECTED = (
     "22_resid/1200013184.pt (CLIP-Scope), 22/cfg.json with 22/sae.safetensors (Scopeview), "
-    "or cfg.json with sae_weights.safetensors (SAELens); docs/sae-format.md has them in full"
+    "cfg.json with sae_weights.safetensors (SAELens), or a format of the table in docs/sae-format.md"
 )
 
 
 @dataclass(frozen=True)
 class Suite:
-    """The SAEs of a run, in the requested order. `repo_id` and `revision` are None for a local folder."""
+    """The SAEs of a run, in the requested order. `repo_id` and `revision` are None for a local folder.
+
+    `within` is the part of the repository that they were found in, if it was named.
+    """
 
     ref: str
     repo_id: str | None
     revision: str | None
     sources: tuple[SaeSource, ...]
+    within: str | None = None
 
     @property
     def layers(self) -> list[Layer]:
@@ -61,21 +106,21 @@ class Suite:
 def read_suite(ref: str, layers: Sequence[Layer] | None = None, stated: Stated = NOTHING_STATED) -> Suite:
     """The SAEs for these layers (None: all in order of layers, `embed` last), checked but not loaded.
 
-    `ref` is a folder, one file, or a Hugging Face id with an optional `@revision`, of which only the files
-    for the layers are downloaded. `stated` supplies what a file does not state. Reads every chosen file once,
-    for its sha256. Raises `CheckpointError`.
+    `ref` is a folder, one file, or a Hugging Face id with an optional `@revision` and `:folder` or `:file`,
+    of which only the files for the layers are downloaded. `stated` supplies what a file does not state. Reads
+    every chosen file once, for its sha256. Raises `CheckpointError`.
     """
-    formats = (clipscope, native, saelens)
-    resolved = resolve(ref, patterns=[p for module in formats for p in module.patterns(layers)])
+    patterns = dict.fromkeys(p for reader in READERS.values() for p in reader.patterns(layers))
+    resolved = resolve(ref, patterns=list(patterns))
     found = list(_find(resolved.path, layers))
     chosen = _choose(ref, resolved.path, found, layers)
-    sources = tuple(_READ[one.format](one, stated) for one in chosen)
-    return Suite(ref, resolved.repo_id, resolved.revision, sources)
+    sources = tuple(READERS[one.format].read(one, stated) for one in chosen)
+    return Suite(ref, resolved.repo_id, resolved.revision, sources, resolved.within)
 
 
 def load_sae(source: SaeSource, device: str | torch.device = "cpu") -> Sae:
     """Loads an SAE in fp32 onto `device`. Raises `CheckpointError` for weights that are not finite."""
-    weights, standardization = _LOAD[source.format](source)
+    weights, standardization = READERS[source.format].load(source)
     sae = Sae(source.config, weights, standardization)
     return sae.to(device)
 
@@ -91,12 +136,13 @@ def check_fits(config: SaeConfig, width: int) -> None:
 
 def _find(path: Path, layers: Sequence[Layer] | None) -> Iterator[WeightFile]:
     """All SAEs in a folder; for a file, the one SAE it belongs to."""
-    if not path.is_file():
-        for module in (clipscope, native, saelens):
-            yield from module.find(path)
-    elif path.name in (CONFIG_NAME, native.WEIGHTS_NAME, saelens.WEIGHTS_NAME):
-        beside = (found for module in (native, saelens) for found in module.find(path.parent))
+    if path.is_file() and path.name in _CONFIG_NAMES:
+        beside = (found for reader in READERS.values() for found in reader.find(path.parent, layers))
         yield from (found for found in beside if found.path.parent == path.parent)
+        return
+    found = [found for reader in READERS.values() for found in reader.find(path, layers)]
+    if found or not path.is_file():
+        yield from found
     elif path.suffix == ".safetensors":
         raise CheckpointError(
             f"{path} is {file_kind(path)}; expected {native.WEIGHTS_NAME} (Scopeview) or "

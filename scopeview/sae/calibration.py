@@ -19,7 +19,9 @@ from torch import Tensor
 
 from scopeview.errors import IndexFormatError, InputError
 from scopeview.sae import metrics
-from scopeview.sae.autoencoder import Normalization, Sae, Standardization
+from scopeview.sae.autoencoder import Sae
+from scopeview.sae.forms import Normalization
+from scopeview.sae.normalization import Standardization
 from scopeview.sae.reference_metrics import PUBLISHED, PublishedMetrics
 from scopeview.slots import EMBED, Layer, parse_layer
 from scopeview.store.files import atomic_write
@@ -170,13 +172,21 @@ def measure(sae: Sae, sample: Float[Tensor, "token d_in"]) -> ReconstructionMetr
 
 
 def compare(sae: Sae, calibration: Calibration) -> list[NormalizationComparison]:
-    """The SAE's metrics under both normalisations, `standardize` first, beside the published ones."""
-    layer = sae.config.layer
-    both = (sae.with_standardization(calibration.statistics[layer]), sae.without_standardization())
+    """The SAE's metrics standardised and raw, in this order, beside the published ones.
+
+    First of all comes the SAE's own normalisation if it is another.
+    """
+    layer, kind = sae.config.layer, sae.config.normalization
+    stats = calibration.statistics[layer]
+    read_as = [sae.with_standardization(stats), sae.without_standardization()]
+    if kind == "center_scale":
+        read_as.insert(0, sae if sae.standardization else sae.with_normalization(kind, stats.fitted_to(kind)))
+    elif kind in ("layer_norm", "constant_norm"):
+        read_as.insert(0, sae)
     published = PUBLISHED.get(layer) if layer != EMBED else None
     return [
         NormalizationComparison(layer, sae.config.source, measure(one, calibration.sample[layer]), published)
-        for one in both
+        for one in read_as
     ]
 
 

@@ -30,6 +30,7 @@ class RescoredSae:
     """Encodes like `sae.encode`, with its own copies of the encoder in float32 and in low precision."""
 
     def __init__(self, sae: Sae, dtype: torch.dtype = torch.bfloat16) -> None:
+        assert sae.config.architecture == "topk"
         assert sae.config.k is not None
         self.config = sae.config
         self.n_unsure = 0
@@ -58,9 +59,7 @@ class RescoredSae:
         if len(unsure):
             self.n_unsure += len(unsure)
             features[unsure], values[unsure] = self._in_full(x[unsure])
-        if self.config.relu_after_topk:
-            values = values.clamp_min(0)
-        return in_order(Codes(features, values))
+        return in_order(Codes(features, self._sae.activate(values)))
 
     def _score(self, x: Tensor) -> _Scored:
         rough = self._rough(x.to(self._dtype))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scopeview.errors import IndexFormatError
 from scopeview.images import Grey16
+from scopeview.sae.forms import Architecture, Normalization
 from scopeview.sae.model_match import ModelMatch
 from scopeview.slots import Layer, Slot, Token, slots_of
 from scopeview.store.files import MANIFEST, read_sealed_json, write_sealed_json
@@ -24,8 +25,6 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][\w.-]*$")]
 """A file in the index's folder itself."""
 FilePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)*$")]
 """A file at any depth below the index's folder, never outside it."""
-
-Normalization = Literal["none", "standardize"]
 
 
 class _Record(BaseModel):
@@ -86,10 +85,16 @@ class LayerRecord(_Record):
     sae_revision: str | None
     sae_file: str = Field(description="the checkpoint inside the suite")
     sae_sha256: str
-    architecture: Literal["topk", "relu"]
+    architecture: Architecture
     d_in: int
     n_features: int
-    k: int | None = Field(description="None for a ReLU SAE, whose number of active features varies")
+    k: int | None = Field(
+        description="None for a ReLU or JumpReLU SAE, whose number of active features varies"
+    )
+    max_active: int | None = Field(
+        default=None,
+        description="without a k: features kept of a token at most, the strongest; None: all of them",
+    )
     normalization: Normalization
     trained_on: TrainedOnRecord | None = Field(default=None, description="None: the SAE's file does not say")
     figures: SaeFigures | None = None

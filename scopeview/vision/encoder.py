@@ -184,7 +184,7 @@ class Encoder:
     def _coder(self, layer: Layer) -> Sae | RescoredSae:
         """The encoder of a layer; copies for low precision are made on first use."""
         sae = self.saes[layer]
-        if self.clip.dtype == torch.float32 or sae.config.k is None:
+        if self.clip.dtype == torch.float32 or sae.config.architecture != "topk":
             return sae
         if layer not in self._rescored:
             self._rescored[layer] = RescoredSae(sae, self.clip.dtype)
@@ -249,7 +249,7 @@ def _decompose_layer(
         *(figure.reshape(x.shape[:2]) for figure in (explained, mse)),
     )
     features, values, lengths, explained_variance, squared_error = (part.cpu().numpy() for part in parts)
-    # A ReLU SAE's rows are as wide as the busiest of the whole batch; an image's own needs no more than its.
+    # Without a k, rows are as wide as the busiest of the whole batch; an image's own needs no more than its.
     widths = [sae.config.k or int((row > 0).sum(axis=1).max(initial=0)) for row in values]
     return [
         LayerDecomposition(

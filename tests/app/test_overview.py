@@ -134,5 +134,21 @@ def test_figures_stand_beside_the_published_ones(start_site: StartSite, tmp_path
     assert "10,000,000 tokens" in page
 
 
+def test_an_sae_without_a_k_says_how_many_features_it_keeps_at_most(
+    start_site: StartSite, tmp_path: Path
+) -> None:
+    index_dir = write_index(tmp_path / "dense", slug="dense").index_dir
+    manifest = read_manifest(index_dir)
+    first, second, *others = manifest.layers
+    bounded = first.model_copy(update={"architecture": "jumprelu", "k": None, "max_active": 4096})
+    layers = [bounded, second.model_copy(update={"architecture": "relu", "k": None}), *others]
+    write_manifest(index_dir, manifest.model_copy(update={"layers": layers}))
+    page = start_site(index_dirs=[index_dir]).get("/dense").text
+    assert "jumprelu" in page
+    assert 'up to this many">≤ ' in page
+    assert '<data value="4096">4,096</data>' in page
+    assert ">no limit<" in page  # of an index that was made before there was a bound
+
+
 def test_an_unmeasured_layer_says_so(site: TestClient) -> None:
     assert "not measured" in site.get("/tiny").text

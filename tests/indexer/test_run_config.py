@@ -151,5 +151,13 @@ def recipe_of(model: object, suite: object) -> Recipe:
 
 def test_a_hub_id_is_pinned_to_its_commit_and_a_folder_made_absolute(tmp_path: Path) -> None:
     model = SimpleNamespace(repo_id="org/clip", revision="c0ffee", path=tmp_path)
-    suite = SimpleNamespace(repo_id=None, revision=None, ref=str(tmp_path / "a" / ".." / "suite"))
+    ref = str(tmp_path / "a" / ".." / "suite")
+    suite = SimpleNamespace(repo_id=None, revision=None, within=None, ref=ref)
     assert weight_refs(recipe_of(model, suite)) == WeightRefs("org/clip@c0ffee", str(tmp_path / "suite"))
+
+
+def test_a_part_of_a_repository_stays_named(tmp_path: Path) -> None:
+    model = SimpleNamespace(repo_id="org/clip", revision="c0ffee", path=tmp_path)
+    suite = SimpleNamespace(repo_id="org/saes", revision="a1b2c3", within="layer_13/run", ref="")
+    refs = weight_refs(recipe_of(model, suite))
+    assert refs == WeightRefs("org/clip@c0ffee", "org/saes@a1b2c3:layer_13/run")

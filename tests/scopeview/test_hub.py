@@ -92,7 +92,18 @@ def test_an_existing_folder_wins_and_nothing_is_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "ref", ["", "no-such-folder", "../no/such/folder", "org/name@", "a/b@c d", "https://x/y"]
+    "ref",
+    [
+        "",
+        "no-such-folder",
+        "../no/such/folder",
+        "org/name@",
+        "a/b@c d",
+        "https://x/y",
+        "a/b:",
+        "a/b:../c",
+        "a/b:/c",
+    ],
 )
 def test_what_is_neither_folder_nor_id_says_what_would_be_accepted(ref: str) -> None:
     with pytest.raises(RevisionError, match="org/name@revision"):
@@ -114,6 +125,15 @@ def test_only_the_layers_asked_for_are_fetched_from_a_suite(session: Session) ->
     found = session.resolve(SUITE, "11_resid/*.pt", "22_resid/*.pt")
     assert session.hub.downloaded() == {"11_resid/1200011184.pt", "22_resid/1200022184.pt"}
     assert (Path(found["path"]) / "11_resid" / "1200011184.pt").read_bytes() == b"checkpoint of 11"
+
+
+@pytest.mark.parametrize("revision", ["", "@v1"])
+def test_a_part_of_a_repository_may_be_named(session: Session, revision: str) -> None:
+    found = session.resolve(f"{SUITE}{revision}:11_resid", "*.pt")
+    assert session.hub.downloaded() == {"11_resid/1200011184.pt"}
+    assert [path.name for path in Path(found["path"]).iterdir()] == ["1200011184.pt"]
+    file = session.resolve(f"{SUITE}{revision}:14_resid/1200014184.pt", "*.pt")
+    assert Path(file["path"]).read_bytes() == b"checkpoint of 14"
 
 
 @needs_hub_2

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from scopeview.model_spec import plan_recipe
-from scopeview.sae.autoencoder import Standardization
+from scopeview.sae.normalization import Standardization
 from scopeview.vision.encoder import Encoder
 from tests.indexer.tiny import WIDTH, write_model, write_suite
 

@@ -9,7 +9,9 @@ from indexer.evaluation.controls import Controls, ControlTops, TopScenes, load_t
 from indexer.evaluation.score import Top
 from indexer.evaluation.stored_index import read_top, read_truths
 from scopeview.model_spec import load_encoder
-from scopeview.sae.autoencoder import Architecture, Sae, SaeConfig, Standardization, Weights
+from scopeview.sae.autoencoder import Sae, SaeConfig, Weights
+from scopeview.sae.forms import Architecture
+from scopeview.sae.normalization import Standardization
 from scopeview.slots import Slot
 from scopeview.store.reader import IndexReader
 from tests.indexer.evaluation.conftest import SEED

@@ -16,7 +16,7 @@ from indexer.training.image_stream import ImageStream, StreamedImage, open_strea
 from indexer.training.sae_config import Plan, SaeSettings
 from indexer.training.schedule import Schedule
 from scopeview.errors import InputError, TooManyBadImagesError
-from scopeview.sae.autoencoder import Standardization
+from scopeview.sae.normalization import Standardization
 from scopeview.slots import EMBED
 from scopeview.vision.clip import ResidualActivations
 from scopeview.vision.preprocess import Preprocessing

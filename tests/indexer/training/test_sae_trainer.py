@@ -23,8 +23,9 @@ from indexer.training.sae_trainer import check_varied, train_saes
 from scopeview.__main__ import cli
 from scopeview.errors import ConfigMismatchError, InputError
 from scopeview.importers import load_sae, read_suite
-from scopeview.sae.autoencoder import Sae, Standardization
+from scopeview.sae.autoencoder import Sae
 from scopeview.sae.calibration import calibrate
+from scopeview.sae.normalization import Standardization
 from scopeview.slots import EMBED, Layer, Slot
 from scopeview.vision.clip import Clip
 from scopeview.vision.encoder import Encoder

@@ -14,7 +14,8 @@ from scopeview.analysis.heatmap import feature_heatmaps
 from scopeview.analysis.steering import read_logit_scale, steer
 from scopeview.errors import ModelError
 from scopeview.importers import load_sae, read_suite
-from scopeview.sae.autoencoder import Sae, SaeConfig, Standardization, Weights
+from scopeview.sae.autoencoder import Sae, SaeConfig, Weights
+from scopeview.sae.normalization import Standardization
 from scopeview.slots import EMBED, Layer
 from scopeview.vision.clip import Clip, ResidualActivations
 from scopeview.vision.encoder import Encoder
@@ -67,6 +68,16 @@ def test_a_standardised_sae_is_taken_back_to_the_streams_own_units() -> None:
     sae = sae_by_hand(1, 2).with_standardization(stats)
     assert turned(sae, Edit((0,), "set", 0.0), Edit((1,), "set", 0.0)) == [4 - 6, 6 - 20, 10 - 6 - 20]
     assert turned(sae.without_standardization(), Edit((0,), "set", 0.0)) == [4 - 2, 6, 10 - 2]
+
+
+def test_a_normalisation_by_token_is_taken_back_token_by_token() -> None:
+    # The tokens (1, 2) and (3, 4) have the standard deviation sqrt(1/2) (n - 1), and the norms sqrt(5) and 5.
+    removed = (Edit((0,), "set", 0.0), Edit((1,), "set", 0.0))  # 2 and 10 at token 0, 30 at token 1
+    by_std = turned(sae_by_hand(1, 2).with_normalization("layer_norm"), *removed)
+    np.testing.assert_allclose(by_std[:2], [4 - 2 * 0.5**0.5, 6 - 40 * 0.5**0.5], rtol=1e-6)
+    by_norm = turned(sae_by_hand(1, 2).with_normalization("constant_norm"), *removed)
+    lengths = np.sqrt([5, 25]) / np.sqrt(2)
+    np.testing.assert_allclose(by_norm[:2], [4 - 2 * lengths[0], 6 - [10, 30] @ lengths], rtol=1e-6)
 
 
 def test_at_the_embedding_the_embedding_itself_is_edited() -> None:

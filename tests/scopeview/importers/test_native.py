@@ -1,6 +1,7 @@
 """Scopeview's own format: a round trip, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from scopeview.errors import CheckpointError
-from scopeview.importers import Stated, load_sae, read_suite
-from scopeview.sae.autoencoder import Sae, Standardization
+from scopeview.importers import Stated, load_sae, native, read_suite
+from scopeview.sae.autoencoder import Sae, SaeConfig, Weights
 from scopeview.sae.model_match import TrainedOn
+from scopeview.sae.normalization import Standardization
 from tests.saes import random_tensors, save_random_native
 
 
@@ -64,6 +66,39 @@ def test_the_model_it_was_trained_on_is_read(tmp_path: Path) -> None:
     assert read_suite(str(tmp_path)).sources[0].trained_on == TrainedOn("openai/clip", "12", "ab")
 
 
+def test_an_sae_that_version_1_can_hold_is_still_written_as_version_1(tmp_path: Path) -> None:
+    config = json.loads((save(tmp_path) / "cfg.json").read_text())
+    assert config["version"] == 1
+    assert not config.keys() & {"soft_cap", "input_eps"}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"architecture": "jumprelu", "k": None},
+        {"architecture": "abstopk"},
+        {"architecture": "groupmax", "relu_after_topk": True},
+        {"soft_cap": 30.0},
+        {"normalization": "layer_norm"},
+        {"normalization": "constant_norm"},
+        {"normalization": "center_scale"},
+    ],
+)
+def test_every_form_is_saved_and_loaded_unchanged(tmp_path: Path, form: dict[str, object]) -> None:
+    config = SaeConfig("topk", 5, 4, 12, 3, "none", source="", sha256="")
+    config = replace(config, **form)  # type: ignore[arg-type]
+    threshold = torch.linspace(-0.5, 0.5, 12) if config.architecture == "jumprelu" else None
+    weights = Weights(**random_tensors(4, 12, seed=3), threshold=threshold)
+    stats = Standardization(torch.arange(4.0), torch.full((4,), 0.25), n_tokens=0, eps=0.0)
+    saved = Sae(config, weights, stats if config.normalization == "center_scale" else None)
+    assert json.loads((native.save(saved, tmp_path / "5") / "cfg.json").read_text())["version"] == 2
+    loaded = load(tmp_path)
+    x = torch.randn(9, 4, generator=torch.Generator().manual_seed(1))
+    for before, after in zip(saved.encode(x), loaded.encode(x), strict=True):
+        assert torch.equal(before, after)
+    assert replace(loaded.config, source="", sha256="") == config
+
+
 def test_a_k_that_the_config_lacks_may_be_stated(tmp_path: Path) -> None:
     edit(save(tmp_path), k=None)
     assert read_suite(str(tmp_path), stated=Stated(k=3)).sources[0].config.k == 3
@@ -76,8 +111,12 @@ def test_provenance_is_kept_for_people(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"version": 2}, "version: Input should be 1, found 2"),
-        ({"architecture": "gated"}, "architecture: Input should be 'topk' or 'relu', found 'gated'"),
+        ({"version": 3}, "version: Input should be 1 or 2, found 3"),
+        ({"architecture": "gated"}, "'jumprelu', 'abstopk' or 'groupmax', found 'gated'"),
+        ({"architecture": "abstopk"}, "version 1 has no architecture 'abstopk'; expected version 2"),
+        ({"version": 2, "architecture": "jumprelu"}, "missing: threshold"),
+        ({"version": 2, "architecture": "groupmax", "k": 5}, "12 features do not make k = 5 groups"),
+        ({"version": 2, "soft_cap": 0.0}, "soft_cap: Input should be greater than 0"),
         ({"normalization": "layer"}, "normalization"),
         ({"layer": -1}, "layer"),
         ({"d_in": "4"}, "d_in: Input should be a valid integer, found '4'"),

@@ -1,4 +1,4 @@
-"""SAELens files: both config layouts, its two supported architectures, and refusal of the rest."""
+"""SAELens files: both config layouts, its architectures and normalisations, and refusal of the rest."""
 
 import json
 from pathlib import Path
@@ -19,8 +19,13 @@ Dense = NDArray[np.float64]
 X = torch.randn(7, 6, generator=torch.Generator().manual_seed(9))
 
 
+TENSORS = {"jumprelu": ["b_enc", "threshold"], "gated": ["b_gate", "r_mag", "b_mag"]}
+
+
 def save(path: Path, **config: object) -> Path:
-    return save_random_saelens(path, layer=11, d_in=6, n_features=20, config=config)
+    tensors = TENSORS.get(str(config.get("architecture")), ["b_enc"])
+    sizes = {"layer": 11, "d_in": 6, "n_features": 20}
+    return save_random_saelens(path, **sizes, config=config, instead_of_b_enc=tensors)
 
 
 def load(path: Path) -> Sae:
@@ -37,6 +42,11 @@ def twin(folder: Path, *, subtract: bool = True, k: int | None = None, rescale: 
         pre = np.where(pre >= np.sort(pre, axis=1)[:, -k, None], pre, 0)
     active: Dense = np.maximum(pre, 0)
     return active
+
+
+def weights(folder: Path) -> dict[str, Dense]:
+    stored = load_file(folder / "sae_weights.safetensors")
+    return {name: tensor.double().numpy() for name, tensor in stored.items()}
 
 
 def dense(sae: Sae) -> Dense:
@@ -72,6 +82,64 @@ def test_rescaling_by_decoder_norm_is_folded_into_the_weights(tmp_path: Path) ->
     w = {name: t.double().numpy() for name, t in load_file(folder / "sae_weights.safetensors").items()}
     rows = w["W_dec"] / np.linalg.norm(w["W_dec"], axis=1, keepdims=True)
     np.testing.assert_allclose(sae(X).x_hat, expected @ rows + w["b_dec"], atol=1e-5)
+
+
+def test_jumprelu_fires_above_its_threshold(tmp_path: Path) -> None:
+    w = weights(save(tmp_path, architecture="jumprelu"))
+    pre = (X.double().numpy() - w["b_dec"]) @ w["W_enc"] + w["b_enc"]
+    expected = np.where(pre > w["threshold"], np.maximum(pre, 0), 0)
+    assert load(tmp_path).config.architecture == "jumprelu"
+    np.testing.assert_allclose(dense(load(tmp_path)), expected, atol=1e-6)
+
+
+def test_a_gated_sae_is_read_as_the_jumprelu_that_it_is(tmp_path: Path) -> None:
+    w = weights(save(tmp_path, architecture="gated"))
+    a = (X.double().numpy() - w["b_dec"]) @ w["W_enc"]
+    expected = np.where(a + w["b_gate"] > 0, np.maximum(a * np.exp(w["r_mag"]) + w["b_mag"], 0), 0)
+    assert load(tmp_path).config.architecture == "jumprelu"
+    np.testing.assert_allclose(dense(load(tmp_path)), expected, atol=1e-6)
+
+
+def test_abstopk_keeps_signs_and_says_what_is_made_of_them(tmp_path: Path) -> None:
+    w = weights(save(tmp_path, architecture="abstopk", k=5))
+    pre = (X.double().numpy() - w["b_dec"]) @ w["W_enc"] + w["b_enc"]
+    expected = np.where(np.abs(pre) >= np.sort(np.abs(pre), axis=1)[:, -5, None], pre, 0)
+    np.testing.assert_allclose(dense(load(tmp_path)), expected, atol=1e-6)
+    assert (expected < 0).any()
+    assert "can be negative" in read_suite(str(tmp_path)).sources[0].remarks[0]
+
+
+@pytest.mark.parametrize("subtract", [True, False])
+def test_layer_norm_is_computed_and_undone(tmp_path: Path, subtract: bool) -> None:
+    w = weights(save(tmp_path, normalize_activations="layer_norm", apply_b_dec_to_input=subtract))
+    x = X.double().numpy()
+    mean, std = x.mean(axis=1, keepdims=True), x.std(axis=1, ddof=1, keepdims=True)
+    normal = (x - mean) / (std + 1e-5)
+    expected = np.maximum((normal - w["b_dec"] * subtract) @ w["W_enc"] + w["b_enc"], 0)
+    sae = load(tmp_path)
+    np.testing.assert_allclose(dense(sae), expected, atol=1e-6)
+    rebuilt = (expected @ w["W_dec"] + w["b_dec"]) * std + mean
+    np.testing.assert_allclose(sae.denormalize(sae(X).x_hat, X), rebuilt, atol=1e-5)
+
+
+def test_constant_norm_is_computed_and_undone(tmp_path: Path) -> None:
+    w = weights(save(tmp_path, normalize_activations="constant_norm_rescale"))
+    x = X.double().numpy()
+    factor = 6**0.5 / np.linalg.norm(x, axis=1, keepdims=True)
+    expected = np.maximum((x * factor - w["b_dec"]) @ w["W_enc"] + w["b_enc"], 0)
+    sae = load(tmp_path)
+    np.testing.assert_allclose(dense(sae), expected, atol=1e-6)
+    rebuilt = (expected @ w["W_dec"] + w["b_dec"]) / factor
+    np.testing.assert_allclose(sae.denormalize(sae(X).x_hat, X), rebuilt, atol=1e-5)
+
+
+@pytest.mark.parametrize("folded", ["expected_average_only_in", "covariance_whitening"])
+def test_what_saelens_folds_into_the_weights_is_not_computed_again(tmp_path: Path, folded: str) -> None:
+    folder = save(tmp_path, normalize_activations=folded)
+    [source] = read_suite(str(tmp_path)).sources
+    assert source.config.normalization == "none"
+    assert folded in source.notes[0]
+    np.testing.assert_allclose(dense(load(tmp_path)), twin(folder), atol=1e-6)
 
 
 def test_the_flat_config_of_older_versions_is_read(tmp_path: Path) -> None:
@@ -140,10 +208,13 @@ def test_the_layer_may_come_from_hook_layer_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ({"architecture": "jumprelu"}, "architecture is 'jumprelu'; supported: 'standard', 'topk'"),
-        ({"architecture": "gated"}, "architecture is 'gated'"),
+        ({"architecture": "temporal"}, "architecture is 'temporal'; supported: 'standard', 'topk', 'abst"),
+        ({"architecture": "matching_pursuit"}, "architecture is 'matching_pursuit'"),
+        ({"architecture": "transcoder"}, "architecture is 'transcoder'"),
+        ({"architecture": "skip_transcoder"}, "architecture is 'skip_transcoder'"),
+        ({"architecture": "batchtopk"}, "architecture is 'batchtopk'"),
         ({"activation_fn_str": "tanh-relu"}, "activation is 'tanh-relu'; supported: 'relu', 'topk'"),
-        ({"normalize_activations": "layer_norm"}, "normalize_activations is 'layer_norm'; supported: 'none'"),
+        ({"normalize_activations": "tanh"}, "normalize_activations is 'tanh'; supported: 'none', 'expected"),
         ({"reshape_activations": "hook_z"}, "reshape_activations is 'hook_z'"),
         ({"finetuning_scaling_factor": True}, "finetuning_scaling_factor is True; supported: False"),
         ({"architecture": "topk"}, "k is None"),

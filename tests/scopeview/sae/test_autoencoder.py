@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from scopeview.errors import CheckpointError
 from scopeview.sae import autoencoder as sae_module
-from scopeview.sae.autoencoder import Codes, Sae, SaeConfig, Standardization, Weights, exact_topk, in_order
+from scopeview.sae.autoencoder import Codes, Sae, SaeConfig, Weights, exact_topk, in_order
+from scopeview.sae.normalization import Standardization
 
 CONFIG = SaeConfig(
     "topk", 3, d_in=2, n_features=4, k=2, normalization="none", source="3_resid/1.pt", sha256=""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from scopeview.errors import IndexFormatError, InputError
-from scopeview.sae.autoencoder import Sae, SaeConfig, Standardization, Weights
+from scopeview.sae.autoencoder import Sae, SaeConfig, Weights
 from scopeview.sae.calibration import (
     Calibration,
     StreamingMoments,
@@ -22,6 +22,7 @@ from scopeview.sae.calibration import (
     measure,
     save_standardizations,
 )
+from scopeview.sae.normalization import Standardization
 from scopeview.sae.reference_metrics import PUBLISHED
 from scopeview.slots import Layer
 from scopeview.vision.clip import ResidualActivations

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scopeview.sae import two_stage_topk as rescored_module
-from scopeview.sae.autoencoder import Sae, SaeConfig, Standardization, Weights
+from scopeview.sae.autoencoder import Sae, SaeConfig, Weights
+from scopeview.sae.normalization import Standardization
 from scopeview.sae.two_stage_topk import RescoredSae
 
 CONFIG = SaeConfig("topk", 3, d_in=24, n_features=400, k=8, normalization="none", source="3.pt", sha256="")
@@ -52,6 +53,14 @@ def test_rows_are_sure_where_features_are_apart() -> None:
     rescored = RescoredSae(random_sae(1, n_features=CONFIG.n_features, k=4))
     rescored.encode(inputs(1))
     assert rescored.n_unsure <= 4  # of 40
+
+
+def test_what_becomes_of_kept_values_is_the_same() -> None:
+    sae = random_sae(1, relu_after_topk=True, soft_cap=2.0, k=200)
+    found, expected = RescoredSae(sae).encode(inputs(2)), sae.encode(inputs(2))
+    torch.testing.assert_close(found.values, expected.values, rtol=1e-5, atol=1e-5)
+    assert found.values.min() == 0
+    assert 1 < found.values.max() <= 2
 
 
 def test_equal_values_go_to_the_lower_feature() -> None:
