@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from scopeview.errors import InputError
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256 = re.compile(r"([0-9a-f]{64})( [ *].+)?")  # as `sha256sum` writes it, with the file's name
 _DOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.[a-z0-9-]{2,}")
 ACCEPTED = "a line is a sha256 (64 hex digits), an http(s) URL, a domain, or a comment after '#'"
 
@@ -63,8 +63,8 @@ def parse_rules(text: str) -> Rules:
     sha256s, urls, domains, unread = set[str](), set[str](), set[str](), list[str]()
     for number, line in enumerate(text.splitlines(), start=1):
         rule = re.sub(r"(^|\s)#.*", "", line).strip().lower()
-        if _SHA256.fullmatch(rule):
-            sha256s.add(rule)
+        if digest := _SHA256.fullmatch(rule):
+            sha256s.add(digest[1])
         elif variants := _url_variants(rule):
             urls.update(variants)
         elif _DOMAIN.fullmatch(rule):

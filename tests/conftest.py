@@ -90,7 +90,7 @@ def corpus() -> ImageSets:
     return found or pytest.skip(image_sets.NO_CORPUS)
 
 
-@pytest.fixture(scope="session", params=["drawn", "corpus"])
+@pytest.fixture(scope="session", params=["drawn", pytest.param("corpus", marks=pytest.mark.slow)])
 def images(request: pytest.FixtureRequest) -> ImageSets:
     """Both in turn: what is a law of drawn images is one of real images too."""
     sets: ImageSets = request.getfixturevalue("drawn_images" if request.param == "drawn" else "corpus")

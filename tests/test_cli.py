@@ -235,6 +235,7 @@ def _spoil_database(index_dir: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "parts"),
     [

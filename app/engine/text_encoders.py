@@ -124,7 +124,7 @@ def _plain(text: str) -> str:
 
 def _load_failure(error: Exception) -> LoadFailure:
     if isinstance(error, NoTextError):  # the model will not come to have one
-        return LoadFailure("the model of this index has no text encoder", is_final=True)
+        return LoadFailure("the model of this index has no text encoder with a tokenizer", is_final=True)
     if isinstance(error, ScopeviewError):
         return LoadFailure("the text encoder of this index is missing")
     return LoadFailure("the text encoder could not be loaded")

@@ -40,9 +40,9 @@ class RunFolder:
         else.
         """
         path, now = self.path / CONFIG, json.loads(json.dumps(config))
-        if path.exists():
+        if path.exists() and self._has_trained():
             check_same(path, _read_json(path), now)
-        elif strangers := self._unknown_files():
+        elif not path.exists() and (strangers := self._unknown_files()):
             raise InputError(
                 f"{self.path} is not empty and holds no training run (found {strangers}); "
                 "choose another --out"
@@ -77,6 +77,10 @@ class RunFolder:
         """Marks the run as done and removes the checkpoint, which is no longer needed."""
         write_json(self.path / RESULT, dict(result))
         (self.path / CHECKPOINT).unlink(missing_ok=True)
+
+    def _has_trained(self) -> bool:
+        """True if there is anything to resume; a run that was refused at its calibration leaves nothing."""
+        return (self.path / CHECKPOINT).exists() or (self.path / RESULT).exists()
 
     def _unknown_files(self) -> str:
         mine = (LOCK, f"{CONFIG}.part")

@@ -95,7 +95,9 @@ def command_class(old_options: Mapping[str, str]) -> type[TyperCommand]:
     return Command
 
 
-Model = Annotated[str, typer.Option(help="CLIP: Hugging Face id (@revision optional) or local folder.")]
+Model = Annotated[
+    str, typer.Option(help="CLIP, ViT, DINOv2...: Hugging Face id (@revision optional) or local folder.")
+]
 Sae = Annotated[
     str,
     typer.Option(help="SAE suite: Hugging Face id (@revision and :folder optional), folder or file."),

@@ -22,7 +22,7 @@ from scopeview.sae import metrics
 from scopeview.sae.autoencoder import Sae
 from scopeview.sae.forms import Normalization
 from scopeview.sae.normalization import Standardization
-from scopeview.sae.reference_metrics import PUBLISHED, PublishedMetrics
+from scopeview.sae.reference_metrics import PublishedMetrics, published_for
 from scopeview.slots import EMBED, Layer, parse_layer
 from scopeview.store.files import atomic_write
 from scopeview.vision.clip import ResidualActivations
@@ -183,7 +183,8 @@ def compare(sae: Sae, calibration: Calibration) -> list[NormalizationComparison]
         read_as.insert(0, sae if sae.standardization else sae.with_normalization(kind, stats.fitted_to(kind)))
     elif kind in ("layer_norm", "constant_norm"):
         read_as.insert(0, sae)
-    published = PUBLISHED.get(layer) if layer != EMBED else None
+    shape = (sae.config.architecture, sae.config.d_in, sae.config.n_features)
+    published = published_for(layer, sae.config.source, shape)
     return [
         NormalizationComparison(layer, sae.config.source, measure(one, calibration.sample[layer]), published)
         for one in read_as

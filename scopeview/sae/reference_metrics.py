@@ -7,6 +7,7 @@ weights are read here, so that pages can show the metrics without torch.
 import re
 from typing import NamedTuple
 
+from scopeview.slots import Layer
 from scopeview.store.manifest import LayerRecord
 
 
@@ -37,8 +38,13 @@ _SHAPE = ("topk", 1024, 65_536)
 
 def published_metrics(record: LayerRecord) -> PublishedMetrics | None:
     """The authors' metrics for an index's SAE, if its file name, shape and layer are those of the suite."""
-    named = _FILE.fullmatch(record.sae_file)
-    if not named or (record.architecture, record.d_in, record.n_features) != _SHAPE:
+    shape = (record.architecture, record.d_in, record.n_features)
+    return published_for(record.layer, record.sae_file, shape)
+
+
+def published_for(layer: Layer, file: str, shape: tuple[str, int, int]) -> PublishedMetrics | None:
+    """The same for an SAE on disk: `file` as its suite names it, `shape` (architecture, d_in, n_features)."""
+    named = _FILE.fullmatch(file)
+    if not named or shape != _SHAPE or int(named[1]) != layer:
         return None
-    layer = int(named[1])
-    return PUBLISHED.get(layer) if layer == record.layer else None
+    return PUBLISHED.get(int(named[1]))

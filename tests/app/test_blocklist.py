@@ -47,6 +47,11 @@ def test_what_is_none_of_them_is_named_and_the_rest_holds(line: str) -> None:
     assert rules.domains == {"evil.example"}
 
 
+@pytest.mark.parametrize("named", [f"{SHA}  my photo.jpg", f"{SHA} *photo.jpg", f"{SHA.upper()}  # why"])
+def test_a_line_of_sha256sum_is_its_digest(named: str) -> None:
+    assert parse_rules(named).sha256s == {SHA}
+
+
 def test_a_domain_blocks_what_is_below_it_and_not_what_merely_ends_like_it() -> None:
     rules = parse_rules("evil.example")
     assert rules.blocks_host("evil.example")

@@ -81,6 +81,7 @@ def test_duckdb_writes_and_reads_in_a_folder_of_that_name_and_in_no_other(tmp_pa
     assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["a.duckdb", "a.parquet"]
 
 
+@pytest.mark.slow
 def test_an_index_whose_path_is_a_pattern_never_holds_what_the_pattern_matches(tmp_path: Path) -> None:
     found = {}
     for name, seed in {"run1": 0, "run[1]": 50}.items():
@@ -92,6 +93,7 @@ def test_an_index_whose_path_is_a_pattern_never_holds_what_the_pattern_matches(t
     assert scopeview("verify", tmp_path / "run[1]").code == 0
 
 
+@pytest.mark.slow
 def test_a_relative_path_may_look_like_a_scheme_or_a_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,10 @@ SLOTS = {Slot(1, "cls"), Slot(1, "20"), Slot(3, "cls"), Slot("embed", "cls")}
 N_REGISTERS = {"dinov2_with_registers": 4, "dinov3_vit": 4}
 
 
-@pytest.fixture(scope="module", params=["dinov2_with_registers", "dinov3_vit", "vit"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("dinov2_with_registers", marks=pytest.mark.slow), "dinov3_vit", "vit"],
+)
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -323,6 +323,7 @@ def test_a_busy_server_is_asked_again(tiny_site: str, open_page: OpenPage) -> No
     assert len(tries) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_every_part_is_readable_by_all_and_on_a_phone(tiny_site: str, open_page: OpenPage, name: str) -> None:
     desk = open_page(tiny_site)

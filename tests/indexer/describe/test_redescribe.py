@@ -189,6 +189,7 @@ TAMPERINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", TAMPERINGS)
 def test_verify_finds_descriptions_that_do_not_follow_from_the_index(index: Path, problem: str) -> None:
     with duckdb.connect(str(index / described(index))) as connection:

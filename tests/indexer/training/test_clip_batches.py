@@ -83,6 +83,7 @@ def test_regions_are_numbered_through_the_batch_and_each_has_its_words() -> None
     assert sum(map(len, of_image)) == len(batch.region_words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_workers", [0, 1])
 def test_the_stream_goes_on_from_any_step_in_order(n_workers: int) -> None:
     settings = tiny(n_steps=7)

@@ -57,6 +57,7 @@ def test_a_finished_run_says_what_it_was_and_is_not_made_again(finished: Path) -
     assert not (finished / CHECKPOINT).exists()
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_weights(finished: Path, tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     command = [sys.executable, "-m", "scopeview", *_options(killed, tiny(N_STEPS))]

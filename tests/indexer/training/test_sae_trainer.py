@@ -171,6 +171,7 @@ train_saes({request})
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_checkpoints", [2])
 def test_a_run_killed_after_a_checkpoint_ends_as_an_uninterrupted_one_bit_for_bit(
     request_: TrainRequest, result: dict[str, Any], tmp_path: Path, n_checkpoints: int

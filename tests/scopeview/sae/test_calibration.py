@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from scopeview.errors import IndexFormatError, InputError
+from scopeview.sae import reference_metrics
 from scopeview.sae.autoencoder import Sae, SaeConfig, Weights
 from scopeview.sae.calibration import (
     Calibration,
@@ -149,12 +150,18 @@ def test_both_normalisations_are_compared_on_the_same_tokens() -> None:
     assert raw.published is None
 
 
-def test_published_figures_stand_beside_the_layers_that_have_them() -> None:
+def test_published_figures_stand_beside_the_published_saes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     calibration = run([10, 20, 60])
     at_22 = replace(
         calibration, statistics={22: calibration.statistics[3]}, sample={22: calibration.sample[3]}
     )
-    [row, _] = compare(identity_sae(layer=22), at_22)
+    sae = identity_sae(layer=22)
+    assert [row.published for row in compare(sae, at_22)] == [None, None]
+    config = replace(sae.config, source="22_resid/1200013184.pt")
+    shape = (config.architecture, config.d_in, config.n_features)
+    monkeypatch.setattr(reference_metrics, "_SHAPE", shape)
+    sae.config = config
+    row, _ = compare(sae, at_22)
     assert row.published is not None
     assert (row.published.mse, row.published.explained_variance) == (299.96, 0.684)
 
