@@ -11,7 +11,7 @@ from typing import Any
 from transformers import AutoConfig, CLIPConfig
 from transformers.activations import ACT2FN
 
-from scopeview.errors import InputError, ModelError
+from scopeview.errors import InputError, ModelError, NoTextError
 from scopeview.hub import Resolved
 from scopeview.slots import CLS, EMBED, Layer, Token, token_number
 from scopeview.store.files import read_json
@@ -195,12 +195,12 @@ def _expected_folder(folder: Path) -> str:
 def read_text_config(path: Path) -> Any:
     """The text half of a `CLIPModel`'s config, with the projection of the whole model.
 
-    Raises `ModelError` for a model of another family, which has no text encoder.
+    Raises `NoTextError` for a model of another family, which has no text encoder.
     """
     vision = read_vision_config(path)  # what is wrong with the file is said there
     values = read_json(path)
     if values.get("model_type") not in _CLIP:
-        raise ModelError(f"{path}: {vision.family} models have no text encoder; expected {_EXPECTED}")
+        raise NoTextError(f"{path}: {vision.family} models have no text encoder; expected {_EXPECTED}")
     config = CLIPConfig(**_clip_values(values))
     text: Any = config.text_config
     text.projection_dim = config.projection_dim

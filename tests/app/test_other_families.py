@@ -104,3 +104,7 @@ def test_an_upload_is_encoded_grouped_and_steered(site: TestClient, folder: Path
         ).json()
         assert (steered["cosine"] == pytest.approx(1, abs=1e-9)) == unchanged
         assert steered["why_no_prompts"]
+
+
+def test_search_in_words_says_why_there_is_none(site: TestClient) -> None:
+    assert "the model of this index has no text encoder" in site.get("/tiny/search?q=dog").text

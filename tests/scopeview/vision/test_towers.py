@@ -16,7 +16,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.deit.image_processing_pil_deit import DeiTImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from scopeview.errors import ModelError
+from scopeview.errors import ModelError, NoTextError
 from scopeview.vision.clip import Clip, read_info
 from scopeview.vision.preprocess import DEFAULTS, Preprocessing
 from scopeview.vision.text import TextEncoder
@@ -106,7 +106,7 @@ def test_what_a_config_leaves_out_is_what_transformers_assumes(name: str, proces
 
 
 def test_a_family_without_text_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="DINOv3 models have no text encoder"):
+    with pytest.raises(NoTextError, match="DINOv3 models have no text encoder"):
         TextEncoder.load(save_random_vit(tmp_path, "dinov3_vit"))
 
 
