@@ -33,7 +33,7 @@ from scopeview.importers.source import (
     weight_file,
 )
 from scopeview.importers.torch_file import (
-    Record,
+    PickledConfig,
     StandIn,
     read_torch,
     specs_of,
@@ -47,8 +47,8 @@ from scopeview.slots import Layer
 
 CONFIG = "config.json"
 _STAND_INS: tuple[StandIn, ...] = (
-    (Record, "vit_prisma.sae.config.VisionModelSAERunnerConfig"),
-    (Record, "vit_prisma.configs.HookedViTConfig.HookedViTConfig"),
+    (PickledConfig, "vit_prisma.sae.config.VisionModelSAERunnerConfig"),
+    (PickledConfig, "vit_prisma.configs.HookedViTConfig.HookedViTConfig"),
 )
 _NORMALIZATIONS: dict[str, Normalization] = {
     "none": "none",
@@ -160,7 +160,7 @@ def _in_one_file(path: Path) -> dict[str, Any] | None:
 def _as_dict(config: object) -> Mapping[str, object]:
     if isinstance(config, dict):
         return config
-    return vars(config) if isinstance(config, Record) else {}
+    return vars(config) if isinstance(config, PickledConfig) else {}
 
 
 def _read(path: Path) -> tuple[PrismaConfig, dict[str, Tensor]]:

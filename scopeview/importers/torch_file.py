@@ -22,7 +22,7 @@ from scopeview.importers.sites import CLIP_SCOPE_FOLDER
 from scopeview.importers.source import TensorSpec, check_finite, files, plain_names
 
 
-class Record:
+class PickledConfig:
     """Stands in for a library's config class: holds the attributes that were pickled, and has no methods."""
 
 

@@ -31,7 +31,7 @@ from scopeview.importers.source import (
     weight_file,
 )
 from scopeview.importers.torch_file import (
-    Record,
+    PickledConfig,
     StandIn,
     read_torch,
     specs_of,
@@ -47,7 +47,7 @@ _NAMES = ("*.pt", "*.pkl", "*.pkl.gz")
 _HUB_NAMES = ("*.pkl.gz", "*sparse_autoencoder_*.pt", "*_resid_*.pt")
 
 
-class RunnerConfig(Record):
+class RunnerConfig(PickledConfig):
     """Stands in for the classes below."""
 
 

@@ -1,13 +1,10 @@
 """Schemas of `/api/v1/{index}/search`."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from app.api.schemas.base import Schema
 from app.api.schemas.image import ImageRowOut
 from scopeview.slots import Layer
-
-
-class Schema(BaseModel):
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 class FeatureRefOut(Schema):
