@@ -3,8 +3,11 @@
 Nothing is read at import: the code that starts the server makes one `Settings` and passes it to `create_app`.
 """
 
+import logging
 import os
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -18,10 +21,23 @@ from scopeview.errors import InputError
 LogFormat = Literal["text", "json"]
 
 
+_PREFIX = "SCOPEVIEW_"
+_READ_ELSEWHERE = (
+    "SCOPEVIEW_CACHE",
+    "SCOPEVIEW_IMAGES",
+    "SCOPEVIEW_REQUIRE_IMAGES",
+    "SCOPEVIEW_INDEX",
+    "SCOPEVIEW_MEMORY",
+)
+"""Variables of the importers, the tests and `compose.yaml`."""
+
+log = logging.getLogger(__name__)
+
+
 class Settings(BaseSettings):
     """Immutable settings. The environment separates lists as in PATH (folders) or by commas (hosts)."""
 
-    model_config = SettingsConfigDict(env_prefix="SCOPEVIEW_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid")
 
     index_dirs: Annotated[list[Path], NoDecode] = Field(description="finished index folders to serve")
     upload_dir: Path = Field(default=Path("uploads"), description="the only folder the server writes to")
@@ -164,12 +180,29 @@ class Settings(BaseSettings):
 
 
 def read_settings(given: dict[str, Any]) -> Settings:
-    """Reads `given`, and the environment for the rest. Raises `InputError` that names what is wrong."""
+    """Reads `given`, and the environment for the rest. Raises `InputError` that names what is wrong.
+
+    Logs a warning for variables that no setting has, which may be misspelt.
+    """
+    for name in unknown_variables(os.environ):
+        near = get_close_matches(name, _variables(), n=1)
+        advice = f": did you mean {near[0]}?" if near else ""
+        log.warning("%s is set in the environment, and no setting has that name%s", name, advice)
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
         wrong = [f"{_named(found['loc'], given)}{found['msg']}" for found in error.errors()]
         raise InputError("; ".join(wrong).replace("Value error, ", "")) from None
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """The names that begin as settings do and that nothing reads, in order."""
+    known = {*_variables(), *_READ_ELSEWHERE}
+    return sorted(name for name in environment if name.startswith(_PREFIX) and name.upper() not in known)
+
+
+def _variables() -> list[str]:
+    return [_PREFIX + name.upper() for name in Settings.model_fields]
 
 
 def _named(where: tuple[int | str, ...], given: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
+from app.settings import read_settings
 from app.web.request_log import JsonLines, without_secrets
 from tests.app.sample_images import API, form, sample_image
 
@@ -96,3 +97,17 @@ def test_robots_are_kept_out_but_for_those_that_show_shared_links(site: TestClie
     assert robots.headers["content-type"].startswith("text/plain")
     assert robots.text.endswith("User-agent: *\nDisallow: /\n")
     assert "User-agent: Twitterbot\n" in robots.text
+
+
+def test_a_misspelt_variable_is_warned_of_at_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SCOPEVIEW_BLOKLIST", "blocked.txt")
+    monkeypatch.setenv("SCOPEVIEW_CACHE", "/tmp/cache")
+    monkeypatch.setenv("SCOPEVIEW_PORT", "0")
+    assert read_settings({"index_dirs": []}).port == 0
+    warned = [record.getMessage() for record in caplog.records if "SCOPEVIEW" in record.getMessage()]
+    assert warned == [
+        "SCOPEVIEW_BLOKLIST is set in the environment, and no setting has that name: did you mean"
+        " SCOPEVIEW_BLOCKLIST?"
+    ]
