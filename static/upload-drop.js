@@ -106,6 +106,7 @@ customElements.define(
       const after = Number(request.getResponseHeader("Retry-After"));
       if (request.status === 201 && answer) location.assign(new URL(answer.url, location.href).pathname);
       else if (BUSY.includes(request.status) && after && answer?.error !== "encoder_absent" && this.tries < MAX_TRIES) this.later(after, answer);
+      else if (request.status === 413) this.stop(answer?.detail ?? "This image is too large for this server. Send a smaller one.", true);
       else this.stop(answer?.detail ?? `The server responded with status ${request.status}. Try again.`, true);
     }
 

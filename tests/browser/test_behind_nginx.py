@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from app.main import create_app
 from app.settings import Settings
@@ -60,3 +62,13 @@ def test_an_upload_leads_to_its_own_page(open_page: OpenPage, site_below_path: s
     page.get_by_role("button", name="Analyze image").click()
     page.wait_for_url(f"{site_below_path}/tiny/uploads/*")
     assert page.locator("main").count() == 1
+
+
+def test_an_image_that_nginx_finds_too_large_is_told_in_words(
+    open_page: OpenPage, site_below_path: str
+) -> None:
+    page = open_page(site_below_path, expect={413}).goto("/tiny/uploads")
+    big: Any = {"name": "a.png", "mimeType": "image/png", "buffer": bytes(14 * 1024**2)}
+    page.set_input_files("#image", big)
+    page.get_by_role("button", name="Analyze image").click()
+    expect(page.get_by_text("too large for this server")).to_be_visible(timeout=15_000)
