@@ -177,7 +177,7 @@ def _other_crop(model: Path) -> None:
         (_no_preprocessing, ("model", "preprocessor_config.json")),
         (_no_model_weights, ("model", "no weights", "model.safetensors")),
         (_nan_model, ("model.safetensors", "layers.2.mlp.fc1.weight", "NaN")),
-        (_other_kind, ("config.json", "bert", "expected 'clip'")),
+        (_other_kind, ("config.json", "bert", "expected one of 'clip'")),
         (_other_crop, ("preprocessor_config.json", "(64, 64)", "(32, 32)")),
     ],
 )

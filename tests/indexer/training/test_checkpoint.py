@@ -37,8 +37,18 @@ def test_the_same_configuration_may_go_on(tmp_path: Path) -> None:
 def test_another_configuration_is_refused_naming_the_field(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.begin({"k": 16, "seed": 0})
+    run.save({"step": 1})
     with pytest.raises(ConfigMismatchError, match="another k: then 16, now 32"):
         run.begin({"k": 32, "seed": 0})
+
+
+def test_a_run_that_was_refused_before_its_first_checkpoint_may_begin_otherwise(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.begin({"calibration_images": 512})
+    run.begin({"calibration_images": 20})
+    run.save({"step": 1})
+    with pytest.raises(ConfigMismatchError, match="another calibration_images: then 20, now 512"):
+        run.begin({"calibration_images": 512})
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
