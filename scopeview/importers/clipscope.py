@@ -29,6 +29,7 @@ from scopeview.importers.source import (
     WeightFile,
     check_finite,
     check_k,
+    check_sizes,
     check_stated,
     check_tensors,
     check_widths,
@@ -171,11 +172,7 @@ def _checked_sizes(path: Path) -> Sizes:
         check_widths(path, specs["enc"], specs["dec"]) if {"enc", "dec"} <= set(specs) else (0, 0)
     )
     check_tensors(path, specs, {"pre_b": (d_in,), "enc": (d_in, n_features), "dec": (n_features, d_in)})
-    for key, size in (("d_in", d_in), ("n_features", n_features)):
-        if whole_number(checkpoint.get(key, size)) != size:
-            raise CheckpointError(
-                f"{path}: {key} says {checkpoint[key]!r} but the weights have {size}; expected them to agree"
-            )
+    check_sizes(path, checkpoint, {"d_in": d_in, "n_features": n_features})
     k = checkpoint.get("k")
     return Sizes(d_in, n_features, None if k is None else check_k(path, k, n_features))
 

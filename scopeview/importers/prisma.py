@@ -23,6 +23,7 @@ from scopeview.importers.source import (
     Stated,
     WeightFile,
     WholeNumber,
+    check_sizes,
     check_supported,
     check_tensors,
     check_widths,
@@ -113,8 +114,7 @@ def read(found: WeightFile, stated: Stated) -> SaeSource:
     shapes = dict(zip(_TABLES, ((d_in, n_features), (n_features, d_in), (d_in,)), strict=True))
     shapes |= dict.fromkeys(by_feature, (n_features,))
     check_tensors(found.path, specs, shapes, allowed=["b_enc"])  # which a gated one has and does not use
-    if d_in != config.d_in:
-        raise CheckpointError(f"{found.path}: d_in says {config.d_in} but the weights have {d_in}")
+    check_sizes(found.path, dict(config), {"d_in": d_in})
     is_topk = config.activation_fn_str == "topk"
     form = Form(
         "jumprelu" if is_gated else "topk" if is_topk else "relu",

@@ -24,6 +24,7 @@ from scopeview.importers.source import (
     SaeSource,
     Stated,
     WeightFile,
+    check_sizes,
     check_tensors,
     check_widths,
     folder_patterns,
@@ -83,12 +84,7 @@ def read(found: WeightFile, stated: Stated) -> SaeSource:
     shapes = dict(zip(TENSORS, ((d_in, n_features), (n_features,), (n_features, d_in), (d_in,)), strict=True))
     has_threshold = header.activation == "BatchTopK" and THRESHOLD in specs
     check_tensors(found.path, specs, {**shapes, **({THRESHOLD: ()} if has_threshold else {})})
-    for name, size in (("d_model", d_in), ("d_vit", d_in), ("d_sae", n_features)):
-        if whole_number(header.cfg.get(name, size)) != size:
-            raise CheckpointError(
-                f"{found.path}: {name} says {header.cfg[name]!r} but the weights have {size}; expected them "
-                "to agree"
-            )
+    check_sizes(found.path, header.cfg, {"d_model": d_in, "d_vit": d_in, "d_sae": n_features})
     keeps_k = header.activation != "Relu" and not has_threshold
     is_old = header.schema < 2
     form = Form(

@@ -316,6 +316,15 @@ def check_stated(path: Path, stated: Stated, architecture: Architecture, k: int 
         raise CheckpointError(f"{path} {has}, but --k says {stated.k}; leave it out")
 
 
+def check_sizes(path: Path, stated: Mapping[str, object], sizes: Mapping[str, int]) -> None:
+    """Raises `CheckpointError` for a size that the file states and its weights do not have."""
+    for name, size in sizes.items():
+        if whole_number(stated.get(name, size)) != size:
+            raise CheckpointError(
+                f"{path}: {name} says {stated[name]!r} but the weights have {size}; expected them to agree"
+            )
+
+
 def check_supported(
     path: Path, values: Mapping[str, object], supported: Mapping[str, Iterable[object]]
 ) -> None:

@@ -23,6 +23,7 @@ from scopeview.importers.source import (
     Stated,
     WeightFile,
     WholeNumber,
+    check_sizes,
     check_supported,
     check_tensors,
     check_widths,
@@ -100,8 +101,7 @@ def read(found: WeightFile, stated: Stated) -> SaeSource:
     d_in, n_features = check_widths(found.path, specs.get("W_enc"), specs.get("W_dec"))
     shapes = ((d_in, n_features), (n_features,), (n_features, d_in), (d_in,))
     check_tensors(found.path, specs, dict(zip(TENSORS, shapes, strict=True)))
-    if d_in != config.d_in:
-        raise CheckpointError(f"{found.path}: d_in says {config.d_in} but the weights have {d_in}")
+    check_sizes(found.path, dict(config), {"d_in": d_in})
     return sae_source(found, stated, Form("relu"), (d_in, n_features), trained_on=config.model_name)
 
 

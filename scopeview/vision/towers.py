@@ -39,9 +39,8 @@ class Tower:
     heads: ClassVar[str] = "num_attention_heads"
     scale: ClassVar[str] = "scaling"
 
-    def __init__(self, model: Any, image_px: int) -> None:
+    def __init__(self, model: Any, image_px: int) -> None:  # noqa: ARG002  # which some families need
         self.model = model
-        self._image_px = image_px
 
     @property
     def blocks(self) -> Any:

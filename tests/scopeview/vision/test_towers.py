@@ -18,8 +18,10 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from scopeview.errors import ModelError, NoTextError
 from scopeview.vision.clip import Clip, read_info
+from scopeview.vision.clip_info import FAMILIES
 from scopeview.vision.preprocess import DEFAULTS, Preprocessing
 from scopeview.vision.text import TextEncoder
+from scopeview.vision.towers import TOWERS
 from tests.models import IMAGE_PX, OTHER_FAMILIES, save_random_vit
 
 N_TOKENS = {"dinov2": 65, "dinov2_with_registers": 65}
@@ -103,6 +105,11 @@ def test_what_a_config_leaves_out_is_what_transformers_assumes(name: str, proces
             found = found and {side: px for side, px in dict(found).items() if px}
         wanted = tuple(value) if isinstance(value, list) else value
         assert (found or False) == wanted or (key == "crop_size" and not own.do_center_crop)
+
+
+def test_each_family_whose_config_is_read_has_a_tower() -> None:
+    assert set(TOWERS) == set(FAMILIES)
+    assert set(OTHER_FAMILIES) == {kind for kind, family in FAMILIES.items() if family != "CLIP"}
 
 
 def test_a_family_without_text_says_so(tmp_path: Path) -> None:
