@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
+from scopeview.index_api import Index
 from scripts import docs_reference
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +28,11 @@ def test_every_command_is_in_the_reference(command: str) -> None:
 
 def test_every_resource_of_the_api_is_in_the_reference() -> None:
     assert "`GET /api/v1/{index}/{layer}/{feature}`" in docs_reference.routes()
+
+
+def test_all_that_an_opened_index_offers_has_a_docstring_and_so_is_in_the_reference() -> None:
+    public = [name for name in dir(Index) if not name.startswith("_") and name != "on_damage"]  # a hook
+    assert [name for name in public if not getattr(Index, name).__doc__] == []
 
 
 def test_a_page_with_an_unknown_reference_is_an_error() -> None:

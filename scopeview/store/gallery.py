@@ -40,6 +40,7 @@ class GalleryReader(IndexFolder):
         self._kept: dict[Slot, SlotColumns] = {}
 
     def summary(self, slot: Slot) -> SlotSummary:
+        """The number of features of a slot, and how many of them are live and active."""
         row = self._database.one(
             "SELECT count(*), count(*) FILTER (n_active > 0), count(*) FILTER (n_active >= $least)"
             f" FROM features WHERE {IN_SLOT}",

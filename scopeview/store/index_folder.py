@@ -73,6 +73,7 @@ class IndexFolder:
         self.close()
 
     def close(self) -> None:
+        """Closes the files of the index; nothing can be read from it afterwards."""
         self._pack.cache_clear()
         for rows in self._feature_rows.values():
             rows.close()
